@@ -1,0 +1,106 @@
+// swift-tools-version:6.2
+import PackageDescription
+
+// One constant for every target: Swift 6 mode, explicit imports, warnings are errors.
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .treatAllWarnings(as: .error),
+]
+
+let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
+let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
+let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
+let hummingbirdCore = Target.Dependency.product(name: "HummingbirdCore", package: "hummingbird")
+let httpTypes = Target.Dependency.product(name: "HTTPTypes", package: "swift-http-types")
+let asyncHTTPClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
+let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
+let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let lifecycleTest = Target.Dependency.product(name: "ServiceLifecycleTestKit", package: "swift-service-lifecycle")
+let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
+let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
+let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
+let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
+let yams = Target.Dependency.product(name: "Yams", package: "Yams")
+
+/// A room of the house (architecture.md): a library target with the strict settings.
+func room(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+    .target(name: name, dependencies: dependencies, swiftSettings: strict)
+}
+
+func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource]? = nil) -> Target {
+    .testTarget(name: name, dependencies: dependencies + ["Core", "TestSupport"], resources: resources, swiftSettings: strict)
+}
+
+let package = Package(
+    name: "cortex",
+    products: [
+        .executable(name: "cortex", targets: ["cortex"]),
+        .executable(name: "cortex-pod-init", targets: ["PodInit"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
+        .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
+        .package(url: "https://github.com/apple/swift-nio", from: "2.101.2"),
+        .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-crypto", from: "4.5.2"),
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+        .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+    ],
+    targets: [
+        room("Core", [yams]),
+        room("HTTPServing", ["Core", hummingbird, hummingbirdCore, httpTypes, nioCore, nioPosix, nioHTTP1, logging, lifecycle]),
+        room("Gateway", ["Core", "HTTPServing", hummingbird, hummingbirdCore, httpTypes, nioCore, logging, lifecycle]),
+        room("Dequeuer", ["Core", nioCore, nioPosix, nioHTTP1, logging, lifecycle]),
+        room("Probes", ["Core", nioCore, nioPosix, nioHTTP1, logging]),
+        room("Operator", ["Core", "HTTPServing", hummingbird, hummingbirdCore, httpTypes, nioCore, logging, lifecycle, crypto]),
+        room("Autoscaler", ["Core", logging, lifecycle]),
+        room("LocalOrchestrator", ["Core", "Probes", logging, lifecycle]),
+        room("EngineDocker", ["Core", "CPodInit", asyncHTTPClient, nioCore, nioPosix, nioHTTP1, logging, crypto]),
+        room("EngineSandbox", ["Core", "CPodInit", subprocess, logging]),
+        room("StoreMemory", ["Core"]),
+        room("StoreSQLite", ["Core", grdb, logging]),
+        room("Client", ["Core", asyncHTTPClient, nioCore, nioHTTP1, yams]),
+        room(
+            "Commands",
+            [
+                "Core", "HTTPServing", "Gateway", "Dequeuer", "Probes", "Operator", "Autoscaler", "LocalOrchestrator",
+                "EngineDocker", "EngineSandbox", "StoreMemory", "StoreSQLite", "Client",
+                arguments, logging, lifecycle, nioCore, nioPosix, asyncHTTPClient, hummingbird,
+            ]),
+        .executableTarget(name: "cortex", dependencies: ["Commands"], swiftSettings: strict),
+        .target(name: "CPodInit"),
+        .executableTarget(
+            name: "PodInit", dependencies: ["CPodInit"], swiftSettings: strict,
+            linkerSettings: [.unsafeFlags(["-static-executable", "-Xlinker", "-s"])]),
+
+        // Suites that every adapter of a protocol must pass, and what tests share.
+        room("StoreConformance", ["Core", "TestSupport"]),
+        room("EngineConformance", ["Core", "TestSupport"]),
+        room("TestSupport", ["Core"]),
+
+        tests("CoreTests", []),
+        tests("StoreTests", ["StoreMemory", "StoreSQLite", "StoreConformance", grdb]),
+        tests("HTTPServingTests", ["HTTPServing", hummingbird, nioCore, nioPosix, nioHTTP1]),
+        tests("GatewayTests", ["Gateway", "StoreMemory", "StoreSQLite", hummingbird, asyncHTTPClient, nioCore, nioPosix]),
+        tests("DequeuerTests", ["Dequeuer", "StoreMemory", nioCore, nioPosix, nioHTTP1, logging]),
+        tests("ProbesTests", ["Probes", nioCore, nioPosix, nioHTTP1]),
+        tests("OperatorTests", ["Operator", "StoreMemory", hummingbird, asyncHTTPClient, nioCore]),
+        tests("AutoscalerTests", ["Autoscaler", "StoreMemory"]),
+        tests("LocalOrchestratorTests", ["LocalOrchestrator"]),
+        tests("EngineDockerTests", ["EngineDocker", "EngineConformance", subprocess, logging]),
+        tests("EngineSandboxTests", ["EngineSandbox", "EngineConformance", subprocess, logging]),
+        tests("PodInitTests", ["CPodInit"]),
+        tests("ClientTests", ["Client"]),
+        tests("CommandsTests", ["Commands"]),
+        tests("ArchitectureTests", []),
+        tests("EndToEndTests", ["Client", asyncHTTPClient, nioCore, subprocess]),
+    ]
+)

@@ -1,0 +1,284 @@
+/// What a user declares in `cortex.yaml` for one API, with every default filled in (reference: contract Y1, Y2).
+package struct APISpecification: Sendable, Hashable, Codable {
+    package var name: String
+    package var kind: Kind
+    package var networking: Networking
+    package var pod: PodSpecification
+    package var autoscaling: AutoscalingPolicy
+    package var updateStrategy: UpdateStrategy
+    package var requests: RequestPolicy
+
+    package init(
+        name: String, kind: Kind = .async, networking: Networking, pod: PodSpecification,
+        autoscaling: AutoscalingPolicy = .init(), updateStrategy: UpdateStrategy = .init(),
+        requests: RequestPolicy = .init()
+    ) {
+        self.name = name
+        self.kind = kind
+        self.networking = networking
+        self.pod = pod
+        self.autoscaling = autoscaling
+        self.updateStrategy = updateStrategy
+        self.requests = requests
+    }
+
+    package enum Kind: String, Sendable, Hashable, Codable, CaseIterable {
+        case realtime = "RealtimeAPI"
+        case batch = "BatchAPI"
+        case task = "TaskAPI"
+        case async = "AsyncAPI"
+        case trafficSplitter = "TrafficSplitter"
+    }
+
+    package struct Networking: Sendable, Hashable, Codable {
+        /// Canonical: begins with `/`, does not end with one.
+        package var endpoint: String
+        /// Origins a browser may call from; `*` is any.
+        package var allowOrigins: [String]
+
+        package init(endpoint: String, allowOrigins: [String] = ["*"]) {
+            self.endpoint = endpoint
+            self.allowOrigins = allowOrigins
+        }
+    }
+}
+
+/// `pod`: the containers that run together as one replica.
+package struct PodSpecification: Sendable, Hashable, Codable {
+    package var port: Int
+    package var maxConcurrency: Int
+    package var terminationGracePeriod: Duration
+    package var containers: [ContainerSpecification]
+
+    package init(
+        port: Int = 8080, maxConcurrency: Int = 1, terminationGracePeriod: Duration = .seconds(60),
+        containers: [ContainerSpecification]
+    ) {
+        self.port = port
+        self.maxConcurrency = maxConcurrency
+        self.terminationGracePeriod = terminationGracePeriod
+        self.containers = containers
+    }
+}
+
+/// One container of a pod.
+package struct ContainerSpecification: Sendable, Hashable, Codable {
+    package var name: String
+    /// `nil` only for the sandbox engine: the host's own system is the file system.
+    package var image: String?
+    /// The user's variables. Order does not matter: they are set sorted by name, after the system's.
+    package var env: [String: String]
+    /// `nil`: the image's ENTRYPOINT.
+    package var command: [String]?
+    /// `nil`: the image's CMD.
+    package var args: [String]?
+    package var compute: Compute
+    package var readinessProbe: Probe?
+    package var livenessProbe: Probe?
+    package var preStop: PreStop?
+    package var volumes: [Volume]
+
+    package init(
+        name: String, image: String? = nil, env: [String: String] = [:], command: [String]? = nil,
+        args: [String]? = nil, compute: Compute = .init(), readinessProbe: Probe? = nil, livenessProbe: Probe? = nil,
+        preStop: PreStop? = nil, volumes: [Volume] = []
+    ) {
+        self.name = name
+        self.image = image
+        self.env = env
+        self.command = command
+        self.args = args
+        self.compute = compute
+        self.readinessProbe = readinessProbe
+        self.livenessProbe = livenessProbe
+        self.preStop = preStop
+        self.volumes = volumes
+    }
+
+    /// A folder or file of the host, bound into the container.
+    package struct Volume: Sendable, Hashable, Codable {
+        /// Absolute, on the server: a relative one was resolved against the folder of `cortex.yaml`.
+        package var source: String
+        /// Absolute, in the container.
+        package var target: String
+        package var readOnly: Bool
+
+        package init(source: String, target: String, readOnly: Bool = false) {
+            self.source = source
+            self.target = target
+            self.readOnly = readOnly
+        }
+    }
+
+    /// What runs before SIGTERM when the container is stopped.
+    package enum PreStop: Sendable, Hashable, Codable {
+        case httpGet(HTTPGet)
+        case exec(command: [String])
+    }
+}
+
+/// `compute`: what a container needs.
+package struct Compute: Sendable, Hashable, Codable {
+    /// Guaranteed share under contention, in thousandths of a core; `nil` for none. Never a ceiling.
+    package var cpu: Quantity?
+    /// Must be free to start; also the limit.
+    package var mem: Quantity?
+    /// Size of `/dev/shm`; `nil`: the engine's default.
+    package var shm: Quantity?
+    /// Exclusive GPU devices.
+    package var gpu: Int
+
+    package init(cpu: Quantity? = Quantity("200m"), mem: Quantity? = nil, shm: Quantity? = nil, gpu: Int = 0) {
+        self.cpu = cpu
+        self.mem = mem
+        self.shm = shm
+        self.gpu = gpu
+    }
+}
+
+package struct HTTPGet: Sendable, Hashable, Codable {
+    package var port: Int
+    package var path: String
+
+    package init(port: Int, path: String = "/") {
+        self.port = port
+        self.path = path
+    }
+}
+
+/// A readiness or liveness probe.
+package struct Probe: Sendable, Hashable, Codable {
+    package enum Handler: Sendable, Hashable, Codable {
+        case httpGet(HTTPGet)
+        case tcpSocket(port: Int)
+        case exec(command: [String])
+    }
+
+    package var handler: Handler
+    package var initialDelay: Duration
+    package var timeout: Duration
+    package var period: Duration
+    package var successThreshold: Int
+    package var failureThreshold: Int
+
+    package init(
+        handler: Handler, initialDelay: Duration = .zero, timeout: Duration = .seconds(1),
+        period: Duration = .seconds(10),
+        successThreshold: Int = 1, failureThreshold: Int = 3
+    ) {
+        self.handler = handler
+        self.initialDelay = initialDelay
+        self.timeout = timeout
+        self.period = period
+        self.successThreshold = successThreshold
+        self.failureThreshold = failureThreshold
+    }
+}
+
+/// `autoscaling` (reference: cortex.md §1.5, §7).
+package struct AutoscalingPolicy: Sendable, Hashable, Codable {
+    package var minReplicas: Int
+    package var maxReplicas: Int
+    package var initReplicas: Int
+    /// Requests, queued and in progress, that one replica should have.
+    package var targetInFlight: Double
+    package var window: Duration
+    package var downscaleStabilizationPeriod: Duration
+    package var upscaleStabilizationPeriod: Duration
+    package var maxDownscaleFactor: Double
+    package var maxUpscaleFactor: Double
+    package var downscaleTolerance: Double
+    package var upscaleTolerance: Double
+
+    package init(
+        minReplicas: Int = 1, maxReplicas: Int = 100, initReplicas: Int? = nil, targetInFlight: Double = 1,
+        window: Duration = .seconds(60), downscaleStabilizationPeriod: Duration = .seconds(300),
+        upscaleStabilizationPeriod: Duration = .seconds(60), maxDownscaleFactor: Double = 0.75,
+        maxUpscaleFactor: Double = 1.5, downscaleTolerance: Double = 0.05, upscaleTolerance: Double = 0.05
+    ) {
+        self.minReplicas = minReplicas
+        self.maxReplicas = maxReplicas
+        self.initReplicas = initReplicas ?? minReplicas
+        self.targetInFlight = targetInFlight
+        self.window = window
+        self.downscaleStabilizationPeriod = downscaleStabilizationPeriod
+        self.upscaleStabilizationPeriod = upscaleStabilizationPeriod
+        self.maxDownscaleFactor = maxDownscaleFactor
+        self.maxUpscaleFactor = maxUpscaleFactor
+        self.downscaleTolerance = downscaleTolerance
+        self.upscaleTolerance = upscaleTolerance
+    }
+}
+
+/// `update_strategy`: how many replicas more or fewer than wanted there may be while a new version rolls out.
+package struct UpdateStrategy: Sendable, Hashable, Codable {
+    package enum Amount: Sendable, Hashable, Codable {
+        case count(Int)
+        case percent(Int)
+    }
+
+    package var maxSurge: Amount
+    package var maxUnavailable: Amount
+
+    package init(maxSurge: Amount = .percent(25), maxUnavailable: Amount = .percent(25)) {
+        self.maxSurge = maxSurge
+        self.maxUnavailable = maxUnavailable
+    }
+}
+
+/// What holds for each request of an API; beyond the original (contract Y2).
+package struct RequestPolicy: Sendable, Hashable, Codable {
+    /// Per attempt.
+    package var timeout: Duration
+    /// How long an ended request stays readable.
+    package var retention: Duration
+    /// How long a failed request's payload is kept for `cortex retry`.
+    package var keepFailed: Duration
+    /// Bytes.
+    package var maxPayload: Int64
+    /// Bytes.
+    package var maxResult: Int64
+    package var maxQueueLength: Int?
+    package var maxQueueTime: Duration?
+    package var retries: RetryPolicy
+
+    package init(
+        timeout: Duration = .seconds(12 * 3600), retention: Duration = .seconds(7 * 86_400),
+        keepFailed: Duration = .seconds(86_400), maxPayload: Int64 = Limits.maxPayload,
+        maxResult: Int64 = Limits.maxResult, maxQueueLength: Int? = nil, maxQueueTime: Duration? = nil,
+        retries: RetryPolicy = .init()
+    ) {
+        self.timeout = timeout
+        self.retention = retention
+        self.keepFailed = keepFailed
+        self.maxPayload = maxPayload
+        self.maxResult = maxResult
+        self.maxQueueLength = maxQueueLength
+        self.maxQueueTime = maxQueueTime
+        self.retries = retries
+    }
+}
+
+/// `retries`: which failures are tried again, how often and when (contract A11).
+package struct RetryPolicy: Sendable, Hashable, Codable {
+    package enum Reason: String, Sendable, Hashable, Codable, CaseIterable {
+        case status5xx = "status_5xx"
+        case timeout
+        /// `container_unreachable` and `replica_lost`.
+        case unreachable
+        /// `container_not_json_type` and `container_invalid_json`.
+        case invalidResponse = "invalid_response"
+    }
+
+    /// Deliveries in all, the first included.
+    package var maxAttempts: Int
+    package var on: Set<Reason>
+    /// Wait before the second delivery; doubles with each further one, up to five minutes.
+    package var backoff: Duration
+
+    package init(maxAttempts: Int = 3, on: Set<Reason> = [.unreachable], backoff: Duration = .seconds(1)) {
+        self.maxAttempts = maxAttempts
+        self.on = on
+        self.backoff = backoff
+    }
+}

@@ -1,0 +1,184 @@
+/// Runs pods on this machine; imperative. What every adapter promises is the suite `EngineConformance`.
+///
+/// Every method throws ``PlatformError``: `engine_unavailable` when the engine does not answer, otherwise what the method says.
+package protocol Engine: Sendable {
+    /// `docker`, `podman` or `sandbox`; for people.
+    var name: String { get }
+
+    /// Readies what all pods share (network, forwarders, the image of `PodInit`). Idempotent.
+    func setUp() async throws
+
+    /// What this engine cannot do of this specification: one line per problem, naming the field.
+    func problems(with specification: APISpecification) async -> [String]
+
+    /// Makes the pod's images present, pulling what is missing. `progress` gets short lines for people.
+    ///
+    /// - Throws: `image_unavailable` with the registry's reason.
+    func prepare(_ plan: PodPlan, progress: @escaping @Sendable (String) -> Void) async throws
+
+    /// Starts the pod: its network namespace first, then every container. On failure nothing of the pod is left.
+    ///
+    /// - Throws: `container_failed` when a container cannot be started (command not found, not executable).
+    func start(_ plan: PodPlan) async throws
+
+    /// Starts a container of a running pod again after it exited.
+    func restart(container: String, of pod: PodPlan) async throws
+
+    /// Stops one container so that it can be restarted (a failed liveness probe): SIGTERM, then SIGKILL after `grace`.
+    func stop(container: String, of pod: String, grace: Duration) async throws
+
+    /// Stops every container (SIGTERM to all at once, SIGKILL after `grace`), then removes the pod with all it had: namespaces, mounts, folders, logs.
+    /// Nothing to do for an unknown pod.
+    func stop(pod: String, grace: Duration) async throws
+
+    /// Every pod of this platform that exists in any state, read from the engine itself (adoption after a restart).
+    func list() async throws -> [ObservedPod]
+
+    /// The way into a pod.
+    func connector(pod: String) -> any Connector
+
+    /// Runs a command inside a container, as its user, in its environment.
+    ///
+    /// - Throws: `timed_out` after `timeout` (the command is killed); `container_failed` when it cannot be run.
+    func exec(_ command: [String], container: String, pod: String, timeout: Duration) async throws -> ExecResult
+
+    /// Lines of one container, standard output and error together, over all its restarts. With `follow` it ends when the pod is removed.
+    func logs(container: String, pod: String, follow: Bool, tail: Int?) async throws
+        -> AsyncThrowingStream<String, any Error>
+
+    /// Ids of pods in which something happened. Hints only: `list` tells the truth.
+    func hints() -> AsyncStream<String>
+}
+
+/// Everything an engine needs to start one replica.
+package struct PodPlan: Sendable, Hashable, Codable {
+    /// Unique for ever: `<api>-<random>`. Also the replica's id.
+    package var id: String
+    package var api: String
+    /// Identifiers of the version it was made from; kept by the engine as labels, so that pods can be adopted.
+    package var apiID: String
+    package var podID: String
+    package var deploymentID: String
+    package var createdAt: Timestamp
+    package var containers: [ContainerPlan]
+    /// Text of `/cortex/client/cli.yaml` in each container.
+    package var clientConfiguration: String
+
+    package init(
+        id: String, api: String, apiID: String, podID: String, deploymentID: String, createdAt: Timestamp,
+        containers: [ContainerPlan], clientConfiguration: String
+    ) {
+        self.id = id
+        self.api = api
+        self.apiID = apiID
+        self.podID = podID
+        self.deploymentID = deploymentID
+        self.createdAt = createdAt
+        self.containers = containers
+        self.clientConfiguration = clientConfiguration
+    }
+}
+
+/// One container of a pod, ready to start: environment complete, `$(NAME)` expanded.
+package struct ContainerPlan: Sendable, Hashable, Codable {
+    package var name: String
+    package var image: String?
+    package var command: [String]?
+    package var args: [String]?
+    /// In the order in which they are set: the system's, then the user's sorted by name.
+    package var environment: [EnvironmentVariable]
+    package var compute: Compute
+    package var volumes: [ContainerSpecification.Volume]
+
+    package init(
+        name: String, image: String? = nil, command: [String]? = nil, args: [String]? = nil,
+        environment: [EnvironmentVariable] = [], compute: Compute = .init(),
+        volumes: [ContainerSpecification.Volume] = []
+    ) {
+        self.name = name
+        self.image = image
+        self.command = command
+        self.args = args
+        self.environment = environment
+        self.compute = compute
+        self.volumes = volumes
+    }
+}
+
+package struct EnvironmentVariable: Sendable, Hashable, Codable {
+    package var name: String
+    package var value: String
+
+    package init(_ name: String, _ value: String) {
+        self.name = name
+        self.value = value
+    }
+}
+
+/// A pod as the engine has it.
+package struct ObservedPod: Sendable, Hashable {
+    package var id: String
+    package var api: String
+    package var apiID: String
+    package var podID: String
+    package var deploymentID: String
+    package var createdAt: Timestamp
+    /// Whether `PodInit` lives. A pod without it cannot be repaired: stop it and start another.
+    package var isAlive: Bool
+    package var containers: [ObservedContainer]
+
+    package init(
+        id: String, api: String, apiID: String, podID: String, deploymentID: String, createdAt: Timestamp,
+        isAlive: Bool,
+        containers: [ObservedContainer]
+    ) {
+        self.id = id
+        self.api = api
+        self.apiID = apiID
+        self.podID = podID
+        self.deploymentID = deploymentID
+        self.createdAt = createdAt
+        self.isAlive = isAlive
+        self.containers = containers
+    }
+}
+
+package struct ObservedContainer: Sendable, Hashable {
+    package enum State: Sendable, Hashable {
+        /// Made, but not started.
+        case created
+        case running
+        case exited(ContainerExit)
+    }
+
+    package var name: String
+    package var state: State
+
+    package init(name: String, state: State) {
+        self.name = name
+        self.state = state
+    }
+}
+
+/// How a container ended.
+package struct ContainerExit: Sendable, Hashable {
+    /// The exit status; 128 + signal when a signal ended it.
+    package var code: Int
+    package var outOfMemory: Bool
+
+    package init(code: Int, outOfMemory: Bool = false) {
+        self.code = code
+        self.outOfMemory = outOfMemory
+    }
+}
+
+package struct ExecResult: Sendable, Hashable {
+    package var exitCode: Int
+    /// Standard output and error together, cut at ``Limits/failureBody`` bytes.
+    package var output: String
+
+    package init(exitCode: Int, output: String) {
+        self.exitCode = exitCode
+        self.output = output
+    }
+}

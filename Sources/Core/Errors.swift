@@ -1,0 +1,99 @@
+/// An error with a closed code, a message for the person who reads it, and its cause for the log.
+///
+/// `message` says what is wrong and what to do next. It never holds a path of the server, an SQL text or a stack: it goes to callers as it is.
+package struct PlatformError: Error, Sendable, CustomStringConvertible {
+    /// What kind of error it is. The name goes onto the wire as `error.kind`.
+    package struct Code: Sendable, Hashable, CustomStringConvertible {
+        enum Name: String {
+            case badRequest = "bad_request"
+            case unauthorized = "unauthorized"
+            case notFound = "not_found"
+            case methodNotAllowed = "method_not_allowed"
+            case conflict = "conflict"
+            case payloadTooLarge = "payload_too_large"
+            case idempotencyMismatch = "idempotency_key_reused"
+            case queueFull = "queue_full"
+            case configurationInvalid = "configuration_invalid"
+            case versionMismatch = "version_mismatch"
+            case notSupported = "not_supported"
+            case storeUnavailable = "store_unavailable"
+            case storeCorrupt = "store_corrupt"
+            case engineUnavailable = "engine_unavailable"
+            case imageUnavailable = "image_unavailable"
+            case containerFailed = "container_failed"
+            case timedOut = "timed_out"
+            case unavailable = "unavailable"
+            case connectionFailed = "connection_failed"
+            case usage = "usage"
+            case setup = "setup"
+            case `internal` = "internal"
+        }
+        let name: Name
+        private init(_ name: Name) { self.name = name }
+
+        /// 400: broken framing or parameters.
+        package static let badRequest = Code(.badRequest)
+        /// 401: no credential, or one that is not known.
+        package static let unauthorized = Code(.unauthorized)
+        /// 404: unknown endpoint, API or id.
+        package static let notFound = Code(.notFound)
+        /// 405: the path exists, but not with this method.
+        package static let methodNotAllowed = Code(.methodNotAllowed)
+        /// 409: not possible in the present state.
+        package static let conflict = Code(.conflict)
+        /// 413: over `max_payload`.
+        package static let payloadTooLarge = Code(.payloadTooLarge)
+        /// 422: an idempotency key came again with another request.
+        package static let idempotencyMismatch = Code(.idempotencyMismatch)
+        /// 429: `max_queue_length` is reached.
+        package static let queueFull = Code(.queueFull)
+        /// 400: a `cortex.yaml` with problems; the message lists them all.
+        package static let configurationInvalid = Code(.configurationInvalid)
+        /// 400: client and server are of different versions.
+        package static let versionMismatch = Code(.versionMismatch)
+        /// 400: this engine or installation cannot do what was asked.
+        package static let notSupported = Code(.notSupported)
+        /// 503: nothing could be written or read; nothing was accepted.
+        package static let storeUnavailable = Code(.storeUnavailable)
+        /// The store's files are damaged, foreign or of a newer version. Nothing was touched.
+        package static let storeCorrupt = Code(.storeCorrupt)
+        /// The container engine does not answer.
+        package static let engineUnavailable = Code(.engineUnavailable)
+        /// An image is missing and cannot be pulled.
+        package static let imageUnavailable = Code(.imageUnavailable)
+        /// A container could not be started or answered wrongly.
+        package static let containerFailed = Code(.containerFailed)
+        /// Something took longer than it was allowed to.
+        package static let timedOut = Code(.timedOut)
+        /// 503: shutting down, or a limit on connections is reached.
+        package static let unavailable = Code(.unavailable)
+        /// A connection could not be made.
+        package static let connectionFailed = Code(.connectionFailed)
+        /// The command line was wrong (exit status 2).
+        package static let usage = Code(.usage)
+        /// The platform cannot start here: port taken, directory locked, disk full.
+        package static let setup = Code(.setup)
+        /// A fault of ours.
+        package static let `internal` = Code(.internal)
+
+        /// The word on the wire.
+        package var kind: String { name.rawValue }
+        package var description: String { kind }
+    }
+
+    package let code: Code
+    package let message: String
+    package let cause: (any Error)?
+
+    package init(_ code: Code, _ message: String, cause: (any Error)? = nil) {
+        self.code = code
+        self.message = message
+        self.cause = cause
+    }
+
+    /// For logs: code, message, and the chain of causes.
+    package var description: String {
+        guard let cause else { return "\(code): \(message)" }
+        return "\(code): \(message) (cause: \(cause))"
+    }
+}

@@ -1,0 +1,37 @@
+/// Every fixed limit of the platform, with its reason. Limits an API can choose stand in `RequestPolicy`.
+package enum Limits {
+    /// Bodies up to this many bytes stand in the request's row; larger ones get a file of their own.
+    package static let inlineBody = 64 * 1024
+    /// `max_payload` unless an API says otherwise: 1 GiB.
+    package static let maxPayload: Int64 = 1 << 30
+    /// `max_result` unless an API says otherwise: 64 MiB.
+    package static let maxResult: Int64 = 64 << 20
+    /// How much of a container's wrong answer is kept with the error.
+    package static let failureBody = 4096
+    /// Characters in an idempotency key.
+    package static let idempotencyKey = 255
+    /// A request's header section, in bytes, and its number of fields.
+    package static let headerBytes = 64 * 1024
+    package static let headerFields = 256
+    /// A request's target (path and query), in bytes.
+    package static let targetBytes = 16 * 1024
+    /// Open connections per listener.
+    package static let connections = 20_000
+    /// A connection without traffic for this long is closed.
+    package static let idleConnection: Duration = .seconds(120)
+    /// A `cortex.yaml`, in bytes.
+    package static let configuration = 1 << 20
+    /// Longest wait of a long poll.
+    package static let longPoll: Duration = .seconds(60)
+    /// A lease's time, and how often it is extended while the container works.
+    package static let lease: Duration = .seconds(30)
+    package static let leaseExtension: Duration = .seconds(10)
+    /// A log line, in bytes; what is longer is cut into pieces.
+    package static let logLine = 16 * 1024
+    /// A container's log on disk (sandbox engine): this many bytes, kept twice.
+    package static let logFile = 16 << 20
+    /// Deployed versions of an API that are kept.
+    package static let versions = 10
+    /// Rows of a list page.
+    package static let listPage = 1000
+}

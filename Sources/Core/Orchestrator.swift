@@ -1,0 +1,80 @@
+/// Keeps the declared replicas running; declarative and level-triggered.
+package protocol Orchestrator: Sendable {
+    /// Refuses what this machine or its engine cannot do, before anything is deployed: one line per problem, empty when all is well.
+    func problems(with specification: APISpecification) async -> [String]
+
+    /// Declares an API's version and how many replicas of it should run. Returns at once; the work goes on in the background.
+    func apply(_ api: DeployedAPI, replicas: Int) async
+
+    /// Changes only the number.
+    func scale(api: String, replicas: Int) async
+
+    /// Stops and removes all replicas of an API. Returns when the declaration is gone; the replicas drain in the background.
+    func delete(api: String) async
+
+    /// `nil` for an API that was never applied.
+    func status(api: String) async -> APIStatus?
+
+    /// Lines of all replicas, or of those that `options` names. Ends when everything was read, or never with `follow` (cancel the task).
+    func logs(api: String, options: LogOptions) async throws -> AsyncThrowingStream<ReplicaLogLine, any Error>
+
+    /// The replicas that take requests, whenever that changes; the present ones first.
+    ///
+    /// A replica that is missing from the newest element gets no further request; those inside it go on until they end or its activity is cut.
+    func readyReplicas() -> AsyncStream<[ReadyReplica]>
+}
+
+/// A replica whose readiness probes pass.
+package struct ReadyReplica: Sendable {
+    package var id: String
+    package var api: DeployedAPI
+    package var connector: any Connector
+    package var activity: ReplicaActivity
+
+    package init(id: String, api: DeployedAPI, connector: any Connector, activity: ReplicaActivity) {
+        self.id = id
+        self.api = api
+        self.connector = connector
+        self.activity = activity
+    }
+}
+
+/// The way into a pod.
+package protocol Connector: Sendable {
+    /// Connects to `127.0.0.1:port` inside the pod's network namespace.
+    ///
+    /// - Returns: the descriptor of a connected stream socket. It is the caller's to close.
+    /// - Throws: ``PlatformError`` `connection_failed` when the port refuses or the pod is gone.
+    func connect(port: Int) async throws -> CInt
+}
+
+/// Which log lines are wanted.
+package struct LogOptions: Sendable, Hashable {
+    package var follow: Bool
+    /// Only the last lines of each container; `nil` for all that are kept.
+    package var tail: Int?
+    /// Only this replica; `nil` for all.
+    package var replica: String?
+    /// Only this container; `nil` for all.
+    package var container: String?
+
+    package init(follow: Bool = false, tail: Int? = nil, replica: String? = nil, container: String? = nil) {
+        self.follow = follow
+        self.tail = tail
+        self.replica = replica
+        self.container = container
+    }
+}
+
+/// One line that a container wrote, without its line end; at most ``Limits/logLine`` bytes.
+package struct ReplicaLogLine: Sendable, Hashable {
+    package var replica: String
+    package var container: String
+    package var text: String
+
+    package init(replica: String, container: String, text: String) {
+        self.replica = replica
+        self.container = container
+        self.text = text
+    }
+}

@@ -1,0 +1,70 @@
+/// What a replica is at; the names and JSON keys of `cortex describe` (reference: cortex.md §11).
+package enum ReplicaState: String, Sendable, Hashable, Codable, CaseIterable {
+    case pending
+    case creating
+    case notReady = "not_ready"
+    case ready
+    case readyOutOfDate = "ready_out_of_date"
+    case errImagePull = "err_image_pull"
+    case terminating
+    case failed
+    case killed
+    case killedOOM = "killed_oom"
+    case stalled
+    case unknown
+}
+
+/// One replica, for `describe`.
+package struct ReplicaStatus: Sendable, Hashable, Codable {
+    package var id: String
+    package var state: ReplicaState
+    /// Why it is not ready, in one line; `nil` when there is nothing to say.
+    package var reason: String?
+    /// Restarts of its containers since it began.
+    package var restarts: Int
+    package var startedAt: Timestamp
+    /// Requests inside it now.
+    package var inFlight: Int
+
+    package init(
+        id: String, state: ReplicaState, reason: String? = nil, restarts: Int = 0, startedAt: Timestamp,
+        inFlight: Int = 0
+    ) {
+        self.id = id
+        self.state = state
+        self.reason = reason
+        self.restarts = restarts
+        self.startedAt = startedAt
+        self.inFlight = inFlight
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case id, state, reason, restarts
+        case startedAt = "started_at"
+        case inFlight = "in_flight"
+    }
+}
+
+/// An API's replicas as the orchestrator sees them.
+package struct APIStatus: Sendable, Hashable {
+    /// Replicas wanted.
+    package var requested: Int
+    package var replicas: [ReplicaStatus]
+    /// Something that holds back the whole API, in one line: an image that cannot be pulled, a machine that is full.
+    package var reason: String?
+
+    package init(requested: Int, replicas: [ReplicaStatus] = [], reason: String? = nil) {
+        self.requested = requested
+        self.replicas = replicas
+        self.reason = reason
+    }
+
+    /// Replicas that take requests, of either version.
+    package var ready: Int { count(.ready) + count(.readyOutOfDate) }
+    /// Replicas of the present version that take requests.
+    package var upToDate: Int { count(.ready) }
+
+    package func count(_ state: ReplicaState) -> Int {
+        replicas.count { $0.state == state }
+    }
+}

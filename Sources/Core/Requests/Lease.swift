@@ -1,0 +1,55 @@
+/// The right to finish one delivery of a request until it expires.
+///
+/// `token` grows with every delivery of the request: a finish with an old token changes nothing (fencing, contract A10).
+package struct Lease: Sendable, Hashable {
+    package var api: String
+    package var id: RequestID
+    package var token: Int64
+
+    package init(api: String, id: RequestID, token: Int64) {
+        self.api = api
+        self.id = id
+        self.token = token
+    }
+}
+
+/// A request that a replica has taken from the queue, with all it needs to deliver it.
+package struct ClaimedRequest: Sendable {
+    package var lease: Lease
+    package var payload: Body
+    package var headers: [HeaderField]
+    package var query: String?
+    /// Deliveries before this one that counted.
+    package var attempts: Int
+    package var submittedAt: Timestamp
+
+    package init(
+        lease: Lease, payload: Body, headers: [HeaderField], query: String?, attempts: Int, submittedAt: Timestamp
+    ) {
+        self.lease = lease
+        self.payload = payload
+        self.headers = headers
+        self.query = query
+        self.attempts = attempts
+        self.submittedAt = submittedAt
+    }
+
+    package var id: RequestID { lease.id }
+}
+
+/// How a delivery that counted went.
+package enum Outcome: Sendable, Hashable {
+    /// The container's JSON, verbatim.
+    case completed(Body)
+    /// The last attempt went wrong.
+    case failed(RequestFailure)
+    /// This attempt went wrong; another may begin at `notBefore`.
+    case retry(RequestFailure, notBefore: Timestamp)
+}
+
+/// Whether a lease was still good.
+package enum LeaseResult: Sendable, Hashable {
+    case applied
+    /// The lease is old: the request was delivered again, cancelled, ended or deleted. Nothing was changed.
+    case stale
+}

@@ -1,0 +1,97 @@
+/// A request's id: a UUID of version 7, so ids sort by the time they were made (RFC 9562, method 3: the 12 bits after the
+/// milliseconds hold the fraction of a millisecond).
+package struct RequestID: Sendable, Hashable, Comparable, Codable, CustomStringConvertible {
+    let high: UInt64
+    let low: UInt64
+
+    package init(high: UInt64, low: UInt64) {
+        self.high = high
+        self.low = low
+    }
+
+    /// Makes an id for a request that arrives `now`.
+    package init(now: Timestamp, using generator: inout some RandomNumberGenerator) {
+        let microseconds = UInt64(max(0, now.microseconds))
+        let milliseconds = microseconds / 1000
+        let fraction = microseconds % 1000 * 4096 / 1000
+        self.high = milliseconds << 16 | 0x7000 | fraction
+        self.low = 0x8000_0000_0000_0000 | (generator.next() as UInt64) >> 2
+    }
+
+    /// Reads the canonical form, 36 characters with hyphens; letters in either case. Anything else is `nil`.
+    package init?(_ text: some StringProtocol) {
+        var digits: (UInt64, UInt64) = (0, 0)
+        var count = 0
+        var position = 0
+        for byte in text.utf8 {
+            if position == 8 || position == 13 || position == 18 || position == 23 {
+                guard byte == UInt8(ascii: "-") else { return nil }
+            } else {
+                guard let value = Self.value(ofDigit: byte), count < 32 else { return nil }
+                if count < 16 { digits.0 = digits.0 << 4 | value } else { digits.1 = digits.1 << 4 | value }
+                count += 1
+            }
+            position += 1
+        }
+        guard position == 36 else { return nil }
+        self.high = digits.0
+        self.low = digits.1
+    }
+
+    /// The 16 bytes, most significant first.
+    package var bytes: [UInt8] {
+        (0..<16).map { UInt8(truncatingIfNeeded: ($0 < 8 ? high : low) >> UInt64(56 - ($0 % 8) * 8)) }
+    }
+
+    package init?(bytes: some Collection<UInt8>) {
+        guard bytes.count == 16 else { return nil }
+        var words: (UInt64, UInt64) = (0, 0)
+        for (index, byte) in bytes.enumerated() {
+            if index < 8 { words.0 = words.0 << 8 | UInt64(byte) } else { words.1 = words.1 << 8 | UInt64(byte) }
+        }
+        self.high = words.0
+        self.low = words.1
+    }
+
+    package init(from decoder: any Decoder) throws {
+        let container = try decoder.singleValueContainer()
+        guard let id = RequestID(try container.decode(String.self)) else {
+            throw DecodingError.dataCorruptedError(in: container, debugDescription: "not a request id")
+        }
+        self = id
+    }
+
+    package func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        try container.encode(description)
+    }
+
+    package static func < (left: RequestID, right: RequestID) -> Bool {
+        (left.high, left.low) < (right.high, right.low)
+    }
+
+    package var description: String {
+        String(unsafeUninitializedCapacity: 36) { buffer in
+            var position = 0
+            for nibble in 0..<32 {
+                if nibble == 8 || nibble == 12 || nibble == 16 || nibble == 20 {
+                    buffer[position] = UInt8(ascii: "-")
+                    position += 1
+                }
+                let value = ((nibble < 16 ? high : low) >> UInt64(60 - nibble % 16 * 4)) & 0xF
+                buffer[position] = UInt8(truncatingIfNeeded: value < 10 ? 48 + value : 87 + value)
+                position += 1
+            }
+            return position
+        }
+    }
+
+    private static func value(ofDigit byte: UInt8) -> UInt64? {
+        switch byte {
+        case UInt8(ascii: "0")...UInt8(ascii: "9"): UInt64(byte - 48)
+        case UInt8(ascii: "a")...UInt8(ascii: "f"): UInt64(byte - 87)
+        case UInt8(ascii: "A")...UInt8(ascii: "F"): UInt64(byte - 55)
+        default: nil
+        }
+    }
+}

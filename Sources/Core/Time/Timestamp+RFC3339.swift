@@ -1,0 +1,44 @@
+extension Timestamp {
+    /// `2021-06-04T12:34:56Z`: RFC 3339, UTC, whole seconds, as the original wrote it.
+    package var rfc3339: String {
+        let civil = CivilTime(self)
+        func two(_ value: Int) -> String { value < 10 ? "0\(value)" : "\(value)" }
+        let year = String(civil.year)
+        let padded = String(repeating: "0", count: max(0, 4 - year.utf8.count)) + year
+        return
+            "\(padded)-\(two(civil.month))-\(two(civil.day))T\(two(civil.hour)):\(two(civil.minute)):\(two(civil.second))Z"
+    }
+}
+
+/// The proleptic Gregorian calendar's reading of a timestamp, in UTC.
+package struct CivilTime: Sendable, Hashable {
+    package var year: Int
+    package var month: Int
+    package var day: Int
+    package var hour: Int
+    package var minute: Int
+    package var second: Int
+    /// 0 is Sunday.
+    package var weekday: Int
+
+    /// Days are turned into a date by eras of 400 years, which are all equally long
+    /// (source: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+    package init(_ timestamp: Timestamp) {
+        let seconds = Int(timestamp.seconds)
+        let days = (seconds >= 0 ? seconds : seconds - 86_399) / 86_400
+        let secondOfDay = seconds - days * 86_400
+        let shifted = days + 719_468
+        let era = (shifted >= 0 ? shifted : shifted - 146_096) / 146_097
+        let dayOfEra = shifted - era * 146_097
+        let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36524 - dayOfEra / 146_096) / 365
+        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
+        let monthFromMarch = (5 * dayOfYear + 2) / 153
+        self.day = dayOfYear - (153 * monthFromMarch + 2) / 5 + 1
+        self.month = monthFromMarch < 10 ? monthFromMarch + 3 : monthFromMarch - 9
+        self.year = yearOfEra + era * 400 + (self.month <= 2 ? 1 : 0)
+        self.hour = secondOfDay / 3600
+        self.minute = secondOfDay % 3600 / 60
+        self.second = secondOfDay % 60
+        self.weekday = ((days % 7) + 11) % 7
+    }
+}

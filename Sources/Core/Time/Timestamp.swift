@@ -1,0 +1,66 @@
+/// A moment of civil time: microseconds since 1970-01-01T00:00:00Z.
+///
+/// Every rule of the platform takes the present moment as an argument, so that it can be tested and simulated without waiting.
+package struct Timestamp: Sendable, Hashable, Comparable, Codable {
+    /// Microseconds since the Unix epoch; negative before it.
+    package var microseconds: Int64
+
+    package init(microseconds: Int64) {
+        self.microseconds = microseconds
+    }
+
+    package init(seconds: Int64) {
+        self.microseconds = seconds * 1_000_000
+    }
+
+    package init(from decoder: any Decoder) throws {
+        self.microseconds = try decoder.singleValueContainer().decode(Int64.self)
+    }
+
+    package func encode(to encoder: any Encoder) throws {
+        var container = encoder.singleValueContainer()
+        try container.encode(microseconds)
+    }
+
+    /// Whole seconds since the Unix epoch, rounded down.
+    package var seconds: Int64 { (microseconds >= 0 ? microseconds : microseconds - 999_999) / 1_000_000 }
+
+    package static func < (left: Timestamp, right: Timestamp) -> Bool {
+        left.microseconds < right.microseconds
+    }
+
+    /// Saturates instead of overflowing, so that "never" can be written as a very long duration.
+    package static func + (left: Timestamp, right: Duration) -> Timestamp {
+        let (sum, overflow) = left.microseconds.addingReportingOverflow(right.wholeMicroseconds)
+        guard overflow else { return Timestamp(microseconds: sum) }
+        return Timestamp(microseconds: right < .zero ? .min : .max)
+    }
+
+    package static func - (left: Timestamp, right: Duration) -> Timestamp {
+        let microseconds = right.wholeMicroseconds
+        let (difference, overflow) = left.microseconds.subtractingReportingOverflow(microseconds)
+        guard overflow else { return Timestamp(microseconds: difference) }
+        return Timestamp(microseconds: microseconds > 0 ? .min : .max)
+    }
+
+    /// The time from `right` until `left`.
+    package static func - (left: Timestamp, right: Timestamp) -> Duration {
+        .microseconds(left.microseconds.subtractingReportingOverflow(right.microseconds).partialValue)
+    }
+}
+
+extension Duration {
+    /// This duration in whole microseconds, rounded towards zero and clamped to what 64 bits hold.
+    package var wholeMicroseconds: Int64 {
+        let (seconds, attoseconds) = components
+        let (product, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000)
+        guard !overflow else { return seconds < 0 ? .min : .max }
+        return product.addingReportingOverflow(attoseconds / 1_000_000_000_000).partialValue
+    }
+
+    /// This duration in seconds, for display and arithmetic that tolerates rounding.
+    package var inSeconds: Double {
+        let (seconds, attoseconds) = components
+        return Double(seconds) + Double(attoseconds) / 1e18
+    }
+}

@@ -1,0 +1,71 @@
+package import Core
+import Synchronization
+
+/// A clock that stands still until a test moves it. Sleepers wake in the order of their deadlines.
+package final class ManualClock: PlatformClock {
+    private struct Sleeper {
+        let deadline: Timestamp
+        let continuation: CheckedContinuation<Void, any Error>
+    }
+
+    private struct State {
+        var now: Timestamp
+        var nextID = 0
+        var sleepers: [Int: Sleeper] = [:]
+        var cancelledEarly: Set<Int> = []
+    }
+
+    private let state: Mutex<State>
+
+    package init(_ start: Timestamp = Timestamp(seconds: 1_800_000_000)) {
+        self.state = Mutex(State(now: start))
+    }
+
+    package func now() -> Timestamp { state.withLock { $0.now } }
+
+    /// How many tasks are asleep now.
+    package var sleepers: Int { state.withLock { $0.sleepers.count } }
+
+    /// Moves time forward and wakes whoever is due.
+    package func advance(by duration: Duration) {
+        let due = state.withLock { state -> [Sleeper] in
+            state.now = state.now + duration
+            let woken = state.sleepers.filter { $0.value.deadline <= state.now }
+            for id in woken.keys { state.sleepers[id] = nil }
+            return woken.values.sorted { $0.deadline < $1.deadline }
+        }
+        for sleeper in due { sleeper.continuation.resume() }
+    }
+
+    package func sleep(for duration: Duration) async throws {
+        let id = state.withLock { state -> Int in
+            state.nextID += 1
+            return state.nextID
+        }
+        try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
+                enum Next { case wait, wake, cancel }
+                let next = state.withLock { state -> Next in
+                    if state.cancelledEarly.remove(id) != nil { return .cancel }
+                    if duration <= .zero { return .wake }
+                    state.sleepers[id] = Sleeper(deadline: state.now + duration, continuation: continuation)
+                    return .wait
+                }
+                switch next {
+                case .wait: break
+                case .wake: continuation.resume()
+                case .cancel: continuation.resume(throwing: CancellationError())
+                }
+            }
+        } onCancel: {
+            let sleeper = state.withLock { state -> Sleeper? in
+                guard let sleeper = state.sleepers.removeValue(forKey: id) else {
+                    state.cancelledEarly.insert(id)
+                    return nil
+                }
+                return sleeper
+            }
+            sleeper?.continuation.resume(throwing: CancellationError())
+        }
+    }
+}
