@@ -1,1 +1,168 @@
-// LocalOrchestrator
+package import Core
+package import Logging
+package import ServiceLifecycle
+
+/// Keeps the declared replicas running on this machine: compares what is declared with what the engine lists (at the start, on any hint, every few seconds)
+/// and takes the next step. Its own table can be rebuilt from the engine's labels at any time, so a restart adopts what runs.
+package actor LocalOrchestrator: Orchestrator, Service {
+    /// What does not change while the platform runs.
+    package struct Configuration: Sendable {
+        /// Text of `/cortex/client/cli.yaml` in every container.
+        package var clientConfiguration: String
+        /// How often the engine is asked without any hint.
+        package var resync: Duration
+        /// The longest a graceful shutdown waits for pods; their own grace periods hold within it.
+        package var shutdownGrace: Duration
+        /// Makes the random part of a pod's id: lower-case letters and digits.
+        package var makePodSuffix: @Sendable () -> String
+
+        package init(
+            clientConfiguration: String, resync: Duration = .seconds(5), shutdownGrace: Duration = .seconds(60),
+            makePodSuffix: @escaping @Sendable () -> String
+        ) {
+            self.clientConfiguration = clientConfiguration
+            self.resync = resync
+            self.shutdownGrace = shutdownGrace
+            self.makePodSuffix = makePodSuffix
+        }
+    }
+
+    struct Declaration: Sendable {
+        var api: DeployedAPI
+        var replicas: Int
+    }
+
+    let engine: any Engine
+    let clock: any PlatformClock
+    let configuration: Configuration
+    let logger: Logger
+    let ready = ReadyReplicas()
+    private let wake: AsyncStream<Void>.Continuation
+    private let wakes: AsyncStream<Void>
+    let work: AsyncStream<@Sendable () async -> Void>.Continuation
+    private let works: AsyncStream<@Sendable () async -> Void>
+
+    var declared: [String: Declaration] = [:]
+    var pods: [String: Pod] = [:]
+    /// Set when the engine does not answer: nothing is concluded from what is not known.
+    var engineProblem: String?
+    /// Told of every pod that is gone, during shutdown.
+    var removals: AsyncStream<Void>.Continuation?
+
+    package init(engine: any Engine, clock: any PlatformClock, configuration: Configuration, logger: Logger) {
+        self.engine = engine
+        self.clock = clock
+        self.configuration = configuration
+        self.logger = logger
+        (self.wakes, self.wake) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        (self.works, self.work) = AsyncStream.makeStream(of: (@Sendable () async -> Void).self)
+    }
+
+    // MARK: Declarations
+
+    package func problems(with specification: APISpecification) async -> [String] {
+        await engine.problems(with: specification)
+    }
+
+    package func apply(_ api: DeployedAPI, replicas: Int) {
+        declared[api.name] = Declaration(api: api, replicas: replicas)
+        // A change that does not touch the pod reaches the running replicas without restarting them.
+        for (id, pod) in pods where pod.api.name == api.name && pod.isCurrent(api) {
+            pods[id]?.api = api
+        }
+        publishReady()
+        reconcileSoon()
+    }
+
+    package func scale(api: String, replicas: Int) {
+        guard declared[api]?.replicas != replicas else { return }
+        declared[api]?.replicas = replicas
+        reconcileSoon()
+    }
+
+    package func delete(api: String) {
+        declared[api] = nil
+        reconcileSoon()
+    }
+
+    package func status(api: String) -> APIStatus? {
+        guard let declaration = declared[api] else { return nil }
+        let replicas =
+            pods.values.filter { $0.api.name == api }.sorted { ($0.createdAt, $0.id) < ($1.createdAt, $1.id) }
+            .map { pod in
+                ReplicaStatus(
+                    id: pod.id, state: pod.state(isCurrent: pod.isCurrent(declaration.api)),
+                    reason: pod.isReady ? nil : pod.reason, restarts: pod.restarts, startedAt: pod.createdAt,
+                    inFlight: pod.activity.inFlight)
+            }
+        return APIStatus(requested: declaration.replicas, replicas: replicas, reason: engineProblem)
+    }
+
+    package nonisolated func readyReplicas() -> AsyncStream<[ReadyReplica]> {
+        ready.stream()
+    }
+
+    func publishReady() {
+        ready.publish(
+            pods.values.filter(\.isReady).map {
+                ReadyReplica(id: $0.id, api: $0.api, connector: engine.connector(pod: $0.id), activity: $0.activity)
+            })
+    }
+
+    // MARK: Service
+
+    package func run() async throws {
+        await withDiscardingTaskGroup { group in
+            group.addTask { await self.perform() }
+            group.addTask { await self.listenForHints() }
+            group.addTask { await self.keepTime() }
+            await cancelWhenGracefulShutdown {
+                for await _ in self.wakes { await self.reconcile() }
+            }
+            await stopEverything()
+            work.finish()
+            group.cancelAll()
+        }
+    }
+
+    /// Asks for a comparison of what is declared with what runs.
+    nonisolated func reconcileSoon() {
+        wake.yield()
+    }
+
+    /// Runs long operations beside the loop, each as a child task.
+    private func perform() async {
+        await withDiscardingTaskGroup { group in
+            for await operation in works { group.addTask { await operation() } }
+            group.cancelAll()
+        }
+    }
+
+    private func listenForHints() async {
+        for await _ in engine.hints() { reconcileSoon() }
+    }
+
+    private func keepTime() async {
+        while !Task.isCancelled {
+            reconcileSoon()
+            do {
+                try await clock.sleep(for: configuration.resync)
+            } catch {
+                return
+            }
+        }
+    }
+
+    /// Looks again at `moment`.
+    func reconcile(at moment: Timestamp) {
+        let wait = moment - clock.now()
+        work.yield { [clock] in
+            do {
+                try await clock.sleep(for: wait)
+                self.reconcileSoon()
+            } catch {
+                // Shutting down: nobody looks any more.
+            }
+        }
+    }
+}

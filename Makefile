@@ -1,0 +1,47 @@
+# Every command of daily work. `make` alone lists them.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+SWIFT_SOURCES := Package.swift Sources Tests
+
+.PHONY: help
+help: ## This list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
+
+.PHONY: setup
+setup: ## Install what is missing on a Debian machine: bubblewrap, SQLite headers, Python, Podman for the tests
+	@scripts/setup.sh all
+
+.PHONY: build
+build: ## Build the release programs into .build/dist (Swift's library linked in)
+	@scripts/setup.sh build
+	@scripts/build.sh
+
+.PHONY: demo
+demo: ## Start the platform, deploy the OCR example, submit images, show what they say
+	@scripts/setup.sh demo
+	@scripts/demo.sh
+
+.PHONY: test
+test: ## Everything that CI runs: lint, then all tests on real SQLite, bubblewrap and Podman
+	@scripts/setup.sh test
+	@$(MAKE) --no-print-directory lint
+	@scripts/test.sh
+
+.PHONY: lint
+lint: ## Layout of the Swift code, and the shell scripts
+	@swift format lint --strict --parallel --recursive $(SWIFT_SOURCES)
+	@! command -v shellcheck >/dev/null || shellcheck scripts/*.sh .ci/run
+
+.PHONY: format
+format: ## Lay the Swift code out as `swift format` decides
+	@swift format --in-place --parallel --recursive $(SWIFT_SOURCES)
+
+.PHONY: bench
+bench: ## Submits/s, completed requests/s, latency, CPU and memory of a release build on this machine
+	@scripts/setup.sh bench
+	@scripts/build.sh
+	@scripts/bench.sh
+
+.PHONY: clean
+clean: ## Remove everything that was built
+	rm -rf .build examples/ocr/packages

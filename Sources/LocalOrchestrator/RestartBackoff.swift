@@ -1,0 +1,22 @@
+import Core
+
+/// When something that ended may start again: after 1 s, doubling to 5 minutes, from the beginning once it ran well for 10 minutes (contract C14).
+struct RestartBackoff: Sendable, Hashable {
+    static let first: Duration = .seconds(1)
+    static let longest: Duration = .seconds(300)
+    static let healthy: Duration = .seconds(600)
+
+    /// Ends so far.
+    private(set) var count = 0
+    private var next = RestartBackoff.first
+
+    /// Notes an end and gives the moment of the next start.
+    ///
+    /// - Parameter startedAt: when what ended had started; `nil` if it never did.
+    mutating func ended(startedAt: Timestamp?, now: Timestamp) -> Timestamp {
+        if let startedAt, now - startedAt >= Self.healthy { next = Self.first }
+        defer { next = min(next * 2, Self.longest) }
+        count += 1
+        return now + next
+    }
+}

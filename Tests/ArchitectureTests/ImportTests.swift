@@ -1,0 +1,113 @@
+import Foundation
+import Testing
+
+/// The rooms of the house and what each may import (docs/architecture.md). Standard modules of the toolchain are listed too: `Core` does no I/O.
+private let allowed: [String: Set<String>] = [
+    "Core": ["Synchronization"],
+    "HTTPServing": ["Core", "Hummingbird", "HummingbirdCore", "HTTPTypes", "NIO*", "Logging", "ServiceLifecycle"],
+    "Gateway": ["Core", "HTTPServing", "Hummingbird", "HummingbirdCore", "HTTPTypes", "NIO*", "Logging", "ServiceLifecycle", "Crypto"],
+    "Dequeuer": ["Core", "NIO*", "Logging", "ServiceLifecycle"],
+    "Probes": ["Core", "NIO*", "Logging"],
+    "Operator": ["Core", "HTTPServing", "Hummingbird", "HummingbirdCore", "HTTPTypes", "NIO*", "Logging", "ServiceLifecycle", "Crypto"],
+    "Autoscaler": ["Core", "Logging", "ServiceLifecycle"],
+    "LocalOrchestrator": ["Core", "Probes", "Logging", "ServiceLifecycle"],
+    "PodInitClient": ["Core", "CPodInit"],
+    "EngineDocker": ["Core", "CPodInit", "PodInitClient", "AsyncHTTPClient", "NIO*", "Logging", "Crypto"],
+    "EngineSandbox": ["Core", "CPodInit", "PodInitClient", "Subprocess", "Logging"],
+    "StoreMemory": ["Core"],
+    "StoreSQLite": ["Core", "GRDB", "GRDBSQLite", "Logging"],
+    "Client": ["Core", "AsyncHTTPClient", "NIO*", "Yams"],
+    "Commands": ["*"],
+    "cortex": ["Commands"],
+    "PodInit": ["CPodInit"],
+    "StoreConformance": ["Core", "TestSupport", "Testing"],
+    "EngineConformance": ["Core", "TestSupport", "Testing"],
+    "TestSupport": ["Core", "*"],
+]
+
+/// What any room but `Core` and `PodInit` may use of the toolchain.
+private let toolchain: Set<String> = [
+    "Foundation", "Dispatch", "Glibc", "Musl", "Darwin", "Synchronization", "System", "SystemPackage",
+]
+
+/// Exceptions by file, each with its reason.
+private let exceptions: [String: Set<String>] = [
+    // Decoding is the one place that knows YAML.
+    "Core/Configuration": ["Yams"],
+    // Reading the machine's clock is the only system call in Core.
+    "Core/Time": ["Glibc", "Musl", "Darwin"],
+    // PodInit is linked without Foundation.
+    "PodInit": ["Glibc", "Musl"],
+]
+
+@Suite("Architecture: which room imports which")
+struct ImportTests {
+    private static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent()
+
+    private struct Import: Hashable, CustomStringConvertible {
+        var file: String
+        var module: String
+        var description: String { "\(file) imports \(module)" }
+    }
+
+    private static func imports() throws -> [Import] {
+        let sources = root.appending(path: "Sources")
+        let files = try FileManager.default.subpathsOfDirectory(atPath: sources.path).filter { $0.hasSuffix(".swift") }
+        return try files.flatMap { file in
+            try String(contentsOf: sources.appending(path: file), encoding: .utf8).split(separator: "\n")
+                .compactMap { line -> Import? in
+                    var words = line.split(separator: " ").map(String.init)
+                    while let first = words.first,
+                        first.hasPrefix("@") || ["public", "package", "internal", "fileprivate", "private"].contains(first)
+                    {
+                        words.removeFirst()
+                    }
+                    guard words.first == "import", words.count > 1 else { return nil }
+                    let kinds: Set = ["struct", "class", "enum", "protocol", "func", "var", "let", "typealias"]
+                    let name = kinds.contains(words[1]) && words.count > 2 ? words[2] : words[1]
+                    return Import(file: file, module: String(name.split(separator: ".")[0]))
+                }
+        }
+    }
+
+    private static func isAllowed(_ item: Import) -> Bool {
+        let room = String(item.file.split(separator: "/")[0])
+        let rules = allowed[room] ?? []
+        if rules.contains("*") || rules.contains(item.module) { return true }
+        if rules.contains("NIO*"), item.module.hasPrefix("NIO") { return true }
+        if room != "Core", room != "PodInit", toolchain.contains(item.module) { return true }
+        return exceptions.contains { item.file.hasPrefix($0.key + "/") && $0.value.contains(item.module) }
+    }
+
+    @Test("No room imports what architecture.md does not allow it")
+    func noForbiddenImport() throws {
+        let imports = try Self.imports()
+        #expect(imports.count > 100)
+        let forbidden = imports.filter { !Self.isAllowed($0) }
+        #expect(forbidden.isEmpty, "\(forbidden)")
+    }
+
+    @Test("Every room is in the table")
+    func everyRoomIsKnown() throws {
+        let rooms = try FileManager.default.contentsOfDirectory(
+            atPath: Self.root.appending(path: "Sources").path
+        ).filter { $0 != "CPodInit" }
+        #expect(Set(rooms) == Set(allowed.keys))
+    }
+
+    @Test("The rule sees a forbidden import")
+    func ruleWorks() {
+        #expect(!Self.isAllowed(Import(file: "Core/Store.swift", module: "NIOCore")))
+        #expect(!Self.isAllowed(Import(file: "Gateway/Gateway.swift", module: "StoreSQLite")))
+        #expect(!Self.isAllowed(Import(file: "PodInit/main.swift", module: "Foundation")))
+        #expect(Self.isAllowed(Import(file: "Dequeuer/Dequeuer.swift", module: "NIOCore")))
+    }
+
+    @Test("VERSION and the version in the code are the same")
+    func version() throws {
+        let file = try String(contentsOf: Self.root.appending(path: "VERSION"), encoding: .utf8)
+        let code = try String(contentsOf: Self.root.appending(path: "Sources/Core/Version.swift"), encoding: .utf8)
+        #expect(code.contains("\"\(file.trimmingCharacters(in: .whitespacesAndNewlines))\""))
+    }
+}

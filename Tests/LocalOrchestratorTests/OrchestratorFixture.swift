@@ -1,0 +1,67 @@
+import Core
+import Logging
+import ServiceLifecycle
+import Synchronization
+import TestSupport
+
+@testable import LocalOrchestrator
+
+/// A running orchestrator over a fake engine and a clock that stands still.
+struct OrchestratorFixture: Sendable {
+    let engine: FakeEngine
+    let clock: ManualClock
+    let orchestrator: LocalOrchestrator
+
+    static func with(
+        prepare: @Sendable (OrchestratorFixture) async throws -> Void = { _ in },
+        _ body: @Sendable (OrchestratorFixture) async throws -> Void
+    ) async throws {
+        let engine = FakeEngine()
+        let clock = ManualClock()
+        let counter = Counter()
+        let orchestrator = LocalOrchestrator(
+            engine: engine, clock: clock,
+            configuration: .init(clientConfiguration: "{}", makePodSuffix: { "p\(counter.next())" }),
+            logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
+        let fixture = OrchestratorFixture(engine: engine, clock: clock, orchestrator: orchestrator)
+        try await prepare(fixture)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await orchestrator.run() }
+            try await body(fixture)
+            group.cancelAll()
+        }
+    }
+
+    static func api(
+        _ name: String = "echo", version: String = "1", deployment: String = "d1", grace: Duration = .seconds(60),
+        preStop: ContainerSpecification.PreStop? = nil, liveness: Probe? = nil, containers: Int = 1
+    ) -> DeployedAPI {
+        let containers = (0..<containers).map { index in
+            ContainerSpecification(
+                name: index == 0 ? "main" : "side\(index)", image: "x", livenessProbe: index == 0 ? liveness : nil,
+                preStop: index == 0 ? preStop : nil)
+        }
+        return DeployedAPI(
+            specification: APISpecification(
+                name: name, networking: .init(endpoint: "/\(name)"),
+                pod: PodSpecification(terminationGracePeriod: grace, containers: containers)),
+            id: "api-\(version)-\(deployment)", specID: version, podID: version, deploymentID: deployment,
+            initialDeployment: Timestamp(seconds: 0), lastUpdated: Timestamp(seconds: 0))
+    }
+
+    /// The newest list of ready replicas that satisfies `condition`.
+    func ready(where condition: ([ReadyReplica]) -> Bool) async -> [ReadyReplica] {
+        for await replicas in orchestrator.readyReplicas() where condition(replicas) { return replicas }
+        return []
+    }
+
+    private final class Counter: Sendable {
+        private let value = Mutex(0)
+        func next() -> Int {
+            value.withLock {
+                $0 += 1
+                return $0
+            }
+        }
+    }
+}

@@ -1,0 +1,15 @@
+#!/usr/bin/env bash
+# Builds the release programs into .build/dist: cortex and, beside it, cortex-pod-init.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+scratch=.build/release-static
+echo "Building the release programs (the first time takes several minutes)"
+swift build -c release --static-swift-stdlib --scratch-path "$scratch" --product cortex
+swift build -c release --static-swift-stdlib --scratch-path "$scratch" --product cortex-pod-init
+mkdir -p .build/dist
+for program in cortex cortex-pod-init; do
+  install -m 0755 "$scratch/release/$program" ".build/dist/$program"
+done
+strip --strip-debug .build/dist/cortex 2>/dev/null || true
+ls -lh .build/dist

@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# The main job on real input: starts the platform, deploys the OCR example, submits four files, prints what came back.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
+[ -t 1 ] || say() { printf '\n%s\n' "$*"; }
+
+say "1. Build (the first time takes some minutes)"
+swift build --product cortex
+swift build --product cortex-pod-init
+bin=$(swift build --show-bin-path)
+
+work=$(mktemp -d)
+export CORTEX_CLI_CONFIG_DIR="$work/cli"
+platform=
+finish() {
+  status=$?
+  if [ -n "$platform" ] && kill -0 "$platform" 2>/dev/null; then
+    kill -TERM "$platform"
+    wait "$platform" || true
+  fi
+  if [ "$status" -ne 0 ] && [ -s "$work/cortex.log" ]; then
+    echo "--- last lines of the platform's log" >&2
+    tail -30 "$work/cortex.log" >&2
+  fi
+  rm -rf "$work"
+  exit "$status"
+}
+trap finish EXIT
+
+say "2. Packages of the OCR example (the models come inside)"
+if [ ! -d examples/ocr/packages/rapidocr_onnxruntime ]; then
+  rm -rf examples/ocr/packages
+  /usr/bin/python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps \
+    --target examples/ocr/packages -r examples/ocr/requirements.txt
+fi
+du -sh examples/ocr/packages | cut -f1
+PYTHONPATH=examples/ocr/packages /usr/bin/python3 examples/ocr/draw.py "$work/input"
+
+say "3. cortex up"
+"$bin/cortex" up --data-dir "$work/data" --port 0 --operator-port 0 --engine "${CORTEX_ENGINE:-auto}" \
+  >"$work/cortex.out" 2>"$work/cortex.log" &
+platform=$!
+for _ in $(seq 300); do
+  grep -q '^ready' "$work/cortex.out" && break
+  kill -0 "$platform" 2>/dev/null || { cat "$work/cortex.log" >&2; exit 1; }
+  sleep 0.1
+done
+cat "$work/cortex.out"
+
+say "4. cortex deploy"
+if grep -q 'engine.*sandbox' "$work/cortex.out"; then
+  config=examples/ocr/cortex.sandbox.yaml
+else
+  config=examples/ocr/cortex.yaml
+  docker=$(command -v docker || command -v podman)
+  "$docker" build --quiet -t cortex-examples/ocr examples/ocr
+fi
+"$bin/cortex" deploy "$config" --wait
+
+say "5. cortex submit"
+files=()
+ids=()
+for file in "$work"/input/*; do
+  id=$("$bin/cortex" submit ocr -d "@$file" --content-type application/octet-stream)
+  files+=("$file")
+  ids+=("$id")
+  echo "$(basename "$file"): $id"
+done
+
+say "6. cortex result"
+printf '%-12s  %-36s  %-9s  %7s  %s\n' file id status seconds "recognised text, or the error"
+for index in "${!ids[@]}"; do
+  "$bin/cortex" result ocr "${ids[$index]}" --wait -o json >"$work/result.json" || true
+  /usr/bin/python3 - "$(basename "${files[$index]}")" "$work/result.json" <<'PYTHON'
+import json
+import sys
+
+name, path = sys.argv[1:]
+document = json.load(open(path))
+result, error = document.get("result"), document.get("error")
+seconds = f"{result['seconds']:.2f}" if result else "-"
+if error:
+    text = f"{error['kind']} {error.get('status_code', '')}: {json.loads(error['body'])['error']}"
+else:
+    text = " | ".join(line["text"] for line in result["lines"]) or "(no text)"
+print(f"{name:<12}  {document['id']:<36}  {document['status']:<9}  {seconds:>7}  {text}")
+PYTHON
+done
+
+say "Done. Start your own with: $bin/cortex up"

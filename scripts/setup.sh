@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# Installs what is missing on a Debian machine. setup.sh build|demo|test|bench|all
+set -euo pipefail
+
+if ! command -v swift >/dev/null; then
+  echo "error: Swift is not installed. Get Swift 6.2 or newer from https://www.swift.org/install/linux/ and run this again." >&2
+  exit 1
+fi
+
+# What each purpose needs, as Debian packages.
+build=(libsqlite3-dev)
+demo=("${build[@]}" bubblewrap util-linux python3 python3-pip)
+test=("${demo[@]}" podman runc conmon netavark aardvark-dns uidmap busybox-static docker-registry shellcheck)
+bench=("${demo[@]}" wrk)
+
+case "${1:-all}" in
+  build) wanted=("${build[@]}") ;;
+  demo) wanted=("${demo[@]}") ;;
+  test) wanted=("${test[@]}") ;;
+  bench) wanted=("${bench[@]}") ;;
+  all) wanted=("${test[@]}" wrk) ;;
+  *)
+    echo "error: setup.sh knows build, demo, test, bench and all; not ${1}" >&2
+    exit 2
+    ;;
+esac
+
+missing=()
+for package in "${wanted[@]}"; do
+  dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
+done
+[ ${#missing[@]} -eq 0 ] && exit 0
+
+if ! command -v apt-get >/dev/null; then
+  echo "error: this machine has no apt-get. Install by hand what these Debian packages hold: ${missing[*]}" >&2
+  exit 1
+fi
+sudo=()
+if [ "$(id -u)" -ne 0 ]; then
+  if ! command -v sudo >/dev/null; then
+    echo "error: run as root once: apt-get install -y --no-install-recommends ${missing[*]}" >&2
+    exit 1
+  fi
+  sudo=(sudo)
+fi
+echo "Installing: ${missing[*]}"
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
+export DEBIAN_FRONTEND=noninteractive
+if ! { "${sudo[@]}" apt-get update && "${sudo[@]}" apt-get install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+  tail -20 "$log" >&2
+  echo "error: apt-get could not install: ${missing[*]}" >&2
+  exit 1
+fi
