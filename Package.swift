@@ -19,6 +19,7 @@ let httpTypes = Target.Dependency.product(name: "HTTPTypes", package: "swift-htt
 let asyncHTTPClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
+let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let lifecycleTest = Target.Dependency.product(name: "ServiceLifecycleTestKit", package: "swift-service-lifecycle")
 let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
@@ -31,8 +32,8 @@ func room(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .target(name: name, dependencies: dependencies, swiftSettings: strict)
 }
 
-func tests(_ name: String, _ dependencies: [Target.Dependency], resources: [Resource]? = nil) -> Target {
-    .testTarget(name: name, dependencies: dependencies + ["Core", "TestSupport"], resources: resources, swiftSettings: strict)
+func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
+    .testTarget(name: name, dependencies: dependencies + ["Core", "TestSupport"], exclude: exclude, swiftSettings: strict)
 }
 
 let package = Package(
@@ -73,7 +74,7 @@ let package = Package(
             [
                 "Core", "HTTPServing", "Gateway", "Dequeuer", "Probes", "Operator", "Autoscaler", "LocalOrchestrator",
                 "EngineDocker", "EngineSandbox", "StoreMemory", "StoreSQLite", "Client",
-                arguments, logging, lifecycle, nioCore, nioPosix, asyncHTTPClient, hummingbird,
+                arguments, logging, lifecycle, nioCore, nioPosix, asyncHTTPClient, unixSignals, yams,
             ]),
         .executableTarget(name: "cortex", dependencies: ["Commands"], swiftSettings: strict),
         .target(name: "CPodInit"),
@@ -101,6 +102,6 @@ let package = Package(
         tests("ClientTests", ["Client"]),
         tests("CommandsTests", ["Commands"]),
         tests("ArchitectureTests", []),
-        tests("EndToEndTests", ["Client", asyncHTTPClient, nioCore, subprocess]),
+        tests("EndToEndTests", [asyncHTTPClient, nioCore, nioPosix, nioHTTP1, crypto, "EngineDocker"], exclude: ["Fixtures"]),
     ]
 )

@@ -27,7 +27,8 @@ extension LocalOrchestrator {
 
     /// Opens a stream per container; with `follow` also those of replicas that appear later, until the API is deleted or the reader leaves.
     private func follow(
-        _ api: String, _ options: LogOptions, into continuation: AsyncThrowingStream<ReplicaLogLine, any Error>.Continuation
+        _ api: String, _ options: LogOptions,
+        into continuation: AsyncThrowingStream<ReplicaLogLine, any Error>.Continuation
     ) async {
         await withTaskGroup(of: Void.self) { group in
             var opened: Set<Source> = []

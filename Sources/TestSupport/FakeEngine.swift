@@ -122,7 +122,8 @@ package final class FakeEngine: Engine {
         }
     }
 
-    package func exec(_ command: [String], container: String, pod: String, timeout: Duration) async throws -> ExecResult {
+    package func exec(_ command: [String], container: String, pod: String, timeout: Duration) async throws -> ExecResult
+    {
         record("exec \(command.joined(separator: " ")) in \(container) of \(pod)")
         return ExecResult(exitCode: 0, output: "")
     }

@@ -5,10 +5,16 @@ import Testing
 private let allowed: [String: Set<String>] = [
     "Core": ["Synchronization"],
     "HTTPServing": ["Core", "Hummingbird", "HummingbirdCore", "HTTPTypes", "NIO*", "Logging", "ServiceLifecycle"],
-    "Gateway": ["Core", "HTTPServing", "Hummingbird", "HummingbirdCore", "HTTPTypes", "NIO*", "Logging", "ServiceLifecycle", "Crypto"],
+    "Gateway": [
+        "Core", "HTTPServing", "Hummingbird", "HummingbirdCore", "HTTPTypes", "NIO*", "Logging", "ServiceLifecycle",
+        "Crypto",
+    ],
     "Dequeuer": ["Core", "NIO*", "Logging", "ServiceLifecycle"],
     "Probes": ["Core", "NIO*", "Logging"],
-    "Operator": ["Core", "HTTPServing", "Hummingbird", "HummingbirdCore", "HTTPTypes", "NIO*", "Logging", "ServiceLifecycle", "Crypto"],
+    "Operator": [
+        "Core", "HTTPServing", "Hummingbird", "HummingbirdCore", "HTTPTypes", "NIO*", "Logging", "ServiceLifecycle",
+        "Crypto",
+    ],
     "Autoscaler": ["Core", "Logging", "ServiceLifecycle"],
     "LocalOrchestrator": ["Core", "Probes", "Logging", "ServiceLifecycle"],
     "PodInitClient": ["Core", "CPodInit"],
@@ -59,7 +65,8 @@ struct ImportTests {
                 .compactMap { line -> Import? in
                     var words = line.split(separator: " ").map(String.init)
                     while let first = words.first,
-                        first.hasPrefix("@") || ["public", "package", "internal", "fileprivate", "private"].contains(first)
+                        first.hasPrefix("@")
+                            || ["public", "package", "internal", "fileprivate", "private"].contains(first)
                     {
                         words.removeFirst()
                     }

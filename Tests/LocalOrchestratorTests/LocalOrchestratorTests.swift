@@ -61,7 +61,11 @@ struct LocalOrchestratorTests {
         }
     }
 
-    @Test("S4: exit codes of signals are `killed`, lack of memory is `killed_oom`", arguments: [(137, false, ReplicaState.killed), (143, false, .killed), (137, true, .killedOOM), (1, false, .failed)])
+    @Test(
+        "S4: exit codes of signals are `killed`, lack of memory is `killed_oom`",
+        arguments: [
+            (137, false, ReplicaState.killed), (143, false, .killed), (137, true, .killedOOM), (1, false, .failed),
+        ])
     func exitStates(code: Int, outOfMemory: Bool, state: ReplicaState) async throws {
         try await OrchestratorFixture.with { fixture in
             await fixture.orchestrator.apply(OrchestratorFixture.api(), replicas: 1)
@@ -90,7 +94,8 @@ struct LocalOrchestratorTests {
     func adopts() async throws {
         let api = OrchestratorFixture.api()
         try await OrchestratorFixture.with { fixture in
-            fixture.engine.insert(PodPlan(of: api, id: "echo-before", createdAt: fixture.clock.now(), clientConfiguration: ""))
+            fixture.engine.insert(
+                PodPlan(of: api, id: "echo-before", createdAt: fixture.clock.now(), clientConfiguration: ""))
             fixture.engine.insert(
                 PodPlan(
                     of: OrchestratorFixture.api("gone"), id: "gone-before", createdAt: fixture.clock.now(),

@@ -28,7 +28,9 @@ struct RolloutTests {
         #expect(steps(2, replica("a"), replica("b")) == RolloutSteps())
     }
 
-    @Test("S2: scale-down takes the not ready first, then the idle, then the one with the least inside, the youngest of equals")
+    @Test(
+        "S2: scale-down takes the not ready first, then the idle, then the one with the least inside, the youngest of equals"
+    )
     func choosesVictims() {
         #expect(steps(1, replica("busy", inFlight: 2), replica("new", ready: false)).stop == ["new"])
         #expect(steps(1, replica("busy", inFlight: 1), replica("idle")).stop == ["idle"])
@@ -44,7 +46,9 @@ struct RolloutTests {
         #expect(steps(1, replica("old", current: false), replica("new")) == RolloutSteps(stop: ["old"]))
     }
 
-    @Test("S3: a version that never gets ready never takes down the ready ones below the wanted number less `max_unavailable`")
+    @Test(
+        "S3: a version that never gets ready never takes down the ready ones below the wanted number less `max_unavailable`"
+    )
     func badVersion() {
         let old = (0..<4).map { replica("old\($0)", current: false) }
         let new = (0..<2).map { replica("new\($0)", ready: false) }
@@ -71,7 +75,9 @@ struct RolloutTests {
         #expect(steps == RolloutSteps(start: 2, stop: ["a", "b"]))
     }
 
-    @Test("S3: whatever order things happen in, a rollout ends with the wanted number of current replicas", arguments: 1...8)
+    @Test(
+        "S3: whatever order things happen in, a rollout ends with the wanted number of current replicas",
+        arguments: 1...8)
     func converges(wanted: Int) {
         var replicas = (0..<wanted).map { replica("old\($0)", current: false) }
         var made = 0

@@ -1,0 +1,151 @@
+import Core
+import Logging
+import Probes
+
+/// Readiness and liveness of a running pod. A round of probes begins when all containers run and ends when one exits or the pod stops.
+extension LocalOrchestrator {
+    /// How often a pod without a probe of its own is looked at: often until it accepts, seldom afterwards (the dequeuer notices first).
+    private static let defaultProbePeriod = (waiting: Duration.milliseconds(100), ready: Duration.seconds(5))
+
+    func startProbing(_ id: String) {
+        stopProbing(id)
+        guard let pod = pods[id], pod.containers.values.allSatisfy({ $0.state == .running }) else { return }
+        let gates = ReadinessPlan.gates(of: pod.api.specification.pod)
+        let liveness = pod.api.specification.pod.containers.compactMap { container in
+            container.livenessProbe.map { (container.name, $0) }
+        }
+        let round = pod.probeRound + 1
+        let (end, continuation) = AsyncStream.makeStream(of: Never.self)
+        pods[id]?.probeRound = round
+        pods[id]?.probes = Array(repeating: false, count: gates.count)
+        pods[id]?.probing = continuation
+        work.yield {
+            await withTaskGroup(of: Bool.self) { group in
+                for (index, gate) in gates.enumerated() {
+                    group.addTask {
+                        await self.run(gate, index, of: id, round)
+                        return false
+                    }
+                }
+                for (container, probe) in liveness {
+                    group.addTask {
+                        await self.runLiveness(probe, of: container, id, round)
+                        return false
+                    }
+                }
+                group.addTask {
+                    for await _ in end {}
+                    return true
+                }
+                for await isEnd in group where isEnd { break }
+                group.cancelAll()
+            }
+        }
+    }
+
+    func stopProbing(_ id: String) {
+        pods[id]?.probing?.finish()
+        pods[id]?.probing = nil
+        pods[id]?.probes = []
+        publishReady()
+    }
+
+    // MARK: Readiness
+
+    private func run(_ gate: ReadinessPlan.Gate, _ index: Int, of id: String, _ round: Int) async {
+        let runner = runner(container: gate.container, pod: id)
+        guard gate.isDefault else {
+            await runner.run(gate.probe) { report in await self.report(report, index, of: id, round) }
+            return
+        }
+        while !Task.isCancelled {
+            let report: ProbeReport
+            let wait: Duration
+            switch await runner.check(gate.probe) {
+            case .failure(let reason):
+                report = ProbeReport(isHealthy: false, reason: reason)
+                wait = Self.defaultProbePeriod.waiting
+            default:
+                report = ProbeReport(isHealthy: true)
+                wait = Self.defaultProbePeriod.ready
+            }
+            await self.report(report, index, of: id, round)
+            guard (try? await clock.sleep(for: wait)) != nil else { return }
+        }
+    }
+
+    private func report(_ report: ProbeReport, _ index: Int, of id: String, _ round: Int) {
+        guard let pod = pods[id], pod.probeRound == round, pod.probes.indices.contains(index) else { return }
+        let wasReady = pod.isReady
+        pods[id]?.probes[index] = report.isHealthy
+        if let reason = report.reason { pods[id]?.reason = reason }
+        guard let isReady = pods[id]?.isReady, isReady != wasReady else { return }
+        if isReady { pods[id]?.reason = nil }
+        logger.info(
+            isReady ? "replica ready" : "replica not ready",
+            metadata: ["api": "\(pod.api.name)", "replica": "\(id)", "reason": "\(report.reason ?? "")"])
+        publishReady()
+        reconcileSoon()
+    }
+
+    private func runner(container: String, pod: String) -> ProbeRunner {
+        ProbeRunner(connector: engine.connector(pod: pod), clock: clock) { [engine] command, timeout in
+            try await engine.exec(command, container: container, pod: pod, timeout: timeout)
+        }
+    }
+
+    // MARK: Liveness
+
+    private func runLiveness(_ probe: Probe, of container: String, _ id: String, _ round: Int) async {
+        await runner(container: container, pod: id).run(probe, startsHealthy: true) { report in
+            if !report.isHealthy { await self.livenessFailed(container, of: id, round, reason: report.reason) }
+        }
+    }
+
+    /// Stops the container; that it exited is then seen like any other exit, and it is restarted after its backoff.
+    private func livenessFailed(_ container: String, of id: String, _ round: Int, reason: String?) {
+        guard let pod = pods[id], pod.probeRound == round, pod.phase == .running else { return }
+        logger.warning(
+            "liveness probe failed; restarting the container",
+            metadata: [
+                "api": "\(pod.api.name)", "replica": "\(id)", "container": "\(container)", "reason": "\(reason ?? "")",
+            ])
+        pods[id]?.reason = "liveness probe of \(container) failed: \(reason ?? "no answer")"
+        stopProbing(id)
+        work.yield { [engine, logger] in
+            do {
+                try await engine.stop(container: container, of: id, grace: .seconds(10))
+            } catch {
+                logger.warning(
+                    "cannot stop container: \(error)", metadata: ["replica": "\(id)", "container": "\(container)"])
+                await self.startProbing(id)
+            }
+            self.reconcileSoon()
+        }
+    }
+
+    // MARK: Before the stop
+
+    /// Runs the containers' `pre_stop` hooks side by side, within the grace period. A hook that fails is logged and holds up nothing.
+    func runPreStop(of pod: Pod, until deadline: Timestamp) async {
+        await withTaskGroup(of: Void.self) { group in
+            for container in pod.api.specification.pod.containers {
+                guard let hook = container.preStop else { continue }
+                let timeout = max(.seconds(1), deadline - clock.now())
+                let runner = runner(container: container.name, pod: pod.id)
+                group.addTask { [logger] in
+                    let handler: Probe.Handler =
+                        switch hook {
+                        case .httpGet(let get): .httpGet(get)
+                        case .exec(let command): .exec(command: command)
+                        }
+                    if case .failure(let reason) = await runner.check(Probe(handler: handler, timeout: timeout)) {
+                        logger.warning(
+                            "pre_stop failed: \(reason)",
+                            metadata: ["replica": "\(pod.id)", "container": "\(container.name)"])
+                    }
+                }
+            }
+        }
+    }
+}
