@@ -9,7 +9,7 @@ export CORTEX_CLI_CONFIG_DIR="$work/cli"
 "$cortex" up --data-dir "$work/data" --port 0 --operator-port 0 --engine sandbox >"$work/out" 2>"$work/log" &
 platform=$!
 finish() {
-  kill -TERM "$platform" 2>/dev/null && wait "$platform" || true
+  if kill -TERM "$platform" 2>/dev/null; then wait "$platform" || true; fi
   rm -rf "$work"
 }
 trap finish EXIT
