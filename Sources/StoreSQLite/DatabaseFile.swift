@@ -1,0 +1,83 @@
+import Core
+import Foundation
+import GRDB
+import Logging
+
+/// The database file: judged before SQLite touches it, made whole before it gets its name.
+struct DatabaseFile {
+    let directory: DataDirectory
+
+    init(_ directory: DataDirectory) { self.directory = directory }
+
+    /// Opens the file with every setting in force and of the present version.
+    func open(_ configuration: SQLiteStore.Configuration, logger: Logger) throws -> DatabasePool {
+        try removeUnfinished()
+        if try FileHeader.read(directory.database)?.check() == nil { try create() }
+        let pool = try DatabasePool(path: directory.database, configuration: settings(configuration))
+        let (from, to) = try pool.writeWithoutTransaction { db in
+            try Schema.checkIdentity(db)
+            let from = try Schema.version(db)
+            try Schema.migrate(db)
+            let to = try Schema.version(db)
+            // The version stands in the file's own header afterwards, where an older release looks for it.
+            if from != to { _ = try db.checkpoint(.truncate) }
+            return (from, to)
+        }
+        if from != to { logger.info("store migrated", metadata: ["from": "\(from)", "to": "\(to)"]) }
+        try pool.writeWithoutTransaction { db in
+            // GRDB sets NORMAL while it opens the pool, so this can only be set now, and is read back.
+            let wanted = configuration.durability == .full ? 2 : 1
+            try db.execute(sql: "PRAGMA synchronous = \(wanted)")
+            guard try Int.fetchOne(db, sql: "PRAGMA synchronous") == wanted,
+                try Int.fetchOne(db, sql: "PRAGMA secure_delete") == 1
+            else {
+                throw PlatformError(
+                    .setup, "SQLite does not take the store's safety settings. Install SQLite 3.40 or newer.")
+            }
+        }
+        return pool
+    }
+
+    private func settings(_ configuration: SQLiteStore.Configuration) -> GRDB.Configuration {
+        var settings = GRDB.Configuration()
+        settings.label = "cortex.store"
+        settings.foreignKeysEnabled = false
+        settings.busyMode = .timeout(2)
+        settings.maximumReaderCount = 4
+        settings.persistentReadOnlyConnections = true
+        settings.prepareDatabase { db in
+            try db.execute(sql: "PRAGMA temp_store = MEMORY")
+            guard !db.configuration.readonly else { return }
+            try db.execute(sql: "PRAGMA secure_delete = ON")
+            try db.execute(sql: "PRAGMA cache_size = -8192")
+            try db.execute(sql: "PRAGMA wal_autocheckpoint = 4096")
+            if let pages = configuration.maxPages { try db.execute(sql: "PRAGMA max_page_count = \(pages)") }
+        }
+        return settings
+    }
+
+    private func removeUnfinished() throws {
+        for suffix in ["", "-journal", "-wal", "-shm"] {
+            guard unlink(directory.newDatabase + suffix) == 0 || errno == ENOENT else {
+                throw StoreFailure.SystemCall("unlink")
+            }
+        }
+    }
+
+    /// Makes the file under another name and in the plain journal mode, so that a file with the real name always has its identity in its header.
+    private func create() throws {
+        let descriptor = Glibc.open(directory.newDatabase, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw StoreFailure.SystemCall("create database") }
+        Glibc.close(descriptor)
+        let queue = try DatabaseQueue(path: directory.newDatabase)
+        try queue.writeWithoutTransaction { db in
+            try db.execute(sql: "PRAGMA synchronous = FULL")
+            try db.execute(sql: "PRAGMA auto_vacuum = INCREMENTAL")
+            try db.execute(sql: "PRAGMA application_id = \(Schema.applicationID)")
+            try Schema.migrate(db)
+        }
+        try queue.close()
+        guard rename(directory.newDatabase, directory.database) == 0 else { throw StoreFailure.SystemCall("rename") }
+        try directory.sync()
+    }
+}

@@ -1,0 +1,153 @@
+package import Core
+import Foundation
+import GRDB
+
+extension SQLiteStore {
+    package func deploy(_ api: DeployedAPI, now: Timestamp) async throws {
+        try await committer.perform { try $0.deploy(api, now: now) }
+    }
+
+    package func deployedAPIs() async throws -> [DeployedAPI] {
+        committer.state.apis.values.filter(\.isDeployed).map(\.present).sorted { $0.name < $1.name }
+    }
+
+    package func versions(of api: String) async throws -> [DeployedAPI] {
+        guard let stored = committer.state.deployed(api) else { return [] }
+        return try await reading { db in
+            try Data.fetchAll(
+                db, sql: "SELECT document FROM version WHERE api = ? ORDER BY sequence DESC", arguments: [stored.number]
+            ).map { try JSONDecoder().decode(DeployedAPI.self, from: $0) }
+        }
+    }
+
+    package func delete(api: String, keepRequests: Bool, now: Timestamp) async throws -> Bool {
+        let deletion = try await committer.perform { try $0.delete(api: api, keepRequests: keepRequests) }
+        guard let deletion else { return false }
+        try await finish(deletion, now: now)
+        return true
+    }
+
+    package func requestedReplicas(of api: String) async throws -> Int? {
+        committer.state.deployed(api)?.requestedReplicas
+    }
+
+    package func saveRequestedReplicas(_ count: Int, of api: String) async throws {
+        guard committer.state.deployed(api)?.requestedReplicas != count else { return }
+        try await committer.perform { transaction in
+            guard let stored = transaction.state.deployed(api) else { return }
+            try transaction.run("UPDATE api SET replicas = ? WHERE number = ?", [count, stored.number])
+            transaction.state.apis[api]?.requestedReplicas = count
+        }
+    }
+
+    // MARK: Deletions in steps
+
+    /// A deletion whose first step is committed: nobody sees the API any more. The rest goes in steps, so that other callers
+    /// are not held up by a long queue, and is taken up again after a crash.
+    struct Deletion: Sendable {
+        let number: Int64
+        /// Set when its requests are only to be cancelled and kept.
+        let keptName: String?
+    }
+
+    func finish(_ deletion: Deletion, now: Timestamp) async throws {
+        while try await committer.perform({ try $0.step(deletion, limit: Self.stepLimit, now: now) }) {}
+    }
+
+    /// Takes up every deletion that was not finished.
+    func finishDeletions(now: Timestamp) async throws {
+        let deletions = try await reading { db in
+            try Row.fetchAll(db, sql: "SELECT number, name FROM api WHERE closing = 1 OR name IS NULL")
+                .map { Deletion(number: $0[0], keptName: $0[1]) }
+        }
+        for deletion in deletions { try await finish(deletion, now: now) }
+    }
+
+    /// Rows that one step of a long job changes.
+    static let stepLimit = 500
+}
+
+extension WriteTransaction {
+    mutating func deploy(_ api: DeployedAPI, now: Timestamp) throws {
+        if let old = state.apis[api.name], old.isClosing {
+            // Its old requests must not come to life again.
+            let deletion = SQLiteStore.Deletion(number: old.number, keptName: api.name)
+            while try step(deletion, limit: .max, now: now) {}
+        }
+        let inserted = try row(
+            """
+            INSERT INTO api (name, deployed) VALUES (?, 1)
+            ON CONFLICT (name) DO UPDATE SET deployed = 1 RETURNING number, replicas
+            """, [api.name])
+        guard let inserted else { throw RequestHead.Damaged() }
+        let number: Int64 = inserted[0]
+        try run("DELETE FROM version WHERE api = ? AND id = ?", [number, api.id])
+        try run(
+            "INSERT INTO version (api, id, document) VALUES (?, ?, ?)",
+            [number, api.id, try FailureCoding.encode(api)])
+        try run(
+            """
+            DELETE FROM version WHERE api = ?1 AND sequence NOT IN
+                (SELECT sequence FROM version WHERE api = ?1 ORDER BY sequence DESC LIMIT ?2)
+            """, [number, Limits.versions])
+        state.apis[api.name] = StoredAPI(
+            number: number, isDeployed: true, requestedReplicas: inserted[1], present: api)
+        changes.apis.insert(api.name)
+    }
+
+    /// - Returns: what is left to be done; `nil` when it was not deployed.
+    mutating func delete(api name: String, keepRequests: Bool) throws -> SQLiteStore.Deletion? {
+        guard let api = state.deployed(name) else { return nil }
+        changes.apis.insert(name)
+        if keepRequests {
+            try run("UPDATE api SET deployed = 0, closing = 1, replicas = NULL WHERE number = ?", [api.number])
+            state.apis[name]?.isDeployed = false
+            state.apis[name]?.isClosing = true
+            state.apis[name]?.requestedReplicas = nil
+        } else {
+            try run("UPDATE api SET deployed = 0, name = NULL WHERE number = ?", [api.number])
+            state.apis[name] = nil
+        }
+        return SQLiteStore.Deletion(number: api.number, keptName: keepRequests ? name : nil)
+    }
+
+    /// Does the next part of a deletion.
+    ///
+    /// - Returns: whether there is more to do.
+    mutating func step(_ deletion: SQLiteStore.Deletion, limit: Int, now: Timestamp) throws -> Bool {
+        if let name = deletion.keptName {
+            return try cancelOpen(name, number: deletion.number, limit: limit, now: now)
+        }
+        return try eraseAll(deletion.number, limit: limit)
+    }
+
+    private mutating func cancelOpen(_ name: String, number: Int64, limit: Int, now: Timestamp) throws -> Bool {
+        // Deployed again in the meantime: that has done the rest.
+        guard let api = state.apis[name], api.number == number, api.isClosing else { return false }
+        for old in StoredState.open {
+            let open = try rows(
+                "SELECT id FROM request WHERE api = ? AND state = \(old.rawValue) LIMIT ?", [number, limit])
+            for row in open {
+                try end(RequestID(row[0] as Data), api: api, from: old, to: .cancelled, failure: nil, now: now)
+            }
+            if !open.isEmpty { return true }
+        }
+        try run("UPDATE api SET closing = 0 WHERE number = ?", [number])
+        state.apis[name]?.isClosing = false
+        return false
+    }
+
+    private mutating func eraseAll(_ number: Int64, limit: Int) throws -> Bool {
+        let requests = try rows("SELECT id, state FROM request WHERE api = ? LIMIT ?", [number, limit])
+        for row in requests {
+            let id = try RequestID(row[0] as Data)
+            if try !StoredState(reading: row[1]).status.isEnded { changes.ended.insert(id) }
+            try erase(id, api: number)
+        }
+        guard requests.isEmpty else { return true }
+        try run("DELETE FROM version WHERE api = ?", [number])
+        try run("DELETE FROM api WHERE number = ?", [number])
+        state.counts[number] = nil
+        return false
+    }
+}

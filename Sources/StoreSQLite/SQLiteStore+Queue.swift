@@ -1,0 +1,175 @@
+package import Core
+import Foundation
+import GRDB
+
+extension SQLiteStore {
+    package func submit(_ submission: Submission, maxQueueLength: Int?, now: Timestamp) async throws -> SubmitResult {
+        let result = try await committer.perform { transaction in
+            try transaction.submit(submission, maxQueueLength: maxQueueLength, now: now)
+        }
+        guard let result else {
+            throw PlatformError(.conflict, "A request with this id exists already. Submit it with a new id.")
+        }
+        return result
+    }
+
+    package func claim(
+        api: String, limit: Int, visibility: Duration, holder: String, now: Timestamp
+    ) async throws -> [ClaimedRequest] {
+        // An empty queue, the common case of a poll, costs no transaction.
+        let state = committer.state
+        guard limit > 0, let stored = state.deployed(api), state.counts[stored.number, default: .init()].inQueue > 0
+        else { return [] }
+        return try await committer.perform(durable: false) { transaction in
+            try transaction.claim(api: api, limit: limit, leaseEnd: now + visibility, holder: holder, now: now)
+        }
+    }
+
+    package func extend(_ leases: [Lease], visibility: Duration, now: Timestamp) async throws -> [Lease] {
+        guard !leases.isEmpty else { return [] }
+        return try await committer.perform(durable: false) { transaction in
+            try leases.filter { try !transaction.extend($0, until: now + visibility) }
+        }
+    }
+
+    package func release(_ leases: [Lease], now: Timestamp) async throws {
+        guard !leases.isEmpty else { return }
+        try await committer.perform { transaction in
+            for lease in leases { try transaction.release(lease) }
+        }
+    }
+
+    package func releaseLeases(heldBy holder: String?, now: Timestamp) async throws -> Int {
+        try await committer.perform { transaction in
+            try transaction.giveBack(
+                transaction.rows(
+                    "SELECT api, id FROM request WHERE state = 1 AND lease_end IS NOT NULL AND (?1 IS NULL OR holder = ?1)",
+                    [holder.map { Data($0.utf8) }]))
+        }
+    }
+}
+
+extension WriteTransaction {
+    /// - Returns: `nil` when a request of this id exists.
+    mutating func submit(_ submission: Submission, maxQueueLength: Int?, now: Timestamp) throws -> SubmitResult? {
+        guard let api = state.deployed(submission.api) else { return .unknownAPI }
+        if let key = submission.idempotency, let used = try useOf(key, api: api, now: now) { return used }
+        if let maxQueueLength, state.counts[api.number, default: .init()].inQueue >= maxQueueLength {
+            return .queueFull
+        }
+        let id = submission.id.data
+        let inserted = try run(
+            """
+            INSERT INTO request (api, id, state, submitted_at, deadline, key) VALUES (?, ?, 0, ?, ?, ?)
+            ON CONFLICT DO NOTHING
+            """,
+            [
+                api.number, id, now.microseconds, submission.queueDeadline?.microseconds, submission.idempotency?.key,
+            ])
+        guard inserted == 1 else { return nil }
+        let payload = submission.payload.columns
+        try run(
+            "INSERT INTO payload (api, id, head, bytes, file, size) VALUES (?, ?, ?, ?, ?, ?)",
+            [
+                api.number, id, RequestHead(headers: submission.headers, query: submission.query).encoded,
+                payload.bytes, payload.file, payload.size,
+            ])
+        if let key = submission.idempotency {
+            try run(
+                "INSERT OR REPLACE INTO idempotency (api, key, fingerprint, id) VALUES (?, ?, ?, ?)",
+                [api.number, key.key, Data(key.fingerprint), id])
+        }
+        count(api, inQueue: 1)
+        changes.queued.insert(submission.api)
+        return .accepted
+    }
+
+    /// What an idempotency key stands for; `nil` when it is free.
+    private mutating func useOf(
+        _ key: Submission.Idempotency, api: StoredAPI, now: Timestamp
+    ) throws -> SubmitResult? {
+        guard
+            let row = try row(
+                """
+                SELECT i.id, i.fingerprint, r.purge_at FROM idempotency i
+                JOIN request r ON r.api = i.api AND r.id = i.id WHERE i.api = ? AND i.key = ?
+                """, [api.number, key.key])
+        else { return nil }
+        let id = try RequestID(row[0] as Data)
+        if let purgeAt: Int64 = row[2], purgeAt <= now.microseconds {
+            try erase(id, api: api.number)
+            return nil
+        }
+        let fingerprint: Data = row[1]
+        return fingerprint.elementsEqual(key.fingerprint) ? .duplicate(of: id) : .idempotencyMismatch
+    }
+
+    mutating func claim(
+        api name: String, limit: Int, leaseEnd: Timestamp, holder: String, now: Timestamp
+    ) throws -> [ClaimedRequest] {
+        guard let api = state.deployed(name) else { return [] }
+        try run(
+            "UPDATE request SET state = 0, not_before = NULL WHERE api = ? AND state = 5 AND not_before <= ?",
+            [api.number, now.microseconds])
+        let claimed = try rows(
+            """
+            UPDATE request SET state = 1, token = token + 1, lease_end = ?, holder = ?
+            WHERE api = ? AND id IN (
+                SELECT id FROM request INDEXED BY request_queue
+                WHERE api = ? AND state = 0 AND (deadline IS NULL OR deadline > ?) ORDER BY id LIMIT ?)
+            RETURNING id, token, attempts, submitted_at
+            """,
+            [
+                leaseEnd.microseconds, Data(holder.utf8), api.number, api.number, now.microseconds, limit,
+            ])
+        count(api, inQueue: -claimed.count, inProgress: claimed.count)
+        return try claimed.map { row in
+            let id: Data = row[0]
+            let body = try self.row("SELECT head, bytes, file, size FROM payload WHERE api = ? AND id = ?", [api.number, id])
+            let head = try body.map { try RequestHead(decoding: $0[0]) }
+            return ClaimedRequest(
+                lease: Lease(api: name, id: try RequestID(id), token: row[1]),
+                payload: body.flatMap { Body($0, from: 1) } ?? .empty, headers: head?.headers ?? [], query: head?.query,
+                attempts: row[2], submittedAt: Timestamp(microseconds: row[3]))
+        }.sorted { $0.id < $1.id }
+    }
+
+    /// - Returns: whether the lease is still good.
+    func extend(_ lease: Lease, until end: Timestamp) throws -> Bool {
+        guard let api = state.deployed(lease.api) else { return false }
+        return try run(
+            "UPDATE request SET lease_end = ? WHERE api = ? AND id = ? AND state = 1 AND token = ?",
+            [end.microseconds, api.number, lease.id.data, lease.token]) == 1
+    }
+
+    mutating func release(_ lease: Lease) throws {
+        guard let api = state.deployed(lease.api) else { return }
+        let released = try run(
+            """
+            UPDATE request SET state = 0, lease_end = NULL, holder = NULL
+            WHERE api = ? AND id = ? AND state = 1 AND token = ?
+            """, [api.number, lease.id.data, lease.token])
+        guard released == 1 else { return }
+        count(api, inQueue: 1, inProgress: -1)
+        changes.queued.insert(lease.api)
+    }
+
+    /// Puts these requests in progress, as (api, id), back into their queues.
+    mutating func giveBack(_ rows: [Row]) throws -> Int {
+        for row in rows {
+            let number: Int64 = row[0]
+            let id: Data = row[1]
+            try run(
+                "UPDATE request SET state = 0, lease_end = NULL, holder = NULL WHERE api = ? AND id = ? AND state = 1",
+                [number, id])
+            state.counts[number, default: .init()].inQueue += 1
+            state.counts[number, default: .init()].inProgress -= 1
+            if let name = name(of: number) { changes.queued.insert(name) }
+        }
+        return rows.count
+    }
+
+    func name(of number: Int64) -> String? {
+        state.apis.first { $0.value.number == number }?.key
+    }
+}

@@ -1,0 +1,75 @@
+package import Core
+import Foundation
+import GRDB
+
+extension SQLiteStore {
+    package func read(_ id: RequestID, api: String, now: Timestamp) async throws -> RequestRecord? {
+        guard let stored = committer.state.deployed(api) else { return nil }
+        return try await reading { db in
+            let statement = try db.cachedStatement(
+                sql: """
+                    SELECT r.id, r.state, r.attempts, r.submitted_at, r.ended_at, r.failures, r.failure, t.bytes, t.file, t.size
+                    FROM request r LEFT JOIN result t ON t.api = r.api AND t.id = r.id
+                    WHERE r.api = ? AND r.id = ? AND (r.purge_at IS NULL OR r.purge_at > ?)
+                    """)
+            guard
+                let row = try Row.fetchOne(statement, arguments: [stored.number, id.data, now.microseconds])
+            else { return nil }
+            var record = try RequestRecord(row, api: api)
+            record.result = Body(row, from: 7)
+            return record
+        }
+    }
+
+    package func list(api: String, filter: RequestFilter, now: Timestamp) async throws -> [RequestRecord] {
+        let limit = min(max(filter.limit, 0), Limits.listPage)
+        guard limit > 0, let stored = committer.state.deployed(api) else { return [] }
+        let before = filter.before?.data ?? Data(repeating: 0xFF, count: 17)
+        let sources = Self.sources(for: filter.status)
+        return try await reading { db in
+            var records: [RequestRecord] = []
+            for source in sources {
+                let statement = try db.cachedStatement(
+                    sql: """
+                        SELECT id, state, attempts, submitted_at, ended_at, failures, failure FROM request \(source)
+                        AND api = ? AND id < ? AND (purge_at IS NULL OR purge_at > ?) ORDER BY id DESC LIMIT ?
+                        """)
+                let rows = try Row.fetchCursor(
+                    statement, arguments: [stored.number, before, now.microseconds, limit])
+                while let row = try rows.next() { records.append(try RequestRecord(row, api: api)) }
+            }
+            guard sources.count > 1 else { return records }
+            return Array(records.sorted { $0.id > $1.id }.prefix(limit))
+        }
+    }
+
+    package func counts() async throws -> [String: QueueCounts] {
+        let state = committer.state
+        return state.apis.filter(\.value.isDeployed).mapValues { state.counts[$0.number, default: QueueCounts()] }
+    }
+
+    /// How the rows of a status are found, each with an index that has only those; most requests are completed, so those need none.
+    private static func sources(for status: RequestStatus?) -> [String] {
+        switch status {
+        case nil: ["WHERE true"]
+        case .inQueue:
+            ["INDEXED BY request_queue WHERE state = 0", "INDEXED BY request_waiting WHERE state = 5"]
+        case .inProgress: ["INDEXED BY request_leased WHERE state = 1"]
+        case .completed: ["WHERE state = 2"]
+        case .failed: ["INDEXED BY request_failed WHERE state = 3"]
+        case .cancelled: ["INDEXED BY request_cancelled WHERE state = 4"]
+        }
+    }
+}
+
+extension RequestRecord {
+    /// Reads id, state, attempts, submitted_at, ended_at, failures, failure.
+    init(_ row: Row, api: String) throws {
+        let ended: Int64? = row[4]
+        let status = try StoredState(reading: row[1]).status
+        self.init(
+            id: try RequestID(row[0] as Data), api: api, status: status, attempts: row[2],
+            submittedAt: Timestamp(microseconds: row[3]), endedAt: ended.map(Timestamp.init(microseconds:)),
+            failure: try FailureCoding.failure(row[6]), failures: try FailureCoding.failures(row[5]))
+    }
+}

@@ -1,0 +1,144 @@
+package import Core
+import Foundation
+import GRDB
+import Synchronization
+
+/// When the log was last emptied of what was erased.
+struct ErasureClock {
+    /// Well inside the 60 seconds of contract C6, and seldom enough not to slow the writer down.
+    static let period: Duration = .seconds(15)
+
+    var lastTime: Timestamp?
+
+    func isDue(at now: Timestamp) -> Bool {
+        guard let lastTime else { return true }
+        // A clock that was set back must not put the erasure off.
+        return now < lastTime || now - lastTime >= Self.period
+    }
+}
+
+extension SQLiteStore {
+    package func maintain(now: Timestamp) async throws -> Upkeep {
+        var upkeep = Upkeep()
+        let due = try await reading { db in
+            try Bool.fetchAll(
+                db,
+                sql: """
+                    SELECT EXISTS (SELECT 1 FROM request WHERE state = 1 AND lease_end <= ?1)
+                    UNION ALL SELECT EXISTS (SELECT 1 FROM request WHERE deadline <= ?1 AND state IN (0, 5))
+                    UNION ALL SELECT EXISTS (SELECT 1 FROM request WHERE purge_at <= ?1)
+                    UNION ALL SELECT EXISTS (SELECT 1 FROM request WHERE keep_until <= ?1)
+                    UNION ALL SELECT EXISTS (SELECT 1 FROM api WHERE closing = 1 OR name IS NULL)
+                    """, arguments: [now.microseconds])
+        }
+        if due[0] { upkeep.rescued = try await inSteps { try $0.rescue(now: now, limit: $1) } }
+        if due[1] { upkeep.expired = try await inSteps { try $0.expire(now: now, limit: $1) } }
+        if due[2] { upkeep.purged = try await inSteps { try $0.purge(now: now, limit: $1) } }
+        if due[3] { _ = try await inSteps { try $0.dropKept(now: now, limit: $1) } }
+        if due[4] { try await finishDeletions(now: now) }
+        try await eraseFromDisk(now: now)
+        await files.drain()
+        return upkeep
+    }
+
+    /// Repeats a step until it finds less than it may do; each one shares its transaction with other callers.
+    private func inSteps(
+        _ step: @escaping @Sendable (inout WriteTransaction, Int) throws -> Int
+    ) async throws -> Int {
+        var total = 0
+        while true {
+            let count = try await committer.perform { try step(&$0, Self.stepLimit) }
+            total += count
+            if count < Self.stepLimit { return total }
+        }
+    }
+
+    /// Empties the log, so that erased rows are gone from the disk and not only from the tables, and gives free pages back.
+    private func eraseFromDisk(now: Timestamp) async throws {
+        guard committer.holdsErasedBytes, erasure.withLock({ $0.isDue(at: now) }) else { return }
+        // Before the log is emptied: what is deleted while that happens must be seen next time.
+        committer.holdsErasedBytes = false
+        do {
+            let isDone = try await committer.onWriterThread { pool in
+                try pool.writeWithoutTransaction { db in
+                    do {
+                        _ = try db.checkpoint(.truncate)
+                        return true
+                    } catch let error as DatabaseError where error.resultCode == .SQLITE_BUSY {
+                        // A reader still looks at an old snapshot; the next call tries again.
+                        return false
+                    }
+                }
+            }
+            guard isDone else {
+                committer.holdsErasedBytes = true
+                return
+            }
+        } catch {
+            committer.holdsErasedBytes = true
+            throw StoreFailure(error).platformError
+        }
+        erasure.withLock { $0.lastTime = now }
+        await files.removeDeferred()
+        try await shrink()
+    }
+
+    /// Gives pages back when more than a quarter of the file is free; fewer are kept for what comes next.
+    private func shrink() async throws {
+        for _ in 0..<Self.shrinkSteps {
+            let isDone = try await committer.perform { transaction in
+                let free = try Int.fetchOne(transaction.db, sql: "PRAGMA freelist_count") ?? 0
+                let all = try Int.fetchOne(transaction.db, sql: "PRAGMA page_count") ?? 0
+                guard free > max(Self.shrinkPages, all / 4) else { return true }
+                _ = try Row.fetchAll(transaction.db, sql: "PRAGMA incremental_vacuum(\(Self.shrinkPages))")
+                transaction.erasesBytes = true
+                return false
+            }
+            if isDone { return }
+        }
+    }
+
+    /// At most this many steps of this many pages in one call: 32 MiB.
+    private static let shrinkSteps = 8
+    private static let shrinkPages = 1024
+}
+
+extension WriteTransaction {
+    /// Gives back requests whose lease is over.
+    mutating func rescue(now: Timestamp, limit: Int) throws -> Int {
+        try giveBack(
+            rows("SELECT api, id FROM request WHERE state = 1 AND lease_end <= ? LIMIT ?", [now.microseconds, limit]))
+    }
+
+    /// Fails requests that waited too long.
+    mutating func expire(now: Timestamp, limit: Int) throws -> Int {
+        let late = try rows(
+            "SELECT api, id, state FROM request WHERE deadline <= ? AND state IN (0, 5) LIMIT ?",
+            [now.microseconds, limit])
+        for row in late {
+            let number: Int64 = row[0]
+            guard let name = name(of: number), let api = state.apis[name] else { continue }
+            try end(
+                RequestID(row[1] as Data), api: api, from: StoredState(reading: row[2]), to: .failed,
+                failure: RequestFailure(.expired, "The request waited in the queue longer than max_queue_time allows."), now: now)
+        }
+        return late.count
+    }
+
+    /// Forgets requests past their retention.
+    mutating func purge(now: Timestamp, limit: Int) throws -> Int {
+        let old = try rows("SELECT api, id FROM request WHERE purge_at <= ? LIMIT ?", [now.microseconds, limit])
+        for row in old { try erase(RequestID(row[1] as Data), api: row[0]) }
+        return old.count
+    }
+
+    /// Erases payloads of failed requests that were kept long enough.
+    mutating func dropKept(now: Timestamp, limit: Int) throws -> Int {
+        let old = try rows("SELECT api, id FROM request WHERE keep_until <= ? LIMIT ?", [now.microseconds, limit])
+        for row in old {
+            try erasePayload(row[1], api: row[0])
+            try run("UPDATE request SET keep_until = NULL WHERE api = ? AND id = ?", [row[0] as Int64, row[1] as Data])
+        }
+        return old.count
+    }
+}

@@ -1,0 +1,122 @@
+package import Core
+import Dispatch
+import GRDB
+package import Logging
+import Synchronization
+
+/// The store of a single machine: SQLite with one writer and group commit, large bodies in files beside it.
+///
+/// One instance per data directory, kept so by a lock that the operating system drops with the process. Safe from any task;
+/// blocking calls run on the store's own threads.
+package final class SQLiteStore: Store {
+    /// What a commit waits for before its callers hear of it.
+    package enum Durability: String, Sendable, CaseIterable {
+        /// For the disk: survives a power cut.
+        case full
+        /// For the operating system: survives the death of the process; a power cut may lose the last moments.
+        case normal
+    }
+
+    package struct Configuration: Sendable {
+        /// The folder of the store, made if missing. Nothing else may write into it.
+        package var directory: String
+        package var durability: Durability
+        /// Past this many pages of 4 KiB a write is answered with `store_unavailable`; `nil` for what the disk holds.
+        package var maxPages: Int?
+
+        package init(directory: String, durability: Durability = .full, maxPages: Int? = nil) {
+            self.directory = directory
+            self.durability = durability
+            self.maxPages = maxPages
+        }
+    }
+
+    let pool: DatabasePool
+    let committer: Committer
+    let files: BodyFiles
+    let hints: StoreHints
+    let logger: Logger
+    private let lock: DirectoryLock
+    let erasure = Mutex(ErasureClock())
+
+    /// Opens the store, making or migrating its files as needed, removing what a crash left behind.
+    ///
+    /// Leases of an earlier process still stand afterwards: give them back with `releaseLeases(heldBy: nil)`.
+    ///
+    /// - Throws: ``PlatformError`` `setup` (directory in use, not writable, full) or `store_corrupt` (damaged, foreign, of a newer
+    ///   version); the files are as they were.
+    package static func open(
+        configuration: Configuration, now: Timestamp, logger: Logger
+    ) async throws -> SQLiteStore {
+        let queue = DispatchQueue(label: "cortex.store.open")
+        let store = try await queue.run {
+            do {
+                return try SQLiteStore(configuration, now: now, logger: logger)
+            } catch {
+                throw StoreFailure(error).whileOpening
+            }
+        }
+        do {
+            try await store.finishDeletions(now: now)
+        } catch {
+            try? await store.close()
+            throw error
+        }
+        return store
+    }
+
+    private init(_ configuration: Configuration, now: Timestamp, logger: Logger) throws {
+        let directory = try DataDirectory(configuration.directory)
+        self.lock = try DirectoryLock(directory)
+        self.pool = try DatabaseFile(directory).open(configuration, logger: logger)
+        let state = try pool.read { try StoreState(loading: $0) }
+        let named = try pool.read { try BodyFiles.namesInRows($0) }
+        self.files = try BodyFiles(
+            directory, named: named, syncs: configuration.durability == .full, now: now, logger: logger)
+        self.hints = StoreHints()
+        self.committer = Committer(
+            pool: pool, durability: configuration.durability, state: state, hints: hints, files: files)
+        self.logger = logger
+    }
+
+    /// Answers what was begun, refuses what comes later, and hands the directory to the next instance.
+    ///
+    /// - Throws: ``PlatformError`` `store_unavailable` when the log could not be folded into the database; nothing is lost then either.
+    package func close() async throws {
+        await committer.close()
+        hints.finish()
+        await files.drain()
+        do {
+            try await committer.onWriterThread { pool in
+                try pool.writeWithoutTransaction { _ = try $0.checkpoint(.truncate) }
+                try pool.close()
+            }
+        } catch {
+            lock.release()
+            throw StoreFailure(error).platformError
+        }
+        lock.release()
+    }
+
+    package func changes() -> AsyncStream<StoreChanges> { hints.stream() }
+
+    /// Runs a read on a snapshot, off the cooperative pool; never waits for the writer.
+    func reading<Value: Sendable>(_ work: @escaping @Sendable (Database) throws -> Value) async throws -> Value {
+        do {
+            return try await pool.read(work)
+        } catch let error as CancellationError {
+            throw error
+        } catch {
+            throw StoreFailure(error).platformError
+        }
+    }
+}
+
+extension DispatchQueue {
+    /// Runs blocking work on this queue while the calling task is suspended.
+    func run<Value: Sendable>(_ work: @escaping @Sendable () throws -> Value) async throws -> Value {
+        try await withCheckedThrowingContinuation { continuation in
+            async { continuation.resume(with: Result(catching: work)) }
+        }
+    }
+}

@@ -1,0 +1,115 @@
+import Core
+import GRDB
+
+/// The tables, as a list of steps that is only ever added to: step n makes version n of version n - 1.
+enum Schema {
+    /// `CRTX`: marks the file as ours.
+    static let applicationID: Int32 = 0x4352_5458
+
+    static let migrations: [String] = [version1]
+
+    static var latest: Int { migrations.count }
+
+    static var newerVersion: PlatformError {
+        PlatformError(
+            .storeCorrupt,
+            "The store in the data directory was written by a newer cortex; nothing was changed. Use that version, or choose another directory with --data-dir.")
+    }
+
+    static func version(_ db: Database) throws -> Int {
+        try Int.fetchOne(db, sql: "PRAGMA user_version") ?? 0
+    }
+
+    static func checkIdentity(_ db: Database) throws {
+        guard try Int32.fetchOne(db, sql: "PRAGMA application_id") == applicationID else {
+            throw PlatformError(
+                .storeCorrupt, "The database in the data directory belongs to another program. Choose another directory with --data-dir.")
+        }
+    }
+
+    /// Brings the file to the last version, each step in a transaction of its own with its number.
+    static func migrate(_ db: Database, migrations: [String] = migrations) throws {
+        let present = try version(db)
+        guard present <= migrations.count else { throw newerVersion }
+        for number in present..<migrations.count {
+            try db.inTransaction(.immediate) {
+                try db.execute(sql: migrations[number])
+                try db.execute(sql: "PRAGMA user_version = \(number + 1)")
+                return .commit
+            }
+        }
+    }
+
+    /// Requests are keyed by (api, id): ids grow with time, so inserts append, and a list of an API is a walk along its key. Payloads and results
+    /// stand in tables of their own, so that a change of status does not rewrite them. States are those of ``StoredState``; each index holds only
+    /// the rows it is for. Times are microseconds since 1970.
+    private static let version1 = """
+        CREATE TABLE api (
+            number INTEGER PRIMARY KEY AUTOINCREMENT,
+            name TEXT UNIQUE,
+            deployed INTEGER NOT NULL,
+            closing INTEGER NOT NULL DEFAULT 0,
+            replicas INTEGER
+        ) STRICT;
+        CREATE TABLE version (
+            sequence INTEGER PRIMARY KEY AUTOINCREMENT,
+            api INTEGER NOT NULL,
+            id TEXT NOT NULL,
+            document BLOB NOT NULL,
+            UNIQUE (api, id)
+        ) STRICT;
+        CREATE TABLE request (
+            api INTEGER NOT NULL,
+            id BLOB NOT NULL,
+            state INTEGER NOT NULL,
+            attempts INTEGER NOT NULL DEFAULT 0,
+            token INTEGER NOT NULL DEFAULT 0,
+            submitted_at INTEGER NOT NULL,
+            not_before INTEGER,
+            deadline INTEGER,
+            lease_end INTEGER,
+            holder BLOB,
+            ended_at INTEGER,
+            purge_at INTEGER,
+            keep_until INTEGER,
+            key TEXT,
+            failures BLOB,
+            failure BLOB,
+            PRIMARY KEY (api, id)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX request_queue ON request (api, id) WHERE state = 0;
+        CREATE INDEX request_waiting ON request (api, not_before) WHERE state = 5;
+        CREATE INDEX request_leased ON request (lease_end) WHERE state = 1;
+        CREATE INDEX request_failed ON request (api, id) WHERE state = 3;
+        CREATE INDEX request_cancelled ON request (api, id) WHERE state = 4;
+        CREATE INDEX request_deadline ON request (deadline) WHERE deadline IS NOT NULL;
+        CREATE INDEX request_purge ON request (purge_at) WHERE purge_at IS NOT NULL;
+        CREATE INDEX request_keep ON request (keep_until) WHERE keep_until IS NOT NULL;
+        CREATE TABLE payload (
+            api INTEGER NOT NULL,
+            id BLOB NOT NULL,
+            head BLOB NOT NULL,
+            bytes BLOB,
+            file TEXT,
+            size INTEGER NOT NULL,
+            PRIMARY KEY (api, id)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX payload_file ON payload (file) WHERE file IS NOT NULL;
+        CREATE TABLE result (
+            api INTEGER NOT NULL,
+            id BLOB NOT NULL,
+            bytes BLOB,
+            file TEXT,
+            size INTEGER NOT NULL,
+            PRIMARY KEY (api, id)
+        ) STRICT, WITHOUT ROWID;
+        CREATE INDEX result_file ON result (file) WHERE file IS NOT NULL;
+        CREATE TABLE idempotency (
+            api INTEGER NOT NULL,
+            key TEXT NOT NULL,
+            fingerprint BLOB NOT NULL,
+            id BLOB NOT NULL,
+            PRIMARY KEY (api, key)
+        ) STRICT, WITHOUT ROWID;
+        """
+}

@@ -1,0 +1,61 @@
+import Core
+import Foundation
+import GRDB
+
+/// What the writer keeps in memory of the last commit: the APIs and how many requests of each are open. With it counting, policies and
+/// "is there work at all" cost no SQL. Right because this process is the only writer.
+struct StoreState: Sendable {
+    /// APIs that are deployed, and deleted ones whose requests are kept.
+    var apis: [String: StoredAPI] = [:]
+    /// By the API's number.
+    var counts: [Int64: QueueCounts] = [:]
+
+    init() {}
+
+    init(loading db: Database) throws {
+        let rows = try Row.fetchAll(
+            db,
+            sql: """
+                SELECT api.number, api.name, api.deployed, api.closing, api.replicas, version.document FROM api
+                JOIN version ON version.sequence = (SELECT max(sequence) FROM version WHERE version.api = api.number)
+                WHERE api.name IS NOT NULL
+                """)
+        for row in rows {
+            let name: String = row[1]
+            let data: Data = row[5]
+            let api = try JSONDecoder().decode(DeployedAPI.self, from: data)
+            apis[name] = StoredAPI(
+                number: row[0], isDeployed: row[2], isClosing: row[3], requestedReplicas: row[4], present: api)
+        }
+        for state in StoredState.open {
+            for row in try Row.fetchAll(
+                db, sql: "SELECT api, count(*) FROM request WHERE state = \(state.rawValue) GROUP BY api")
+            {
+                let number: Int64 = row[0]
+                let count: Int = row[1]
+                if state.status == .inQueue {
+                    counts[number, default: QueueCounts()].inQueue += count
+                } else {
+                    counts[number, default: QueueCounts()].inProgress += count
+                }
+            }
+        }
+    }
+
+    func deployed(_ name: String) -> StoredAPI? {
+        guard let api = apis[name], api.isDeployed else { return nil }
+        return api
+    }
+}
+
+/// An API's row and its present version.
+struct StoredAPI: Sendable {
+    var number: Int64
+    var isDeployed: Bool
+    /// It was deleted and its open requests are not all cancelled yet.
+    var isClosing = false
+    var requestedReplicas: Int?
+    var present: DeployedAPI
+
+    var policy: RequestPolicy { present.specification.requests }
+}
