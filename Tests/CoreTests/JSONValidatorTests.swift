@@ -1,0 +1,179 @@
+import Core
+import TestSupport
+import Testing
+
+private func verdict(_ bytes: [UInt8]) -> Bool { JSONValidator.problem(in: bytes) == nil }
+
+private let valid: [String] = [
+    // Every top-level type.
+    "{}", "[]", "\"\"", "0", "-0", "true", "false", "null", "{\"a\":1}", "[1,2,3]", "\"text\"",
+    // Numbers of any size and form.
+    "12345678901234567890", "1.0", "1e400", "-1.5E-10", "1E+2", "0.0", "0e0", "0E-0", "9999999999999999999999.5e99999",
+    // Names that repeat, escapes, half surrogate pairs.
+    "{\"a\":1,\"a\":2}", #""\" \\ \/ \b \f \n \r \t \u00e9 \uD83D\uDE00""#, #""\ud800""#, #""\uDC00\uD800""#,
+    #"{"\u0061":0}"#,
+    // White space.
+    " \t\r\n{ \"a\" : [ 1 , 2 ] , \"b\" : { } } \n", "[ ]", "{ }", "                    1                 ",
+    // UTF-8 of every length, and delete, which is no control character to JSON.
+    "\"é ß 漢字 😀 \u{10FFFF} \u{7F} \u{0}\"".replacing("\u{0}", with: ""),
+    "[\"a long text without anything special in it\"]",
+    "[[[],{}],[{}],{\"a\":[{\"b\":[]}]}]", "[true,false,null,\"x\",-1]",
+]
+
+private let invalid: [String] = [
+    "", " ", "\n", "NaN", "Infinity", "-Infinity", "-", "+1", "01", "-01", "1.", ".5", "1.e1", "1e", "1e+", "0x10",
+    "1 2", "1,", "--1",
+    "{}{}", "{} x", "[] ]", "null null", "nul", "nulll", "tru", "truE", "True", "falsee", "fals", "none",
+    "{", "[", "]", "}", "[1", "[1,", "[1,]", "[,1]", "[1 2]", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{,}", "{1:2}",
+    "{a:1}", "{'a':1}",
+    "{\"a\" 1}", "{\"a\":1 \"b\":2}", "[}", "{]", "[1}", "{\"a\":1]", "[\"a\":1]", "{\"a\",1}",
+    "\"", "\"abc", "\"\\\"", "\"\\x\"", "\"\\u12\"", "\"\\u12G4\"", "\"a\nb\"", "\"tab\there\"", "\"\u{1}\"", "'a'",
+    "\u{FEFF}{}", "// c\n1", "1 // c", "[1]\u{0}", "\u{A0}1", "\u{C}1", "/", "\\", "undefined",
+]
+
+private let notUTF8: [[UInt8]] = [
+    [0xFF], [0xFE, 0xFF, 0x00, 0x31], [0x22, 0x80, 0x22], [0x22, 0xC0, 0x80, 0x22], [0x22, 0xC1, 0xBF, 0x22],
+    [0x22, 0xC3, 0x22], [0x22, 0xE0, 0x9F, 0xBF, 0x22], [0x22, 0xED, 0xA0, 0x80, 0x22], [0x22, 0xED, 0xBF, 0xBF, 0x22],
+    [0x22, 0xE6, 0xBC, 0x22], [0x22, 0xF0, 0x8F, 0xBF, 0xBF, 0x22], [0x22, 0xF4, 0x90, 0x80, 0x80, 0x22],
+    [0x22, 0xF5, 0x80, 0x80, 0x80, 0x22], [0x22, 0xF0, 0x9F, 0x98, 0x22], [0x22, 0xFF, 0x22], [0x31, 0x80],
+    [0x22, 0xE9, 0x22],
+    [0x22, 0xEF, 0xBB], [0x1F, 0x8B, 0x08, 0x00],
+]
+
+@Suite("JSON verdict")
+struct JSONValidatorTests {
+    @Test("C4: a JSON text of any kind is accepted, whole and split at every byte", arguments: valid)
+    func accepts(_ text: String) {
+        let bytes = Array(text.utf8)
+        #expect(verdict(bytes))
+        for split in 0...bytes.count {
+            var validator = JSONValidator()
+            validator.consume(Array(bytes[..<split]))
+            validator.consume(Array(bytes[split...]))
+            let isValid = validator.finish()
+            #expect(isValid, "split at \(split)")
+        }
+        var single = JSONValidator()
+        for byte in bytes { single.consume([byte]) }
+        let isValid = single.finish()
+        #expect(isValid)
+    }
+
+    @Test(
+        "C4: whatever is not one JSON text is refused, whole and split at every byte",
+        arguments: invalid.map { Array($0.utf8) } + notUTF8)
+    func refuses(_ bytes: [UInt8]) throws {
+        let problem = try #require(JSONValidator.problem(in: bytes))
+        for split in 0...bytes.count {
+            var validator = JSONValidator()
+            validator.consume(Array(bytes[..<split]))
+            validator.consume(Array(bytes[split...]))
+            let isValid = validator.finish()
+            #expect(!isValid)
+            #expect(validator.problem?.offset == problem.offset, "split at \(split)")
+        }
+    }
+
+    @Test("C4: a prefix of a JSON text is never one itself, unless it ends a number")
+    func prefixes() {
+        let bytes = Array(#"{"a":[1,"é\n",{"b":null}],"c":-1.5e3,"d":true}"#.utf8)
+        for length in 0..<bytes.count { #expect(!verdict(Array(bytes[..<length]))) }
+    }
+
+    @Test(
+        "C4: strings are scanned in words; a bad byte is found at every position",
+        arguments: [0x22, 0x5C, 0x1F, 0x00, 0xFF, 0x80] as [UInt8])
+    func badByteAnywhere(_ bad: UInt8) {
+        for length in 0..<40 {
+            for position in 0..<max(1, length) where position < length {
+                var text = [UInt8](repeating: 0x21, count: length)
+                text[position] = bad
+                #expect(!verdict([0x22] + text + [0x22]))
+            }
+            #expect(verdict([0x22] + [UInt8](repeating: 0x7F, count: length) + [0x22]))
+        }
+    }
+
+    @Test("C4: nesting has no limit", arguments: [1, 63, 64, 65, 128, 129, 300, 100_000])
+    func depth(_ levels: Int) {
+        let open = [UInt8](repeating: UInt8(ascii: "["), count: levels)
+        let close = [UInt8](repeating: UInt8(ascii: "]"), count: levels)
+        #expect(verdict(open + close))
+        #expect(!verdict(open + close.dropLast()))
+        #expect(!verdict(open + close + [UInt8(ascii: "]")]))
+        var mixed: [UInt8] = []
+        var ends: [UInt8] = []
+        for level in 0..<levels {
+            let isObject = level % 3 == 0
+            mixed += Array((isObject ? "{\"k\":" : "[").utf8)
+            ends.append(UInt8(ascii: isObject ? "}" : "]"))
+        }
+        #expect(verdict(mixed + [0x31] + ends.reversed()))
+        ends[0] = UInt8(ascii: "]")
+        #expect(!verdict(mixed + [0x31] + ends.reversed()))
+    }
+
+    @Test("C5: 64 MiB pass in pieces, in no more memory than one of them")
+    func large() {
+        var piece = Array("\"".utf8) + [UInt8](repeating: UInt8(ascii: "x"), count: 1 << 20)
+        piece += Array("\",  12345,".utf8)
+        var validator = JSONValidator()
+        validator.consume([UInt8(ascii: "[")])
+        for _ in 0..<64 { validator.consume(piece) }
+        validator.consume(Array("null]".utf8))
+        let isValid = validator.finish()
+        #expect(isValid)
+    }
+
+    @Test("C4: random bytes never upset it, and what it accepts it accepts in any pieces")
+    func random() {
+        var generator = SeededGenerator(seed: 7)
+        let alphabet = Array("{}[]:,\"\\u0019aeEtrufalsn .-+\n\u{e9}".utf8)
+        for _ in 0..<20_000 {
+            let bytes = (0..<Int.random(in: 0...12, using: &generator)).map { _ in
+                alphabet[Int.random(in: 0..<alphabet.count, using: &generator)]
+            }
+            var pieces = JSONValidator()
+            var rest = bytes[...]
+            while !rest.isEmpty {
+                let count = Int.random(in: 1...rest.count, using: &generator)
+                pieces.consume(Array(rest.prefix(count)))
+                rest = rest.dropFirst(count)
+            }
+            let isValid = pieces.finish()
+            #expect(isValid == verdict(bytes))
+        }
+    }
+
+    @Test("C4: the reason names what is wrong and where")
+    func reasons() {
+        #expect(JSONValidator.problem(in: [])?.reason == "it is empty")
+        #expect(JSONValidator.problem(in: Array("\u{FEFF}1".utf8))?.reason == "it begins with a byte order mark")
+        #expect(
+            JSONValidator.problem(in: Array("[1,2] 3".utf8)) == .init(offset: 6, reason: "something follows the value"))
+        #expect(
+            JSONValidator.problem(in: Array("{\"a\":NaN}".utf8)) == .init(offset: 5, reason: "a value was expected"))
+        #expect(JSONValidator.problem(in: Array("[1".utf8)) == .init(offset: 2, reason: "it ends too early"))
+    }
+}
+
+@Suite("JSON text")
+struct JSONTextTests {
+    @Test(
+        "A3: any text becomes a valid JSON string that says the same",
+        arguments: [
+            ("", "\"\""), ("a\"b\\c", #""a\"b\\c""#), ("\n\t\r\u{8}\u{C}", #""\n\t\r\b\f""#),
+            ("\u{1}\u{1F}\u{7F}", #""\u0001\u001f\u007f""#), ("é😀", "\"é😀\""),
+        ])
+    func quoting(_ text: String, _ json: String) {
+        #expect(JSONText.quoted(text) == json)
+        #expect(verdict(Array(json.utf8)))
+    }
+
+    @Test(
+        "C5: only the white space around a text goes",
+        arguments: [(" \n[ 1 ]\t", "[ 1 ]"), ("1", "1"), ("  ", ""), ("", "")])
+    func trimming(_ text: String, _ inner: String) {
+        #expect(Array(JSONText.trimmed(Array(text.utf8))) == Array(inner.utf8))
+    }
+}
