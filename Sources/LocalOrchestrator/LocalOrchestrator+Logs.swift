@@ -1,4 +1,5 @@
 package import Core
+import Logging
 
 /// The logs of an API: every container of every replica, merged line by line.
 extension LocalOrchestrator {

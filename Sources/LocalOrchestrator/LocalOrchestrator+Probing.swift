@@ -4,13 +4,10 @@ import Probes
 
 /// Readiness and liveness of a running pod. A round of probes begins when all containers run and ends when one exits or the pod stops.
 extension LocalOrchestrator {
-    /// How often a pod without a probe of its own is looked at: often until it accepts, seldom afterwards (the dequeuer notices first).
-    private static let defaultProbePeriod = (waiting: Duration.milliseconds(100), ready: Duration.seconds(5))
-
     func startProbing(_ id: String) {
         stopProbing(id)
         guard let pod = pods[id], pod.containers.values.allSatisfy({ $0.state == .running }) else { return }
-        let gates = ReadinessPlan.gates(of: pod.api.specification.pod)
+        let gates = ReadinessPlan.probes(of: pod.api.specification.pod)
         let liveness = pod.api.specification.pod.containers.compactMap { container in
             container.livenessProbe.map { (container.name, $0) }
         }
@@ -52,29 +49,30 @@ extension LocalOrchestrator {
 
     // MARK: Readiness
 
-    private func run(_ gate: ReadinessPlan.Gate, _ index: Int, of id: String, _ round: Int) async {
-        let runner = runner(container: gate.container, pod: id)
-        guard gate.isDefault else {
-            await runner.run(gate.probe) { report in await self.report(report, index, of: id, round) }
+    private func run(_ gate: GatingProbe, _ index: Int, of id: String, _ round: Int) async {
+        let runner = runner(container: gate.container ?? "", pod: id)
+        guard let periodOncePassing = gate.periodOncePassing else {
+            await runner.run(gate.probe) { report in await self.note(report, index, of: id, round) }
             return
         }
+        // The platform's own probe: seldom once it passes, as the dequeuer notices first when a port is gone.
         while !Task.isCancelled {
             let report: ProbeReport
             let wait: Duration
             switch await runner.check(gate.probe) {
             case .failure(let reason):
                 report = ProbeReport(isHealthy: false, reason: reason)
-                wait = Self.defaultProbePeriod.waiting
+                wait = gate.probe.period
             default:
                 report = ProbeReport(isHealthy: true)
-                wait = Self.defaultProbePeriod.ready
+                wait = periodOncePassing
             }
-            await self.report(report, index, of: id, round)
+            note(report, index, of: id, round)
             guard (try? await clock.sleep(for: wait)) != nil else { return }
         }
     }
 
-    private func report(_ report: ProbeReport, _ index: Int, of id: String, _ round: Int) {
+    private func note(_ report: ProbeReport, _ index: Int, of id: String, _ round: Int) {
         guard let pod = pods[id], pod.probeRound == round, pod.probes.indices.contains(index) else { return }
         let wasReady = pod.isReady
         pods[id]?.probes[index] = report.isHealthy

@@ -1,6 +1,6 @@
 package import Core
 package import Logging
-package import ServiceLifecycle
+import ServiceLifecycle
 
 /// Keeps the declared replicas running on this machine: compares what is declared with what the engine lists (at the start, on any hint, every few seconds)
 /// and takes the next step. Its own table can be rebuilt from the engine's labels at any time, so a restart adopts what runs.

@@ -12,25 +12,25 @@ final class ReadyReplicas: Sendable {
     private let state = Mutex(State())
 
     func publish(_ replicas: [ReadyReplica]) {
-        let listeners = state.withLock { state -> [AsyncStream<[ReadyReplica]>.Continuation] in
+        // Yielding under the lock keeps the order: nobody's newest list is overtaken by an older one.
+        state.withLock { state in
             state.latest = replicas
-            return Array(state.listeners.values)
+            for listener in state.listeners.values { listener.yield(replicas) }
         }
-        for listener in listeners { listener.yield(replicas) }
     }
 
     func stream() -> AsyncStream<[ReadyReplica]> {
         let (stream, continuation) = AsyncStream.makeStream(
             of: [ReadyReplica].self, bufferingPolicy: .bufferingNewest(1))
-        let (id, latest) = state.withLock { state -> (Int, [ReadyReplica]) in
+        let id = state.withLock { state in
             state.nextID += 1
             state.listeners[state.nextID] = continuation
-            return (state.nextID, state.latest)
+            continuation.yield(state.latest)
+            return state.nextID
         }
         continuation.onTermination = { [weak self] _ in
             self?.state.withLock { $0.listeners[id] = nil }
         }
-        continuation.yield(latest)
         return stream
     }
 }

@@ -8,7 +8,7 @@ import Testing
 struct LocalOrchestratorTests {
     @Test("S4: brings replicas to the declared number and offers them once their port accepts")
     func starts() async throws {
-        try await OrchestratorFixture.with { fixture in
+        try await OrchestratorFixture.with { fixture async throws in
             await fixture.orchestrator.apply(OrchestratorFixture.api(), replicas: 3)
             let replicas = await fixture.ready { $0.count == 3 }
             #expect(Set(replicas.map(\.id)) == ["echo-p1", "echo-p2", "echo-p3"])
@@ -19,26 +19,24 @@ struct LocalOrchestratorTests {
 
     @Test("C7: a replica whose port does not accept is not offered, and is offered when it does")
     func waitsForPort() async throws {
-        try await OrchestratorFixture.with { fixture in
+        try await OrchestratorFixture.with { fixture async throws in
             fixture.engine.listenAtStart([])
             await fixture.orchestrator.apply(OrchestratorFixture.api(), replicas: 1)
-            #expect(try await eventually { fixture.engine.pods["echo-p1"] != nil })
-            #expect(
-                try await eventually {
+            try await expectEventually { fixture.engine.pods["echo-p1"] != nil }
+            try await expectEventually {
                     await fixture.orchestrator.status(api: "echo")?.replicas.first?.state == .notReady
-                })
+                }
             fixture.engine.change("echo-p1") { $0.listening = [8080] }
-            #expect(
-                try await eventually {
+            try await expectEventually {
                     fixture.clock.advance(by: .seconds(1))
                     return await fixture.orchestrator.status(api: "echo")?.ready == 1
-                })
+                }
         }
     }
 
     @Test("C14: a container that exits is restarted after its backoff, in the same pod")
     func restarts() async throws {
-        try await OrchestratorFixture.with { fixture in
+        try await OrchestratorFixture.with { fixture async throws in
             await fixture.orchestrator.apply(OrchestratorFixture.api(), replicas: 1)
             _ = await fixture.ready { $0.count == 1 }
             fixture.engine.change("echo-p1") { $0.containers["main"] = .exited(ContainerExit(code: 3)) }
@@ -47,16 +45,14 @@ struct LocalOrchestratorTests {
             #expect(status?.replicas.first?.state == .failed)
             #expect(status?.replicas.first?.reason?.contains("exited with code 3") == true)
             #expect(!fixture.engine.calls.contains("restart main of echo-p1"))
-            #expect(
-                try await eventually {
+            try await expectEventually {
                     fixture.clock.advance(by: .milliseconds(200))
                     return fixture.engine.calls.contains("restart main of echo-p1")
-                })
-            #expect(
-                try await eventually {
+                }
+            try await expectEventually {
                     fixture.clock.advance(by: .milliseconds(200))
                     return await fixture.orchestrator.status(api: "echo")?.ready == 1
-                })
+                }
             #expect(await fixture.orchestrator.status(api: "echo")?.replicas.first?.restarts == 1)
         }
     }
@@ -67,7 +63,7 @@ struct LocalOrchestratorTests {
             (137, false, ReplicaState.killed), (143, false, .killed), (137, true, .killedOOM), (1, false, .failed),
         ])
     func exitStates(code: Int, outOfMemory: Bool, state: ReplicaState) async throws {
-        try await OrchestratorFixture.with { fixture in
+        try await OrchestratorFixture.with { fixture async throws in
             await fixture.orchestrator.apply(OrchestratorFixture.api(), replicas: 1)
             _ = await fixture.ready { $0.count == 1 }
             fixture.engine.change("echo-p1") {
@@ -80,7 +76,7 @@ struct LocalOrchestratorTests {
 
     @Test("U4: a pod whose PodInit died is removed and replaced")
     func replacesLostPod() async throws {
-        try await OrchestratorFixture.with { fixture in
+        try await OrchestratorFixture.with { fixture async throws in
             await fixture.orchestrator.apply(OrchestratorFixture.api(), replicas: 1)
             _ = await fixture.ready { $0.count == 1 }
             fixture.engine.change("echo-p1") { $0.isAlive = false }
@@ -93,7 +89,7 @@ struct LocalOrchestratorTests {
     @Test("S4, U4: pods of an earlier process are adopted, not restarted; those of no deployed API are removed")
     func adopts() async throws {
         let api = OrchestratorFixture.api()
-        try await OrchestratorFixture.with { fixture in
+        try await OrchestratorFixture.with(prepare: { fixture async throws in
             fixture.engine.insert(
                 PodPlan(of: api, id: "echo-before", createdAt: fixture.clock.now(), clientConfiguration: ""))
             fixture.engine.insert(
@@ -101,83 +97,83 @@ struct LocalOrchestratorTests {
                     of: OrchestratorFixture.api("gone"), id: "gone-before", createdAt: fixture.clock.now(),
                     clientConfiguration: ""))
             await fixture.orchestrator.apply(api, replicas: 1)
-        } _: { fixture in
+        }, body: { fixture async throws in
             let replicas = await fixture.ready { $0.count == 1 }
             #expect(replicas.map(\.id) == ["echo-before"])
-            #expect(try await eventually { fixture.engine.calls.contains("stop gone-before") })
+            try await expectEventually { fixture.engine.calls.contains("stop gone-before") }
             #expect(!fixture.engine.calls.contains { $0.hasPrefix("start") || $0 == "stop echo-before" })
-        }
+        })
     }
 
     @Test("C13: a stopped replica gets no request, and is removed only when those inside have ended")
     func drains() async throws {
-        try await OrchestratorFixture.with { fixture in
+        try await OrchestratorFixture.with { fixture async throws in
             await fixture.orchestrator.apply(OrchestratorFixture.api(), replicas: 1)
-            let replica = try #require(await fixture.ready { $0.count == 1 }.first)
+            let replicas = await fixture.ready { $0.count == 1 }
+            let replica = try #require(replicas.first)
             #expect(replica.activity.begin(upTo: 1, maxConcurrency: 1) == 1)
             await fixture.orchestrator.delete(api: "echo")
             _ = await fixture.ready { $0.isEmpty }
             #expect(replica.activity.isClosed && !replica.activity.isCut)
             #expect(fixture.engine.pods.count == 1)
             replica.activity.end()
-            #expect(try await eventually { fixture.engine.pods.isEmpty })
+            try await expectEventually { fixture.engine.pods.isEmpty }
             #expect(!replica.activity.isCut)
         }
     }
 
     @Test("C13: when the grace period ends, the requests inside are cut off and the replica is removed")
     func cuts() async throws {
-        try await OrchestratorFixture.with { fixture in
+        try await OrchestratorFixture.with { fixture async throws in
             await fixture.orchestrator.apply(OrchestratorFixture.api(grace: .seconds(30)), replicas: 1)
-            let replica = try #require(await fixture.ready { $0.count == 1 }.first)
+            let replicas = await fixture.ready { $0.count == 1 }
+            let replica = try #require(replicas.first)
             #expect(replica.activity.begin(upTo: 1, maxConcurrency: 1) == 1)
             replica.activity.onCut { replica.activity.end() }
             await fixture.orchestrator.delete(api: "echo")
             _ = await fixture.ready { $0.isEmpty }
-            #expect(
-                try await eventually {
+            try await expectEventually {
                     fixture.clock.advance(by: .seconds(5))
                     return fixture.engine.pods.isEmpty
-                })
+                }
             #expect(replica.activity.isCut)
         }
     }
 
     @Test("C13: pre_stop runs after the drain and before the stop")
     func preStop() async throws {
-        try await OrchestratorFixture.with { fixture in
+        try await OrchestratorFixture.with { fixture async throws in
             let api = OrchestratorFixture.api(preStop: .exec(command: ["/bin/bye"]))
             await fixture.orchestrator.apply(api, replicas: 1)
             _ = await fixture.ready { $0.count == 1 }
             await fixture.orchestrator.delete(api: "echo")
-            #expect(try await eventually { fixture.engine.pods.isEmpty })
+            try await expectEventually { fixture.engine.pods.isEmpty }
             #expect(fixture.engine.calls.suffix(2) == ["exec /bin/bye in main of echo-p1", "stop echo-p1"])
         }
     }
 
     @Test("S3: a new version starts beside the old one and takes over when it is ready")
     func updates() async throws {
-        try await OrchestratorFixture.with { fixture in
+        try await OrchestratorFixture.with { fixture async throws in
             await fixture.orchestrator.apply(OrchestratorFixture.api(), replicas: 1)
             _ = await fixture.ready { $0.count == 1 }
             fixture.engine.listenAtStart([])
             await fixture.orchestrator.apply(OrchestratorFixture.api(version: "2"), replicas: 1)
-            #expect(try await eventually { fixture.engine.pods["echo-p2"] != nil })
-            #expect(await fixture.ready { _ in true }.map(\.id) == ["echo-p1"])
+            try await expectEventually { fixture.engine.pods["echo-p2"] != nil }
+            #expect(await fixture.latest().map(\.id) == ["echo-p1"])
             #expect(await fixture.orchestrator.status(api: "echo")?.replicas.first?.state == .readyOutOfDate)
             fixture.engine.change("echo-p2") { $0.listening = [8080] }
-            #expect(
-                try await eventually {
+            try await expectEventually {
                     fixture.clock.advance(by: .milliseconds(500))
                     return fixture.engine.pods["echo-p1"] == nil
-                })
-            #expect(await fixture.ready { _ in true }.map(\.id) == ["echo-p2"])
+                }
+            #expect(await fixture.latest().map(\.id) == ["echo-p2"])
         }
     }
 
     @Test("S3: a change that does not touch the pod restarts nothing and reaches the running replicas")
     func policyChange() async throws {
-        try await OrchestratorFixture.with { fixture in
+        try await OrchestratorFixture.with { fixture async throws in
             var api = OrchestratorFixture.api()
             await fixture.orchestrator.apply(api, replicas: 1)
             _ = await fixture.ready { $0.count == 1 }
@@ -191,62 +187,57 @@ struct LocalOrchestratorTests {
 
     @Test("S4: an image that cannot be pulled shows as err_image_pull with the reason, and is tried again")
     func imageError() async throws {
-        try await OrchestratorFixture.with { fixture in
+        try await OrchestratorFixture.with { fixture async throws in
             fixture.engine.failNextPrepare(with: PlatformError(.imageUnavailable, "no such image: x"))
             await fixture.orchestrator.apply(OrchestratorFixture.api(), replicas: 1)
-            #expect(
-                try await eventually {
+            try await expectEventually {
                     await fixture.orchestrator.status(api: "echo")?.replicas.first?.state == .errImagePull
-                })
+                }
             #expect(await fixture.orchestrator.status(api: "echo")?.replicas.first?.reason == "no such image: x")
-            #expect(
-                try await eventually {
+            try await expectEventually {
                     fixture.clock.advance(by: .milliseconds(500))
                     return await fixture.orchestrator.status(api: "echo")?.ready == 1
-                })
+                }
         }
     }
 
     @Test("Decision 11: an engine that does not answer changes nothing and is named in the status")
     func engineDown() async throws {
-        try await OrchestratorFixture.with { fixture in
+        try await OrchestratorFixture.with { fixture async throws in
             await fixture.orchestrator.apply(OrchestratorFixture.api(), replicas: 1)
             _ = await fixture.ready { $0.count == 1 }
             fixture.engine.failList(with: PlatformError(.engineUnavailable, "the engine sleeps"))
-            #expect(
-                try await eventually {
+            try await expectEventually {
                     fixture.clock.advance(by: .seconds(5))
                     return await fixture.orchestrator.status(api: "echo")?.reason == "the engine sleeps"
-                })
-            #expect(await fixture.ready { _ in true }.count == 1)
+                }
+            #expect(await fixture.latest().count == 1)
             #expect(!fixture.engine.calls.contains { $0.hasPrefix("stop") })
         }
     }
 
     @Test("C14: a failing liveness probe stops the container, which is then restarted")
     func liveness() async throws {
-        try await OrchestratorFixture.with { fixture in
+        try await OrchestratorFixture.with { fixture async throws in
             let probe = Probe(handler: .tcpSocket(port: 9000), period: .seconds(1), failureThreshold: 2)
             fixture.engine.listenAtStart([8080, 9000])
             await fixture.orchestrator.apply(OrchestratorFixture.api(liveness: probe), replicas: 1)
             _ = await fixture.ready { $0.count == 1 }
             fixture.engine.change("echo-p1", hint: false) { $0.listening = [8080] }
-            #expect(
-                try await eventually {
+            try await expectEventually {
                     fixture.clock.advance(by: .milliseconds(500))
                     return fixture.engine.calls.contains("stop main of echo-p1")
-                })
-            #expect(
-                try await eventually {
+                }
+            try await expectEventually {
                     fixture.clock.advance(by: .milliseconds(500))
                     return fixture.engine.calls.contains("restart main of echo-p1")
-                })
+                }
         }
     }
 
     @Test("O4: logs of all replicas and containers, each line with its origin; filters by replica and container; tail")
     func logs() async throws {
-        try await OrchestratorFixture.with { fixture in
+        try await OrchestratorFixture.with { fixture async throws in
             await fixture.orchestrator.apply(OrchestratorFixture.api(containers: 2), replicas: 2)
             _ = await fixture.ready { $0.count == 2 }
             for pod in ["echo-p1", "echo-p2"] {

@@ -12,9 +12,14 @@ struct OrchestratorFixture: Sendable {
     let clock: ManualClock
     let orchestrator: LocalOrchestrator
 
+    static func with(_ body: @Sendable (OrchestratorFixture) async throws -> Void) async throws {
+        try await with(prepare: { _ in }, body: body)
+    }
+
+    /// `prepare` runs before the orchestrator does.
     static func with(
-        prepare: @Sendable (OrchestratorFixture) async throws -> Void = { _ in },
-        _ body: @Sendable (OrchestratorFixture) async throws -> Void
+        prepare: @Sendable (OrchestratorFixture) async throws -> Void,
+        body: @Sendable (OrchestratorFixture) async throws -> Void
     ) async throws {
         let engine = FakeEngine()
         let clock = ManualClock()
@@ -51,8 +56,15 @@ struct OrchestratorFixture: Sendable {
 
     /// The newest list of ready replicas that satisfies `condition`.
     func ready(where condition: ([ReadyReplica]) -> Bool) async -> [ReadyReplica] {
-        for await replicas in orchestrator.readyReplicas() where condition(replicas) { return replicas }
+        for await replicas in orchestrator.readyReplicas() {
+            if condition(replicas) { return replicas }
+        }
         return []
+    }
+
+    /// The list of ready replicas as it stands.
+    func latest() async -> [ReadyReplica] {
+        await ready { _ in true }
     }
 
     private final class Counter: Sendable {
