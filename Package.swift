@@ -94,7 +94,7 @@ let package = Package(
         tests("DequeuerTests", ["Dequeuer", "StoreMemory", nioCore, nioPosix, nioHTTP1, logging]),
         tests("ProbesTests", ["Probes", nioCore, nioPosix, nioHTTP1]),
         tests("OperatorTests", ["Operator", "StoreMemory", hummingbird, asyncHTTPClient, nioCore]),
-        tests("AutoscalerTests", ["Autoscaler", "StoreMemory"]),
+        tests("AutoscalerTests", ["Autoscaler", "StoreMemory", logging]),
         tests("LocalOrchestratorTests", ["LocalOrchestrator"]),
         tests("EngineDockerTests", ["EngineDocker", "EngineConformance", subprocess, logging]),
         tests("EngineSandboxTests", ["EngineSandbox", "EngineConformance", subprocess, logging]),

@@ -1,1 +1,105 @@
-// AutoscalerTests
+import Autoscaler
+import Core
+import Logging
+import Synchronization
+import TestSupport
+import Testing
+
+@Suite("S1, S2: the autoscaler's loop")
+struct AutoscalerTests {
+    private let clock = ManualClock()
+    private let store: FakeStore
+    private let orchestrator = FakeOrchestrator(["iris": 1])
+    private let autoscaler: Autoscaler
+
+    init() {
+        let policy = AutoscalingPolicy(
+            minReplicas: 0, window: .seconds(10), downscaleStabilizationPeriod: .zero,
+            upscaleStabilizationPeriod: .zero, maxDownscaleFactor: 0)
+        let api = DeployedAPI(
+            specification: APISpecification(
+                name: "iris", networking: .init(endpoint: "/iris"), pod: PodSpecification(containers: []),
+                autoscaling: policy),
+            id: "1", specID: "2", podID: "3", deploymentID: "4", initialDeployment: Timestamp(seconds: 0),
+            lastUpdated: Timestamp(seconds: 0))
+        store = FakeStore(.init(apis: [api], counts: ["iris": QueueCounts(inQueue: 2, inProgress: 1)]))
+        autoscaler = Autoscaler(
+            store: store, orchestrator: orchestrator, clock: clock,
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+    }
+
+    private func set(_ inQueue: Int) {
+        store.state.withLock { $0.counts["iris"] = QueueCounts(inQueue: inQueue) }
+    }
+
+    @Test("S1: a decision is saved, then carried out; queued and in progress both count")
+    func look() async {
+        await autoscaler.look()
+        #expect(orchestrator.events.withLock { $0 } == ["iris 2"])
+        #expect(store.state.withLock { $0.saved } == ["iris": 2])
+        clock.advance(by: .seconds(10))
+        await autoscaler.look()
+        #expect(orchestrator.events.withLock { $0 } == ["iris 2", "iris 3"])
+        clock.advance(by: .seconds(10))
+        await autoscaler.look()
+        #expect(orchestrator.events.withLock { $0.count } == 2)
+    }
+
+    @Test("S1: a store that does not answer, an unknown count and an API not yet applied change nothing")
+    func blind() async {
+        store.state.withLock { $0.isBroken = true }
+        await autoscaler.look()
+        store.state.withLock {
+            $0.isBroken = false
+            $0.counts = [:]
+        }
+        await autoscaler.look()
+        orchestrator.requested.withLock { $0 = [:] }
+        set(9)
+        await autoscaler.look()
+        #expect(orchestrator.events.withLock { $0 } == [])
+    }
+
+    @Test("S1: what cannot be saved is not carried out, and is tried again at the next look")
+    func unsaved() async {
+        store.state.withLock { $0.cannotSave = true }
+        await autoscaler.look()
+        #expect(orchestrator.events.withLock { $0 } == [])
+        store.state.withLock { $0.cannotSave = false }
+        clock.advance(by: .seconds(10))
+        await autoscaler.look()
+        #expect(orchestrator.events.withLock { $0 } == ["iris 2"])
+    }
+
+    @Test("S2: a request that comes just as the last replica is taken away wakes one")
+    func raceAtZero() async {
+        set(0)
+        store.state.withLock { $0.afterCounts = { $0.counts["iris"] = QueueCounts(inQueue: 1) } }
+        await autoscaler.look()
+        #expect(orchestrator.events.withLock { $0 } == ["iris 0", "iris 1"])
+        #expect(store.state.withLock { $0.saved } == ["iris": 1])
+    }
+
+    @Test("S1, S2: looks every ten seconds, wakes on a hint in between, and ends without an error")
+    func service() async throws {
+        set(0)
+        orchestrator.requested.withLock { $0 = ["iris": 0] }
+        let (autoscaler, clock, store, orchestrator) = (autoscaler, clock, store, orchestrator)
+        let service = Task { try await autoscaler.run() }
+        let isAsleep = try await eventually { clock.sleepers == 1 }
+        #expect(isAsleep, "after the first look")
+        set(1)
+        store.hint(StoreChanges(ended: []))
+        store.hint(StoreChanges(queued: ["iris", "unknown"]))
+        let isAwake = try await eventually { orchestrator.events.withLock { $0 } == ["iris 1"] }
+        #expect(isAwake)
+        let looks = store.state.withLock { $0.looks }
+        clock.advance(by: Autoscaler.interval)
+        let looksAgain = try await eventually {
+            store.state.withLock { $0.looks } == looks + 1 && clock.sleepers == 1
+        }
+        #expect(looksAgain)
+        service.cancel()
+        try await service.value
+    }
+}

@@ -1,0 +1,106 @@
+import Core
+import Synchronization
+
+/// A store that knows APIs and counts, and can be broken; everything else is beyond this suite and says so.
+final class FakeStore: Store {
+    struct State {
+        var apis: [DeployedAPI] = []
+        var counts: [String: QueueCounts] = [:]
+        var saved: [String: Int] = [:]
+        var isBroken = false
+        var cannotSave = false
+        var looks = 0
+        /// Runs once when counts are read.
+        var afterCounts: (@Sendable (inout State) -> Void)?
+    }
+
+    let state: Mutex<State>
+    private let stream: AsyncStream<StoreChanges>
+    private let hints: AsyncStream<StoreChanges>.Continuation
+
+    init(_ state: State) {
+        self.state = Mutex(state)
+        (stream, hints) = AsyncStream.makeStream()
+    }
+
+    func hint(_ changes: StoreChanges) { hints.yield(changes) }
+
+    func deployedAPIs() async throws -> [DeployedAPI] {
+        try state.withLock { state in
+            if state.isBroken { throw PlatformError(.storeUnavailable, "broken") }
+            return state.apis
+        }
+    }
+
+    func counts() async throws -> [String: QueueCounts] {
+        try state.withLock { state in
+            if state.isBroken { throw PlatformError(.storeUnavailable, "broken") }
+            state.looks += 1
+            let counts = state.counts
+            let action = state.afterCounts
+            state.afterCounts = nil
+            action?(&state)
+            return counts
+        }
+    }
+
+    func saveRequestedReplicas(_ count: Int, of api: String) async throws {
+        try state.withLock { state in
+            if state.cannotSave { throw PlatformError(.storeUnavailable, "full") }
+            state.saved[api] = count
+        }
+    }
+
+    func requestedReplicas(of api: String) async throws -> Int? { state.withLock { $0.saved[api] } }
+    func changes() -> AsyncStream<StoreChanges> { stream }
+
+    private var beyond: PlatformError { PlatformError(.internal, "beyond this suite") }
+
+    func deploy(_ api: DeployedAPI, now: Timestamp) async throws { throw beyond }
+    func versions(of api: String) async throws -> [DeployedAPI] { throw beyond }
+    func delete(api: String, keepRequests: Bool, now: Timestamp) async throws -> Bool { throw beyond }
+    func makeBodyWriter() async throws -> any BodyWriter { throw beyond }
+    func reader(of body: Body) async throws -> any BodyReader { throw beyond }
+    func submit(_ submission: Submission, maxQueueLength: Int?, now: Timestamp) async throws -> SubmitResult {
+        throw beyond
+    }
+    func claim(api: String, limit: Int, visibility: Duration, holder: String, now: Timestamp) async throws
+        -> [ClaimedRequest]
+    { throw beyond }
+    func extend(_ leases: [Lease], visibility: Duration, now: Timestamp) async throws -> [Lease] { throw beyond }
+    func finish(_ lease: Lease, outcome: Outcome, now: Timestamp) async throws -> LeaseResult { throw beyond }
+    func release(_ leases: [Lease], now: Timestamp) async throws { throw beyond }
+    func releaseLeases(heldBy holder: String?, now: Timestamp) async throws -> Int { throw beyond }
+    func cancel(_ id: RequestID, api: String, now: Timestamp) async throws -> (
+        record: RequestRecord, wasCancelled: Bool
+    )? { throw beyond }
+    func retry(_ id: RequestID, api: String, now: Timestamp) async throws -> RequestRecord? { throw beyond }
+    func read(_ id: RequestID, api: String, now: Timestamp) async throws -> RequestRecord? { throw beyond }
+    func list(api: String, filter: RequestFilter, now: Timestamp) async throws -> [RequestRecord] { throw beyond }
+    func maintain(now: Timestamp) async throws -> Upkeep { throw beyond }
+}
+
+/// An orchestrator that only counts.
+final class FakeOrchestrator: Orchestrator {
+    let requested: Mutex<[String: Int]>
+    let events = Mutex<[String]>([])
+
+    init(_ requested: [String: Int]) { self.requested = Mutex(requested) }
+
+    func scale(api: String, replicas: Int) async {
+        requested.withLock { $0[api] = replicas }
+        events.withLock { $0.append("\(api) \(replicas)") }
+    }
+
+    func status(api: String) async -> APIStatus? {
+        requested.withLock { $0[api] }.map { APIStatus(requested: $0) }
+    }
+
+    func problems(with specification: APISpecification) async -> [String] { [] }
+    func apply(_ api: DeployedAPI, replicas: Int) async {}
+    func delete(api: String) async {}
+    func logs(api: String, options: LogOptions) async throws -> AsyncThrowingStream<ReplicaLogLine, any Error> {
+        AsyncThrowingStream { $0.finish() }
+    }
+    func readyReplicas() -> AsyncStream<[ReadyReplica]> { AsyncStream { $0.finish() } }
+}

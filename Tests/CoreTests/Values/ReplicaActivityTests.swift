@@ -1,0 +1,76 @@
+import Core
+import TestSupport
+import Testing
+
+@Suite("C11, C13: requests inside a replica")
+struct ReplicaActivityTests {
+    @Test("C11: never more than max_concurrency are granted")
+    func limit() {
+        let activity = ReplicaActivity()
+        #expect(activity.begin(upTo: 5, maxConcurrency: 3) == 3)
+        #expect(activity.begin(upTo: 5, maxConcurrency: 3) == 0)
+        activity.end(2)
+        #expect(activity.inFlight == 1)
+        #expect(activity.begin(upTo: 1, maxConcurrency: 3) == 1)
+        // A new version may allow fewer than are inside.
+        #expect(activity.begin(upTo: 5, maxConcurrency: 1) == 0)
+        #expect(activity.begin(upTo: -1, maxConcurrency: 9) == 0)
+    }
+
+    @Test("C11: nor when many ask at once")
+    func concurrent() async {
+        let activity = ReplicaActivity()
+        let granted = await withTaskGroup(of: Int.self) { group in
+            for _ in 0..<200 { group.addTask { activity.begin(upTo: 3, maxConcurrency: 100) } }
+            return await group.reduce(0, +)
+        }
+        #expect(granted == 100 && activity.inFlight == 100)
+    }
+
+    @Test("C13: a closed replica begins nothing; those inside go on")
+    func close() {
+        let activity = ReplicaActivity()
+        _ = activity.begin(upTo: 1, maxConcurrency: 2)
+        activity.close()
+        #expect(activity.isClosed && !activity.isCut)
+        #expect(activity.begin(upTo: 1, maxConcurrency: 2) == 0)
+        #expect(activity.inFlight == 1)
+    }
+
+    @Test("C13: draining ends when the last request leaves")
+    func drain() async {
+        let activity = ReplicaActivity()
+        await activity.waitUntilIdle()
+        _ = activity.begin(upTo: 2, maxConcurrency: 2)
+        activity.close()
+        let gone = Recorder()
+        await withTaskGroup { group in
+            for _ in 0..<3 {
+                group.addTask {
+                    await activity.waitUntilIdle()
+                    #expect(gone.values.count == 2)
+                }
+            }
+            for _ in 0..<2 {
+                group.addTask {
+                    gone.add(1)
+                    activity.end()
+                }
+            }
+        }
+        #expect(activity.inFlight == 0)
+    }
+
+    @Test("C13: cutting runs each action once, also one that comes too late")
+    func cut() {
+        let activity = ReplicaActivity()
+        let runs = Recorder()
+        activity.onCut { runs.add(1) }
+        activity.cut()
+        activity.cut()
+        #expect(runs.values == [1])
+        activity.onCut { runs.add(10) }
+        #expect(runs.values == [1, 10])
+        #expect(activity.isCut && activity.isClosed)
+    }
+}
