@@ -62,7 +62,8 @@ final class ContainerConnection: ChannelInboundHandler {
                     limits.maxHeaderFieldSize = Limits.headerBytes
                     let limiter = FramingLimiter()
                     let decoder = HTTPResponseDecoder(
-                        leftOverBytesStrategy: .dropBytes, informationalResponseStrategy: .drop, limitConfiguration: limits)
+                        leftOverBytesStrategy: .dropBytes, informationalResponseStrategy: .drop,
+                        limitConfiguration: limits)
                     let pipeline = channel.pipeline.syncOperations
                     try pipeline.addHandler(limiter)
                     try pipeline.addHandler(HTTPRequestEncoder())
@@ -176,7 +177,9 @@ final class ContainerConnection: ChannelInboundHandler {
         switch error {
         case HTTPParserError.invalidEOFState: lose(.closed)
         case HTTPParserError.headerOverflow, is FramingLimiter.Overrun:
-            lose(.malformed("its headers are larger than \(Limits.headerBytes / 1024) KiB or more than \(Limits.headerFields)"))
+            lose(
+                .malformed(
+                    "its headers are larger than \(Limits.headerBytes / 1024) KiB or more than \(Limits.headerFields)"))
         case is HTTPParserError, is NIOHTTPDecoderError: lose(.malformed("it is not HTTP/1.1 (\(error))"))
         default: lose(.closed)
         }

@@ -6,7 +6,8 @@ enum ContainerRequest {
     /// Fields that concern one connection, or that the platform sets itself; lower case.
     static let dropped: Set<String> = [
         "connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te", "trailer",
-        "transfer-encoding", "upgrade", "http2-settings", "content-length", "host", "accept-encoding", "expect", "prefer",
+        "transfer-encoding", "upgrade", "http2-settings", "content-length", "host", "accept-encoding", "expect",
+        "prefer",
     ]
 
     /// `POST /` with the caller's query string and end-to-end headers. The gateway filtered them already; what was stored is still not trusted.

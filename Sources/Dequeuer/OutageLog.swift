@@ -17,7 +17,8 @@ final class OutageLog: Sendable {
         }
         guard isFirst else { return }
         logger.warning(
-            "the store does not answer; nothing is lost, it is tried again", metadata: ["step": "\(what)", "error": "\(error)"])
+            "the store does not answer; nothing is lost, it is tried again",
+            metadata: ["step": "\(what)", "error": "\(error)"])
     }
 
     func succeeded() {

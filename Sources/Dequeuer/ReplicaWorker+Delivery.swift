@@ -77,7 +77,8 @@ extension ReplicaWorker {
             of: failure, earlier: delivery.request.attempts, now: now, chance: shared.chance.next())
         if case .retry(_, let moment) = outcome { tell(.due(moment)) }
         shared.logger.debug(
-            "a delivery failed", metadata: metadata(delivery.lease).merging(["kind": "\(failure.kind.rawValue)"]) { $1 })
+            "a delivery failed", metadata: metadata(delivery.lease).merging(["kind": "\(failure.kind.rawValue)"]) { $1 }
+        )
         return .finish(outcome, writer: nil)
     }
 
@@ -89,7 +90,8 @@ extension ReplicaWorker {
                 .failed(
                     .init(
                         .containerUnreachable,
-                        "No container could be given this request: its payload is missing on the server. Submit it again.")),
+                        "No container could be given this request: its payload is missing on the server. Submit it again."
+                    )),
                 writer: nil)
         }
         shared.outage.failed("read payload", error)
@@ -116,7 +118,9 @@ extension ReplicaWorker {
     private func timeout(_ delivery: Delivery) -> RequestFailure {
         let seconds = delivery.replica.api.specification.requests.timeout.inSeconds
         return RequestFailure(
-            .timeout, "The container gave no complete answer within timeout (\(seconds.formatted) s); raise timeout or answer sooner.")
+            .timeout,
+            "The container gave no complete answer within timeout (\(seconds.formatted) s); raise timeout or answer sooner."
+        )
     }
 
     // MARK: Telling the store

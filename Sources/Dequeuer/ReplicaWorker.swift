@@ -247,7 +247,8 @@ actor ReplicaWorker {
                 Array(deliveries.keys), visibility: shared.configuration.lease, now: now)
             shared.outage.succeeded()
             for lease in lost where deliveries[lease]?.isInside == true {
-                shared.logger.debug("the request ended or was delivered again elsewhere; breaking off", metadata: metadata(lease))
+                shared.logger.debug(
+                    "the request ended or was delivered again elsewhere; breaking off", metadata: metadata(lease))
                 deliveries[lease]?.interrupt(.leaseLost)
             }
         } catch {

@@ -36,7 +36,8 @@ package struct Rescuer: Service {
                 failures = 0
                 if upkeep.rescued > 0 {
                     logger.warning(
-                        "requests whose lease had run out went back to the queue", metadata: ["count": "\(upkeep.rescued)"])
+                        "requests whose lease had run out went back to the queue",
+                        metadata: ["count": "\(upkeep.rescued)"])
                 }
                 if upkeep.expired > 0 {
                     logger.info("requests waited longer than max_queue_time", metadata: ["count": "\(upkeep.expired)"])
@@ -49,7 +50,8 @@ package struct Rescuer: Service {
                 failures += 1
                 outage.failed("upkeep", error)
             }
-            let wait = failures == 0 ? interval : interval + Backoff.store.wait(failures: failures, chance: chance.next())
+            let wait =
+                failures == 0 ? interval : interval + Backoff.store.wait(failures: failures, chance: chance.next())
             guard (try? await clock.sleep(for: wait)) != nil else { return }
         }
     }

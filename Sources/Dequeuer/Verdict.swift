@@ -62,7 +62,8 @@ package enum Verdict {
     package static func wrongStatus(_ status: Int, body: [UInt8]) -> RequestFailure {
         let hint =
             (300..<400).contains(status)
-            ? "Redirects are not followed: serve POST / itself." : "A result needs status 200; the container's logs may say more."
+            ? "Redirects are not followed: serve POST / itself."
+            : "A result needs status 200; the container's logs may say more."
         return RequestFailure(
             .containerStatus, "The container answered with status \(status). \(hint)", statusCode: status,
             body: text(body.prefix(Limits.failureBody)))
@@ -78,7 +79,8 @@ package enum Verdict {
     package static func tooLarge(_ maxResult: Int64) -> RequestFailure {
         RequestFailure(
             .resultTooLarge,
-            "The container's answer is larger than max_result (\(maxResult) bytes); raise max_result or answer with less.")
+            "The container's answer is larger than max_result (\(maxResult) bytes); raise max_result or answer with less."
+        )
     }
 
     /// `application/json`, parameters allowed, in any case.

@@ -5,7 +5,8 @@ import Testing
 
 @Suite("Delivery")
 struct DeliveryTests {
-    @Test("C1, C2, C3: the container gets POST / with the caller's bytes, type, headers and query, and the request's id")
+    @Test(
+        "C1, C2, C3: the container gets POST / with the caller's bytes, type, headers and query, and the request's id")
     func request() async throws {
         let seen = Journal<SeenRequest>()
         try await Platform.with { connection in
@@ -16,7 +17,9 @@ struct DeliveryTests {
         } _: { platform, _ in
             let binary = (0..<1000).map { UInt8(truncatingIfNeeded: $0 &* 7) }
             let id = try await platform.submit(
-                .inline(binary), headers: [HeaderField("content-type", "Image/PNG; a=\"b\""), HeaderField("x-user", "é")], query: "top=3&q=%2F")
+                .inline(binary),
+                headers: [HeaderField("content-type", "Image/PNG; a=\"b\""), HeaderField("x-user", "é")],
+                query: "top=3&q=%2F")
             #expect(try await platform.end(of: id).status == .completed)
             let empty = try await platform.run(.empty)
             #expect(empty.status == .completed)
@@ -39,7 +42,8 @@ struct DeliveryTests {
     @Test(
         "C5: the result is the container's JSON to the byte",
         arguments: [
-            "12345678901234567890", "1.0", "1e400", "{\"b\":1,\"a\":2,\"b\":3}", #""\u00e9\ud800\/""#, " [ 1 ,\n2 ] ", "null", "\"é😀\"",
+            "12345678901234567890", "1.0", "1e400", "{\"b\":1,\"a\":2,\"b\":3}", #""\u00e9\ud800\/""#, " [ 1 ,\n2 ] ",
+            "null", "\"é😀\"",
             "[" + String(repeating: "{\"a\":\"x\"},", count: 20_000) + "0]",
         ])
     func verbatim(_ json: String) async throws {
@@ -59,20 +63,48 @@ struct DeliveryTests {
             ("HTTP/1.1 500 Oops\r\nContent-Length: 4\r\n\r\noops", .containerStatus, 500, "oops"),
             ("HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n", .containerStatus, 302, ""),
             ("HTTP/1.1 204 No Content\r\n\r\n", .containerStatus, 204, ""),
-            ("HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}", .containerStatus, 201, "{}"),
-            ("HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", .containerStatus, 101, ""),
-            ("HTTP/1.1 500 X\r\nContent-Length: 3\r\n\r\n\u{1}\u{2}é".dropLast() + "z", .containerStatus, 500, "\u{1}\u{2}z"),
-            ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", .containerNotJSONType, nil, nil),
-            ("HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\n{}", .containerNotJSONType, nil, nil),
-            ("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 3\r\n\r\nNaN", .containerInvalidJSON, nil, nil),
-            ("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 0\r\n\r\n", .containerInvalidJSON, nil, nil),
-            ("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 4\r\n\r\n{} x", .containerInvalidJSON, nil, nil),
-            ("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n[1,2", .containerInvalidJSON, nil, nil),
             (
-                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}", .containerInvalidJSON,
+                "HTTP/1.1 201 Created\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}",
+                .containerStatus, 201, "{}"
+            ),
+            (
+                "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n", .containerStatus, 101,
+                ""
+            ),
+            (
+                "HTTP/1.1 500 X\r\nContent-Length: 3\r\n\r\n\u{1}\u{2}é".dropLast() + "z", .containerStatus, 500,
+                "\u{1}\u{2}z"
+            ),
+            ("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}", .containerNotJSONType, nil, nil),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\n{}", .containerNotJSONType, nil,
+                nil
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 3\r\n\r\nNaN",
+                .containerInvalidJSON, nil, nil
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 0\r\n\r\n", .containerInvalidJSON,
                 nil, nil
             ),
-            ("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2000\r\n\r\n", .resultTooLarge, nil, nil),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 4\r\n\r\n{} x",
+                .containerInvalidJSON, nil, nil
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n[1,2",
+                .containerInvalidJSON, nil, nil
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Encoding: gzip\r\nContent-Length: 2\r\n\r\n{}",
+                .containerInvalidJSON,
+                nil, nil
+            ),
+            (
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2000\r\n\r\n", .resultTooLarge,
+                nil, nil
+            ),
             (
                 "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n400\r\n\""
                     + String(repeating: "x", count: 1023) + "\r\n2\r\nx\"\r\n0\r\n\r\n", .resultTooLarge, nil, nil
@@ -203,7 +235,8 @@ struct DeliveryTests {
     @Test(
         "A3, A11: a connection lost after the request was sent is replica_lost and delivered again",
         arguments: [
-            "", "HTTP/1.1 200 OK\r\nContent-", "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 5\r\n\r\n[1",
+            "", "HTTP/1.1 200 OK\r\nContent-",
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 5\r\n\r\n[1",
             "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n[1",
         ])
     func lost(_ partial: String) async throws {

@@ -46,9 +46,11 @@ struct HostileContainerTests {
     @Test(
         "A3: an answer that is not HTTP is a named failure and final",
         arguments: [
-            "hello\r\n\r\n", "HTTP/1.1 abc\r\n\r\n", "\u{0}\u{0}\u{0}\u{0}", "HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
+            "hello\r\n\r\n", "HTTP/1.1 abc\r\n\r\n", "\u{0}\u{0}\u{0}\u{0}",
+            "HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Length: 6\r\n\r\n12345",
-            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n[]\r\n", "HTTP/2.0 200 OK\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n[]\r\n",
+            "HTTP/2.0 200 OK\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\nContent-Length: 5\r\n\r\n2\r\n[]\r\n0\r\n\r\n",
         ])
     func framing(_ answer: String) async throws {
@@ -59,7 +61,8 @@ struct HostileContainerTests {
     @Test("A3: a body without end stops at max_result")
     func endlessBody() async throws {
         let failure = try await failure(maxResult: 1 << 20) { connection in
-            try await connection.write("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n\"")
+            try await connection.write(
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n\"")
             while true { try await connection.write([UInt8](repeating: 0x78, count: 65536)) }
         }
         #expect(failure?.kind == .resultTooLarge)
@@ -78,7 +81,8 @@ struct HostileContainerTests {
     @Test("A3: invalid JSON ends at its first wrong byte, however much follows")
     func endlessGarbage() async throws {
         let failure = try await failure { connection in
-            try await connection.write("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n[1,,")
+            try await connection.write(
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close\r\n\r\n[1,,")
             while true { try await connection.write([UInt8](repeating: 0x20, count: 65536)) }
         }
         #expect(failure?.kind == .containerInvalidJSON)

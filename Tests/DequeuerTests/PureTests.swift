@@ -13,7 +13,8 @@ struct VerdictTests {
         arguments: [
             ("application/json", true), ("Application/JSON", true), ("application/json; charset=utf-8", true),
             ("application/json;charset=utf-8", true), (" application/json ", true), ("application/json ;x", true),
-            ("application/jsonp", false), ("application/json+ld", false), ("application/ld+json", false), ("text/json", false), ("", false),
+            ("application/jsonp", false), ("application/json+ld", false), ("application/ld+json", false),
+            ("text/json", false), ("", false),
             ("application/json, text/html", false), ("text/html; application/json", false),
         ])
     func types(_ type: String, _ isJSON: Bool) {
@@ -30,10 +31,13 @@ struct VerdictTests {
         }
     }
 
-    @Test("C4: any status but 200 is container_status, redirects too", arguments: [201, 202, 204, 206, 301, 302, 304, 400, 404, 500, 503, 999])
+    @Test(
+        "C4: any status but 200 is container_status, redirects too",
+        arguments: [201, 202, 204, 206, 301, 302, 304, 400, 404, 500, 503, 999])
     func statuses(_ status: Int) {
         #expect(
-            Verdict.of(AnswerHead(status: status, contentTypes: ["application/json"]), maxResult: 10) == .readText(status: status))
+            Verdict.of(AnswerHead(status: status, contentTypes: ["application/json"]), maxResult: 10)
+                == .readText(status: status))
         let failure = Verdict.wrongStatus(status, body: bytes("no"))
         #expect(failure.kind == .containerStatus)
         #expect(failure.statusCode == status)
@@ -43,7 +47,8 @@ struct VerdictTests {
     @Test("A3: an announced length over max_result is refused before a byte is read, the limit itself is not")
     func announced() {
         func verdict(_ length: Int64) -> Verdict.OfHead {
-            Verdict.of(AnswerHead(status: 200, contentTypes: ["application/json"], contentLength: length), maxResult: 10)
+            Verdict.of(
+                AnswerHead(status: 200, contentTypes: ["application/json"], contentLength: length), maxResult: 10)
         }
         #expect(verdict(10) == .readResult)
         #expect(verdict(11) == .failed(Verdict.tooLarge(10)))
@@ -55,7 +60,9 @@ struct VerdictTests {
             guard case .failed(let failure) = Verdict.of(head, maxResult: 10) else { return nil }
             return failure.kind
         }
-        #expect(kind(.init(status: 200, contentTypes: ["application/json"], contentEncoding: "gzip")) == .containerInvalidJSON)
+        #expect(
+            kind(.init(status: 200, contentTypes: ["application/json"], contentEncoding: "gzip"))
+                == .containerInvalidJSON)
         #expect(kind(.init(status: 200, contentTypes: ["application/json"], contentEncoding: "identity")) == nil)
         #expect(kind(.init(status: 200)) == .containerNotJSONType)
         #expect(kind(.init(status: 200, contentTypes: ["application/json", "text/html"])) == .containerNotJSONType)
@@ -73,10 +80,13 @@ struct VerdictTests {
 @Suite("Retries")
 struct RetryDecisionTests {
     private static let kinds: [(RequestFailure, RetryPolicy.Reason?)] = [
-        (.init(.containerUnreachable, ""), .unreachable), (.init(.replicaLost, ""), .unreachable), (.init(.timeout, ""), .timeout),
-        (.init(.containerStatus, "", statusCode: 500), .status5xx), (.init(.containerStatus, "", statusCode: 599), .status5xx),
+        (.init(.containerUnreachable, ""), .unreachable), (.init(.replicaLost, ""), .unreachable),
+        (.init(.timeout, ""), .timeout),
+        (.init(.containerStatus, "", statusCode: 500), .status5xx),
+        (.init(.containerStatus, "", statusCode: 599), .status5xx),
         (.init(.containerStatus, "", statusCode: 404), nil), (.init(.containerStatus, "", statusCode: 600), nil),
-        (.init(.containerNotJSONType, ""), .invalidResponse), (.init(.containerInvalidJSON, ""), .invalidResponse), (.init(.resultTooLarge, ""), nil),
+        (.init(.containerNotJSONType, ""), .invalidResponse), (.init(.containerInvalidJSON, ""), .invalidResponse),
+        (.init(.resultTooLarge, ""), nil),
         (.init(.expired, ""), nil),
     ]
 
@@ -98,7 +108,8 @@ struct RetryDecisionTests {
     func waits() {
         let failure = RequestFailure(.replicaLost, "")
         func wait(_ policy: RetryPolicy, _ earlier: Int, _ chance: Double) -> Duration? {
-            guard case .retry(_, let moment) = policy.outcome(of: failure, earlier: earlier, now: start, chance: chance) else { return nil }
+            guard case .retry(_, let moment) = policy.outcome(of: failure, earlier: earlier, now: start, chance: chance)
+            else { return nil }
             return moment - start
         }
         #expect(wait(.init(), 0, 0.5) == .seconds(1))
@@ -174,7 +185,8 @@ struct ContainerRequestTests {
         var generator = SystemRandomNumberGenerator()
         let request = ClaimedRequest(
             lease: Lease(api: "a", id: RequestID(now: start, using: &generator), token: 1),
-            payload: .inline([UInt8](repeating: 0, count: size)), headers: fields.map { HeaderField($0.0, $0.1) }, query: query, attempts: 0,
+            payload: .inline([UInt8](repeating: 0, count: size)), headers: fields.map { HeaderField($0.0, $0.1) },
+            query: query, attempts: 0,
             submittedAt: start)
         return ContainerRequest.head(for: request, port: 8080)
     }
@@ -182,15 +194,21 @@ struct ContainerRequestTests {
     @Test("C3: hop-by-hop headers, what the platform sets itself and forged X-Cortex-* do not reach the container")
     func dropped() {
         let head = head([
-            ("connection", "close, X-Secret"), ("x-secret", "1"), ("keep-alive", "1"), ("transfer-encoding", "chunked"), ("te", "trailers"),
-            ("upgrade", "h2c"), ("trailer", "x"), ("proxy-authorization", "x"), ("host", "evil"), ("content-length", "99"),
-            ("accept-encoding", "gzip"), ("expect", "100-continue"), ("prefer", "wait=1"), ("X-Cortex-Request-ID", "forged"),
-            ("x-cortex-anything", "1"), ("bad name", "1"), ("x-inject", "a\r\nEvil: 1"), ("x-nul", "a\u{0}b"), ("", "x"),
-            ("accept", "*/*"), ("cookie", "a=b"), ("x-twice", "1"), ("x-twice", "2"), ("content-type", "text/Plain; Charset=X"),
+            ("connection", "close, X-Secret"), ("x-secret", "1"), ("keep-alive", "1"), ("transfer-encoding", "chunked"),
+            ("te", "trailers"),
+            ("upgrade", "h2c"), ("trailer", "x"), ("proxy-authorization", "x"), ("host", "evil"),
+            ("content-length", "99"),
+            ("accept-encoding", "gzip"), ("expect", "100-continue"), ("prefer", "wait=1"),
+            ("X-Cortex-Request-ID", "forged"),
+            ("x-cortex-anything", "1"), ("bad name", "1"), ("x-inject", "a\r\nEvil: 1"), ("x-nul", "a\u{0}b"),
+            ("", "x"),
+            ("accept", "*/*"), ("cookie", "a=b"), ("x-twice", "1"), ("x-twice", "2"),
+            ("content-type", "text/Plain; Charset=X"),
         ])
         #expect(
             head.headers.map { $0.name.lowercased() } == [
-                "host", "content-length", "x-cortex-request-id", "accept", "cookie", "x-twice", "x-twice", "content-type",
+                "host", "content-length", "x-cortex-request-id", "accept", "cookie", "x-twice", "x-twice",
+                "content-type",
             ])
         #expect(head.headers["content-length"] == ["3"])
         #expect(head.headers["content-type"] == ["text/Plain; Charset=X"])
@@ -200,7 +218,8 @@ struct ContainerRequestTests {
     @Test(
         "C3: the path stays /, the query string is the caller's; nothing can end the request line",
         arguments: [
-            (nil, "/"), ("", "/?"), ("a=b&c=%20", "/?a=b&c=%20"), ("a b", "/?a%20b"), ("x HTTP/1.1\r\nEvil: 1", "/?x%20HTTP/1.1%0D%0AEvil:%201"),
+            (nil, "/"), ("", "/?"), ("a=b&c=%20", "/?a=b&c=%20"), ("a b", "/?a%20b"),
+            ("x HTTP/1.1\r\nEvil: 1", "/?x%20HTTP/1.1%0D%0AEvil:%201"),
             ("../../etc", "/?../../etc"), ("é", "/?é"),
         ] as [(String?, String)])
     func target(_ query: String?, _ target: String) {

@@ -13,7 +13,10 @@ final class ContainerServer: Sendable {
         let number: Int
         private var rest = ByteBuffer()
 
-        init(_ inbound: NIOAsyncChannelInboundStream<ByteBuffer>, _ outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>, _ number: Int) {
+        init(
+            _ inbound: NIOAsyncChannelInboundStream<ByteBuffer>, _ outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>,
+            _ number: Int
+        ) {
             self.inbound = inbound.makeAsyncIterator()
             self.outbound = outbound
             self.number = number
@@ -60,7 +63,9 @@ final class ContainerServer: Sendable {
 
         func write(_ bytes: [UInt8]) async throws { try await outbound.write(ByteBuffer(bytes: bytes)) }
 
-        func answer(_ body: String, status: String = "200 OK", type: String? = "application/json", extra: String = "") async throws {
+        func answer(_ body: String, status: String = "200 OK", type: String? = "application/json", extra: String = "")
+            async throws
+        {
             let type = type.map { "Content-Type: \($0)\r\n" } ?? ""
             try await write("HTTP/1.1 \(status)\r\n\(type)Content-Length: \(body.utf8.count)\r\n\(extra)\r\n\(body)")
         }
@@ -143,7 +148,9 @@ struct SeenRequest: Sendable {
     /// The values of a field, in order.
     func values(_ name: String) -> [String] {
         head.split(separator: "\r\n").dropFirst().compactMap { line in
-            guard let colon = line.firstIndex(of: ":"), line[..<colon].lowercased() == name.lowercased() else { return nil }
+            guard let colon = line.firstIndex(of: ":"), line[..<colon].lowercased() == name.lowercased() else {
+                return nil
+            }
             return String(line[line.index(after: colon)...].drop { $0 == " " })
         }
     }

@@ -77,7 +77,9 @@ final class FaultyStore: Store {
     func releaseLeases(heldBy holder: String?, now: Timestamp) async throws -> Int {
         try await memory.releaseLeases(heldBy: holder, now: now)
     }
-    func cancel(_ id: RequestID, api: String, now: Timestamp) async throws -> (record: RequestRecord, wasCancelled: Bool)? {
+    func cancel(_ id: RequestID, api: String, now: Timestamp) async throws -> (
+        record: RequestRecord, wasCancelled: Bool
+    )? {
         try await memory.cancel(id, api: api, now: now)
     }
     func retry(_ id: RequestID, api: String, now: Timestamp) async throws -> RequestRecord? {

@@ -21,14 +21,16 @@ final class Platform: Sendable {
     struct Settings: Sendable {
         var maxConcurrency = 1
         var requests = RequestPolicy(retries: RetryPolicy(backoff: .milliseconds(1)))
-        var configuration = DequeuerConfiguration(pollMin: .milliseconds(20), pollMax: .milliseconds(50))
+        var configuration = DequeuerConfiguration(
+            pollMin: .milliseconds(20), pollMax: .milliseconds(50), idleConnection: .seconds(60))
         var refusals = 0
         var clock: any PlatformClock = SystemClock()
         var prepare: @Sendable (FaultyStore) -> Void = { _ in }
     }
 
     static func with(
-        _ settings: Settings = Settings(), container handler: @escaping @Sendable (inout ContainerServer.Connection) async throws -> Void,
+        _ settings: Settings = Settings(),
+        container handler: @escaping @Sendable (inout ContainerServer.Connection) async throws -> Void,
         _ body: (Platform, ContainerServer) async throws -> Void
     ) async throws {
         try await ContainerServer.with(handler) { server in
@@ -40,7 +42,8 @@ final class Platform: Sendable {
                 requests: settings.requests)
             let now = settings.clock.now()
             let api = DeployedAPI(
-                specification: specification, id: "1", specID: "1", podID: "1", deploymentID: "1", initialDeployment: now,
+                specification: specification, id: "1", specID: "1", podID: "1", deploymentID: "1",
+                initialDeployment: now,
                 lastUpdated: now)
             try await store.deploy(api, now: now)
             let (stream, ready) = AsyncStream.makeStream(of: [ReadyReplica].self)
@@ -49,7 +52,8 @@ final class Platform: Sendable {
                 logger: quiet, configuration: settings.configuration)
             let group = ServiceGroup(services: [dequeuer], logger: quiet)
             let platform = Platform(
-                store: store, clock: settings.clock, connector: LoopbackConnector(port: server.port, refusing: settings.refusals),
+                store: store, clock: settings.clock,
+                connector: LoopbackConnector(port: server.port, refusing: settings.refusals),
                 activity: ReplicaActivity(), api: api, ready: ready, services: group,
                 finished: Task { try await group.run() })
             ready.yield([platform.replica])
@@ -66,7 +70,8 @@ final class Platform: Sendable {
     }
 
     init(
-        store: FaultyStore, clock: any PlatformClock, connector: LoopbackConnector, activity: ReplicaActivity, api: DeployedAPI,
+        store: FaultyStore, clock: any PlatformClock, connector: LoopbackConnector, activity: ReplicaActivity,
+        api: DeployedAPI,
         ready: AsyncStream<[ReadyReplica]>.Continuation, services: ServiceGroup, finished: Task<Void, any Error>
     ) {
         self.store = store
@@ -81,11 +86,14 @@ final class Platform: Sendable {
 
     var replica: ReadyReplica { ReadyReplica(id: "api-1", api: api, connector: connector, activity: activity) }
 
-    func submit(_ payload: Body = .inline(Array("{}".utf8)), headers: [HeaderField] = [], query: String? = nil) async throws -> RequestID {
+    func submit(_ payload: Body = .inline(Array("{}".utf8)), headers: [HeaderField] = [], query: String? = nil)
+        async throws -> RequestID
+    {
         let now = clock.now()
         let id = generator.withLock { RequestID(now: now, using: &$0) }
         let result = try await store.submit(
-            Submission(id: id, api: "api", payload: payload, headers: headers, query: query), maxQueueLength: nil, now: now)
+            Submission(id: id, api: "api", payload: payload, headers: headers, query: query), maxQueueLength: nil,
+            now: now)
         guard result == .accepted else { throw PlatformError(.internal, "not accepted: \(result)") }
         return id
     }
@@ -103,7 +111,9 @@ final class Platform: Sendable {
         return try await read(id)
     }
 
-    func run(_ payload: Body = .inline(Array("{}".utf8)), headers: [HeaderField] = [], query: String? = nil) async throws -> RequestRecord {
+    func run(_ payload: Body = .inline(Array("{}".utf8)), headers: [HeaderField] = [], query: String? = nil)
+        async throws -> RequestRecord
+    {
         try await end(of: submit(payload, headers: headers, query: query))
     }
 
