@@ -91,7 +91,7 @@ let package = Package(
         tests("StoreTests", ["StoreMemory", "StoreSQLite", "StoreConformance", grdb, logging]),
         tests("HTTPServingTests", ["HTTPServing", hummingbird, nioCore, nioPosix, nioHTTP1]),
         tests("GatewayTests", ["Gateway", "StoreMemory", "StoreSQLite", hummingbird, asyncHTTPClient, nioCore, nioPosix]),
-        tests("DequeuerTests", ["Dequeuer", "StoreMemory", nioCore, nioPosix, nioHTTP1, logging]),
+        tests("DequeuerTests", ["Dequeuer", "StoreMemory", nioCore, nioPosix, nioHTTP1, logging, lifecycle]),
         tests("ProbesTests", ["Probes", nioCore, nioPosix, nioHTTP1]),
         tests("OperatorTests", ["Operator", "StoreMemory", hummingbird, asyncHTTPClient, nioCore]),
         tests("AutoscalerTests", ["Autoscaler", "StoreMemory", logging]),

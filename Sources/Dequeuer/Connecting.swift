@@ -1,0 +1,61 @@
+import Core
+import Synchronization
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#elseif canImport(Darwin)
+    import Darwin
+#endif
+
+/// A connection attempt that can be given up at any moment.
+///
+/// It runs in a task of its own, because a connector need not heed cancellation; a descriptor that comes too late is closed.
+final class Connecting: Sendable {
+    private struct State {
+        var isOver = false
+        var waiter: CheckedContinuation<CInt, any Error>?
+        var task: Task<Void, Never>?
+    }
+
+    private let state = Mutex(State())
+
+    func descriptor(
+        _ connector: any Connector, port: Int, isolation: isolated (any Actor)? = #isolation
+    ) async throws -> CInt {
+        try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<CInt, any Error>) in
+            let isOver = state.withLock { state -> Bool in
+                guard !state.isOver else { return true }
+                state.waiter = continuation
+                state.task = Task {
+                    do {
+                        let descriptor = try await connector.connect(port: port)
+                        if !self.end(.success(descriptor)) { _ = close(descriptor) }
+                    } catch {
+                        self.end(.failure(error))
+                    }
+                }
+                return false
+            }
+            if isOver { continuation.resume(throwing: CancellationError()) }
+        }
+    }
+
+    func cancel() {
+        let task = state.withLock { $0.task }
+        end(.failure(CancellationError()))
+        task?.cancel()
+    }
+
+    /// Whether it was still wanted.
+    @discardableResult
+    private func end(_ result: Result<CInt, any Error>) -> Bool {
+        let waiter = state.withLock { state -> CheckedContinuation<CInt, any Error>? in
+            state.isOver = true
+            return state.waiter.take()
+        }
+        waiter?.resume(with: result)
+        return waiter != nil
+    }
+}

@@ -1,0 +1,219 @@
+import Core
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#elseif canImport(Darwin)
+    import Darwin
+#endif
+
+/// One HTTP/1.1 connection into a container, for one request at a time. Everything happens on its event loop.
+///
+/// The answer is read only as fast as it is taken (`next`), so a fast container cannot fill the memory.
+final class ContainerConnection: ChannelInboundHandler {
+    typealias InboundIn = HTTPClientResponsePart
+    typealias OutboundOut = HTTPClientRequestPart
+
+    /// A piece of the answer.
+    enum Event {
+        case head(HTTPResponseHead)
+        case body(ByteBuffer)
+        case end
+        /// Nothing more comes.
+        case lost(Loss)
+    }
+
+    enum Loss {
+        /// Closed or reset by the other side, or closed by us.
+        case closed
+        /// What came is not HTTP, or its headers have no end; a text for people.
+        case malformed(String)
+    }
+
+    private let limiter: FramingLimiter
+    private var context: ChannelHandlerContext?
+    /// Taken from the front; few, so that moving them costs nothing.
+    private var events: [Event] = []
+    private var waiter: CheckedContinuation<Void, Never>?
+    private var loss: Loss?
+    /// Whether the head of the present request has left this process as a whole; before that no container can have acted on it.
+    private(set) var isHeadWritten = false
+    var idleSince = Timestamp(seconds: 0)
+
+    private init(limiter: FramingLimiter) {
+        self.limiter = limiter
+    }
+
+    /// Makes a connection of a connected descriptor, which it owns from now on. To be called on `loop`.
+    static func adopt(
+        _ descriptor: CInt, loop: any EventLoop, isolation: isolated (any Actor)? = #isolation
+    ) async throws -> ContainerConnection {
+        let channel = try await ClientBootstrap(group: loop)
+            .channelOption(.autoRead, value: false)
+            .channelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    var limits = NIOHTTPDecoderLimitConfiguration()
+                    limits.maxHeaderFieldCount = Limits.headerFields
+                    limits.maxHeaderListSize = Limits.headerBytes
+                    limits.maxHeaderFieldSize = Limits.headerBytes
+                    let limiter = FramingLimiter()
+                    let decoder = HTTPResponseDecoder(
+                        leftOverBytesStrategy: .dropBytes, informationalResponseStrategy: .drop,
+                        limitConfiguration: limits)
+                    let pipeline = channel.pipeline.syncOperations
+                    try pipeline.addHandler(limiter)
+                    try pipeline.addHandler(HTTPRequestEncoder())
+                    try pipeline.addHandler(ByteToMessageHandler(decoder))
+                    try pipeline.addHandler(ContainerConnection(limiter: limiter))
+                }
+            }
+            .withConnectedSocket(descriptor).get()
+        return try channel.pipeline.syncOperations.handler(type: ContainerConnection.self)
+    }
+
+    // MARK: Sending
+
+    /// Whether a request can be sent: open, nothing left over, and no end of file waiting in the socket that the loop has not seen yet.
+    var isUsable: Bool {
+        guard loss == nil, events.isEmpty, let channel = context?.channel, channel.isActive else { return false }
+        let peeked = try? channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(of: NIOBSDSocket.Handle.self) {
+            descriptor -> Bool in
+            var byte: UInt8 = 0
+            return recv(descriptor, &byte, 1, peekFlag) < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)
+        }
+        return peeked == true
+    }
+
+    /// Sends the head and, when it is at hand, the whole body.
+    func send(_ head: HTTPRequestHead, body: [UInt8]?) {
+        isHeadWritten = false
+        guard let context, loss == nil else { return }
+        limiter.reset()
+        let written = context.eventLoop.makePromise(of: Void.self)
+        let me = NIOLoopBound(self, eventLoop: context.eventLoop)
+        written.futureResult.whenSuccess { me.value.isHeadWritten = true }
+        context.write(wrapOutboundOut(.head(head)), promise: written)
+        guard let body else {
+            context.flush()
+            return
+        }
+        if !body.isEmpty { context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: body)))), promise: nil) }
+        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
+    }
+
+    /// Sends a piece of the body and returns when the socket took it.
+    ///
+    /// - Throws: when the connection is gone.
+    func sendBody(_ piece: [UInt8], isolation: isolated (any Actor)? = #isolation) async throws {
+        guard let context, loss == nil else { throw ChannelError.ioOnClosedChannel }
+        let promise = context.eventLoop.makePromise(of: Void.self)
+        context.writeAndFlush(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: piece)))), promise: promise)
+        try await promise.futureResult.get()
+    }
+
+    func endBody() {
+        guard let context, loss == nil else { return }
+        context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
+    }
+
+    func close() {
+        lose(.closed)
+        context?.close(promise: nil)
+    }
+
+    // MARK: Receiving
+
+    /// The next piece of the answer; `lost` again and again after the connection is gone. For one task only.
+    func next(isolation: isolated (any Actor)? = #isolation) async -> Event {
+        while events.isEmpty {
+            if let loss { return .lost(loss) }
+            context?.read()
+            // The read may have brought something at once.
+            guard events.isEmpty, loss == nil else { continue }
+            await withCheckedContinuation { waiter = $0 }
+        }
+        return events.removeFirst()
+    }
+
+    /// Watches an unused connection, so that its end is noticed.
+    func rest(since now: Timestamp) {
+        idleSince = now
+        context?.read()
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        lose(.closed)
+        self.context = nil
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        limiter.reset()
+        switch unwrapInboundIn(data) {
+        case .head(let head): events.append(.head(head))
+        case .body(let buffer): events.append(.body(buffer))
+        case .end: events.append(.end)
+        }
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        guard let waiting = waiter else { return }
+        guard !events.isEmpty || loss != nil else {
+            context.read()
+            return
+        }
+        waiter = nil
+        waiting.resume()
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        switch error {
+        case HTTPParserError.invalidEOFState: lose(.closed)
+        case HTTPParserError.headerOverflow, is FramingLimiter.Overrun:
+            lose(
+                .malformed(
+                    "its headers are larger than \(Limits.headerBytes / 1024) KiB or more than \(Limits.headerFields)"))
+        case is HTTPParserError, is NIOHTTPDecoderError: lose(.malformed("it is not HTTP/1.1 (\(error))"))
+        default: lose(.closed)
+        }
+        context.close(promise: nil)
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        lose(.closed)
+        context.fireChannelInactive()
+    }
+
+    private func lose(_ reason: Loss) {
+        if loss == nil { loss = reason }
+        waiter.take()?.resume()
+    }
+}
+
+/// Bounds what may arrive without any part of an answer coming of it: headers, interim answers, chunk extensions, trailers.
+final class FramingLimiter: ChannelInboundHandler {
+    typealias InboundIn = ByteBuffer
+
+    struct Overrun: Error {}
+
+    private var bytes = 0
+
+    func reset() { bytes = 0 }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        bytes += unwrapInboundIn(data).readableBytes
+        context.fireChannelRead(data)
+        guard bytes > 2 * Limits.headerBytes else { return }
+        bytes = 0
+        context.fireErrorCaught(Overrun())
+    }
+}
+
+private let peekFlag = Int32(MSG_PEEK)

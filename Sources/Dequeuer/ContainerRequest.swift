@@ -1,0 +1,76 @@
+import Core
+import NIOHTTP1
+
+/// The request that a container gets (contract C1–C3); pure.
+enum ContainerRequest {
+    /// Fields that concern one connection, or that the platform sets itself; lower case.
+    static let dropped: Set<String> = [
+        "connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te", "trailer",
+        "transfer-encoding", "upgrade", "http2-settings", "content-length", "host", "accept-encoding", "expect",
+        "prefer",
+    ]
+
+    /// `POST /` with the caller's query string and end-to-end headers. The gateway filtered them already; what was stored is still not trusted.
+    static func head(for request: ClaimedRequest, port: Int) -> HTTPRequestHead {
+        var headers = HTTPHeaders()
+        headers.reserveCapacity(request.headers.count + 3)
+        headers.add(name: "Host", value: "localhost:\(port)")
+        headers.add(name: "Content-Length", value: String(request.payload.size))
+        headers.add(name: "X-Cortex-Request-ID", value: request.id.description)
+        let named = connectionOptions(request.headers)
+        for field in request.headers {
+            let name = field.name.lowercased()
+            guard !dropped.contains(name), !named.contains(name), !name.hasPrefix("x-cortex-"),
+                isToken(name), isFieldValue(field.value)
+            else { continue }
+            headers.add(name: field.name, value: field.value)
+        }
+        return HTTPRequestHead(version: .http1_1, method: .POST, uri: target(query: request.query), headers: headers)
+    }
+
+    /// The path stays `/`; a byte that would end the request line is escaped.
+    static func target(query: String?) -> String {
+        guard let query else { return "/" }
+        guard query.utf8.contains(where: { $0 <= 0x20 || $0 == 0x7F }) else { return "/?" + query }
+        let digits = Array("0123456789ABCDEF".utf8)
+        var bytes = Array("/?".utf8)
+        for byte in query.utf8 {
+            if byte <= 0x20 || byte == 0x7F {
+                bytes += [UInt8(ascii: "%"), digits[Int(byte >> 4)], digits[Int(byte & 15)]]
+            } else {
+                bytes.append(byte)
+            }
+        }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    /// Names that a `Connection` field declares to be of the hop.
+    private static func connectionOptions(_ fields: [HeaderField]) -> Set<String> {
+        var names: Set<String> = []
+        for field in fields where field.name.lowercased() == "connection" {
+            for name in field.value.split(separator: ",") {
+                names.insert(name.filter { $0 != " " && $0 != "\t" }.lowercased())
+            }
+        }
+        return names
+    }
+
+    private static func isToken(_ name: String) -> Bool {
+        !name.isEmpty
+            && name.utf8.allSatisfy { byte in
+                switch byte {
+                case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                    UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "!"), UInt8(ascii: "#"), UInt8(ascii: "$"),
+                    UInt8(ascii: "%"), UInt8(ascii: "&"), UInt8(ascii: "'"), UInt8(ascii: "*"), UInt8(ascii: "+"),
+                    UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "^"), UInt8(ascii: "_"), UInt8(ascii: "`"),
+                    UInt8(ascii: "|"), UInt8(ascii: "~"):
+                    true
+                default: false
+                }
+            }
+    }
+
+    private static func isFieldValue(_ value: String) -> Bool {
+        value.utf8.allSatisfy { $0 >= 0x20 && $0 != 0x7F || $0 == 0x09 }
+    }
+}

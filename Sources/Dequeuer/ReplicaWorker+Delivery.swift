@@ -1,0 +1,179 @@
+import Core
+import Logging
+
+extension ReplicaWorker {
+    /// What is to be told to the store.
+    enum Settlement {
+        /// `writer` is there to forget a result that the store did not take.
+        case finish(Outcome, writer: (any BodyWriter)?)
+        case release
+        /// Nothing: someone else has the request, or it ended.
+        case drop
+    }
+
+    /// Delivers one claimed request, whose slot is counted in, and settles it.
+    func deliver(_ request: ClaimedRequest) async {
+        guard let delivery = deliveries[request.lease] else { return }
+        shared.hub.entered(request.id, self)
+        let settlement = await attempt(delivery)
+        shared.hub.left(request.id)
+        delivery.isInside = false
+        delivery.connection = nil
+        delivery.replica.activity.end()
+        signal.fire(.state)
+        await settle(delivery, settlement)
+        deliveries[request.lease] = nil
+        signal.fire(.state)
+    }
+
+    private func attempt(_ delivery: Delivery) async -> Settlement {
+        // Between the claim and now the replica may have become unready (contract C7) or the platform may be stopping (C13).
+        guard isReady, !isStopping, !delivery.replica.activity.isCut else { return .release }
+        var reader: (any BodyReader)?
+        if case .file = delivery.request.payload {
+            do {
+                reader = try await shared.store.reader(of: delivery.request.payload)
+            } catch {
+                return unreadable(delivery, error)
+            }
+        }
+        let end = await exchange(delivery, payload: reader)
+        await reader?.close()
+        return settlement(of: delivery, end)
+    }
+
+    private func settlement(of delivery: Delivery, _ end: ExchangeEnd) -> Settlement {
+        switch end {
+        case .completed(let body, let writer):
+            return .finish(.completed(body), writer: writer)
+        case .answeredWrongly(let failure):
+            return failed(delivery, failure)
+        case .storeTrouble(let error):
+            shared.logger.warning(
+                "the container's answer could not be kept; the request goes back to the queue",
+                metadata: metadata(delivery.lease).merging(["error": "\(error)"]) { $1 })
+            tell(.trouble)
+            return .release
+        case .unreachable, .lost:
+            if let error = delivery.payloadError { return unreadable(delivery, error) }
+            switch delivery.interruption {
+            case .brokenOff: return .release
+            case .leaseLost: return .drop
+            case .timedOut: return failed(delivery, timeout(delivery))
+            case nil: break
+            }
+            if delivery.replica.activity.isCut { return .release }
+            if case .unreachable(let reason) = end {
+                tell(.trouble)
+                return failed(delivery, unreachable(delivery, reason))
+            }
+            return failed(delivery, lost)
+        }
+    }
+
+    private func failed(_ delivery: Delivery, _ failure: RequestFailure) -> Settlement {
+        let now = shared.clock.now()
+        let outcome = delivery.replica.api.specification.requests.retries.outcome(
+            of: failure, earlier: delivery.request.attempts, now: now, chance: shared.chance.next())
+        if case .retry(_, let moment) = outcome { tell(.due(moment)) }
+        shared.logger.debug(
+            "a delivery failed", metadata: metadata(delivery.lease).merging(["kind": "\(failure.kind.rawValue)"]) { $1 }
+        )
+        return .finish(outcome, writer: nil)
+    }
+
+    /// A payload that is gone for good ends the request; one that cannot be read just now waits.
+    private func unreadable(_ delivery: Delivery, _ error: any Error) -> Settlement {
+        if let error = error as? PlatformError, error.code == .notFound {
+            shared.logger.error("a payload is missing in the store", metadata: metadata(delivery.lease))
+            return .finish(
+                .failed(
+                    .init(
+                        .containerUnreachable,
+                        "No container could be given this request: its payload is missing on the server. Submit it again."
+                    )),
+                writer: nil)
+        }
+        shared.outage.failed("read payload", error)
+        tell(.trouble)
+        return .release
+    }
+
+    // MARK: Failures, with what to do
+
+    private func unreachable(_ delivery: Delivery, _ reason: String) -> RequestFailure {
+        RequestFailure(
+            .containerUnreachable,
+            "No connection to port \(delivery.replica.api.specification.pod.port) of a ready pod: \(reason) Check that the container keeps listening there (cortex logs \(api))."
+        )
+    }
+
+    private var lost: RequestFailure {
+        RequestFailure(
+            .replicaLost,
+            "The connection to the container was lost before its answer was complete. Check whether it crashed or closed the connection (cortex logs \(api))."
+        )
+    }
+
+    private func timeout(_ delivery: Delivery) -> RequestFailure {
+        let seconds = delivery.replica.api.specification.requests.timeout.inSeconds
+        return RequestFailure(
+            .timeout,
+            "The container gave no complete answer within timeout (\(seconds.formatted) s); raise timeout or answer sooner."
+        )
+    }
+
+    // MARK: Telling the store
+
+    /// Tells the store until it has heard: a result is never dropped silently.
+    private func settle(_ delivery: Delivery, _ settlement: Settlement) async {
+        var failures = 0
+        while true {
+            do {
+                switch settlement {
+                case .drop: return
+                case .release:
+                    try await withoutCancellation { [shared, lease = delivery.lease] in
+                        try await shared.store.release([lease], now: shared.clock.now())
+                    }
+                case .finish(let outcome, let writer):
+                    let result = try await withoutCancellation { [shared, lease = delivery.lease] in
+                        try await shared.store.finish(lease, outcome: outcome, now: shared.clock.now())
+                    }
+                    if result == .stale { await writer?.discard() }
+                }
+                shared.outage.succeeded()
+                return
+            } catch {
+                failures += 1
+                shared.outage.failed("finish", error)
+                guard !isBrokenOff else {
+                    shared.logger.error(
+                        "shut down before the store took an outcome; the request will be delivered again",
+                        metadata: metadata(delivery.lease).merging(["error": "\(error)"]) { $1 })
+                    return
+                }
+                let wait = Backoff.store.wait(failures: failures, chance: shared.chance.next())
+                let pause = Task { [clock = shared.clock] in _ = try? await clock.sleep(for: wait) }
+                delivery.wait = pause
+                await pause.value
+                delivery.wait = nil
+            }
+        }
+    }
+}
+
+extension Double {
+    /// `1`, `0.5`: without a needless fraction.
+    fileprivate var formatted: String {
+        self == rounded() && abs(self) < 1e15 ? "\(Int64(self))" : "\(self)"
+    }
+}
+
+/// Runs a last write to the end even when the task is cancelled: stores may heed cancellation, and an outcome must not be lost to it.
+private func withoutCancellation<Result: Sendable>(
+    isolation: isolated (any Actor)? = #isolation, _ operation: @escaping @Sendable () async throws -> Result
+) async throws -> Result {
+    guard Task.isCancelled else { return try await operation() }
+    return try await Task { try await operation() }.value
+}

@@ -1,0 +1,58 @@
+package import Core
+package import Logging
+import ServiceLifecycle
+
+/// Lets the store do its upkeep every few seconds: expired leases go back to their queues, what waited too long fails, what is past its
+/// retention is erased (contract A10, A3, C6).
+package struct Rescuer: Service {
+    private let store: any Store
+    private let clock: any PlatformClock
+    private let chance: Chance
+    private let logger: Logger
+    private let interval: Duration
+
+    package init(
+        store: any Store, clock: any PlatformClock, random: any RandomNumberGenerator & Sendable, logger: Logger,
+        interval: Duration = .seconds(5)
+    ) {
+        self.store = store
+        self.clock = clock
+        self.chance = Chance(random)
+        self.logger = logger
+        self.interval = interval
+    }
+
+    package func run() async throws {
+        await cancelWhenGracefulShutdown { await work() }
+    }
+
+    private func work() async {
+        let outage = OutageLog(logger)
+        var failures = 0
+        while !Task.isCancelled {
+            do {
+                let upkeep = try await store.maintain(now: clock.now())
+                outage.succeeded()
+                failures = 0
+                if upkeep.rescued > 0 {
+                    logger.warning(
+                        "requests whose lease had run out went back to the queue",
+                        metadata: ["count": "\(upkeep.rescued)"])
+                }
+                if upkeep.expired > 0 {
+                    logger.info("requests waited longer than max_queue_time", metadata: ["count": "\(upkeep.expired)"])
+                }
+                if upkeep.purged > 0 {
+                    logger.debug("requests past their retention were erased", metadata: ["count": "\(upkeep.purged)"])
+                }
+            } catch {
+                guard !Task.isCancelled else { return }
+                failures += 1
+                outage.failed("upkeep", error)
+            }
+            let wait =
+                failures == 0 ? interval : interval + Backoff.store.wait(failures: failures, chance: chance.next())
+            guard (try? await clock.sleep(for: wait)) != nil else { return }
+        }
+    }
+}

@@ -1,0 +1,76 @@
+import Core
+import NIOCore
+
+/// Reads a container's JSON as it comes: checked, counted and stored piece by piece, so that its size does not matter to the memory.
+struct ResultReader {
+    /// Bytes that are gathered before they go to the store's writer.
+    private static let pieceBytes = 256 * 1024
+
+    let store: any Store
+    let maxResult: Int64
+    private var validator = JSONValidator()
+    private var gathered: [UInt8] = []
+    private var size: Int64 = 0
+    private var writer: (any BodyWriter)?
+
+    init(store: any Store, maxResult: Int64) {
+        self.store = store
+        self.maxResult = maxResult
+    }
+
+    mutating func read(
+        _ connection: ContainerConnection, isolation: isolated (any Actor)? = #isolation
+    ) async -> ExchangeEnd {
+        do {
+            let end = try await readAll(connection)
+            if case .completed = end { return end }
+            await writer?.discard()
+            return end
+        } catch {
+            await writer?.discard()
+            return .storeTrouble(error)
+        }
+    }
+
+    private mutating func readAll(
+        _ connection: ContainerConnection, isolation: isolated (any Actor)? = #isolation
+    ) async throws -> ExchangeEnd {
+        while true {
+            switch await connection.next() {
+            case .body(let buffer):
+                size += Int64(buffer.readableBytes)
+                guard size <= maxResult else { return .answeredWrongly(Verdict.tooLarge(maxResult)) }
+                buffer.withUnsafeReadableBytes { _ = validator.consume($0) }
+                if let problem = validator.problem { return .answeredWrongly(Verdict.invalidJSON(problem)) }
+                gathered += buffer.readableBytesView
+                if gathered.count > (writer == nil ? Limits.inlineBody : Self.pieceBytes) { try await write() }
+            case .end:
+                guard validator.finish() else {
+                    let problem = validator.problem ?? .init(offset: size, reason: "it ends too early")
+                    return .answeredWrongly(Verdict.invalidJSON(problem))
+                }
+                guard writer != nil else { return .completed(.inline(gathered), writer: nil) }
+                try await write()
+                guard let writer else { return .lost }
+                return .completed(try await writer.finish(), writer: writer)
+            case .lost(.malformed(let reason)):
+                return .answeredWrongly(
+                    RequestFailure(.containerInvalidJSON, "The container's answer could not be read: \(reason)."))
+            case .lost(.closed), .head:
+                return .lost
+            }
+        }
+    }
+
+    private mutating func write(isolation: isolated (any Actor)? = #isolation) async throws {
+        let writer: any BodyWriter
+        if let present = self.writer {
+            writer = present
+        } else {
+            writer = try await store.makeBodyWriter()
+            self.writer = writer
+        }
+        if !gathered.isEmpty { try await writer.write(gathered) }
+        gathered.removeAll(keepingCapacity: true)
+    }
+}

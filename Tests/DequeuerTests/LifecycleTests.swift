@@ -1,0 +1,336 @@
+import Core
+import Dequeuer
+import Logging
+import ServiceLifecycle
+import Synchronization
+import TestSupport
+import Testing
+
+/// A container that reads a request and answers only when the gate opens.
+private func patient(
+    _ gate: Gate, _ seen: Journal<Int> = Journal(), _ closed: Journal<Int> = Journal()
+) -> @Sendable (inout ContainerServer.Connection) async throws -> Void {
+    { connection in
+        while try await connection.readRequest() != nil {
+            let number = connection.number
+            seen.append(number)
+            await gate.wait()
+            do {
+                try await connection.answer("\(number)")
+            } catch {
+                closed.append(number)
+                throw error
+            }
+        }
+        closed.append(connection.number)
+    }
+}
+
+/// A container that never answers and notes when its connection is closed.
+private func silent(
+    _ seen: Journal<Int>, _ closed: Journal<Int>
+) -> @Sendable (inout ContainerServer.Connection) async throws -> Void {
+    { connection in
+        guard try await connection.readRequest() != nil else { return }
+        seen.append(connection.number)
+        await connection.waitForClose()
+        closed.append(connection.number)
+    }
+}
+
+@Suite("Time and ends")
+struct LifecycleTests {
+    private func manual(_ change: (inout Platform.Settings) -> Void = { _ in }) -> (ManualClock, Platform.Settings) {
+        let clock = ManualClock()
+        var settings = Platform.Settings()
+        settings.clock = clock
+        settings.configuration = DequeuerConfiguration()
+        change(&settings)
+        return (clock, settings)
+    }
+
+    @Test(
+        "A3: an attempt that takes longer than timeout is broken off; the connection is closed",
+        arguments: [false, true])
+    func timeout(_ isDripping: Bool) async throws {
+        let (clock, settings) = manual { $0.requests.timeout = .milliseconds(1500) }
+        let seen = Journal<Int>()
+        let closed = Journal<Int>()
+        try await Platform.with(settings) { connection in
+            guard try await connection.readRequest() != nil else { return }
+            if isDripping {
+                try await connection.write(
+                    "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n[1")
+            }
+            seen.append(connection.number)
+            await connection.waitForClose()
+            closed.append(connection.number)
+        } _: { platform, _ in
+            let id = try await platform.submit()
+            #expect(try await eventually { seen.all.count == 1 })
+            clock.advance(by: .milliseconds(1499))
+            #expect(try await platform.read(id).status == .inProgress)
+            clock.advance(by: .milliseconds(1))
+            let record = try await platform.end(of: id)
+            #expect(record.failure?.kind == .timeout)
+            #expect(record.failure?.message.contains("1.5 s") == true)
+            #expect(record.attempts == 1)
+            #expect(try await eventually { closed.all == [1] })
+        }
+    }
+
+    @Test("A10: the lease of a request is extended every 10 s for as long as the container works")
+    func extension_() async throws {
+        let (clock, settings) = manual()
+        let gate = Gate()
+        let seen = Journal<Int>()
+        try await Platform.with(settings, container: patient(gate, seen)) { platform, _ in
+            let id = try await platform.submit()
+            #expect(try await eventually { seen.all.count == 1 })
+            for round in 1...12 {
+                clock.advance(by: .seconds(10))
+                #expect(try await eventually { platform.store.extensions == round })
+                #expect(try await platform.store.maintain(now: clock.now()).rescued == 0)
+            }
+            gate.open()
+            let record = try await platform.end(of: id)
+            #expect(record.status == .completed)
+            #expect(record.attempts == 1)
+        }
+    }
+
+    @Test("A10: an extension that the store does not take is tried again well before the lease ends")
+    func failingExtension() async throws {
+        let (clock, settings) = manual()
+        let gate = Gate()
+        let seen = Journal<Int>()
+        try await Platform.with(settings, container: patient(gate, seen)) { platform, _ in
+            let id = try await platform.submit()
+            #expect(try await eventually { seen.all.count == 1 })
+            platform.store.faults.withLock { $0.extensions = 3 }
+            clock.advance(by: .seconds(10))
+            for round in 1...4 {
+                #expect(try await eventually { platform.store.extensions >= round })
+                #expect(try await eventually { clock.sleepers >= 1 })
+                if round < 4 { clock.advance(by: .seconds(1)) }
+            }
+            #expect(try await platform.store.maintain(now: clock.now() + .seconds(29)).rescued == 0)
+            gate.open()
+            let record = try await platform.end(of: id)
+            #expect(record.status == .completed)
+        }
+    }
+
+    @Test("A10: a request that was given to someone else is broken off, and what comes of it changes nothing")
+    func lostLease() async throws {
+        let (clock, settings) = manual()
+        let seen = Journal<Int>()
+        let closed = Journal<Int>()
+        try await Platform.with(settings, container: silent(seen, closed)) { platform, _ in
+            let id = try await platform.submit()
+            #expect(try await eventually { seen.all.count == 1 })
+            // Somebody thought this replica dead, and another one took the request.
+            platform.ready.yield([])
+            #expect(try await platform.store.releaseLeases(heldBy: nil, now: clock.now()) == 1)
+            let other = try await platform.store.claim(
+                api: "api", limit: 1, visibility: .seconds(30), holder: "other", now: clock.now())
+            #expect(other.map(\.id) == [id])
+            clock.advance(by: .seconds(10))
+            #expect(try await eventually { closed.all == [1] })
+            #expect(try await eventually { platform.activity.inFlight == 0 })
+            #expect(try await platform.read(id).status == .inProgress)
+            #expect(try await platform.read(id).attempts == 0)
+        }
+    }
+
+    @Test("A7: a cancelled request's connection to the container is closed, and the slot is free again")
+    func cancel() async throws {
+        let seen = Journal<Int>()
+        let closed = Journal<Int>()
+        try await Platform.with(container: silent(seen, closed)) { platform, _ in
+            for number in 1...2 {
+                let id = try await platform.submit()
+                #expect(try await eventually { seen.all.count == number })
+                let cancelled = try await platform.store.cancel(id, api: "api", now: platform.clock.now())
+                #expect(cancelled?.wasCancelled == true)
+                #expect(try await eventually { closed.all.count == number })
+                #expect(try await platform.read(id).status == .cancelled)
+            }
+        }
+    }
+
+    @Test("A7: a missed hint of a cancel is made up for by the next extension")
+    func missedCancel() async throws {
+        let (clock, settings) = manual { $0.prepare = { store in store.faults.withLock { $0.hintsAreLost = true } } }
+        let seen = Journal<Int>()
+        let closed = Journal<Int>()
+        try await Platform.with(settings, container: silent(seen, closed)) { platform, _ in
+            let id = try await platform.submit()
+            // No hint of the submit either: the slow poll finds it.
+            #expect(
+                try await eventually {
+                    clock.advance(by: .milliseconds(100))
+                    return seen.all.count == 1
+                })
+            _ = try await platform.store.cancel(id, api: "api", now: clock.now())
+            clock.advance(by: .seconds(10))
+            #expect(try await eventually { closed.all == [1] })
+        }
+    }
+
+    @Test("C13: on shutdown nothing new is sent, and what is inside may end")
+    func shutdown() async throws {
+        let (_, settings) = manual()
+        let gate = Gate()
+        let seen = Journal<Int>()
+        try await Platform.with(settings, container: patient(gate, seen)) { platform, _ in
+            let inside = try await platform.submit()
+            let queued = try await platform.submit()
+            #expect(try await eventually { seen.all.count == 1 })
+            await platform.services.triggerGracefulShutdown()
+            gate.open()
+            try await platform.finished.value
+            #expect(try await platform.read(inside).status == .completed)
+            #expect(try await platform.read(queued).status == .inQueue)
+            #expect(try await platform.read(queued).attempts == 0)
+            #expect(seen.all.count == 1)
+        }
+    }
+
+    @Test("C13: what is still inside when the grace is over goes back to the queue and uses up no attempt")
+    func shutdownGrace() async throws {
+        let (clock, settings) = manual { $0.configuration.grace = .seconds(60) }
+        let seen = Journal<Int>()
+        let closed = Journal<Int>()
+        try await Platform.with(settings, container: silent(seen, closed)) { platform, _ in
+            let id = try await platform.submit()
+            #expect(try await eventually { seen.all.count == 1 })
+            let asleep = clock.sleepers
+            await platform.services.triggerGracefulShutdown()
+            #expect(try await eventually { clock.sleepers > asleep })
+            clock.advance(by: .seconds(59))
+            #expect(closed.all.isEmpty)
+            clock.advance(by: .seconds(1))
+            try await platform.finished.value
+            #expect(try await platform.read(id).status == .inQueue)
+            #expect(try await platform.read(id).attempts == 0)
+            #expect(try await eventually { closed.all == [1] })
+        }
+    }
+
+    @Test("C13: a cancelled dequeuer gives back at once what is inside")
+    func cancelledTask() async throws {
+        let seen = Journal<Int>()
+        let closed = Journal<Int>()
+        try await Platform.with(container: silent(seen, closed)) { platform, _ in
+            let id = try await platform.submit()
+            #expect(try await eventually { seen.all.count == 1 })
+            platform.finished.cancel()
+            _ = await platform.finished.result
+            #expect(try await platform.read(id).status == .inQueue)
+            #expect(try await platform.read(id).attempts == 0)
+        }
+    }
+
+    @Test("C13: a drained replica gets nothing new; when it is cut, what is inside goes back without an attempt")
+    func cut() async throws {
+        let seen = Journal<Int>()
+        let closed = Journal<Int>()
+        try await Platform.with(container: silent(seen, closed)) { platform, _ in
+            let id = try await platform.submit()
+            #expect(try await eventually { seen.all.count == 1 })
+            platform.activity.close()
+            let next = try await platform.submit()
+            platform.activity.cut()
+            await platform.activity.waitUntilIdle()
+            #expect(try await eventually { try await platform.read(id).status == .inQueue })
+            #expect(try await platform.read(id).attempts == 0)
+            #expect(try await platform.read(next).status == .inQueue)
+            #expect(seen.all == [1])
+        }
+    }
+
+    @Test("C7: a replica that is not ready gets nothing; those inside go on; ready again it goes on")
+    func readiness() async throws {
+        let gate = Gate()
+        let seen = Journal<Int>()
+        try await Platform.with(container: patient(gate, seen)) { platform, _ in
+            let first = try await platform.submit()
+            #expect(try await eventually { seen.all.count == 1 })
+            platform.ready.yield([])
+            let second = try await platform.submit()
+            gate.open()
+            #expect(try await platform.end(of: first).status == .completed)
+            #expect(try await platform.read(second).status == .inQueue)
+            #expect(seen.all.count == 1)
+            platform.ready.yield([platform.replica])
+            #expect(try await platform.end(of: second).status == .completed)
+            // And once more in quick succession.
+            for _ in 0..<20 {
+                platform.ready.yield([])
+                platform.ready.yield([platform.replica])
+            }
+            #expect(try await platform.run().status == .completed)
+        }
+    }
+
+    @Test("A10: a result is not lost while the store is away: it is offered until the store takes it")
+    func storeAwayAtFinish() async throws {
+        try await Platform.with { connection in
+            while try await connection.readRequest() != nil { try await connection.answer("[42]") }
+        } _: { platform, _ in
+            platform.store.faults.withLock { $0.finishes = 3 }
+            let record = try await platform.run()
+            #expect(record.status == .completed)
+            #expect(record.attempts == 1)
+            #expect(try await platform.result(record) == bytes("[42]"))
+        }
+    }
+
+    @Test("A10: claims go on when the store is back")
+    func storeAwayAtClaim() async throws {
+        var settings = Platform.Settings()
+        settings.prepare = { store in store.faults.withLock { $0.claims = 3 } }
+        try await Platform.with(settings) { connection in
+            while try await connection.readRequest() != nil { try await connection.answer("1") }
+        } _: { platform, _ in
+            let record = try await platform.run()
+            #expect(record.status == .completed)
+            #expect(platform.store.claims >= 4)
+        }
+    }
+
+    @Test("A10: a large result that cannot be written goes back to the queue, with no attempt used")
+    func fullDisk() async throws {
+        let large = "\"" + String(repeating: "x", count: 200_000) + "\""
+        try await Platform.with { connection in
+            while try await connection.readRequest() != nil { try await connection.answer(large) }
+        } _: { platform, _ in
+            platform.store.faults.withLock { $0.bodyWrites = 2 }
+            let record = try await platform.run()
+            #expect(record.status == .completed)
+            #expect(record.attempts == 1)
+            #expect(try await platform.result(record).count == 200_002)
+        }
+    }
+}
+
+@Suite("Rescuer")
+struct RescuerTests {
+    @Test("A10: upkeep runs at once and every few seconds, also after the store was away; shutdown ends it")
+    func upkeep() async throws {
+        let clock = ManualClock()
+        let store = FaultyStore()
+        let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
+        let rescuer = Rescuer(store: store, clock: clock, random: SeededGenerator(seed: 1), logger: logger)
+        let group = ServiceGroup(services: [rescuer], logger: logger)
+        let run = Task { try await group.run() }
+        for round in 1...6 {
+            #expect(try await eventually { store.maintenances == round && clock.sleepers == 1 })
+            if round == 2 { store.faults.withLock { $0.maintenances = 3 } }
+            clock.advance(by: .seconds(11))
+        }
+        await group.triggerGracefulShutdown()
+        try await run.value
+    }
+}
