@@ -88,8 +88,13 @@ let package = Package(
 
         tests("CoreTests", []),
         tests("StoreTests", ["StoreMemory", "StoreSQLite", "StoreConformance", grdb]),
-        tests("HTTPServingTests", ["HTTPServing", hummingbird, nioCore, nioPosix, nioHTTP1]),
-        tests("GatewayTests", ["Gateway", "StoreMemory", "StoreSQLite", hummingbird, asyncHTTPClient, nioCore, nioPosix]),
+        tests("HTTPServingTests", ["HTTPServing", nioCore, nioPosix, nioHTTP1, logging, lifecycle]),
+        tests(
+            "GatewayTests",
+            [
+                "Gateway", "HTTPServing", "StoreMemory", "StoreSQLite", asyncHTTPClient, nioCore, nioPosix, nioHTTP1, logging,
+                lifecycle,
+            ]),
         tests("DequeuerTests", ["Dequeuer", "StoreMemory", nioCore, nioPosix, nioHTTP1, logging]),
         tests("ProbesTests", ["Probes", nioCore, nioPosix, nioHTTP1]),
         tests("OperatorTests", ["Operator", "StoreMemory", hummingbird, asyncHTTPClient, nioCore]),
