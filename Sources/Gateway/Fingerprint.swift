@@ -2,7 +2,6 @@ import Core
 import Crypto
 import HTTPServing
 import NIOCore
-import NIOHTTP1
 
 /// `Idempotency-Key` (contract A6).
 enum IdempotencyKey {
@@ -10,7 +9,7 @@ enum IdempotencyKey {
     ///
     /// - Throws: ``PlatformError`` `bad_request` where it is not one key of 1 to 255 printable ASCII characters.
     static func read(_ request: IncomingRequest) throws -> String? {
-        let values = request.headers["idempotency-key"]
+        let values = request.values("idempotency-key")
         guard let key = values.first else { return nil }
         let isGood =
             values.count == 1 && (1...Limits.idempotencyKey).contains(key.utf8.count)

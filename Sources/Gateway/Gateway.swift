@@ -55,6 +55,7 @@ package struct Gateway: Service {
         let (deployed, hint) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         // Subscribed before the first caller can come.
         let changes = store.changes()
+        await refreshEndpoints()
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
                 for await change in changes {
@@ -77,13 +78,10 @@ package struct Gateway: Service {
         }
     }
 
-    /// Runs `action` now and after every `period`, until cancelled.
+    /// Runs `action` after every `period`, until cancelled.
     private func every(_ period: Duration, _ action: @Sendable () async -> Void) async {
-        while !Task.isCancelled {
-            await action()
-            // Only cancellation ends the sleep early, and the loop with it.
-            try? await clock.sleep(for: period)
-        }
+        // Only cancellation makes the sleep throw, and ends the loop.
+        while (try? await clock.sleep(for: period)) != nil { await action() }
     }
 
     private func refreshEndpoints() async {

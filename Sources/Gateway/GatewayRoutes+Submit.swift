@@ -13,7 +13,7 @@ extension GatewayRoutes {
         let wait = try WaitPreference.read(request)
         let key = try IdempotencyKey.read(request)
         var fingerprint = key.map { _ in
-            Fingerprint(contentTypes: request.headers["content-type"], query: request.query)
+            Fingerprint(contentTypes: request.values("content-type"), query: request.query)
         }
         let payload = try await Payload.read(&body, limit: policy.maxPayload, into: store, fingerprint: &fingerprint)
 

@@ -1,4 +1,5 @@
 import Core
+import HTTPServing
 import NIOHTTP1
 
 /// Which of a caller's headers go to the container (contract C3): the end-to-end ones, in their order, duplicates too.
@@ -26,7 +27,7 @@ enum HeaderFilter {
                 throw PlatformError(
                     .badRequest, "the value of the header \(name) is not UTF-8. Encode it, or put it into the body")
             }
-            fields.append(HeaderField(name, value))
+            fields.append(HeaderField(name, HeaderValue.trimmed(value)))
         }
         return fields
     }

@@ -40,19 +40,12 @@ struct WaitPreference: Sendable, Equatable {
             for item in value.split(separator: ",") {
                 let token = item.prefix { $0 != ";" }
                 let parts = token.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-                guard let name = parts.first, trim(name).lowercased() == "wait" else { continue }
-                let text = parts.count == 2 ? trim(parts[1]) : ""
-                guard text.count >= 2, text.first == "\"", text.last == "\"" else { return String(text) }
+                guard let name = parts.first, HeaderValue.trimmed(String(name)).lowercased() == "wait" else { continue }
+                let text = parts.count == 2 ? HeaderValue.trimmed(String(parts[1])) : ""
+                guard text.count >= 2, text.first == "\"", text.last == "\"" else { return text }
                 return String(text.dropFirst().dropLast())
             }
         }
         return nil
-    }
-
-    private static func trim(_ text: Substring) -> Substring {
-        var text = text
-        while let first = text.first, first == " " || first == "\t" { text.removeFirst() }
-        while let last = text.last, last == " " || last == "\t" { text.removeLast() }
-        return text
     }
 }

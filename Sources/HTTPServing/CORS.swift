@@ -25,7 +25,7 @@ package struct CORS: Sendable {
         response.headers.add(name: "Access-Control-Allow-Origin", value: origin)
         response.headers.add(name: "Access-Control-Allow-Methods", value: allow)
         // `*` would not cover Authorization, so the names are given back.
-        let wanted = request.headers["access-control-request-headers"].joined(separator: ", ")
+        let wanted = request.values("access-control-request-headers").joined(separator: ", ")
         if !wanted.isEmpty { response.headers.add(name: "Access-Control-Allow-Headers", value: wanted) }
         response.headers.add(name: "Access-Control-Max-Age", value: Self.maxAge)
         response.headers.add(name: "Vary", value: "Origin, Access-Control-Request-Headers")
@@ -42,7 +42,7 @@ package struct CORS: Sendable {
     }
 
     private func allowed(_ request: IncomingRequest) -> String? {
-        guard let origin = request.header("origin") else { return nil }
+        guard let origin = request.value("origin") else { return nil }
         if allowedOrigins.contains("*") { return "*" }
         return allowedOrigins.contains { $0.lowercased() == origin.lowercased() } ? origin : nil
     }

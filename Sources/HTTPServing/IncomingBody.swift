@@ -20,7 +20,7 @@ package struct IncomingBody {
         self.parts = parts
         self.outbound = outbound
         if let length = head.headers.first(name: "content-length") {
-            self.declaredLength = Int64(length)
+            self.declaredLength = Int64(HeaderValue.trimmed(length))
         } else {
             self.declaredLength = head.headers.contains(name: "transfer-encoding") ? nil : 0
         }

@@ -27,9 +27,14 @@ package struct IncomingRequest: Sendable {
         self.caller = caller
     }
 
+    /// The values of a header in the caller's order, without the white space around them.
+    package func values(_ name: String) -> [String] {
+        headers[name].map(HeaderValue.trimmed)
+    }
+
     /// The only value of a header, or `nil` when there are none or several.
-    package func header(_ name: String) -> String? {
-        let values = headers[name]
+    package func value(_ name: String) -> String? {
+        let values = values(name)
         return values.count == 1 ? values[0] : nil
     }
 

@@ -32,7 +32,7 @@ enum RequestHeadCheck {
             }
         }
         let lengths = head.headers["content-length"]
-        guard lengths.count <= 1, lengths.allSatisfy({ Int64($0) != nil }) else {
+        guard lengths.count <= 1, lengths.allSatisfy({ Int64(HeaderValue.trimmed($0)) != nil }) else {
             return HTTPFault(PlatformError(.badRequest, "Content-Length must be one number"))
         }
         let expectations = head.headers[canonicalForm: "expect"]

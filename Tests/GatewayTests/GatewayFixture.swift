@@ -48,7 +48,7 @@ struct GatewayFixture: Sendable {
         let bytes: [UInt8]
         var text: String { String(decoding: bytes, as: UTF8.self) }
         /// The id in `{"id":"…"`.
-        var id: String { text.split(separator: "\"").dropFirst(2).first.map(String.init) ?? "" }
+        var id: String { text.split(separator: "\"").dropFirst(3).first.map(String.init) ?? "" }
     }
 
     func send(
@@ -82,7 +82,7 @@ struct GatewayFixture: Sendable {
     }
 
     /// Takes one request and finishes it.
-    func run(_ api: String = "hello", _ outcome: Outcome) async throws {
+    func run(_ outcome: Outcome, api: String = "hello") async throws {
         for claimed in try await claim(api, limit: 1) {
             _ = try await store.finish(claimed.lease, outcome: outcome, now: clock.now())
         }

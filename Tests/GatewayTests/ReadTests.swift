@@ -83,20 +83,29 @@ struct ReadTests {
         }
     }
 
-    @Test("A4: what is unknown, of another API, expired or no id at all is 404")
+    @Test("A4: what is unknown, of another API or no id at all is 404")
     func unknown() async throws {
-        let clock = ManualClock()
-        try await GatewayFixture.with(apis: [.test(), .test(name: "other")], clock: clock) { gateway in
+        try await GatewayFixture.with(apis: [.test(), .test(name: "other")]) { gateway in
             let id = try await gateway.submit()
-            for path in [
+            let paths = [
                 "/other/\(id)", "/hello/00000000-0000-7000-8000-000000000000", "/hello/healthz", "/hello/x/y", "/none",
                 "/none/\(id)", "/",
-            ] {
+            ]
+            for path in paths {
                 let answer = try await gateway.send(.GET, path)
                 #expect(answer.status == 404, "\(path)")
                 #expect(answer.text.hasPrefix("{\"error\":{\"kind\":\"not_found\",\"message\":\""))
             }
             #expect(try await gateway.send(.DELETE, "/other/\(id)").status == 404)
+            #expect(try await gateway.send(.GET, "/hello/\(id)").status == 200)
+        }
+    }
+
+    @Test("C6: a result is there for its retention, and then unknown")
+    func retention() async throws {
+        let clock = ManualClock()
+        try await GatewayFixture.with(clock: clock) { gateway in
+            let id = try await gateway.submit()
             try await gateway.run(.completed(.inline(Array("1".utf8))))
             clock.advance(by: .seconds(7 * 86_400 - 1))
             #expect(try await gateway.send(.GET, "/hello/\(id)").status == 200)
