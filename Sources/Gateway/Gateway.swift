@@ -1,1 +1,96 @@
-// Gateway
+package import Core
+package import HTTPServing
+package import Logging
+import ServiceLifecycle
+
+/// The data plane's HTTP face: takes requests for the deployed APIs, answers what became of them (contract A1–A9).
+package struct Gateway: Service {
+    /// How often the deployed APIs are read without a hint, and on a failed read.
+    private static let refresh: Duration = .seconds(10)
+
+    private let store: any Store
+    private let clock: any PlatformClock
+    private let server: HTTPServer
+    private let endpoints: Endpoints
+    private let hub: WaiterHub
+    private let logger: Logger
+
+    /// - Parameters:
+    ///   - listeners: a TCP address for callers, a unix socket for the pods.
+    ///   - makeID: a new request's id.
+    package init(
+        store: any Store, listeners: [HTTPListener], limits: HTTPServerLimits = HTTPServerLimits(),
+        clock: any PlatformClock, logger: Logger,
+        makeID: @escaping @Sendable (Timestamp) -> RequestID = { now in
+            var generator = SystemRandomNumberGenerator()
+            return RequestID(now: now, using: &generator)
+        }
+    ) {
+        let endpoints = Endpoints(store: store, clock: clock)
+        let hub = WaiterHub()
+        let errors = ErrorResponses(logger: logger)
+        let routes = GatewayRoutes(
+            store: store, clock: clock, makeID: makeID, endpoints: endpoints, hub: hub, errors: errors)
+        self.store = store
+        self.clock = clock
+        self.endpoints = endpoints
+        self.hub = hub
+        self.logger = logger
+        self.server = HTTPServer(
+            listeners: listeners, limits: limits, clock: clock, logger: logger, errors: errors
+        ) { request, body in
+            try await routes.respond(to: request, body: &body)
+        }
+    }
+
+    /// Where it listens, in the order of the listeners, with real ports. Returns when connections are accepted.
+    package func addresses() async throws -> [HTTPListener] {
+        try await server.addresses()
+    }
+
+    /// Serves until graceful shutdown: waiting callers get the present status, requests that have arrived are answered.
+    ///
+    /// - Throws: ``PlatformError`` `setup` where an address cannot be had.
+    package func run() async throws {
+        let (deployed, hint) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        // Subscribed before the first caller can come.
+        let changes = store.changes()
+        await refreshEndpoints()
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                for await change in changes {
+                    if !change.ended.isEmpty { hub.ended(change.ended) }
+                    if !change.apis.isEmpty { hint.yield() }
+                }
+            }
+            group.addTask {
+                for await _ in deployed { await refreshEndpoints() }
+            }
+            group.addTask { await every(Self.refresh) { await refreshEndpoints() } }
+            group.addTask { await every(WaiterHub.step) { hub.tick(now: clock.now()) } }
+            try await withGracefulShutdownHandler {
+                try await server.run()
+            } onGracefulShutdown: {
+                hub.close()
+            }
+            hint.finish()
+            group.cancelAll()
+        }
+    }
+
+    /// Runs `action` after every `period`, until cancelled.
+    private func every(_ period: Duration, _ action: @Sendable () async -> Void) async {
+        // Only cancellation makes the sleep throw, and ends the loop.
+        while (try? await clock.sleep(for: period)) != nil { await action() }
+    }
+
+    private func refreshEndpoints() async {
+        do {
+            try await endpoints.refresh()
+        } catch is CancellationError {
+            return
+        } catch {
+            logger.warning("deployed APIs could not be read; those known are served", metadata: ["error": "\(error)"])
+        }
+    }
+}

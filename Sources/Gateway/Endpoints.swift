@@ -1,0 +1,68 @@
+import Core
+import Synchronization
+
+/// The endpoint table, kept like the store's deployed APIs.
+///
+/// A path that is not in it makes the store be read again before the answer is "unknown", so an API is reachable the moment its deploy has returned.
+/// Such reads are shared, and at most one begins per `pause`: callers of unknown paths wait rather than burden the store.
+final class Endpoints: Sendable {
+    private struct State {
+        var table = EndpointTable()
+        var startedAt: Timestamp?
+        var running: Task<Void, any Error>?
+        var next: Task<Void, any Error>?
+    }
+
+    static let pause: Duration = .milliseconds(100)
+
+    private let store: any Store
+    private let clock: any PlatformClock
+    private let state = Mutex(State())
+
+    init(store: any Store, clock: any PlatformClock) {
+        self.store = store
+        self.clock = clock
+    }
+
+    /// - Throws: ``PlatformError`` `not_found`; `store_unavailable` when it is not in the table and nobody can say whether it exists.
+    func find(_ path: String) async throws -> EndpointTable.Match {
+        if let match = state.withLock({ $0.table }).match(path) { return match }
+        try await refresh()
+        guard let match = state.withLock({ $0.table }).match(path) else {
+            throw PlatformError(
+                .notFound, "there is no API at this path. `cortex get` lists the deployed ones with their endpoints")
+        }
+        return match
+    }
+
+    /// Returns after a read of the store that began after this call.
+    func refresh() async throws {
+        let task = state.withLock { state -> Task<Void, any Error> in
+            // One that has not begun yet serves everybody who comes until it does.
+            if let next = state.next { return next }
+            let previous = state.running
+            // Shared by many callers, so no single caller's task can own it; it ends with one read of the store.
+            let task = Task {
+                _ = await previous?.result
+                try await self.load()
+            }
+            state.next = task
+            return task
+        }
+        try await task.value
+    }
+
+    private func load() async throws {
+        let now = clock.now()
+        if let started = state.withLock({ $0.startedAt }), now >= started, now < started + Self.pause {
+            try await clock.sleep(for: started + Self.pause - now)
+        }
+        state.withLock { state in
+            state.startedAt = clock.now()
+            state.running = state.next
+            state.next = nil
+        }
+        let table = EndpointTable(try await store.deployedAPIs())
+        state.withLock { $0.table = table }
+    }
+}

@@ -1,0 +1,111 @@
+import Core
+import HTTPServing
+import NIOCore
+import NIOHTTP1
+
+/// What `GET /<endpoint>/<id>` answers (contract A2, A3): compact JSON with the original's order of keys, the result's bytes untouched, a line feed at the end.
+struct RequestDocument {
+    /// Up to the result, or all of it where there is none.
+    let head: [UInt8]
+    let result: Body?
+    /// After the result.
+    let tail: [UInt8]
+
+    /// - Parameter verbose: whether what went wrong in each attempt is listed too.
+    init(_ record: RequestRecord, verbose: Bool = false) {
+        var head = Array("{\"id\":\"\(record.id)\",\"status\":\"\(record.status.rawValue)\"".utf8)
+        var tail: [UInt8] = []
+        if let result = record.result {
+            head.append(contentsOf: ",\"result\":".utf8)
+            self.result = result
+        } else {
+            self.result = nil
+        }
+        if let ended = record.endedAt { tail.append(contentsOf: ",\"timestamp\":\"\(ended.rfc3339)\"".utf8) }
+        tail.append(contentsOf: ",\"attempts\":\(record.attempts)".utf8)
+        if let failure = record.failure {
+            tail.append(contentsOf: ",\"error\":{".utf8)
+            Self.append(failure, to: &tail)
+            tail.append(UInt8(ascii: "}"))
+        }
+        if verbose {
+            tail.append(contentsOf: ",\"attempt_errors\":[".utf8)
+            for (index, attempt) in record.failures.enumerated() {
+                if index > 0 { tail.append(UInt8(ascii: ",")) }
+                tail.append(contentsOf: "{\"timestamp\":\"\(attempt.at.rfc3339)\",".utf8)
+                Self.append(attempt.failure, to: &tail)
+                tail.append(UInt8(ascii: "}"))
+            }
+            tail.append(UInt8(ascii: "]"))
+        }
+        tail.append(contentsOf: "}\n".utf8)
+        self.head = head
+        self.tail = tail
+    }
+
+    private static func append(_ failure: RequestFailure, to bytes: inout [UInt8]) {
+        bytes.append(contentsOf: "\"kind\":\"\(failure.kind.rawValue)\",\"message\":".utf8)
+        JSONText.appendJSONString(failure.message, to: &bytes)
+        if let status = failure.statusCode { bytes.append(contentsOf: ",\"status_code\":\(status)".utf8) }
+        if let body = failure.body {
+            bytes.append(contentsOf: ",\"body\":".utf8)
+            JSONText.appendJSONString(body, to: &bytes)
+        }
+    }
+
+    /// The answer; a large result is streamed from the store.
+    ///
+    /// - Throws: ``PlatformError`` `not_found` where the result was erased since the record was read.
+    func response(from store: any Store, headersOnly: Bool) async throws -> OutgoingResponse {
+        guard case .file(_, let size) = result, let result else {
+            var document = ByteBuffer()
+            document.reserveCapacity(head.count + tail.count + Int(result?.size ?? 0))
+            document.writeBytes(head)
+            if case .inline(let bytes) = result { document.writeBytes(bytes) }
+            document.writeBytes(tail)
+            return .json(document)
+        }
+        let length = Int64(head.count) + size + Int64(tail.count)
+        // Opened before the status is sent: a result that is gone is a 404, not a broken answer.
+        let reader = try await store.reader(of: result)
+        guard !headersOnly else {
+            await reader.close()
+            return OutgoingResponse(
+                status: .ok, headers: ["Content-Type": "application/json"],
+                body: .stream(length: length, write: { _ in }))
+        }
+        let streaming = ResultStream(head: head, reader: reader, size: size, tail: tail)
+        return OutgoingResponse(
+            status: .ok, headers: ["Content-Type": "application/json"],
+            body: .stream(length: length, write: { try await streaming.write(to: $0) }))
+    }
+}
+
+/// A document whose result comes from a file, a piece at a time.
+private struct ResultStream: Sendable {
+    let head: [UInt8]
+    let reader: any BodyReader
+    let size: Int64
+    let tail: [UInt8]
+
+    private static let piece = 256 * 1024
+
+    func write(to body: OutgoingBody) async throws {
+        do {
+            try await body.write(head)
+            var sent: Int64 = 0
+            while let bytes = try await reader.read(upTo: Self.piece) {
+                sent += Int64(bytes.count)
+                try await body.write(bytes)
+            }
+            guard sent == size else {
+                throw PlatformError(.internal, "a stored result has \(sent) bytes instead of \(size)")
+            }
+            try await body.write(tail)
+        } catch {
+            await reader.close()
+            throw error
+        }
+        await reader.close()
+    }
+}

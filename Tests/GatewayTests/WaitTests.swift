@@ -1,0 +1,179 @@
+import Core
+import NIOHTTP1
+import ServiceLifecycle
+import TestSupport
+import Testing
+
+@testable import Gateway
+
+@Suite("Long poll")
+struct WaitTests {
+    @Test("A5: GET answers as soon as the request ends", arguments: ["header", "parameter"])
+    func read(way: String) async throws {
+        try await GatewayFixture.with { gateway in
+            let id = try await gateway.submit()
+            let path = way == "header" ? "/hello/\(id)" : "/hello/\(id)?wait=50"
+            let headers: HTTPHeaders = way == "header" ? ["Prefer": "respond-async, wait=50"] : [:]
+            async let answer = gateway.send(.GET, path, headers: headers)
+            #expect(try await eventually { try await gateway.store.counts()["hello"]?.inQueue == 1 })
+            try await gateway.run(.completed(.inline(Array("{}".utf8))))
+            let end = try await answer
+            #expect(end.text.contains("\"status\":\"completed\",\"result\":{}"))
+            #expect(end.headers["preference-applied"] == (way == "header" ? ["wait=50"] : []))
+        }
+    }
+
+    @Test("A5: POST answers the GET document as it stands by then")
+    func submit() async throws {
+        try await GatewayFixture.with { gateway in
+            async let answer = gateway.send(.POST, "/hello", headers: ["Prefer": "wait=50"], body: [1])
+            #expect(try await eventually { try await gateway.store.counts()["hello"]?.inQueue == 1 })
+            try await gateway.run(.failed(RequestFailure(.timeout, "too slow")))
+            let end = try await answer
+            #expect(end.status == 200)
+            #expect(end.text.contains("\"status\":\"failed\"") && end.text.contains("\"kind\":\"timeout\""))
+            #expect(end.headers["location"] == ["/hello/\(end.id)"])
+            #expect(end.headers["preference-applied"] == ["wait=50"])
+        }
+    }
+
+    @Test("A5: after N seconds the present status comes")
+    func timeOut() async throws {
+        let clock = ManualClock()
+        try await GatewayFixture.with(clock: clock) { gateway in
+            let id = try await gateway.submit()
+            async let answer = gateway.send(.GET, "/hello/\(id)", headers: ["Prefer": "wait=\"3\""])
+            async let posted = gateway.send(.POST, "/hello?wait=3", body: [1])
+            #expect(try await eventually { try await gateway.store.counts()["hello"]?.inQueue == 2 })
+            _ = try await gateway.claim()
+            let advancing = Task {
+                while !Task.isCancelled {
+                    clock.advance(by: .milliseconds(500))
+                    await Task.yield()
+                }
+            }
+            let (read, submitted) = try await (answer, posted)
+            advancing.cancel()
+            #expect(read.text.contains("\"status\":\"in_progress\""))
+            #expect(submitted.status == 200 && submitted.text.contains("\"status\":\"in_progress\""))
+            #expect(read.headers["preference-applied"] == ["wait=3"])
+        }
+    }
+
+    @Test("A5: an answer that is there is not waited for, nor is one that nobody wants to wait for")
+    func noWait() async throws {
+        try await GatewayFixture.with(clock: ManualClock()) { gateway in
+            let id = try await gateway.submit()
+            #expect(try await gateway.send(.GET, "/hello/\(id)?wait=0").text.contains("in_queue"))
+            try await gateway.run(.completed(.inline(Array("1".utf8))))
+            #expect(try await gateway.send(.GET, "/hello/\(id)?wait=60").text.contains("completed"))
+            #expect(try await gateway.send(.GET, "/hello/00000000-0000-7000-8000-000000000000?wait=60").status == 404)
+        }
+    }
+
+    @Test(
+        "A5: nonsense is 400, on GET and before anything is accepted on POST",
+        arguments: ["-1", "1.5", "abc", "", "1s", "%31%00", "１"])
+    func nonsense(_ value: String) async throws {
+        try await GatewayFixture.with { gateway in
+            let id = try await gateway.submit()
+            _ = try await gateway.claim()
+            let encoded = value == "１" ? "%EF%BC%91" : value
+            #expect(try await gateway.send(.GET, "/hello/\(id)?wait=\(encoded)").status == 400)
+            #expect(try await gateway.send(.POST, "/hello?wait=\(encoded)", body: [1]).status == 400)
+            if value != "%31%00" && value != "１" {
+                #expect(
+                    try await gateway.send(.GET, "/hello/\(id)", headers: ["Prefer": "wait=\(value)"]).status == 400)
+            }
+            #expect(try await gateway.claim().isEmpty)
+        }
+    }
+
+    @Test("A5: more than a minute is a minute", arguments: ["61", "3600", "99999999999999999999999"])
+    func clamped(_ seconds: String) async throws {
+        try await GatewayFixture.with { gateway in
+            let id = try await gateway.submit()
+            async let answer = gateway.send(.GET, "/hello/\(id)", headers: ["Prefer": "wait=\(seconds)"])
+            try await gateway.run(.completed(.inline(Array("1".utf8))))
+            #expect(try await answer.headers["preference-applied"] == ["wait=60"])
+        }
+    }
+
+    @Test("A5: a lost hint costs time, not the answer; and the store is not asked while nothing happens")
+    func lostHint() async throws {
+        let clock = ManualClock()
+        let store = FaultyStore()
+        store.loseHints()
+        try await GatewayFixture.with(store: store, clock: clock) { gateway in
+            let id = try await gateway.submit()
+            async let answer = gateway.send(.GET, "/hello/\(id)?wait=60")
+            #expect(try await eventually { store.reads == 1 })
+            for _ in 0..<140 {
+                clock.advance(by: .milliseconds(100))
+                await Task.yield()
+            }
+            #expect(store.reads == 1)
+            try await gateway.run(.completed(.inline(Array("1".utf8))))
+            let advancing = Task {
+                while !Task.isCancelled {
+                    clock.advance(by: .milliseconds(100))
+                    await Task.yield()
+                }
+            }
+            #expect(try await answer.text.contains("completed"))
+            advancing.cancel()
+            #expect(store.reads <= 3)
+        }
+    }
+
+    @Test("U4: at shutdown those who wait get the present status")
+    func shutdown() async throws {
+        try await GatewayFixture.with { gateway in
+            let id = try await gateway.submit()
+            async let first = gateway.send(.GET, "/hello/\(id)?wait=60")
+            async let second = gateway.send(.POST, "/hello?wait=60", body: [1])
+            #expect(try await eventually { try await gateway.store.counts()["hello"]?.inQueue == 2 })
+            await gateway.services.triggerGracefulShutdown()
+            let answers = try await [first, second]
+            for answer in answers { #expect(answer.status == 200 && answer.text.contains("in_queue")) }
+        }
+    }
+
+    @Test("A5: a caller that leaves is not waited for")
+    func callerLeaves() async throws {
+        let hub = WaiterHub()
+        let waiter = hub.register(RequestID(high: 1, low: 2))
+        waiter.wake(.over)
+        #expect(await hub.wait(waiter, until: Timestamp(seconds: 1)) == .over)
+        #expect(await hub.wait(waiter, until: Timestamp(seconds: 1)) == .over)
+        #expect(hub.count == 1)
+        hub.remove(waiter)
+        #expect(hub.count == 0)
+    }
+
+    @Test("A5: the hub wakes the right ones, never before their time, and keeps an early wake-up")
+    func hub() async throws {
+        let hub = WaiterHub()
+        let ids = (0..<100).map { RequestID(high: 7, low: $0) }
+        let waiters = ids.map { hub.register($0) }
+        hub.ended([ids[0], ids[1], RequestID(high: 9, low: 9)])
+        #expect(await hub.wait(waiters[0], until: Timestamp(seconds: 10)) == .ended)
+        async let timed = hub.wait(waiters[2], until: Timestamp(seconds: 10))
+        async let ended = hub.wait(waiters[0], until: Timestamp(seconds: 10))
+        // Nothing is due yet: a wrong wake-up would be seen below as `.time` for the second wait of the first one.
+        hub.tick(now: Timestamp(microseconds: 9_999_999))
+        hub.ended([ids[0]])
+        #expect(await ended == .ended)
+        let ticking = Task {
+            while !Task.isCancelled {
+                hub.tick(now: Timestamp(microseconds: 10_100_000))
+                await Task.yield()
+            }
+        }
+        #expect(await timed == .time)
+        ticking.cancel()
+        hub.close()
+        #expect(await hub.wait(waiters[3], until: .init(seconds: 99)) == .over)
+        #expect(await hub.wait(hub.register(ids[4]), until: .init(seconds: 99)) == .over)
+    }
+}

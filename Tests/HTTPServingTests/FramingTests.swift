@@ -1,0 +1,113 @@
+import HTTPServing
+import Testing
+
+/// Requests that two servers in a row could read differently, or that are none.
+private let malformed: [(name: String, request: String)] = [
+    (
+        "length and chunked",
+        "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+    ),
+    (
+        "chunked and length",
+        "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n"
+    ),
+    ("two lengths", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabcd"),
+    ("the same length twice", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\nabc"),
+    ("a list of lengths", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3, 3\r\n\r\nabc"),
+    ("signed length", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: +3\r\n\r\nabc"),
+    ("negative length", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: -3\r\n\r\nabc"),
+    ("length in hexadecimal", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 0x3\r\n\r\nabc"),
+    ("empty length", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: \r\n\r\n"),
+    ("length past 64 bits", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 99999999999999999999\r\n\r\n"),
+    ("other coding", "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip\r\n\r\nabc"),
+    ("two codings", "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n"),
+    ("chunked twice", "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked, chunked\r\n\r\n0\r\n\r\n"),
+    (
+        "two coding headers",
+        "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n"
+    ),
+    ("nearly chunked", "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: xchunked\r\n\r\n0\r\n\r\n"),
+    ("vertical tab before chunked", "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: \u{0B}chunked\r\n\r\n0\r\n\r\n"),
+    ("chunked in HTTP/1.0", "POST / HTTP/1.0\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"),
+    ("folded header", "POST / HTTP/1.1\r\nHost: h\r\nX-A: b\r\n c\r\nContent-Length: 0\r\n\r\n"),
+    ("one bare line feed", "POST / HTTP/1.1\r\nHost: h\nX-A: b\r\nContent-Length: 0\r\n\r\n"),
+    ("bare carriage return", "POST / HTTP/1.1\r\nHost: h\r\nX-A: b\rX-B: c\r\nContent-Length: 0\r\n\r\n"),
+    ("NUL in a value", "POST / HTTP/1.1\r\nHost: h\r\nX-A: b\0c\r\nContent-Length: 0\r\n\r\n"),
+    ("NUL in a name", "POST / HTTP/1.1\r\nHost: h\r\nX\0A: b\r\nContent-Length: 0\r\n\r\n"),
+    ("NUL in the target", "POST /\0 HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n"),
+    ("space before the colon", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length : 3\r\n\r\nabc"),
+    ("no name", "POST / HTTP/1.1\r\nHost: h\r\n: b\r\n\r\n"),
+    ("no host", "GET / HTTP/1.1\r\n\r\n"),
+    ("two hosts", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
+    ("no method", "nonsense\r\n\r\n"),
+    ("a TLS greeting", "\u{16}\u{03}\u{01}\u{02}\u{00}\u{01}\u{00}"),
+    ("broken chunk size", "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\nabc\r\n0\r\n\r\n"),
+    (
+        "chunk size past 64 bits",
+        "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\nabc"
+    ),
+    ("chunk longer than said", "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nabc\r\n0\r\n\r\n"),
+    ("chunk with a bare line feed", "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\nab\n0\n\n"),
+]
+
+@Suite("Framing")
+struct FramingTests {
+    @Test(
+        "A4: what is not one clear HTTP/1.1 request is answered 400 in the usual shape, and the connection closed",
+        arguments: malformed)
+    func refused(_ sample: (name: String, request: String)) async throws {
+        let handler: HTTPHandler = { request, body in
+            if request.path == "/smuggled" { Issue.record("\(sample.name): a smuggled request was served") }
+            return try await echo(request, &body)
+        }
+        try await withServer(handler: handler) { port, _ in
+            try await RawConnection.open(port: port) { connection in
+                try await connection.send(sample.request + "GET /smuggled HTTP/1.1\r\nHost: h\r\n\r\n")
+                let answer = try await connection.readToEnd()
+                #expect(answer.hasPrefix("HTTP/1.1 400 "), "\(sample.name): \(answer)")
+                #expect(
+                    answer.contains("{\"error\":{\"kind\":\"bad_request\",\"message\":"), "\(sample.name): \(answer)")
+                #expect(answer.contains("Connection: close"), "\(sample.name): \(answer)")
+                #expect(answer.ranges(of: "Content-Length: ").count == 1, "\(sample.name): \(answer)")
+            }
+        }
+    }
+
+    @Test(
+        "A4: other refusals of a head have their own status",
+        arguments: [
+            ("GET / HTTP/2.0\r\nHost: h\r\n\r\n", 505),
+            ("POST / HTTP/1.1\nHost: h\nContent-Length: 0\n\n", 505),
+            ("GET /\(String(repeating: "a", count: 17_000)) HTTP/1.1\r\nHost: h\r\n\r\n", 414),
+            ("GET / HTTP/1.1\r\nHost: h\r\nX: \(String(repeating: "a", count: 70_000))\r\n\r\n", 431),
+            (
+                "GET / HTTP/1.1\r\nHost: h\r\n\(String(repeating: "X: \(String(repeating: "a", count: 1000))\r\n", count: 70))\r\n",
+                431
+            ),
+            ("GET / HTTP/1.1\r\nHost: h\r\n\(String(repeating: "X: a\r\n", count: 300))\r\n", 431),
+            ("POST / HTTP/1.1\r\nHost: h\r\nExpect: 200-ok\r\nContent-Length: 1\r\n\r\n", 417),
+        ])
+    func otherStatus(_ sample: (request: String, status: Int)) async throws {
+        try await withServer(handler: echo) { port, _ in
+            try await RawConnection.open(port: port) { connection in
+                try await connection.send(sample.request)
+                let answer = try await connection.readToEnd()
+                #expect(answer.hasPrefix("HTTP/1.1 \(sample.status) "), "\(answer)")
+                #expect(answer.contains("{\"error\":{\"kind\":\"bad_request\""))
+            }
+        }
+    }
+
+    @Test("A4: a broken request behind good ones does not take their answers away")
+    func brokenAfterGood() async throws {
+        try await withServer(handler: echo) { port, _ in
+            try await RawConnection.open(port: port) { connection in
+                try await connection.send(
+                    "GET /1 HTTP/1.1\r\nHost: h\r\n\r\nGET /2 HTTP/1.1\r\nHost: h\r\n\r\nbroken\r\n\r\n")
+                #expect(try await connection.readResponse().body == "GET /1 - ")
+                #expect(try await connection.readResponse().body == "GET /2 - ")
+                #expect(try await connection.readToEnd().hasPrefix("HTTP/1.1 400 "))
+            }
+        }
+    }
+}
