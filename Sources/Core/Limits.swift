@@ -21,6 +21,10 @@ package enum Limits {
     package static let idleConnection: Duration = .seconds(120)
     /// A `cortex.yaml`, in bytes.
     package static let configuration = 1 << 20
+    /// Its values, with what aliases repeat; its levels; and the problems of it that are reported.
+    package static let configurationNodes = 200_000
+    package static let configurationDepth = 64
+    package static let configurationProblems = 1000
     /// Longest wait of a long poll.
     package static let longPoll: Duration = .seconds(60)
     /// A lease's time, and how often it is extended while the container works.

@@ -35,6 +35,8 @@ package struct ErrorDocument: Sendable, Hashable, Codable {
         package var api: String?
         /// Path of the field, such as `pod.containers[0].image`.
         package var path: String?
+        /// What is wrong, as a word for programs.
+        package var kind: String?
         /// What was found, and what is allowed.
         package var message: String
         /// The whole problem in one line: place, API, path and message.
@@ -42,13 +44,14 @@ package struct ErrorDocument: Sendable, Hashable, Codable {
 
         package init(
             file: String? = nil, line: Int? = nil, column: Int? = nil, api: String? = nil, path: String? = nil,
-            message: String, text: String
+            kind: String? = nil, message: String, text: String
         ) {
             self.file = file
             self.line = line
             self.column = column
             self.api = api
             self.path = path
+            self.kind = kind
             self.message = message
             self.text = text
         }

@@ -44,7 +44,7 @@ package struct RequestDocument: Sendable, Hashable, Codable {
 /// A page of an API's requests, newest first.
 package struct RequestListDocument: Sendable, Hashable, Codable {
     package var requests: [RequestDocument]
-    /// `before` of the next page; left out on the last one.
+    /// `before` of the next page; left out when this page was not full, so it was the last one.
     package var next: RequestID?
 
     package init(requests: [RequestDocument], next: RequestID?) {

@@ -1,0 +1,49 @@
+package import NIOHTTP1
+
+/// Lets pages of other origins call an API from a browser (contract A8; Fetch standard, CORS protocol).
+package struct CORS: Sendable {
+    /// Origins that may call; `*` is any.
+    package var allowedOrigins: [String]
+    package var methods: [HTTPMethod]
+
+    /// What a page may read of an answer besides its body.
+    private static let exposed = "Content-Length, Location, Preference-Applied, Retry-After"
+    /// How long a browser may remember a preflight, in seconds.
+    private static let maxAge = "600"
+
+    package init(allowedOrigins: [String] = ["*"], methods: [HTTPMethod]) {
+        self.allowedOrigins = allowedOrigins
+        self.methods = methods
+    }
+
+    /// The answer to `OPTIONS`: to a preflight what it asked, any request header included; otherwise just `Allow`.
+    package func preflight(_ request: IncomingRequest) -> OutgoingResponse {
+        let allow = (methods + [.OPTIONS]).map(\.rawValue).joined(separator: ", ")
+        var response = OutgoingResponse(status: .noContent, headers: ["Allow": allow])
+        guard request.headers.contains(name: "access-control-request-method") else { return response }
+        guard let origin = allowed(request) else { return response }
+        response.headers.add(name: "Access-Control-Allow-Origin", value: origin)
+        response.headers.add(name: "Access-Control-Allow-Methods", value: allow)
+        // `*` would not cover Authorization, so the names are given back.
+        let wanted = request.headers["access-control-request-headers"].joined(separator: ", ")
+        if !wanted.isEmpty { response.headers.add(name: "Access-Control-Allow-Headers", value: wanted) }
+        response.headers.add(name: "Access-Control-Max-Age", value: Self.maxAge)
+        response.headers.add(name: "Vary", value: "Origin, Access-Control-Request-Headers")
+        return response
+    }
+
+    /// Adds what the browser needs to hand an answer to the page; errors too.
+    package func apply(to response: inout OutgoingResponse, for request: IncomingRequest) {
+        guard request.headers.contains(name: "origin") else { return }
+        if !allowedOrigins.contains("*") { response.headers.add(name: "Vary", value: "Origin") }
+        guard let origin = allowed(request) else { return }
+        response.headers.add(name: "Access-Control-Allow-Origin", value: origin)
+        response.headers.add(name: "Access-Control-Expose-Headers", value: Self.exposed)
+    }
+
+    private func allowed(_ request: IncomingRequest) -> String? {
+        guard let origin = request.header("origin") else { return nil }
+        if allowedOrigins.contains("*") { return "*" }
+        return allowedOrigins.contains { $0.lowercased() == origin.lowercased() } ? origin : nil
+    }
+}

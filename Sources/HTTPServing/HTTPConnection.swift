@@ -1,0 +1,177 @@
+import Core
+import HummingbirdCore
+import Logging
+import NIOCore
+import NIOHTTP1
+
+/// Answers requests. An error it throws becomes the answer (``ErrorResponses``).
+package typealias HTTPHandler =
+    @Sendable (_ request: IncomingRequest, _ body: inout IncomingBody) async throws -> OutgoingResponse
+
+/// HTTP/1.1 on accepted connections: one task reads a connection's requests and writes their answers, in order.
+struct HTTPConnection: ServerChildChannel {
+    struct Value: ServerChildChannelValue {
+        let parts: NIOAsyncChannel<HTTPServerRequestPart, HTTPServerResponsePart>
+        let caller: CallerPresence
+
+        var channel: any Channel { parts.channel }
+    }
+
+    let limits: HTTPServerLimits
+    let handler: HTTPHandler
+    let errors: ErrorResponses
+    let date: HTTPDate
+
+    /// Bodies up to this size that a handler did not want are read all the same, so that the connection can be kept.
+    private static let drained: Int64 = 64 * 1024
+
+    func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
+        channel.eventLoop.makeCompletedFuture {
+            var decoding = NIOHTTPDecoderLimitConfiguration()
+            decoding.maxHeaderFieldSize = limits.headerBytes
+            decoding.maxHeaderListSize = limits.headerBytes
+            decoding.maxHeaderFieldCount = limits.headerFields
+            // Framing headers are set here, as only here it is known whether a HEAD request is being answered.
+            var encoding = HTTPResponseEncoder.Configuration()
+            encoding.automaticallySetFramingHeaders = false
+            let guardian = ConnectionGuard(idleTime: limits.idleTime)
+            let pipeline = channel.pipeline.syncOperations
+            try pipeline.addHandler(HTTPResponseEncoder(configuration: encoding))
+            try pipeline.addHandler(
+                ByteToMessageHandler(
+                    HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes, limitConfiguration: decoding)))
+            try pipeline.addHandler(guardian)
+            let parts = try NIOAsyncChannel<HTTPServerRequestPart, HTTPServerResponsePart>(
+                wrappingChannelSynchronously: channel, configuration: .init(isOutboundHalfClosureEnabled: true))
+            return Value(parts: parts, caller: guardian.caller)
+        }
+    }
+
+    func handle(value: Value, logger: Logger) async {
+        let channel = value.channel
+        await withTaskCancellationHandler {
+            do {
+                try await value.parts.executeThenClose { inbound, outbound in
+                    var parts = inbound.makeAsyncIterator()
+                    while try await answerNext(&parts, outbound, value.caller) {}
+                    try await linger(&parts, outbound, channel: channel)
+                }
+            } catch {
+                // The connection broke. Whoever was answering a request has seen it; nobody else is concerned.
+                logger.trace("connection ended", metadata: ["error": "\(error)"])
+            }
+        } onCancel: {
+            channel.close(promise: nil)
+        }
+    }
+
+    /// Reads and answers one request.
+    ///
+    /// - Returns: whether another may follow on this connection.
+    private func answerNext(
+        _ parts: inout IncomingBody.Parts, _ outbound: IncomingBody.Outbound, _ caller: CallerPresence
+    ) async throws -> Bool {
+        let head: HTTPRequestHead
+        do {
+            guard case .head(let next) = try await parts.next() else { return false }
+            head = next
+        } catch let error as HTTPParserError {
+            guard error != .invalidEOFState else { return false }
+            let response = OutgoingResponse(RequestHeadCheck.fault(for: error))
+            try await send(response, to: nil, keepAlive: false, outbound)
+            return false
+        }
+        if let fault = RequestHeadCheck.fault(in: head, limits: limits) {
+            try await send(OutgoingResponse(fault), to: head, keepAlive: false, outbound)
+            return false
+        }
+        var body = IncomingBody(head: head, parts: parts, outbound: outbound)
+        let response: OutgoingResponse
+        do {
+            response = try await handler(IncomingRequest(head: head, caller: caller), &body)
+        } catch {
+            response = try errors.response(to: error)
+        }
+        let isRead = try await finishReading(&body)
+        // After an upgrade offer the parser stops, so nothing more can be read.
+        let keepAlive =
+            isRead && head.isKeepAlive && !head.headers.contains(name: "upgrade")
+            && head.method != .CONNECT && !caller.isLeaving
+        try await send(response, to: head, keepAlive: keepAlive, outbound)
+        parts = body.parts
+        return keepAlive
+    }
+
+    /// Reads what a handler left of a body, if that is little.
+    ///
+    /// - Returns: whether the body is over and the connection can be kept.
+    private func finishReading(_ body: inout IncomingBody) async throws -> Bool {
+        if body.isComplete { return true }
+        // Nobody knows whether a caller that was not told to go on sends its body or not.
+        guard let length = body.declaredLength, length <= Self.drained, length == 0 || !body.awaitsContinue else {
+            return false
+        }
+        do {
+            while try await body.next() != nil {}
+            return true
+        } catch is HTTPFault {
+            return false
+        }
+    }
+
+    private func send(
+        _ response: OutgoingResponse, to head: HTTPRequestHead?, keepAlive: Bool, _ outbound: IncomingBody.Outbound
+    ) async throws {
+        var headers = response.headers
+        let isHead = head?.method == .HEAD
+        let isOld = head.map { $0.version.isBefore11 } ?? false
+        headers.add(name: "Date", value: date.now)
+        var keepAlive = keepAlive
+        switch response.body {
+        case .empty:
+            if response.status.mayHaveResponseBody { headers.replaceOrAdd(name: "Content-Length", value: "0") }
+        case .bytes(let bytes):
+            headers.replaceOrAdd(name: "Content-Length", value: String(bytes.readableBytes))
+        case .stream(let length?, _):
+            headers.replaceOrAdd(name: "Content-Length", value: String(length))
+        case .stream(nil, _):
+            if isOld { keepAlive = false } else if !isHead { headers.add(name: "Transfer-Encoding", value: "chunked") }
+        }
+        if !keepAlive {
+            headers.replaceOrAdd(name: "Connection", value: "close")
+        } else if isOld {
+            headers.replaceOrAdd(name: "Connection", value: "keep-alive")
+        }
+        let part = HTTPServerResponsePart.head(
+            HTTPResponseHead(version: .http1_1, status: response.status, headers: headers))
+        switch response.body {
+        case .bytes(let bytes) where !isHead:
+            try await outbound.write(contentsOf: [part, .body(.byteBuffer(bytes)), .end(nil)])
+        case .stream(_, let write) where !isHead:
+            try await outbound.write(part)
+            do {
+                try await write(OutgoingBody(outbound: outbound))
+            } catch {
+                // Too late for an answer: the connection is cut, which tells the caller that something is missing.
+                _ = try errors.response(to: error)
+                throw error
+            }
+            try await outbound.write(.end(nil))
+        default:
+            try await outbound.write(contentsOf: [part, .end(nil)])
+        }
+        if !keepAlive, isOld, case .stream(nil, _) = response.body { throw CallerGone() }
+    }
+
+    /// Closes so that the caller gets to read the answer: closing with its bytes unread would make the system throw the answer away.
+    private func linger(
+        _ parts: inout IncomingBody.Parts, _ outbound: IncomingBody.Outbound, channel: any Channel
+    ) async throws {
+        outbound.finish()
+        let deadline = channel.eventLoop.scheduleTask(in: TimeAmount(limits.lingerTime)) {
+            channel.close(promise: nil)
+        }
+        defer { deadline.cancel() }
+        while try await parts.next() != nil {}
+    }
+}

@@ -1,0 +1,113 @@
+package import Core
+import HummingbirdCore
+package import Logging
+package import NIOCore
+import NIOPosix
+import ServiceLifecycle
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#endif
+
+/// Serves one handler on any number of listeners, until graceful shutdown; then requests that have arrived are answered and everything else is closed.
+package struct HTTPServer: Service {
+    private let listeners: [HTTPListener]
+    private let connection: HTTPConnection
+    private let group: any EventLoopGroup
+    private let logger: Logger
+    private let bound: BoundListeners
+
+    /// - Parameters:
+    ///   - listeners: where to listen, in the order of ``addresses()``.
+    ///   - errors: where the handler's errors end.
+    package init(
+        listeners: [HTTPListener], limits: HTTPServerLimits = HTTPServerLimits(),
+        group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton, clock: any PlatformClock, logger: Logger,
+        errors: ErrorResponses, handler: @escaping HTTPHandler
+    ) {
+        self.listeners = listeners
+        self.connection = HTTPConnection(limits: limits, handler: handler, errors: errors, date: HTTPDate(clock: clock))
+        self.group = group
+        self.logger = logger
+        self.bound = BoundListeners(count: listeners.count)
+    }
+
+    /// Where it really listens: as given, with the port that the system chose in place of 0. Returns when all listeners accept connections.
+    ///
+    /// - Throws: what ``run()`` threw, where it ended before that.
+    package func addresses() async throws -> [HTTPListener] {
+        try await bound.wait()
+    }
+
+    /// - Throws: ``PlatformError`` `setup` where a listener cannot be had.
+    package func run() async throws {
+        do {
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for (index, listener) in listeners.enumerated() {
+                    group.addTask { try await serve(listener, index: index) }
+                }
+                try await group.waitForAll()
+            }
+        } catch {
+            bound.fail(error)
+            throw error
+        }
+        bound.fail(CancellationError())
+    }
+
+    private func serve(_ listener: HTTPListener, index: Int) async throws {
+        // The server announces every address by itself; the platform says it once, in its own words.
+        var quiet = logger
+        quiet.logLevel = max(.warning, logger.logLevel)
+        let socket: UnixSocketPath?
+        let address: BindAddress
+        switch listener {
+        case .tcp(let host, let port):
+            socket = nil
+            address = .hostname(host, port: port)
+        case .unix(let path):
+            let path = try UnixSocketPath(path)
+            socket = path
+            address = .unixDomainSocket(path: path.bindable)
+        }
+        let server = Server(
+            childChannelSetup: connection,
+            configuration: ServerConfiguration(
+                address: address, backlog: 1024,
+                availableConnectionsDelegate: MaximumAvailableConnections(connection.limits.connections, logger: quiet)),
+            onServerRunning: { channel in
+                bound.set(index, to: Self.address(of: listener, port: channel.localAddress?.port))
+            },
+            eventLoopGroup: group, logger: quiet)
+        defer { withExtendedLifetime(socket) {} }
+        do {
+            try await server.run()
+        } catch let error as IOError {
+            throw Self.setupError(listener, error)
+        } catch let error as SocketAddressError {
+            throw PlatformError(.setup, "\(listener) is no address of this machine. Choose another host", cause: error)
+        } catch let error as NIOConnectionError {
+            throw PlatformError(.setup, "\(listener) is no address of this machine. Choose another host", cause: error)
+        }
+    }
+
+    private static func address(of listener: HTTPListener, port: Int?) -> HTTPListener {
+        switch listener {
+        case .tcp(let host, let asked): .tcp(host: host, port: port ?? asked)
+        case .unix: listener
+        }
+    }
+
+    private static func setupError(_ listener: HTTPListener, _ error: IOError) -> PlatformError {
+        let message =
+            switch error.errnoCode {
+            case EADDRINUSE: "\(listener) is taken by another program. Stop that one, or choose another port"
+            case EACCES, EPERM: "no permission to listen on \(listener). Choose a port above 1023"
+            case EADDRNOTAVAIL: "\(listener) is no address of this machine. Choose another host"
+            default: "cannot listen on \(listener) (error \(error.errnoCode))"
+            }
+        return PlatformError(.setup, message, cause: error)
+    }
+}

@@ -1,0 +1,79 @@
+package import Core
+package import NIOCore
+import NIOHTTP1
+
+/// A request's body, read piece by piece; one task at a time. Reading is what asks a caller that sent `Expect: 100-continue` for its body.
+package struct IncomingBody {
+    typealias Parts = NIOAsyncChannelInboundStream<HTTPServerRequestPart>.AsyncIterator
+    typealias Outbound = NIOAsyncChannelOutboundWriter<HTTPServerResponsePart>
+
+    /// What `Content-Length` says; `nil` for a chunked body; 0 for none.
+    package let declaredLength: Int64?
+    /// Whether all of it was read.
+    package private(set) var isComplete = false
+    /// Whether the caller waits to be told to send it.
+    private(set) var awaitsContinue: Bool
+    var parts: Parts
+    private let outbound: Outbound
+
+    init(head: HTTPRequestHead, parts: Parts, outbound: Outbound) {
+        self.parts = parts
+        self.outbound = outbound
+        if let length = head.headers.first(name: "content-length") {
+            self.declaredLength = Int64(length)
+        } else {
+            self.declaredLength = head.headers.contains(name: "transfer-encoding") ? nil : 0
+        }
+        self.awaitsContinue = head.headers.contains(name: "expect") && !head.version.isBefore11
+    }
+
+    /// The next piece; `nil` at the end.
+    ///
+    /// - Throws: ``CallerGone``; ``PlatformError`` `bad_request` for broken chunks.
+    package mutating func next() async throws -> ByteBuffer? {
+        guard !isComplete else { return nil }
+        if awaitsContinue {
+            awaitsContinue = false
+            if declaredLength != 0 {
+                try await outbound.write(.head(HTTPResponseHead(version: .http1_1, status: .continue)))
+            }
+        }
+        do {
+            while let part = try await parts.next() {
+                switch part {
+                case .body(let bytes):
+                    if bytes.readableBytes > 0 { return bytes }
+                case .end:
+                    isComplete = true
+                    return nil
+                case .head:
+                    throw PlatformError(.internal, "a request began inside another")
+                }
+            }
+        } catch let error as HTTPParserError {
+            guard error != .invalidEOFState else { throw CallerGone() }
+            throw RequestHeadCheck.fault(for: error)
+        }
+        throw CallerGone()
+    }
+
+    /// The whole body.
+    ///
+    /// - Throws: ``PlatformError`` `payload_too_large` as soon as it is known to have more than `limit` bytes.
+    package mutating func collect(upTo limit: Int) async throws -> ByteBuffer {
+        if let declaredLength, declaredLength > limit { throw Self.tooLarge(limit: Int64(limit)) }
+        guard let first = try await next() else { return ByteBuffer() }
+        var all = first
+        while let piece = try await next() {
+            guard all.readableBytes + piece.readableBytes <= limit else { throw Self.tooLarge(limit: Int64(limit)) }
+            all.writeImmutableBuffer(piece)
+        }
+        guard all.readableBytes <= limit else { throw Self.tooLarge(limit: Int64(limit)) }
+        return all
+    }
+
+    /// What a body of more than `limit` bytes is refused with.
+    package static func tooLarge(limit: Int64) -> PlatformError {
+        PlatformError(.payloadTooLarge, "the body has more than the \(limit) bytes that are allowed here")
+    }
+}

@@ -1,0 +1,68 @@
+import Core
+
+/// All that is known of one API.
+struct MemoryAPI {
+    var isDeployed = false
+    /// Newest first; never empty once deployed.
+    var versions: [DeployedAPI] = []
+    var requestedReplicas: Int?
+    var requests: [RequestID: MemoryRequest] = [:]
+    var keys: [String: Key] = [:]
+
+    /// The present rules for requests; they outlive a deletion that keeps the requests.
+    var policy: RequestPolicy { versions.first?.specification.requests ?? RequestPolicy() }
+
+    /// An idempotency key and the request that used it.
+    struct Key {
+        var fingerprint: [UInt8]
+        var id: RequestID
+    }
+}
+
+/// One request with everything the store keeps of it.
+struct MemoryRequest {
+    let id: RequestID
+    let submittedAt: Timestamp
+    let idempotencyKey: String?
+    var status = RequestStatus.inQueue
+    var attempts = 0
+    var token: Int64 = 0
+    /// `nil` once it was erased.
+    var payload: Body?
+    var headers: [HeaderField]
+    var query: String?
+    var notBefore: Timestamp?
+    var queueDeadline: Timestamp?
+    var leaseEnd: Timestamp?
+    var holder: String?
+    var endedAt: Timestamp?
+    /// When nobody may read it any more.
+    var purgeAt: Timestamp?
+    /// When the kept payload of a failed request goes.
+    var keepUntil: Timestamp?
+    var result: Body?
+    var failure: RequestFailure?
+    var failures: [AttemptFailure] = []
+
+    init(_ submission: Submission, now: Timestamp) {
+        self.id = submission.id
+        self.submittedAt = now
+        self.idempotencyKey = submission.idempotency?.key
+        self.payload = submission.payload
+        self.headers = submission.headers
+        self.query = submission.query
+        self.queueDeadline = submission.queueDeadline
+    }
+
+    func isPurged(at now: Timestamp) -> Bool { purgeAt.map { $0 <= now } ?? false }
+
+    func isClaimable(at now: Timestamp) -> Bool {
+        status == .inQueue && (notBefore.map { $0 <= now } ?? true) && (queueDeadline.map { now < $0 } ?? true)
+    }
+
+    func record(of api: String) -> RequestRecord {
+        RequestRecord(
+            id: id, api: api, status: status, attempts: attempts, submittedAt: submittedAt, endedAt: endedAt,
+            result: result, failure: failure, failures: failures)
+    }
+}

@@ -1,0 +1,96 @@
+package import Core
+
+extension MemoryStore {
+    package func maintain(now: Timestamp) async throws -> Upkeep {
+        var upkeep = Upkeep()
+        upkeep.rescued = giveBack { request in request.leaseEnd.map { $0 <= now } ?? false }
+        for (name, stored) in apis {
+            var api = stored
+            var ended: Set<RequestID> = []
+            for request in stored.requests.values {
+                if request.status == .inQueue, let deadline = request.queueDeadline, deadline <= now {
+                    api.requests[request.id]?.failure = RequestFailure(
+                        .expired, "The request waited in the queue longer than max_queue_time allows.")
+                    end(request.id, of: &api, by: .expire, now: now)
+                    ended.insert(request.id)
+                    upkeep.expired += 1
+                } else if request.isPurged(at: now) {
+                    erase(request.id, of: &api)
+                    upkeep.purged += 1
+                } else if let keepUntil = request.keepUntil, keepUntil <= now {
+                    erasePayload(request.id, of: &api)
+                }
+            }
+            apis[name] = api
+            hints.publish(StoreChanges(ended: ended))
+        }
+        return upkeep
+    }
+
+    /// The request of a lease that is still good. A lease whose time is over stays good until somebody gives the request back.
+    func leased(_ lease: Lease) -> MemoryRequest? {
+        guard let request = deployed(lease.api)?.requests[lease.id], request.status == .inProgress,
+            request.token == lease.token
+        else { return nil }
+        return request
+    }
+
+    /// Gives every request in progress back that `condition` holds for.
+    func giveBack(where condition: (MemoryRequest) -> Bool) -> Int {
+        var count = 0
+        for (name, stored) in apis {
+            var api = stored
+            let lost = stored.requests.values.filter { $0.status == .inProgress && condition($0) }
+            for request in lost { requeue(request.id, of: &api, by: .giveBack) }
+            apis[name] = api
+            count += lost.count
+            if !lost.isEmpty { hints.publish(StoreChanges(queued: [name])) }
+        }
+        return count
+    }
+
+    /// Puts a request in progress back into the queue; its lease is void.
+    func requeue(_ id: RequestID, of api: inout MemoryAPI, by transition: RequestTransition) {
+        guard let request = api.requests[id], let status = transition.apply(to: request.status) else { return }
+        api.requests[id]?.status = status
+        api.requests[id]?.leaseEnd = nil
+        api.requests[id]?.holder = nil
+    }
+
+    /// Ends a request: what nobody needs any more is erased, and its retention begins.
+    ///
+    /// - Returns: `false` when the transition is not allowed; then nothing was changed.
+    @discardableResult
+    func end(_ id: RequestID, of api: inout MemoryAPI, by transition: RequestTransition, now: Timestamp) -> Bool {
+        guard var request = api.requests[id], let status = transition.apply(to: request.status) else { return false }
+        request.status = status
+        request.endedAt = now
+        request.purgeAt = now + api.policy.retention
+        request.leaseEnd = nil
+        request.holder = nil
+        request.notBefore = nil
+        request.queueDeadline = nil
+        request.headers.removeAll(where: \.carriesCredential)
+        let isKept = status == .failed && api.policy.keepFailed > .zero
+        if isKept { request.keepUntil = now + api.policy.keepFailed }
+        api.requests[id] = request
+        if !isKept { erasePayload(id, of: &api) }
+        return true
+    }
+
+    func erasePayload(_ id: RequestID, of api: inout MemoryAPI) {
+        if let payload = api.requests[id]?.payload { bodies.erase(payload) }
+        api.requests[id]?.payload = nil
+        api.requests[id]?.headers = []
+        api.requests[id]?.query = nil
+        api.requests[id]?.keepUntil = nil
+    }
+
+    /// Forgets a request altogether.
+    func erase(_ id: RequestID, of api: inout MemoryAPI) {
+        erasePayload(id, of: &api)
+        guard let request = api.requests.removeValue(forKey: id) else { return }
+        if let result = request.result { bodies.erase(result) }
+        if let key = request.idempotencyKey, api.keys[key]?.id == id { api.keys[key] = nil }
+    }
+}
