@@ -1,4 +1,5 @@
 import Core
+import Logging
 
 extension Operator {
     /// The present version of an API.

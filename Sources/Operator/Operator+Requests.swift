@@ -2,7 +2,7 @@ import Core
 
 extension Operator {
     /// `GET /requests/{api}`: a page, newest first (contract O3).
-    func requests(of name: String, query: QueryParameters) async throws -> RequestListDocument {
+    func requests(of name: String, _ query: QueryParameters) async throws -> RequestListDocument {
         var filter = RequestFilter(limit: try query.integer("limit", in: 1...Limits.listPage) ?? 100)
         if let text = try query.text("status") {
             guard let status = RequestStatus(rawValue: text) else {

@@ -1,10 +1,10 @@
 package import Core
-package import Hummingbird
+package import HTTPServing
 package import Logging
 
 /// The control plane: deployed APIs, their state and logs, over HTTP (contract O1).
 ///
-/// Safe from any task. It owns no task and no connection of its own: whoever serves it hands it requests.
+/// Safe from any task. It owns no task and no connection: a server hands it requests.
 package struct Operator: Sendable {
     let store: any Store
     let orchestrator: any Orchestrator
@@ -14,6 +14,7 @@ package struct Operator: Sendable {
     let logger: Logger
     /// Deploys, refreshes, deletes and restores APIs.
     package let deployments: DeployService
+    private var routes = RouteTable()
 
     /// - Parameter random: makes deployment ids; nobody's security rests on it.
     package init(
@@ -28,6 +29,7 @@ package struct Operator: Sendable {
         self.logger = logger
         self.deployments = DeployService(
             store: store, orchestrator: orchestrator, clock: clock, random: random, logger: logger)
+        self.routes = makeRoutes()
     }
 
     /// Declares every deployed API of the store to the orchestrator, with the number of replicas that was last decided (contract S4). Call once, before serving.
@@ -37,19 +39,10 @@ package struct Operator: Sendable {
         try await deployments.restore()
     }
 
-    /// What a server calls for each request; for any kind of context, as it needs none.
-    package func responder<Context: Sendable>(_ context: Context.Type = BasicRequestContext.self)
-        -> OperatorResponder<Context>
-    {
-        OperatorResponder(operator: self)
-    }
-}
-
-/// Hands requests to an ``Operator``.
-package struct OperatorResponder<Context: Sendable>: HTTPResponder {
-    let `operator`: Operator
-
-    package func respond(to request: Request, context: Context) async throws -> Response {
-        await `operator`.respond(to: request)
+    /// Answers a request: the handler of an ``HTTPServer``.
+    ///
+    /// - Throws: what `ErrorResponses` turns into an answer.
+    package func respond(to request: IncomingRequest, body: inout IncomingBody) async throws -> OutgoingResponse {
+        try await routes.respond(to: request, body: &body)
     }
 }

@@ -1,38 +1,32 @@
 import Core
+import HTTPServing
 
 /// The parameters of a request's query, read strictly: what cannot be understood is an error that names the parameter, never a default.
 /// Parameters nobody asks for are passed over.
 struct QueryParameters {
-    private enum Value {
-        /// `?name`, without an equals sign.
-        case flag
-        case text(String)
+    private let values: [String: String]
+
+    /// - Throws: `bad_request` for a parameter that comes twice.
+    init(_ request: IncomingRequest) throws {
+        try self.init(request.parameters)
     }
 
-    private var values: [String: Value] = [:]
-
-    /// - Throws: `bad_request` for broken escapes and for a parameter that comes twice.
-    init(_ query: String?) throws {
-        for pair in (query ?? "").split(separator: "&") {
-            let parts = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-            guard let name = PercentEncoding.decode(parts[0], plusIsSpace: true),
-                let value = PercentEncoding.decode(parts.count == 2 ? parts[1] : "", plusIsSpace: true)
-            else {
-                throw PlatformError(.badRequest, "the query has a broken escape: a percent sign is written %25")
-            }
-            guard values.updateValue(parts.count == 2 ? .text(value) : .flag, forKey: name) == nil else {
+    init(_ parameters: [(name: String, value: String)]) throws {
+        var values: [String: String] = [:]
+        for (name, value) in parameters {
+            guard values.updateValue(value, forKey: name) == nil else {
                 throw PlatformError(.badRequest, "the query parameter \(name.shown) comes twice: send it once")
             }
         }
+        self.values = values
     }
 
-    /// `true`, `false`, or the bare name for true; false when it is missing.
+    /// `true`, `false`, or no value for true; false when it is missing.
     func bool(_ name: String) throws -> Bool {
         switch values[name] {
-        case nil: return false
-        case .flag, .text("true"): return true
-        case .text("false"): return false
-        case .text(let text):
+        case nil, "false": return false
+        case "true", "": return true
+        case let text?:
             throw PlatformError(.badRequest, "the query parameter \(name) must be true or false, not \(text.shown)")
         }
     }
@@ -41,21 +35,17 @@ struct QueryParameters {
     func integer(_ name: String, in range: ClosedRange<Int>) throws -> Int? {
         guard let text = try text(name) else { return nil }
         guard let number = Int(text), range.contains(number) else {
-            throw PlatformError(
-                .badRequest,
-                "the query parameter \(name) must be a whole number from \(range.lowerBound) to \(range.upperBound), not \(text.shown)"
-            )
+            let allowed = "a whole number from \(range.lowerBound) to \(range.upperBound)"
+            throw PlatformError(.badRequest, "the query parameter \(name) must be \(allowed), not \(text.shown)")
         }
         return number
     }
 
     /// `nil` when it is missing; an empty value is an error.
     func text(_ name: String) throws -> String? {
-        switch values[name] {
-        case nil: return nil
-        case .text(let text) where !text.isEmpty: return text
-        default: throw PlatformError(.badRequest, "the query parameter \(name) needs a value")
-        }
+        guard let text = values[name] else { return nil }
+        guard !text.isEmpty else { throw PlatformError(.badRequest, "the query parameter \(name) needs a value") }
+        return text
     }
 }
 
