@@ -96,8 +96,11 @@ struct MultipartForm {
         return true
     }
 
+    /// Whether two hyphens and then nothing more stand at `index`.
     private static func isClosing(_ body: [UInt8], at index: Int) -> Bool {
-        starts(body, at: index, with: [UInt8(ascii: "-"), UInt8(ascii: "-")])
+        guard starts(body, at: index, with: [UInt8(ascii: "-"), UInt8(ascii: "-")]) else { return false }
+        let rest = afterBlanks(body, at: index + 2)
+        return rest == body.count || starts(body, at: rest, with: [cr, lf])
     }
 
     /// A longer line that merely begins like a delimiter is content.
@@ -107,9 +110,14 @@ struct MultipartForm {
 
     /// The index behind optional blanks and the line end at `index`.
     private static func lineEnd(_ body: [UInt8], at index: Int) -> Int? {
+        let index = afterBlanks(body, at: index)
+        return starts(body, at: index, with: [cr, lf]) ? index + 2 : nil
+    }
+
+    private static func afterBlanks(_ body: [UInt8], at index: Int) -> Int {
         var index = index
         while index < body.count, body[index] == UInt8(ascii: " ") || body[index] == UInt8(ascii: "\t") { index += 1 }
-        return starts(body, at: index, with: [cr, lf]) ? index + 2 : nil
+        return index
     }
 
     // MARK: Parts

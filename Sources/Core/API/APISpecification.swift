@@ -281,4 +281,16 @@ package struct RetryPolicy: Sendable, Hashable, Codable {
         self.on = on
         self.backoff = backoff
     }
+
+    private enum CodingKeys: CodingKey {
+        case maxAttempts, on, backoff
+    }
+
+    /// The reasons are written in order: a set's own order changes from run to run, and digests are made of this text.
+    package func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(maxAttempts, forKey: .maxAttempts)
+        try container.encode(on.sorted { $0.rawValue < $1.rawValue }, forKey: .on)
+        try container.encode(backoff, forKey: .backoff)
+    }
 }

@@ -1,4 +1,4 @@
-/// A Kubernetes quantity: a decimal number with a suffix (`m`, `k M G T P E`, `Ki Mi Gi Ti Pi Ei`) or an exponent, kept as the user wrote it.
+/// A Kubernetes quantity: a decimal number with a suffix (`n u m`, `k M G T P E`, `Ki Mi Gi Ti Pi Ei`) or an exponent, kept as the user wrote it.
 ///
 /// Source: Kubernetes API, resource.Quantity.
 package struct Quantity: Sendable, Hashable, Codable, CustomStringConvertible {
@@ -76,6 +76,8 @@ package struct Quantity: Sendable, Hashable, Codable, CustomStringConvertible {
     private static func scale(of suffix: String) -> (multiplier: Int64, exponent: Int)? {
         switch suffix {
         case "": return (1, 0)
+        case "n": return (1, -9)
+        case "u": return (1, -6)
         case "m": return (1, -3)
         case "k": return (1, 3)
         case "M": return (1, 6)
