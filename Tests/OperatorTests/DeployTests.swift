@@ -1,5 +1,7 @@
+import AsyncHTTPClient
 import Core
 import Foundation
+import NIOCore
 import NIOHTTP1
 import Operator
 import StoreMemory
@@ -213,6 +215,23 @@ struct DeployTests {
             #expect(reply.status == status)
             #expect(try reply.error.message.contains(part), "\(reply.body)")
             #expect(fixture.orchestrator.applied.isEmpty)
+        }
+    }
+
+    @Test("A4: a file that breaks off is not deployed, even where its beginning is a whole file")
+    func brokenOff() async throws {
+        try await Fixture.with { fixture in
+            struct Broken: Error {}
+            let (pieces, source) = AsyncThrowingStream.makeStream(of: ByteBuffer.self)
+            var request = fixture.request(.POST, "/deploy")
+            request.body = .stream(pieces, length: .unknown)
+            source.yield(ByteBuffer(string: Fixture.yaml))
+            source.finish(throwing: Broken())
+            await #expect(throws: Broken.self) {
+                try await HTTPClient.shared.execute(request, timeout: .seconds(30))
+            }
+            try await fixture.deploy(Fixture.yaml.replacing("iris", with: "lily"))
+            #expect(fixture.orchestrator.applied.map(\.api) == ["lily"])
         }
     }
 
