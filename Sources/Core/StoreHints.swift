@@ -60,12 +60,13 @@ package final class StoreHints: Sendable {
         }
     }
 
-    /// Ends every stream.
+    /// Ends every stream, after what is still to be taken from it.
     package func finish() {
         let waiting = state.withLock { state in
-            defer { state.subscribers = [:] }
             state.isFinished = true
-            return state.subscribers.values.compactMap(\.waiting)
+            let waiting = state.subscribers.values.compactMap(\.waiting)
+            state.subscribers = state.subscribers.filter { $0.value.waiting == nil }
+            return waiting
         }
         for continuation in waiting { continuation.resume(returning: nil) }
     }
@@ -76,6 +77,10 @@ package final class StoreHints: Sendable {
             guard subscriber.pending.isEmpty else {
                 state.subscribers[id]?.pending = StoreChanges()
                 return subscriber.pending
+            }
+            guard !state.isFinished else {
+                state.subscribers[id] = nil
+                return .some(nil)
             }
             state.subscribers[id]?.waiting = continuation
             return nil

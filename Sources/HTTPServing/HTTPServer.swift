@@ -86,9 +86,8 @@ package struct HTTPServer: Service {
             try await server.run()
         } catch let error as IOError {
             throw Self.setupError(listener, error)
-        } catch let error as SocketAddressError {
-            throw PlatformError(.setup, "\(listener) is no address of this machine. Choose another host", cause: error)
-        } catch let error as NIOConnectionError {
+        } catch let error where !(error is CancellationError) {
+            // What is left to go wrong is finding the address.
             throw PlatformError(.setup, "\(listener) is no address of this machine. Choose another host", cause: error)
         }
     }

@@ -55,9 +55,9 @@ extension OutgoingResponse {
     /// `{"error":{"kind","message"}}` with the right status (contract A4).
     package init(_ fault: HTTPFault) {
         var document = Array("{\"error\":{\"kind\":".utf8)
-        JSONText.append(fault.error.code.kind, to: &document)
+        JSONText.appendJSONString(fault.error.code.kind, to: &document)
         document.append(contentsOf: ",\"message\":".utf8)
-        JSONText.append(fault.error.message, to: &document)
+        JSONText.appendJSONString(fault.error.message, to: &document)
         document.append(contentsOf: "}}\n".utf8)
         self = .json(document, status: fault.status, headers: fault.headers)
         if let seconds = fault.error.code.retryAfter, !headers.contains(name: "Retry-After") {

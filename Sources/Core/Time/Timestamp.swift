@@ -45,7 +45,7 @@ package struct Timestamp: Sendable, Hashable, Comparable, Codable {
 
     /// The time from `right` until `left`.
     package static func - (left: Timestamp, right: Timestamp) -> Duration {
-        .microseconds(left.microseconds.subtractingReportingOverflow(right.microseconds).partialValue)
+        .microseconds(left.microseconds) - .microseconds(right.microseconds)
     }
 }
 
@@ -55,7 +55,8 @@ extension Duration {
         let (seconds, attoseconds) = components
         let (product, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000)
         guard !overflow else { return seconds < 0 ? .min : .max }
-        return product.addingReportingOverflow(attoseconds / 1_000_000_000_000).partialValue
+        let (sum, overflow2) = product.addingReportingOverflow(attoseconds / 1_000_000_000_000)
+        return overflow2 ? (seconds < 0 ? .min : .max) : sum
     }
 
     /// This duration in seconds, for display and arithmetic that tolerates rounding.

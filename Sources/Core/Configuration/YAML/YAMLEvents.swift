@@ -91,7 +91,11 @@ struct YAMLEvents: ~Copyable {
         if input.indices.contains(state.problem_mark.index), isTab(at: mark) {
             return SyntaxError(mark: mark, message: "a tab character; indent with spaces")
         }
-        let context = state.context.map { " \(String(cString: $0))" } ?? ""
+        let context =
+            state.context.map {
+                " \(String(cString: $0)) (begun in line \(state.context_mark.line + 1), "
+                    + "column \(state.context_mark.column + 1))"
+            } ?? ""
         return SyntaxError(mark: mark, message: problem + context)
     }
 
