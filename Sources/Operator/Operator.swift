@@ -1,1 +1,48 @@
-// Operator
+package import Core
+package import HTTPServing
+package import Logging
+
+/// The control plane: deployed APIs, their state and logs, over HTTP (contract O1).
+///
+/// Safe from any task. It owns no task and no connection: a server hands it requests.
+package struct Operator: Sendable {
+    let store: any Store
+    let orchestrator: any Orchestrator
+    let tokens: TokenStore
+    let clock: any PlatformClock
+    let configuration: OperatorConfiguration
+    let logger: Logger
+    /// Deploys, refreshes, deletes and restores APIs.
+    package let deployments: DeployService
+    private var routes = RouteTable()
+
+    /// - Parameter random: makes deployment ids; nobody's security rests on it.
+    package init(
+        store: any Store, orchestrator: any Orchestrator, tokens: TokenStore, clock: any PlatformClock,
+        random: some RandomNumberGenerator & Sendable, configuration: OperatorConfiguration, logger: Logger
+    ) {
+        self.store = store
+        self.orchestrator = orchestrator
+        self.tokens = tokens
+        self.clock = clock
+        self.configuration = configuration
+        self.logger = logger
+        self.deployments = DeployService(
+            store: store, orchestrator: orchestrator, clock: clock, random: random, logger: logger)
+        self.routes = makeRoutes()
+    }
+
+    /// Declares every deployed API of the store to the orchestrator, with the number of replicas that was last decided (contract S4). Call once, before serving.
+    ///
+    /// - Throws: ``PlatformError`` `store_unavailable` when the store cannot be read.
+    package func restore() async throws {
+        try await deployments.restore()
+    }
+
+    /// Answers a request: the handler of an ``HTTPServer``.
+    ///
+    /// - Throws: what `ErrorResponses` turns into an answer.
+    package func respond(to request: IncomingRequest, body: inout IncomingBody) async throws -> OutgoingResponse {
+        try await routes.respond(to: request, body: &body)
+    }
+}

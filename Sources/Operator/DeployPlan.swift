@@ -1,0 +1,105 @@
+import Core
+
+/// The decisions of a deploy, as values: which APIs of a file are made, changed or left alone (reference: cortex.md §1.8, §8, §13).
+enum DeployPlan {
+    enum Step: Sendable {
+        case create(DeployedAPI, replicas: Int)
+        case update(DeployedAPI)
+        /// The same specification as deployed.
+        case unchanged(DeployedAPI, isUpdating: Bool)
+        /// It is being updated, and nobody said to go on regardless.
+        case refuse(PlatformError)
+    }
+
+    /// What is wrong between the APIs of a file and those that are deployed: one entry per API and problem.
+    static func conflicts(
+        of specifications: [APISpecification], with deployed: [DeployedAPI], fileName: String
+    ) -> [ErrorDocument.Problem] {
+        var problems: [ErrorDocument.Problem] = []
+        func report(_ specification: APISpecification, path: String, kind: String, _ message: String) {
+            problems.append(
+                ErrorDocument.Problem(
+                    file: fileName, api: specification.name, path: path, kind: kind, message: message,
+                    text: "\(fileName): \(specification.name): \(path): \(message)"))
+        }
+        for specification in specifications {
+            for other in deployed {
+                if other.name == specification.name {
+                    guard other.specification.kind != specification.kind else { continue }
+                    report(
+                        specification, path: "kind", kind: "cannot_change_kind_of_deployed_api",
+                        "\(other.name) is deployed as \(other.specification.kind.rawValue) and cannot become \(specification.kind.rawValue): delete it first, or choose another name"
+                    )
+                } else if other.specification.networking.endpoint == specification.networking.endpoint {
+                    report(
+                        specification, path: "networking.endpoint", kind: "duplicate_endpoint",
+                        "\(specification.networking.endpoint) is the endpoint of \(other.name), which is deployed: choose another endpoint, or delete \(other.name) first"
+                    )
+                }
+            }
+        }
+        return problems
+    }
+
+    /// What to do with one API of a file.
+    ///
+    /// - Parameters:
+    ///   - previous: its present version, if it is deployed.
+    ///   - status: its replicas, if the orchestrator knows it.
+    static func step(
+        for specification: APISpecification, submitted: String, fileName: String, previous: DeployedAPI?,
+        status: APIStatus?, force: Bool, now: Timestamp, random: inout some RandomNumberGenerator
+    ) throws -> Step {
+        let podID = try Identifiers.podID(of: specification)
+        let specID = try Identifiers.specID(of: specification, podID: podID)
+        let isUpdating = previous.map { Self.isUpdating($0, status: status) } ?? false
+        if let previous, previous.specID == specID { return .unchanged(previous, isUpdating: isUpdating) }
+        if isUpdating, !force { return .refuse(updating(specification)) }
+        let deploymentID = previous?.deploymentID ?? Identifiers.deploymentID(&random)
+        let api = DeployedAPI(
+            specification: specification,
+            id: Identifiers.apiID(now: now, deploymentID: deploymentID, specID: specID), specID: specID, podID: podID,
+            deploymentID: deploymentID, initialDeployment: previous?.initialDeployment ?? now, lastUpdated: now,
+            submitted: submitted, fileName: fileName)
+        if previous == nil {
+            return .create(api, replicas: specification.autoscaling.clamp(specification.autoscaling.initReplicas))
+        }
+        return .update(api)
+    }
+
+    /// The same specification, to be rolled out anew.
+    static func refreshed(
+        _ api: DeployedAPI, status: APIStatus?, force: Bool, now: Timestamp, random: inout some RandomNumberGenerator
+    ) throws -> DeployedAPI {
+        guard force || !isUpdating(api, status: status) else { throw updating(api.specification) }
+        var next = api
+        next.deploymentID = Identifiers.deploymentID(&random)
+        next.id = Identifiers.apiID(now: now, deploymentID: next.deploymentID, specID: api.specID)
+        next.lastUpdated = now
+        return next
+    }
+
+    /// Fewer replicas of the present version are ready than there must be, and none of them has failed.
+    static func isUpdating(_ api: DeployedAPI, status: APIStatus?) -> Bool {
+        guard let status else { return false }
+        let failed: [ReplicaState] = [.errImagePull, .failed, .killed, .killedOOM, .stalled]
+        return status.upToDate < api.specification.autoscaling.minReplicas
+            && failed.allSatisfy { status.count($0) == 0 }
+    }
+
+    private static func updating(_ specification: APISpecification) -> PlatformError {
+        PlatformError(
+            .conflict,
+            "\(specification.title) is updating: wait until it is live, or force it (--force, ?force=true)")
+    }
+}
+
+extension APISpecification {
+    /// `iris (AsyncAPI)`, as messages name an API.
+    var title: String { "\(name) (\(kind.rawValue))" }
+}
+
+extension AutoscalingPolicy {
+    /// The nearest number of replicas that the policy allows.
+    func clamp(_ replicas: Int) -> Int { max(minReplicas, min(maxReplicas, replicas)) }
+}

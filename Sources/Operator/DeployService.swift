@@ -1,0 +1,183 @@
+package import Core
+package import Logging
+import Synchronization
+
+/// Deploys, refreshes, deletes and restores APIs: the store first, as it is the truth, then the orchestrator.
+///
+/// One such change happens at a time. What dies between the two steps is mended by the next `restore`.
+package final class DeployService: Sendable {
+    private let store: any Store
+    private let orchestrator: any Orchestrator
+    private let clock: any PlatformClock
+    private let random: Mutex<any RandomNumberGenerator & Sendable>
+    private let logger: Logger
+    private let gate = SerialGate()
+
+    package init(
+        store: any Store, orchestrator: any Orchestrator, clock: any PlatformClock,
+        random: some RandomNumberGenerator & Sendable, logger: Logger
+    ) {
+        self.store = store
+        self.orchestrator = orchestrator
+        self.clock = clock
+        self.random = Mutex(random)
+        self.logger = logger
+    }
+
+    /// What became of one API of a file.
+    package struct Outcome: Sendable {
+        /// `nil` after an error.
+        package var api: DeployedAPI?
+        package var message: String
+        package var error: PlatformError?
+    }
+
+    /// Deploys every API of a file.
+    ///
+    /// - Parameters:
+    ///   - baseDirectory: the absolute folder that relative volume sources are resolved against; without it they are refused.
+    ///   - force: goes on although an API is being updated.
+    /// - Throws: ``ConfigurationRejected`` with every problem there is, and then nothing was deployed; ``PlatformError``
+    ///   `store_unavailable`. What goes wrong with one API later is in its outcome, and the others go on.
+    package func deploy(_ file: [UInt8], fileName: String, baseDirectory: String?, force: Bool) async throws
+        -> [Outcome]
+    {
+        let declared = try Declaration.read(file, fileName: fileName, baseDirectory: baseDirectory)
+        return try await gate.run {
+            let deployed = try await store.deployedAPIs()
+            try await refuseProblems(of: declared, deployed: deployed, fileName: fileName)
+            var outcomes: [Outcome] = []
+            for declaration in declared {
+                let previous = deployed.first { $0.name == declaration.specification.name }
+                outcomes.append(await deploy(declaration, fileName: fileName, previous: previous, force: force))
+            }
+            return outcomes
+        }
+    }
+
+    /// Rolls out the same specification again (contract S4).
+    ///
+    /// - Throws: `not_found`; `conflict` while it is being updated, unless `force`; `store_unavailable`.
+    package func refresh(api name: String, force: Bool) async throws -> DeployedAPI {
+        try await gate.run {
+            guard let present = try await store.deployedAPIs().first(where: { $0.name == name }) else {
+                throw PlatformError.unknownAPI(name)
+            }
+            let status = await orchestrator.status(api: name)
+            let next = try random.withLock {
+                try DeployPlan.refreshed(present, status: status, force: force, now: clock.now(), random: &$0)
+            }
+            try await roll(next, to: nil)
+            logger.info("API refreshed", metadata: ["api": "\(name)", "api.id": "\(next.id)"])
+            return next
+        }
+    }
+
+    /// Forgets an API and removes its replicas (contract A13). Replicas nobody knows an API for are removed too.
+    ///
+    /// - Throws: `not_found`, `store_unavailable`.
+    package func delete(api name: String, keepRequests: Bool) async throws {
+        try await gate.run {
+            let wasDeployed = try await store.delete(api: name, keepRequests: keepRequests, now: clock.now())
+            await orchestrator.delete(api: name)
+            guard wasDeployed else { throw PlatformError.unknownAPI(name) }
+            logger.info("API deleted", metadata: ["api": "\(name)", "requests.kept": "\(keepRequests)"])
+        }
+    }
+
+    /// Declares every deployed API to the orchestrator with its last number of replicas.
+    package func restore() async throws {
+        try await gate.run {
+            for api in try await store.deployedAPIs() {
+                await orchestrator.apply(api, replicas: try await replicas(of: api))
+            }
+        }
+    }
+
+    // MARK: Steps
+
+    private func refuseProblems(of declared: [Declaration], deployed: [DeployedAPI], fileName: String) async throws {
+        var problems = DeployPlan.conflicts(of: declared.map(\.specification), with: deployed, fileName: fileName)
+        for declaration in declared {
+            let name = declaration.specification.name
+            for message in await orchestrator.problems(with: declaration.specification) {
+                problems.append(
+                    ErrorDocument.Problem(
+                        file: fileName, api: name, kind: PlatformError.Code.notSupported.kind, message: message,
+                        text: "\(fileName): \(name): \(message)"))
+            }
+        }
+        guard problems.isEmpty else { throw ConfigurationRejected(problems: problems) }
+    }
+
+    private func deploy(_ declaration: Declaration, fileName: String, previous: DeployedAPI?, force: Bool) async
+        -> Outcome
+    {
+        let specification = declaration.specification
+        do {
+            let status = await orchestrator.status(api: specification.name)
+            let step = try random.withLock {
+                try DeployPlan.step(
+                    for: specification, submitted: declaration.submitted, fileName: fileName, previous: previous,
+                    status: status, force: force, now: clock.now(), random: &$0)
+            }
+            switch step {
+            case .create(let api, let replicas):
+                try await roll(api, to: replicas)
+                logger.info("API created", metadata: ["api": "\(api.name)", "api.id": "\(api.id)"])
+                return Outcome(api: api, message: "creating \(specification.title)")
+            case .update(let api):
+                try await roll(api, to: nil)
+                logger.info("API updated", metadata: ["api": "\(api.name)", "api.id": "\(api.id)"])
+                return Outcome(api: api, message: "updating \(specification.title)")
+            case .unchanged(let api, let isUpdating):
+                // Deployed, but never declared: the process died in between.
+                if status == nil { await orchestrator.apply(api, replicas: try await replicas(of: api)) }
+                return Outcome(
+                    api: api, message: "\(specification.title) is \(isUpdating ? "already updating" : "up to date")")
+            case .refuse(let error):
+                return Outcome(api: nil, message: "", error: error)
+            }
+        } catch {
+            let error = PlatformError(wrapping: error)
+            logger.error("API not deployed", metadata: ["api": "\(specification.name)", "error": "\(error)"])
+            return Outcome(api: nil, message: "", error: error)
+        }
+    }
+
+    /// Makes `api` the present version, first in the store; `nil` keeps the number of replicas as far as the policy allows.
+    private func roll(_ api: DeployedAPI, to count: Int?) async throws {
+        let target: Int
+        if let count { target = count } else { target = try await replicas(of: api) }
+        try await store.deploy(api, now: clock.now())
+        try await store.saveRequestedReplicas(target, of: api.name)
+        await orchestrator.apply(api, replicas: target)
+    }
+
+    private func replicas(of api: DeployedAPI) async throws -> Int {
+        let policy = api.specification.autoscaling
+        return policy.clamp(try await store.requestedReplicas(of: api.name) ?? policy.initReplicas)
+    }
+}
+
+/// A file was refused as a whole; every problem of it is listed.
+package struct ConfigurationRejected: Error, Sendable {
+    package var problems: [ErrorDocument.Problem]
+
+    /// All problems, one a line.
+    package var message: String { problems.map(\.text).joined(separator: "\n") }
+}
+
+extension PlatformError {
+    static func unknownAPI(_ name: String) -> PlatformError {
+        PlatformError(.notFound, "no API \(name.shown) is deployed: see cortex get for those that are")
+    }
+
+    /// An error as it may be shown to a caller; a foreign one becomes `internal` with itself as the cause.
+    init(wrapping error: any Error) {
+        self =
+            error as? PlatformError
+            ?? PlatformError(
+                .internal, "something went wrong in the server: its log says what; try again", cause: error)
+    }
+}

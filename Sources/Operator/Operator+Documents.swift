@@ -1,0 +1,122 @@
+import Core
+import Logging
+
+extension Operator {
+    /// The present version of an API.
+    ///
+    /// - Throws: `not_found`, `store_unavailable`.
+    func deployedAPI(_ name: String) async throws -> DeployedAPI {
+        guard let api = try await store.deployedAPIs().first(where: { $0.name == name }) else {
+            throw PlatformError.unknownAPI(name)
+        }
+        return api
+    }
+
+    /// `GET /get`
+    func list(_ addresses: PlatformAddresses) async throws -> [APIDocument] {
+        let counts = await queueCounts()
+        var documents: [APIDocument] = []
+        let apis = try await store.deployedAPIs().sorted {
+            ($0.specification.kind.listPosition, $0.name) < ($1.specification.kind.listPosition, $1.name)
+        }
+        for api in apis {
+            documents.append(
+                APIDocument(
+                    metadata: APIDocument.Metadata(api), status: await status(of: api, counts, detailed: false),
+                    endpoint: Self.endpoint(of: api, addresses)))
+        }
+        return documents
+    }
+
+    /// `GET /get/{api}`
+    func document(of name: String, _ addresses: PlatformAddresses) async throws -> APIDocument {
+        var document = await presentDocument(of: try await deployedAPI(name), addresses, detailed: false)
+        document.apiVersions = try await store.versions(of: name).map(APIDocument.Version.init)
+        return document
+    }
+
+    /// `GET /get/{api}/{apiID}`: of an older version only its specification.
+    func document(of name: String, version id: String, _ addresses: PlatformAddresses) async throws -> APIDocument {
+        let present = try await deployedAPI(name)
+        if present.id == id { return await presentDocument(of: present, addresses, detailed: false) }
+        guard let version = try await store.versions(of: name).first(where: { $0.id == id }) else {
+            throw PlatformError(
+                .notFound, "\(name) has no version \(id.shown): cortex get \(name) lists the last \(Limits.versions)")
+        }
+        return APIDocument(spec: Self.specDocument(version))
+    }
+
+    /// `GET /describe/{api}`
+    func description(of name: String, _ addresses: PlatformAddresses) async throws -> APIDocument {
+        var document = await presentDocument(of: try await deployedAPI(name), addresses, detailed: true)
+        document.spec = nil
+        return document
+    }
+
+    /// `GET /info`
+    func info(_ addresses: PlatformAddresses) async throws -> InfoDocument {
+        let apis = try await store.deployedAPIs()
+        var pending = 0
+        for api in apis {
+            guard let status = await orchestrator.status(api: api.name) else { continue }
+            pending += max(0, status.requested - status.ready)
+        }
+        let queue = await queueCounts()?.values.reduce(into: QueueCounts()) { sum, counts in
+            sum.inQueue += counts.inQueue
+            sum.inProgress += counts.inProgress
+        }
+        return InfoDocument(
+            clusterConfig: InfoDocument.ClusterConfiguration(
+                apiVersion: CortexVersion.current, clusterName: configuration.clusterName,
+                engine: configuration.engine, store: configuration.store, gatewayEndpoint: addresses.gateway,
+                operatorEndpoint: addresses.operator),
+            numPendingReplicas: pending, numAPIs: apis.count, queue: queue)
+    }
+
+    static func endpoint(of api: DeployedAPI, _ addresses: PlatformAddresses) -> String {
+        addresses.gateway + api.specification.networking.endpoint
+    }
+
+    static func specDocument(_ api: DeployedAPI) -> SpecDocument {
+        // What cannot be read as JSON is shown as the text it is.
+        let submitted = try? JSONCoding.decode(JSONValue.self, from: Array(api.submitted.utf8))
+        return SpecDocument(api, submitted: submitted ?? .string(api.submitted))
+    }
+
+    private func presentDocument(of api: DeployedAPI, _ addresses: PlatformAddresses, detailed: Bool) async
+        -> APIDocument
+    {
+        APIDocument(
+            spec: Self.specDocument(api), metadata: APIDocument.Metadata(api),
+            status: await status(of: api, await queueCounts(), detailed: detailed),
+            endpoint: Self.endpoint(of: api, addresses))
+    }
+
+    private func status(of api: DeployedAPI, _ counts: [String: QueueCounts]?, detailed: Bool) async -> StatusDocument {
+        let status = await orchestrator.status(api: api.name) ?? APIStatus(requested: 0)
+        return StatusDocument(status, queue: counts.map { $0[api.name] ?? QueueCounts() }, detailed: detailed)
+    }
+
+    /// `nil` when the store cannot say: unknown is not zero, and an API's state is worth showing without it.
+    private func queueCounts() async -> [String: QueueCounts]? {
+        do {
+            return try await store.counts()
+        } catch {
+            logger.warning("queue lengths unknown", metadata: ["error": "\(error)"])
+            return nil
+        }
+    }
+}
+
+extension APISpecification.Kind {
+    /// The original's order of a list.
+    fileprivate var listPosition: Int {
+        switch self {
+        case .realtime: 0
+        case .batch: 1
+        case .task: 2
+        case .async: 3
+        case .trafficSplitter: 4
+        }
+    }
+}

@@ -1,0 +1,27 @@
+/// What the operator tells about the platform it is part of.
+package struct OperatorConfiguration: Sendable {
+    /// Name of the installation, for `/info`.
+    package var clusterName: String
+    /// `docker`, `podman` or `sandbox`, for `/info`.
+    package var engine: String
+    /// `sqlite` or `memory`, for `/info`.
+    package var store: String
+    /// How long a followed log may be silent before an empty line keeps its connection alive.
+    package var heartbeat: Duration
+    /// Asked for each answer, as ports may be chosen by the system at the start.
+    package var addresses: @Sendable () -> PlatformAddresses
+    /// What is not ready yet, in words for people; empty once requests are accepted (contract U2).
+    package var notReady: @Sendable () async -> [String]
+
+    package init(
+        clusterName: String = "local", engine: String, store: String, heartbeat: Duration = .seconds(10),
+        addresses: @escaping @Sendable () -> PlatformAddresses, notReady: @escaping @Sendable () async -> [String]
+    ) {
+        self.clusterName = clusterName
+        self.engine = engine
+        self.store = store
+        self.heartbeat = heartbeat
+        self.addresses = addresses
+        self.notReady = notReady
+    }
+}

@@ -1,0 +1,123 @@
+import Core
+import TestSupport
+import Testing
+
+@testable import Operator
+
+@Suite("Plans and identifiers")
+struct PlanTests {
+    static func specification(_ name: String = "iris", kind: APISpecification.Kind = .async) -> APISpecification {
+        APISpecification(
+            name: name, kind: kind, networking: .init(endpoint: "/\(name)"),
+            pod: PodSpecification(containers: [ContainerSpecification(name: "api", image: "iris:1")]))
+    }
+
+    @Test("S3: identifiers change with what they stand for, and with nothing else")
+    func identifiers() throws {
+        var specification = Self.specification()
+        specification.requests.retries.on = [.timeout, .unreachable, .status5xx, .invalidResponse]
+        let podID = try Identifiers.podID(of: specification)
+        let specID = try Identifiers.specID(of: specification, podID: podID)
+        // A digest that changed by itself would restart every pod at an upgrade.
+        #expect(podID == "692c77003809074a72b13bd31b1983aeb262637ceaf627ade40b1981cb09929")
+        #expect(specID == "bd88ea8e335df1ea1c19f5e64a70dc4d")
+        var scaled = specification
+        scaled.autoscaling.maxReplicas = 3
+        #expect(try Identifiers.podID(of: scaled) == podID)
+        #expect(try Identifiers.specID(of: scaled, podID: podID) != specID)
+        var moved = specification
+        moved.pod.containers[0].env["A"] = "b"
+        #expect(try Identifiers.podID(of: moved) != podID)
+        #expect(try Identifiers.podID(of: Self.specification("lily")) != podID)
+    }
+
+    @Test("O1: ids of versions sort newest first, whatever the time", arguments: [0, 1, 1_800_000_000, 9_000_000_000])
+    func apiID(seconds: Int64) {
+        let now = Timestamp(seconds: seconds)
+        let older = Identifiers.apiID(now: now, deploymentID: "a", specID: "b")
+        let newer = Identifiers.apiID(now: now + .microseconds(1), deploymentID: "a", specID: "b")
+        #expect(newer < older)
+        #expect(older.hasSuffix("-a-b") && older.utf8.count == 20)
+    }
+
+    @Test("O1: a deployed API can never become another kind, nor take another's endpoint")
+    func conflicts() {
+        let deployed = [Self.specification(), Self.specification("lily")].map {
+            DeployedAPI(
+                specification: $0, id: "", specID: "", podID: "", deploymentID: "",
+                initialDeployment: Timestamp(seconds: 0), lastUpdated: Timestamp(seconds: 0))
+        }
+        #expect(DeployPlan.conflicts(of: [Self.specification()], with: deployed, fileName: "f").isEmpty)
+        var rose = Self.specification("rose")
+        rose.networking.endpoint = "/lily/x"
+        #expect(DeployPlan.conflicts(of: [rose], with: deployed, fileName: "f").isEmpty, "a longer path is another")
+        rose.networking.endpoint = "/lily"
+        let problems = DeployPlan.conflicts(
+            of: [Self.specification(kind: .realtime), rose], with: deployed, fileName: "f.yaml")
+        #expect(problems.map(\.kind) == ["cannot_change_kind_of_deployed_api", "duplicate_endpoint"])
+        #expect(problems.map(\.api) == ["iris", "rose"])
+        #expect(problems.allSatisfy { $0.text.hasPrefix("f.yaml: ") })
+    }
+
+    @Test(
+        "O1: updating means too few ready replicas of the present version, and none that failed",
+        arguments: [
+            (nil, 1, false), (APIStatus.of(.ready), 1, false), (.of(.ready), 2, true), (.of(.readyOutOfDate), 1, true),
+            (.of(.pending), 0, false), (.of(.creating), 1, true), (.of(.stalled), 1, false),
+            (.of(.killedOOM), 1, false),
+            (.of(.terminating), 1, true),
+        ] as [(APIStatus?, Int, Bool)])
+    func updating(status: APIStatus?, min: Int, expected: Bool) {
+        var specification = Self.specification()
+        specification.autoscaling.minReplicas = min
+        let api = DeployedAPI(
+            specification: specification, id: "", specID: "", podID: "", deploymentID: "",
+            initialDeployment: Timestamp(seconds: 0), lastUpdated: Timestamp(seconds: 0))
+        #expect(DeployPlan.isUpdating(api, status: status) == expected)
+    }
+
+    @Test(
+        "C10: addresses are those that the caller can reach",
+        arguments: [
+            ("http://127.0.0.1:1", nil, "http://127.0.0.1:1"),
+            ("http://127.0.0.1:1", "example.org", "http://127.0.0.1:1"),
+            ("http://0.0.0.0:1", "Example.org:8888", "http://example.org:1"),
+            ("http://[::]:1", "[fe80::1]:8888", "http://[fe80::1]:1"),
+            ("http://0.0.0.0:1", "a\"b", "http://0.0.0.0:1"), ("http://0.0.0.0:1", "", "http://0.0.0.0:1"),
+            (
+                "http://127.0.0.1:1", "ingressgateway-operator.istio-system.svc.cluster.local",
+                "http://ingressgateway-apis.istio-system.svc.cluster.local"
+            ),
+        ] as [(String, String?, String)])
+    func addresses(gateway: String, host: String?, expected: String) {
+        let addresses = PlatformAddresses(gateway: gateway, operator: "http://127.0.0.1:2")
+        #expect(addresses.reachable(from: host).gateway == expected)
+    }
+
+    @Test("O4: a writer that is ahead waits, and what it wrote comes in one piece")
+    func pipe() async {
+        let pipe = LinePipe(limit: 8)
+        let written = Box(0)
+        await withTaskGroup(of: Void.self) { group in
+            group.addTask {
+                for _ in 0..<100 {
+                    await pipe.write([1, 2, 3])
+                    written.value += 1
+                }
+                pipe.finish()
+            }
+            var received = 0
+            var largest = 0
+            while let bytes = await pipe.next() {
+                received += bytes.count
+                largest = max(largest, bytes.count)
+            }
+            #expect(received == 300)
+            #expect(largest <= 9)
+        }
+        #expect(written.value == 100)
+        pipe.heartbeat()
+        await pipe.write([1])
+        #expect(await pipe.next() == nil)
+    }
+}

@@ -1,0 +1,140 @@
+import AsyncHTTPClient
+import Core
+import Foundation
+import HTTPServing
+import Logging
+import NIOCore
+import NIOHTTP1
+import Operator
+import ServiceLifecycle
+import Synchronization
+import TestSupport
+import Testing
+
+/// An operator behind a real server on a free port, with everything around it in a test's hands.
+struct Fixture: Sendable {
+    static let token = "a-token-that-only-the-test-knows"
+    static let yaml = """
+        - name: iris
+          kind: AsyncAPI
+          pod:
+            containers:
+              - name: api
+                image: iris:1
+        """
+
+    let store: FlakyStore
+    let orchestrator: FakeOrchestrator
+    let clock: ManualClock
+    let `operator`: Operator
+    let notReady: Box<[String]>
+    let base: String
+    let group: ServiceGroup
+
+    /// Runs `body` with a serving operator, and stops it afterwards.
+    static func with(_ body: (Fixture) async throws -> Void) async throws {
+        let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        let store = FlakyStore()
+        let orchestrator = FakeOrchestrator()
+        let clock = ManualClock()
+        let notReady = Box<[String]>([])
+        let cortexOperator = Operator(
+            store: store, orchestrator: orchestrator,
+            tokens: TokenStore(tokens: ["user": token, "containers": "another-token-for-the-pods"]), clock: clock,
+            random: SeededGenerator(seed: 1),
+            configuration: OperatorConfiguration(
+                engine: "sandbox", store: "memory",
+                addresses: {
+                    PlatformAddresses(gateway: "http://127.0.0.1:8889", operator: "http://127.0.0.1:8888")
+                },
+                notReady: { notReady.value }), logger: logger)
+        let server = HTTPServer(
+            listeners: [.tcp(host: "127.0.0.1", port: 0)], clock: SystemClock(), logger: logger,
+            errors: ErrorResponses(logger: logger),
+            handler: { request, body in try await cortexOperator.respond(to: request, body: &body) })
+        let group = ServiceGroup(configuration: .init(services: [server], logger: logger))
+        try await withThrowingTaskGroup(of: Void.self) { tasks in
+            tasks.addTask { try await group.run() }
+            guard case .tcp(_, let port) = try await server.addresses()[0] else { return }
+            let fixture = Fixture(
+                store: store, orchestrator: orchestrator, clock: clock, operator: cortexOperator, notReady: notReady,
+                base: "http://127.0.0.1:\(port)", group: group)
+            do {
+                try await body(fixture)
+            } catch {
+                await group.triggerGracefulShutdown()
+                throw error
+            }
+            await group.triggerGracefulShutdown()
+            try await tasks.waitForAll()
+        }
+    }
+
+    private init(
+        store: FlakyStore, orchestrator: FakeOrchestrator, clock: ManualClock, operator: Operator,
+        notReady: Box<[String]>, base: String, group: ServiceGroup
+    ) {
+        self.store = store
+        self.orchestrator = orchestrator
+        self.clock = clock
+        self.operator = `operator`
+        self.notReady = notReady
+        self.base = base
+        self.group = group
+    }
+
+    // MARK: Calls
+
+    struct Reply {
+        var status: Int
+        var headers: HTTPHeaders
+        var body: String
+
+        func decoded<Value: Decodable>(_ type: Value.Type = Value.self) throws -> Value {
+            try JSONDecoder().decode(type, from: Data(body.utf8))
+        }
+
+        var error: ErrorDocument.Detail {
+            get throws { try decoded(ErrorDocument.self).error }
+        }
+    }
+
+    func call(
+        _ method: HTTPMethod, _ target: String, body: String? = nil, headers: HTTPHeaders = [:], signed: Bool = true
+    ) async throws -> Reply {
+        let response = try await HTTPClient.shared.execute(
+            request(method, target, body: body, headers: headers, signed: signed), timeout: .seconds(30))
+        let bytes = try await response.body.collect(upTo: 16 << 20)
+        return Reply(
+            status: Int(response.status.code), headers: response.headers,
+            body: String(decoding: bytes.readableBytesView, as: UTF8.self))
+    }
+
+    func request(
+        _ method: HTTPMethod, _ target: String, body: String? = nil, headers: HTTPHeaders = [:], signed: Bool = true
+    ) -> HTTPClientRequest {
+        var request = HTTPClientRequest(url: base + target)
+        request.method = method
+        request.headers = headers
+        if signed { request.headers.add(name: "Authorization", value: "Bearer \(Self.token)") }
+        if let body { request.body = .bytes(Array(body.utf8)) }
+        return request
+    }
+
+    @discardableResult
+    func deploy(_ yaml: String = Fixture.yaml, _ query: String = "") async throws -> Reply {
+        try await call(.POST, "/deploy\(query)", body: yaml)
+    }
+}
+
+/// A value that tests change while others read it.
+final class Box<Value: Sendable>: Sendable {
+    private let storage: Mutex<Value>
+
+    init(_ value: Value) { storage = Mutex(value) }
+
+    var value: Value {
+        get { storage.withLock { $0 } }
+        set { storage.withLock { $0 = newValue } }
+    }
+}
