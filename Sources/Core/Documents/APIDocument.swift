@@ -1,0 +1,80 @@
+/// An API as the operator shows it. What is empty is left out, as in the original (reference: cortex.md §8).
+package struct APIDocument: Sendable, Hashable, Codable {
+    package var spec: SpecDocument?
+    package var metadata: Metadata?
+    package var status: StatusDocument?
+    /// Where requests are POSTed to: a whole URL.
+    package var endpoint: String?
+    /// The last versions, newest first.
+    package var apiVersions: [Version]?
+
+    package init(
+        spec: SpecDocument? = nil, metadata: Metadata? = nil, status: StatusDocument? = nil, endpoint: String? = nil,
+        apiVersions: [Version]? = nil
+    ) {
+        self.spec = spec
+        self.metadata = metadata
+        self.status = status
+        self.endpoint = endpoint
+        self.apiVersions = apiVersions
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case spec, metadata, status, endpoint
+        case apiVersions = "api_versions"
+    }
+
+    /// Which version of which API it is.
+    package struct Metadata: Sendable, Hashable, Codable {
+        package var name: String
+        package var kind: APISpecification.Kind
+        package var id: String
+        package var deploymentID: String
+        /// Seconds since 1970.
+        package var lastUpdated: Int64
+
+        package init(_ api: DeployedAPI) {
+            self.name = api.name
+            self.kind = api.specification.kind
+            self.id = api.id
+            self.deploymentID = api.deploymentID
+            self.lastUpdated = api.lastUpdated.seconds
+        }
+
+        enum CodingKeys: String, CodingKey {
+            case name, kind, id
+            case deploymentID = "deployment_id"
+            case lastUpdated = "last_updated"
+        }
+    }
+
+    /// One line of the history.
+    package struct Version: Sendable, Hashable, Codable {
+        package var apiID: String
+        /// Seconds since 1970.
+        package var lastUpdated: Int64
+
+        package init(_ api: DeployedAPI) {
+            self.apiID = api.id
+            self.lastUpdated = api.lastUpdated.seconds
+        }
+
+        enum CodingKeys: String, CodingKey {
+            case apiID = "api_id"
+            case lastUpdated = "last_updated"
+        }
+    }
+}
+
+/// What became of one API of a deployed file. `error` and `message` are empty texts where there is nothing to say; `api` is `null` after an error.
+package struct DeployResultDocument: Sendable, Hashable, Codable {
+    @OrNull package var api: APIDocument?
+    package var message: String
+    package var error: String
+
+    package init(api: APIDocument?, message: String, error: String = "") {
+        self.api = api
+        self.message = message
+        self.error = error
+    }
+}
