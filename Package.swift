@@ -68,7 +68,7 @@ let package = Package(
         room("EngineSandbox", ["Core", "CPodInit", subprocess, logging]),
         room("StoreMemory", ["Core"]),
         room("StoreSQLite", ["Core", grdb, logging]),
-        room("Client", ["Core", asyncHTTPClient, nioCore, nioHTTP1, yams]),
+        room("Client", ["Core", asyncHTTPClient, nioCore, nioPosix, nioHTTP1, yams]),
         room(
             "Commands",
             [
@@ -86,6 +86,8 @@ let package = Package(
         room("StoreConformance", ["Core", "TestSupport"]),
         room("EngineConformance", ["Core", "TestSupport"]),
         room("TestSupport", ["Core"]),
+        // Stands in for operator and gateway when the CLI is tested.
+        .target(name: "StubPlatform", dependencies: [nioCore, nioPosix, nioHTTP1], path: "Tests/StubPlatform", swiftSettings: strict),
 
         tests("CoreTests", []),
         tests("StoreTests", ["StoreMemory", "StoreSQLite", "StoreConformance", grdb, logging]),
@@ -99,8 +101,8 @@ let package = Package(
         tests("EngineDockerTests", ["EngineDocker", "EngineConformance", subprocess, logging]),
         tests("EngineSandboxTests", ["EngineSandbox", "EngineConformance", subprocess, logging]),
         tests("PodInitTests", ["CPodInit"]),
-        tests("ClientTests", ["Client"]),
-        tests("CommandsTests", ["Commands"]),
+        tests("ClientTests", ["Client", "StubPlatform", nioCore]),
+        tests("CommandsTests", ["Commands", "Client", "StubPlatform", nioCore]),
         tests("ArchitectureTests", []),
         tests("EndToEndTests", [asyncHTTPClient, nioCore, nioPosix, nioHTTP1, crypto, "EngineDocker"], exclude: ["Fixtures"]),
     ]

@@ -1,0 +1,104 @@
+import Core
+
+/// The content of `cli.yaml` as a value: the environments and which of them is the default (reference: cortex.md §9.2).
+package struct EnvironmentFile: Sendable, Hashable {
+    /// Name of the default environment; `nil` for none.
+    package var defaultEnvironment: String?
+    /// In the order of the file. Names are unique.
+    package private(set) var environments: [Environment]
+    /// The original's switch; kept, and without effect.
+    package var telemetry: Bool?
+
+    package init(defaultEnvironment: String? = nil, environments: [Environment] = [], telemetry: Bool? = nil) {
+        self.defaultEnvironment = defaultEnvironment
+        self.environments = environments
+        self.telemetry = telemetry
+    }
+
+    package subscript(name: String) -> Environment? {
+        environments.first { $0.name == name }
+    }
+
+    /// Adds an environment, or changes the one of the same name. The only one there is becomes the default.
+    package mutating func put(_ environment: Environment) {
+        if let index = environments.firstIndex(where: { $0.name == environment.name }) {
+            environments[index] = environment
+        } else {
+            environments.append(environment)
+        }
+        adoptOnlyOne()
+    }
+
+    /// Removes an environment. If it was the default, the only one that is left takes its place.
+    ///
+    /// - Throws: ``PlatformError`` `not_found`.
+    package mutating func remove(_ name: String) throws {
+        guard let index = environments.firstIndex(where: { $0.name == name }) else { throw unknown(name) }
+        environments.remove(at: index)
+        if defaultEnvironment == name { defaultEnvironment = nil }
+        adoptOnlyOne()
+    }
+
+    /// Gives an environment another name; it stays the default if it was.
+    ///
+    /// - Throws: ``PlatformError`` `not_found`, or `conflict` when the name is taken.
+    package mutating func rename(_ old: String, to new: String) throws {
+        guard let index = environments.firstIndex(where: { $0.name == old }) else { throw unknown(old) }
+        if let problem = Environment.problem(withName: new) { throw PlatformError(.usage, problem) }
+        guard old == new || self[new] == nil else {
+            throw PlatformError(
+                .conflict, "there already is an environment \"\(new)\"; delete it with: cortex env delete \(new)")
+        }
+        environments[index].name = new
+        if defaultEnvironment == old { defaultEnvironment = new }
+    }
+
+    /// - Throws: ``PlatformError`` `not_found`.
+    package mutating func setDefault(_ name: String) throws {
+        guard self[name] != nil else { throw unknown(name) }
+        defaultEnvironment = name
+    }
+
+    /// The environment that a command uses: the named one, else the default, else the only one.
+    ///
+    /// - Throws: ``PlatformError`` `not_found` with what to do.
+    package func resolve(_ name: String?) throws -> Environment {
+        if let name {
+            guard let environment = self[name] else { throw unknown(name) }
+            return environment
+        }
+        if let name = defaultEnvironment, let environment = self[name] { return environment }
+        if environments.count == 1 { return environments[0] }
+        guard !environments.isEmpty else {
+            throw PlatformError(
+                .notFound,
+                "no environment is configured; start a platform on this machine with: cortex up"
+                    + " (or connect to one with: cortex env configure NAME -o URL)")
+        }
+        throw PlatformError(
+            .notFound,
+            "there is no default environment; name one with --env (\(names)) or choose one with: cortex env default NAME"
+        )
+    }
+
+    /// Whether the file's default is missing although there is only one choice.
+    package var lacksObviousDefault: Bool {
+        environments.count == 1 && defaultEnvironment != environments[0].name
+    }
+
+    /// Makes the only environment the default.
+    package mutating func adoptOnlyOne() {
+        if environments.count == 1, defaultEnvironment == nil || self[defaultEnvironment ?? ""] == nil {
+            defaultEnvironment = environments[0].name
+        }
+    }
+
+    private var names: String { environments.map(\.name).joined(separator: ", ") }
+
+    private func unknown(_ name: String) -> PlatformError {
+        let known = environments.isEmpty ? "" : "; there are: \(names)"
+        return PlatformError(
+            .notFound,
+            "there is no environment \"\(name)\"\(known); make it with: cortex env configure \(name) -o URL")
+    }
+}

@@ -1,0 +1,101 @@
+import AsyncHTTPClient
+package import Core
+import Foundation
+package import NIOCore
+import NIOHTTP1
+
+/// An API's endpoint at the gateway (contract A1–A7). Safe from any task.
+///
+/// Every call throws ``PlatformError``: what the gateway said, or `connection_failed` with the address and what to do.
+/// It sends no header of its own, for the gateway forwards those to the container.
+package struct GatewayClient: Sendable {
+    package let endpoint: EndpointURL
+    private let api: String
+    private let transport: Transport
+    private let environment: Environment
+    private let clock: any PlatformClock
+
+    /// Longest document that is read, in bytes: a result of 1 GiB and what is around it.
+    private static let documentLimit = (1 << 30) + (1 << 20)
+
+    package init(
+        api: APIDocument, name: String, environment: Environment, transport: Transport, clock: any PlatformClock
+    ) throws {
+        self.endpoint = try EndpointURL.gateway(of: api, in: environment)
+        self.api = name
+        self.transport = transport
+        self.environment = environment
+        self.clock = clock
+    }
+
+    private var peer: Peer { Peer(address: endpoint.text, environment: environment.name) }
+
+    /// Submits a request, streaming its payload; returns once it is durable.
+    ///
+    /// - Returns: its id, and the gateway's answer as it came.
+    package func submit(
+        _ payload: Payload?, contentType: String?, headers: [(name: String, value: String)] = []
+    ) async throws -> (id: RequestID, document: ByteBuffer) {
+        var request = HTTPClientRequest(url: endpoint.text)
+        request.method = .POST
+        for header in headers { request.headers.add(name: header.name, value: header.value) }
+        if let contentType { request.headers.replaceOrAdd(name: "Content-Type", value: contentType) }
+        request.body = payload?.body ?? .bytes(ByteBuffer())
+        // The limit is on silence after the payload was sent, not on sending it.
+        let reply = try await transport.send(request, timeout: .seconds(24 * 3600), limit: 1 << 20, peer: peer)
+        guard reply.status == .ok else { throw peer.error(for: reply) }
+        guard let members = TopLevelMembers(reply.body), let text = members["id"],
+            let id = try? JSONDecoder().decode(RequestID.self, from: Data(buffer: text))
+        else {
+            throw PlatformError(
+                .connectionFailed, "what answers at \(endpoint) is not a Cortex gateway; check with: cortex get \(api)")
+        }
+        return (id, reply.body)
+    }
+
+    /// The request as it stands; with `wait`, the gateway answers only when it ends or the time (whole seconds, at most 60) is over.
+    package func read(_ id: RequestID, wait: Duration = .zero) async throws -> RequestSnapshot {
+        var request = HTTPClientRequest(url: "\(endpoint)/\(id)")
+        let seconds = min(wait, Limits.longPoll).components.seconds
+        if seconds > 0 { request.headers.add(name: "Prefer", value: "wait=\(seconds)") }
+        let reply = try await transport.send(
+            request, timeout: .seconds(30 + seconds), limit: Self.documentLimit, peer: peer)
+        guard reply.status == .ok else { throw peer.error(for: reply) }
+        return try RequestSnapshot(document: reply.body)
+    }
+
+    /// Takes a request back.
+    ///
+    /// - Throws: `conflict` when it has ended.
+    package func cancel(_ id: RequestID) async throws -> RequestSnapshot {
+        var request = HTTPClientRequest(url: "\(endpoint)/\(id)")
+        request.method = .DELETE
+        let reply = try await transport.send(
+            request, timeout: .seconds(60), limit: Self.documentLimit, peer: peer)
+        guard reply.status == .ok else { throw peer.error(for: reply) }
+        return try RequestSnapshot(document: reply.body)
+    }
+
+    /// Waits until the request has ended, at most for `limit` (`nil`: for ever).
+    ///
+    /// Long polls; a gateway that answers them at once is asked again ever more seldom. One that is away for a moment is forgiven `ResultWait.patience` times in a row.
+    ///
+    /// - Returns: the request as it stood last; look at its status.
+    package func wait(_ id: RequestID, limit: Duration?) async throws -> RequestSnapshot {
+        var machine = ResultWait(start: clock.now(), limit: limit)
+        while true {
+            let event: ResultWait.Event
+            let asked = machine.poll(at: clock.now())
+            do {
+                event = .answer(try await read(id, wait: asked))
+            } catch let error as PlatformError where ResultWait.isPassing(error) {
+                event = .away(error)
+            }
+            switch machine.next(event, at: clock.now()) {
+            case .finish(let snapshot): return snapshot
+            case .fail(let error): throw error
+            case .sleep(let duration): try await clock.sleep(for: duration)
+            }
+        }
+    }
+}

@@ -1,0 +1,63 @@
+import Core
+
+/// The decisions of waiting for a request's end: how long to ask for, when to ask again, when to give up.
+struct ResultWait {
+    enum Event {
+        case answer(RequestSnapshot)
+        case away(PlatformError)
+    }
+
+    enum Action {
+        case finish(RequestSnapshot)
+        case fail(PlatformError)
+        case sleep(Duration)
+    }
+
+    /// How often in a row the gateway may be away.
+    static let patience = 8
+    private static let shortest: Duration = .milliseconds(200)
+    private static let longest: Duration = .seconds(2)
+
+    private let deadline: Timestamp?
+    private var failures = 0
+    private var pause = Self.shortest
+    private var asked: (at: Timestamp, wait: Duration)
+
+    init(start: Timestamp, limit: Duration?) {
+        self.deadline = limit.map { start + $0 }
+        self.asked = (start, .zero)
+    }
+
+    /// How long the next long poll may take; whole seconds.
+    mutating func poll(at now: Timestamp) -> Duration {
+        let rest = deadline.map { max(.zero, $0 - now) } ?? Limits.longPoll
+        let wait = Duration.seconds(min(rest, Limits.longPoll).components.seconds)
+        asked = (now, wait)
+        return wait
+    }
+
+    mutating func next(_ event: Event, at now: Timestamp) -> Action {
+        let isOver = deadline.map { now >= $0 } ?? false
+        switch event {
+        case .answer(let snapshot):
+            failures = 0
+            if snapshot.status.isEnded || isOver { return .finish(snapshot) }
+            if now - asked.at >= asked.wait - .milliseconds(500), asked.wait > .zero {
+                // A true long poll: the wait happened over there.
+                pause = Self.shortest
+                return .sleep(.zero)
+            }
+        case .away(let error):
+            failures += 1
+            if isOver || failures > Self.patience { return .fail(error) }
+        }
+        defer { pause = min(pause * 2, Self.longest) }
+        let rest = deadline.map { $0 - now } ?? pause
+        return .sleep(max(.zero, min(pause, rest)))
+    }
+
+    /// Whether an error says nothing about the request, only about the moment.
+    static func isPassing(_ error: PlatformError) -> Bool {
+        [.connectionFailed, .timedOut, .unavailable, .storeUnavailable].contains(error.code)
+    }
+}

@@ -1,0 +1,123 @@
+import AsyncHTTPClient
+package import Core
+package import Foundation
+package import NIOCore
+import NIOHTTP1
+import NIOPosix
+
+
+/// Who is talked to: for errors that say which address did what, and what to do next.
+package struct Peer: Sendable, Hashable {
+    /// Scheme, host and port.
+    package var address: String
+    /// Name of the environment it belongs to.
+    package var environment: String
+
+    package init(address: String, environment: String) {
+        self.address = address
+        self.environment = environment
+    }
+
+    /// What an error of the HTTP client means to a person.
+    package func error(for error: any Error) -> any Error {
+        if error is CancellationError || error is PlatformError { return error }
+        if let error = error as? HTTPClientError {
+            switch error {
+            case .cancelled: return CancellationError()
+            case .connectTimeout:
+                return failed("\(address) cannot be reached (no answer to a connection)", error)
+            case .deadlineExceeded, .readTimeout, .writeTimeout:
+                return PlatformError(.timedOut, "\(address) took too long to answer; try again", cause: error)
+            case .remoteConnectionClosed:
+                return PlatformError(
+                    .connectionFailed, "\(address) closed the connection before it had answered; is it shutting down?",
+                    cause: error)
+            default:
+                return PlatformError(.connectionFailed, "talking to \(address) failed: \(error)", cause: error)
+            }
+        }
+        if let error = error as? NIOConnectionError {
+            if error.connectionErrors.isEmpty {
+                return failed("the host name \"\(error.host)\" is not known", error)
+            }
+            return failed("nothing answers at \(address)", error)
+        }
+        if let error = error as? IOError {
+            switch error.errnoCode {
+            case ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT:
+                return failed("nothing answers at \(address)", error)
+            default:
+                let reason = String(cString: strerror(error.errnoCode))
+                return PlatformError(
+                    .connectionFailed, "the connection to \(address) was lost: \(reason)", cause: error)
+            }
+        }
+        let name = String(describing: type(of: error))
+        if name.contains("SSL") || name.contains("TLS") {
+            return PlatformError(
+                .connectionFailed,
+                "no trusted connection to \(address): its certificate is not accepted here, or it does not speak https",
+                cause: error)
+        }
+        return PlatformError(.connectionFailed, "talking to \(address) failed: \(error)", cause: error)
+    }
+
+    private func failed(_ what: String, _ cause: any Error) -> PlatformError {
+        PlatformError(
+            .connectionFailed,
+            "\(what) (environment \(environment)); start a platform on this machine with: cortex up"
+                + " (or correct the address with: cortex env configure \(environment) -o URL)", cause: cause)
+    }
+
+    /// The error that an answer other than a success stands for.
+    package func error(for reply: Reply) -> PlatformError {
+        let detail = try? JSONDecoder().decode(ErrorDocument.self, from: Data(buffer: reply.body)).error
+        let code =
+            detail.flatMap { PlatformError.Code(kind: $0.kind) } ?? PlatformError.Code(status: reply.status.code)
+        var message = detail?.message ?? "\(address) answered \(reply.status.code) \(reply.status.reasonPhrase)"
+        if detail == nil { message += "; is a Cortex \(CortexVersion.current) there?" }
+        if code == .unauthorized {
+            message += "; give the token with: cortex env configure \(environment) -o \(address) --token TOKEN"
+        }
+        return PlatformError(code, message)
+    }
+}
+
+extension Data {
+    /// A copy of a buffer's readable bytes.
+    package init(buffer: ByteBuffer) {
+        self.init(buffer.readableBytesView)
+    }
+}
+
+extension PlatformError.Code {
+    /// All codes that a server sends.
+    private static let wire: [PlatformError.Code] = [
+        .badRequest, .unauthorized, .notFound, .methodNotAllowed, .conflict, .payloadTooLarge, .idempotencyMismatch,
+        .queueFull, .configurationInvalid, .versionMismatch, .notSupported, .storeUnavailable, .storeCorrupt,
+        .engineUnavailable, .imageUnavailable, .containerFailed, .timedOut, .unavailable, .connectionFailed, .usage,
+        .setup, .internal,
+    ]
+
+    /// The code with this word on the wire. `usage` is this side's own: a server cannot make an exit status of 2.
+    init?(kind: String) {
+        guard let code = Self.wire.first(where: { $0.kind == kind }) else { return nil }
+        self = code == .usage ? .badRequest : code
+    }
+
+    /// The nearest code to a status, for answers that are not ours.
+    init(status: UInt) {
+        switch status {
+        case 401, 403: self = .unauthorized
+        case 404: self = .notFound
+        case 405: self = .methodNotAllowed
+        case 409: self = .conflict
+        case 413: self = .payloadTooLarge
+        case 422: self = .idempotencyMismatch
+        case 429: self = .queueFull
+        case 400..<500: self = .badRequest
+        case 503: self = .unavailable
+        default: self = .internal
+        }
+    }
+}

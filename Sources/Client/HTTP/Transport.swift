@@ -1,0 +1,72 @@
+package import AsyncHTTPClient
+import Core
+package import NIOCore
+package import NIOHTTP1
+
+/// One HTTP client for a command's life, with limits on time and size, and errors for people.
+///
+/// Redirects are not followed: no address of ours redirects, and a token must not travel to another host.
+package struct Transport: Sendable {
+    private let http: HTTPClient
+
+    /// Runs `body` with a transport and closes its connections afterwards.
+    package static func with<Result: Sendable>(
+        _ body: @Sendable (Transport) async throws -> Result
+    ) async throws -> Result {
+        var configuration = HTTPClient.Configuration(redirectConfiguration: .disallow)
+        configuration.timeout = .init(connect: .seconds(10), read: .seconds(600))
+        // A refused connection is an answer: say so at once instead of trying until the timeout.
+        configuration.connectionPool.retryConnectionEstablishment = false
+        let http = HTTPClient(eventLoopGroup: HTTPClient.defaultEventLoopGroup, configuration: configuration)
+        do {
+            let result = try await body(Transport(http: http))
+            try await http.shutdown()
+            return result
+        } catch {
+            // The first error is what matters to whoever waits.
+            try? await http.shutdown()
+            throw error
+        }
+    }
+
+    /// Sends a request and hands out the response as soon as its head is there; `timeout` is for that.
+    ///
+    /// - Throws: ``PlatformError`` `connection_failed` or `timed_out`, naming `peer`.
+    package func open(_ request: HTTPClientRequest, timeout: Duration, peer: Peer) async throws -> HTTPClientResponse {
+        do {
+            return try await http.execute(request, timeout: .nanoseconds(timeout.wholeNanoseconds))
+        } catch {
+            throw peer.error(for: error)
+        }
+    }
+
+    /// Sends a request and gathers its answer.
+    ///
+    /// - Throws: as `open`; also `payload_too_large` when the answer is longer than `limit` bytes.
+    package func send(
+        _ request: HTTPClientRequest, timeout: Duration, limit: Int, peer: Peer
+    ) async throws -> Reply {
+        let response = try await open(request, timeout: timeout, peer: peer)
+        return try await Reply(response, limit: limit, peer: peer)
+    }
+}
+
+/// A whole answer.
+package struct Reply: Sendable {
+    package var status: HTTPResponseStatus
+    package var headers: HTTPHeaders
+    package var body: ByteBuffer
+
+    package init(_ response: HTTPClientResponse, limit: Int, peer: Peer) async throws {
+        self.status = response.status
+        self.headers = response.headers
+        do {
+            self.body = try await response.body.collect(upTo: limit)
+        } catch is NIOTooManyBytesError {
+            throw PlatformError(
+                .payloadTooLarge, "the answer of \(peer.address) is longer than \(limit) bytes; read it with curl")
+        } catch {
+            throw peer.error(for: error)
+        }
+    }
+}

@@ -1,0 +1,147 @@
+import AsyncHTTPClient
+package import Core
+import Foundation
+import NIOCore
+import NIOHTTP1
+
+/// The operator's REST interface (reference: cortex.md §8). Safe from any task.
+///
+/// Every call throws ``PlatformError``: what the operator said, or `connection_failed` with the address and what to do.
+package struct OperatorClient: Sendable {
+    package let environment: Environment
+    let base: EndpointURL
+    let transport: Transport
+    let version: String
+
+    /// Time for calls that only read.
+    static let readTimeout: Duration = .seconds(30)
+    /// Time for calls that change something.
+    static let writeTimeout: Duration = .seconds(600)
+    /// Longest answer, in bytes.
+    static let answerLimit = 64 << 20
+
+    /// - Throws: ``PlatformError`` `setup` when the environment's endpoint is no URL.
+    package init(environment: Environment, transport: Transport, version: String = CortexVersion.current) throws {
+        self.environment = environment
+        self.transport = transport
+        self.version = version
+        do {
+            self.base = try EndpointURL(environment.operatorEndpoint)
+        } catch let error as PlatformError {
+            throw PlatformError(
+                .setup,
+                "environment \(environment.name): \(error.message); correct it with:"
+                    + " cortex env configure \(environment.name) -o URL")
+        }
+    }
+
+    /// Whether a Cortex operator answers there (`GET /verifycortex`); needs no token.
+    package func verify() async throws {
+        let reply = try await send("GET", "/verifycortex", timeout: .seconds(10))
+        guard reply.body.readableBytesView.first(where: { $0 != UInt8(ascii: " ") }) == UInt8(ascii: "{") else {
+            throw PlatformError(.connectionFailed, "what answers at \(base) is not a Cortex operator; check the URL")
+        }
+    }
+
+    /// The cluster: version, engine, addresses (`GET /info`).
+    package func info() async throws -> InfoDocument {
+        try await call("GET", "/info", timeout: .seconds(10))
+    }
+
+    /// All APIs (`GET /get`).
+    package func apis(timeout: Duration = readTimeout) async throws -> [APIDocument] {
+        try await call("GET", "/get", timeout: timeout)
+    }
+
+    /// One API with its history (`GET /get/{api}`).
+    package func api(_ name: String) async throws -> APIDocument {
+        let list: [APIDocument] = try await call("GET", "/get/\(Self.segment(name))")
+        return try one(list, name)
+    }
+
+    /// One API with its replicas (`GET /describe/{api}`).
+    package func describe(_ name: String) async throws -> APIDocument {
+        let list: [APIDocument] = try await call("GET", "/describe/\(Self.segment(name))")
+        return try one(list, name)
+    }
+
+    /// Restarts all replicas (`POST /refresh/{api}`).
+    package func refresh(_ name: String, force: Bool) async throws -> MessageDocument {
+        try await call(
+            "POST", "/refresh/\(Self.segment(name))", query: [("force", "\(force)")], timeout: Self.writeTimeout)
+    }
+
+    /// Removes an API (`DELETE /delete/{api}`); its requests too, unless `keepCache`.
+    package func delete(_ name: String, keepCache: Bool) async throws -> MessageDocument {
+        try await call(
+            "DELETE", "/delete/\(Self.segment(name))", query: [("keepCache", "\(keepCache)")],
+            timeout: Self.writeTimeout)
+    }
+
+    private func one(_ list: [APIDocument], _ name: String) throws -> APIDocument {
+        guard let api = list.first else {
+            throw PlatformError(.notFound, "no API \"\(name)\" is deployed; see what is with: cortex get")
+        }
+        return api
+    }
+}
+
+extension OperatorClient {
+    var peer: Peer { Peer(address: base.text, environment: environment.name) }
+
+    /// A request with the token and the version that the operator compares with its own (contract O6).
+    func request(_ method: String, _ path: String, query: [(String, String)] = []) -> HTTPClientRequest {
+        var url = base.text + path
+        if !query.isEmpty {
+            url += "?" + query.map { "\($0.0)=\(Self.queryValue($0.1))" }.joined(separator: "&")
+        }
+        var request = HTTPClientRequest(url: url)
+        request.method = HTTPMethod(rawValue: method)
+        request.headers.add(name: "CortexAPIVersion", value: version)
+        request.headers.add(name: "User-Agent", value: "cortex/\(version)")
+        request.headers.add(name: "Accept", value: "application/json")
+        if let token = environment.token {
+            request.headers.add(name: "Authorization", value: "Bearer \(token)")
+        }
+        return request
+    }
+
+    func send(
+        _ method: String, _ path: String, query: [(String, String)] = [], timeout: Duration = readTimeout,
+        body: (type: String, bytes: ByteBuffer)? = nil
+    ) async throws -> Reply {
+        var request = request(method, path, query: query)
+        if let body {
+            request.headers.add(name: "Content-Type", value: body.type)
+            request.body = .bytes(body.bytes)
+        }
+        let reply = try await transport.send(request, timeout: timeout, limit: Self.answerLimit, peer: peer)
+        guard (200..<300).contains(reply.status.code) else { throw peer.error(for: reply) }
+        return reply
+    }
+
+    func call<Document: Decodable>(
+        _ method: String, _ path: String, query: [(String, String)] = [], timeout: Duration = readTimeout,
+        body: (type: String, bytes: ByteBuffer)? = nil
+    ) async throws -> Document {
+        let reply = try await send(method, path, query: query, timeout: timeout, body: body)
+        do {
+            return try JSONDecoder().decode(Document.self, from: Data(buffer: reply.body))
+        } catch {
+            throw PlatformError(
+                .connectionFailed,
+                "the answer of \(base) is not understood; compare both versions with: cortex version", cause: error)
+        }
+    }
+
+    static func segment(_ text: String) -> String {
+        text.addingPercentEncoding(withAllowedCharacters: unreserved) ?? text
+    }
+
+    static func queryValue(_ text: String) -> String {
+        text.addingPercentEncoding(withAllowedCharacters: unreserved) ?? text
+    }
+
+    private static let unreserved = CharacterSet(
+        charactersIn: "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
+}

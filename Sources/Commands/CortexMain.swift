@@ -1,0 +1,36 @@
+import ArgumentParser
+import Foundation
+
+/// The CLI's entry: parses, runs, and turns whatever goes wrong into a message and an exit status.
+package enum CortexMain {
+    /// Runs the process's command and ends the process.
+    package static func run() async -> Never {
+        exit(await run(Array(CommandLine.arguments.dropFirst())))
+    }
+
+    /// Runs a command.
+    ///
+    /// - Returns: the exit status.
+    static func run(_ arguments: [String]) async -> Int32 {
+        let console = Console(environment: ProcessInfo.processInfo.environment)
+        do {
+            let words = CommandAbbreviation.expand(arguments, root: CortexCommand.self)
+            var command = try CortexCommand.parseAsRoot(ArgumentRepair.repair(words))
+            if var asynchronous = command as? any AsyncParsableCommand {
+                try await asynchronous.run()
+            } else {
+                try command.run()
+            }
+            return ExitStatus.success
+        } catch {
+            let status = ExitStatus(error)
+            if let message = status.message, !message.isEmpty {
+                switch status.channel {
+                case .output: try? console.print(message)
+                case .errors: console.note(message)
+                }
+            }
+            return status.code
+        }
+    }
+}

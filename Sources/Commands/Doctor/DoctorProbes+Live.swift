@@ -1,0 +1,166 @@
+import AsyncHTTPClient
+import Client
+import Core
+import Foundation
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+
+extension DoctorProbes {
+    /// Looks at this machine. Blocking looks run on threads of their own.
+    static func live() -> DoctorProbes {
+        DoctorProbes(
+            engine: { await askEngine(socket: $0) },
+            sandbox: { await offThread { trySandbox() } },
+            port: { await askPort($0) },
+            freeSpace: { freeSpace(near: $0) },
+            folder: { folder($0) },
+            mode: { mode($0) })
+    }
+
+    // MARK: Engines
+
+    private struct EngineVersion: Decodable {
+        struct Component: Decodable {
+            var Name: String?
+            var Version: String?
+        }
+        var Version: String?
+        var Components: [Component]?
+    }
+
+    private static func askEngine(socket path: String) async -> Result<String, DoctorFault> {
+        guard FileManager.default.fileExists(atPath: path) else {
+            return .failure(
+                DoctorFault(
+                    reason: "no socket at \(path)", advice: "start Docker or Podman, or install bubblewrap"))
+        }
+        guard access(path, R_OK | W_OK) == 0 else {
+            return .failure(
+                DoctorFault(
+                    reason: "\(path) may not be opened by you",
+                    advice: "join its group, for example: sudo usermod -aG docker $USER (then log in again)"))
+        }
+        guard let url = URL(httpURLWithSocketPath: path, uri: "/v1.41/version") else {
+            return .failure(DoctorFault(reason: "\(path) is no path of a socket", advice: "correct its name"))
+        }
+        do {
+            let reply = try await Transport.with { transport in
+                var request = HTTPClientRequest(url: url.absoluteString)
+                // Engines written in Go refuse a request without one.
+                request.headers.add(name: "Host", value: "engine")
+                return try await transport.send(
+                    request, timeout: .seconds(5), limit: 1 << 20, peer: Peer(address: path, environment: "engine"))
+            }
+            let version = try JSONDecoder().decode(EngineVersion.self, from: Data(buffer: reply.body))
+            let name = version.Components?.first?.Name?.replacingOccurrences(of: " Engine", with: "") ?? "an engine"
+            return .success("\(name) \(version.Version ?? "")".trimmingCharacters(in: .whitespaces).inOneLine)
+        } catch {
+            return .failure(
+                DoctorFault(
+                    reason: "nothing that is an engine answers at \(path)",
+                    advice: "start it, for example: sudo systemctl start docker"))
+        }
+    }
+
+    private static func trySandbox() -> Result<String, DoctorFault> {
+        let folders = (ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin").split(separator: ":")
+        guard let program = folders.map({ folder -> String in "\(folder)/bwrap" }).first(where: { access($0, X_OK) == 0 }) else {
+            return .failure(
+                DoctorFault(
+                    reason: "bubblewrap (bwrap) is not installed", advice: "install it, for example: apt install bubblewrap"))
+        }
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: program)
+        process.arguments = ["--unshare-user", "--unshare-all", "--ro-bind", "/", "/", "--die-with-parent", "true"]
+        let errors = Pipe()
+        process.standardError = errors
+        process.standardOutput = FileHandle.nullDevice
+        process.standardInput = FileHandle.nullDevice
+        do {
+            try process.run()
+        } catch {
+            return .failure(DoctorFault(reason: "\(program) cannot be run", advice: "install bubblewrap again"))
+        }
+        let said = errors.fileHandleForReading.readDataToEndOfFile()
+        process.waitUntilExit()
+        guard process.terminationStatus == 0 else {
+            let reason = String(decoding: said.prefix(300), as: UTF8.self).inOneLine.trimmingCharacters(in: .whitespaces)
+            return .failure(
+                DoctorFault(
+                    reason: "bubblewrap cannot make a sandbox: \(reason)",
+                    advice: "allow user namespaces: sudo sysctl -w kernel.unprivileged_userns_clone=1"
+                        + " (Ubuntu: kernel.apparmor_restrict_unprivileged_userns=0)"))
+        }
+        return .success("bubblewrap works (\(program))")
+    }
+
+    // MARK: Ports
+
+    private static func askPort(_ port: Int) async -> Port {
+        guard (1...65_535).contains(port) else { return .denied("it is no port number") }
+        do {
+            let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+                .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+                .bind(host: "127.0.0.1", port: port).get()
+            try await channel.close()
+            return .free
+        } catch let error as IOError where error.errnoCode == EADDRINUSE {
+            return await isCortex(port) ? .cortex : .taken
+        } catch let error as IOError {
+            return .denied(String(cString: strerror(error.errnoCode)))
+        } catch {
+            return .denied("\(error)")
+        }
+    }
+
+    /// The operator says who it is; the gateway answers what is unknown with an error of ours.
+    private static func isCortex(_ port: Int) async -> Bool {
+        let address = "http://127.0.0.1:\(port)"
+        let reply = try? await Transport.with { transport in
+            try await transport.send(
+                HTTPClientRequest(url: "\(address)/verifycortex"), timeout: .seconds(5), limit: 1 << 16,
+                peer: Peer(address: address, environment: "local"))
+        }
+        guard let reply else { return false }
+        if reply.status == .ok { return Data(buffer: reply.body).first == UInt8(ascii: "{") }
+        return (try? JSONDecoder().decode(ErrorDocument.self, from: Data(buffer: reply.body))) != nil
+    }
+
+    // MARK: Files
+
+    /// The nearest folder that exists.
+    private static func nearest(_ path: String) -> String {
+        var url = URL(fileURLWithPath: path).standardizedFileURL
+        while !FileManager.default.fileExists(atPath: url.path), url.path != "/" { url.deleteLastPathComponent() }
+        return url.path
+    }
+
+    private static func freeSpace(near path: String) -> Int64? {
+        var information = statvfs()
+        guard statvfs(nearest(path), &information) == 0 else { return nil }
+        return Int64(clamping: UInt64(information.f_bavail).multipliedReportingOverflow(by: UInt64(information.f_frsize)).partialValue)
+    }
+
+    private static func folder(_ path: String) -> Folder {
+        let existing = nearest(path)
+        var isDirectory: ObjCBool = false
+        guard FileManager.default.fileExists(atPath: existing, isDirectory: &isDirectory), isDirectory.boolValue else {
+            return .notAFolder
+        }
+        guard access(existing, W_OK | X_OK) == 0 else { return .notWritable }
+        return existing == URL(fileURLWithPath: path).standardizedFileURL.path ? .writable : .absent
+    }
+
+    private static func mode(_ path: String) -> UInt16? {
+        var information = stat()
+        guard stat(path, &information) == 0 else { return nil }
+        return UInt16(information.st_mode & 0o7777)
+    }
+
+    private static func offThread<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async -> Value {
+        await withCheckedContinuation { continuation in
+            Thread.detachNewThread { continuation.resume(returning: body()) }
+        }
+    }
+}

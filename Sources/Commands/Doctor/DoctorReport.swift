@@ -1,0 +1,49 @@
+/// What `doctor` found: one line a check.
+struct DoctorReport: Sendable, Equatable, Encodable {
+    enum Verdict: String, Sendable, Encodable {
+        case ok
+        /// Not there, and not needed.
+        case absent
+        case problem
+    }
+
+    struct Check: Sendable, Equatable, Encodable {
+        var name: String
+        var verdict: Verdict
+        /// What was found.
+        var finding: String
+        /// What to do; only for a problem.
+        var advice: String?
+    }
+
+    var checks: [Check] = []
+
+    var isHealthy: Bool { !checks.contains { $0.verdict == .problem } }
+
+    mutating func ok(_ name: String, _ finding: String) {
+        checks.append(Check(name: name, verdict: .ok, finding: finding))
+    }
+
+    mutating func absent(_ name: String, _ finding: String) {
+        checks.append(Check(name: name, verdict: .absent, finding: finding))
+    }
+
+    mutating func problem(_ name: String, _ finding: String, advice: String) {
+        checks.append(Check(name: name, verdict: .problem, finding: finding, advice: advice))
+    }
+
+    func render(_ style: TextStyle) -> String {
+        let width = checks.reduce(0) { max($0, $1.name.count) }
+        return checks.map { check in
+            let mark =
+                switch check.verdict {
+                case .ok: style.colored("✓", .green)
+                case .absent: "-"
+                case .problem: style.colored("✗", .red)
+                }
+            let name = check.name + String(repeating: " ", count: width - check.name.count)
+            let advice = check.advice.map { "\n" + String(repeating: " ", count: width + 5) + "\($0)" } ?? ""
+            return "\(mark) \(name)   \(check.finding.inOneLine)\(advice)"
+        }.joined(separator: "\n")
+    }
+}

@@ -1,0 +1,78 @@
+/// How text may look: bold and colours only on a terminal, `NO_COLOR` respected, lines cut to the terminal's width.
+struct TextStyle: Sendable, Hashable {
+    struct Size: Sendable, Hashable {
+        var columns: Int
+        var rows: Int
+    }
+
+    enum Color: Int, CaseIterable {
+        case cyan = 36
+        case yellow = 33
+        case green = 32
+        case magenta = 35
+        case blue = 34
+        case red = 31
+    }
+
+    var isTerminal: Bool
+    var hasColor: Bool
+    /// `nil` when the output is no terminal: nothing is cut.
+    var size: Size?
+
+    /// For files and pipes.
+    static let plain = TextStyle(isTerminal: false, hasColor: false, size: nil)
+
+    func bold(_ text: String) -> String {
+        hasColor ? "\u{1B}[1m\(text)\u{1B}[0m" : text
+    }
+
+    func colored(_ text: String, _ color: Color) -> String {
+        hasColor ? "\u{1B}[\(color.rawValue)m\(text)\u{1B}[0m" : text
+    }
+}
+
+extension String {
+    /// This text in one line without control characters: what others wrote can't move the cursor or hide a line.
+    var inOneLine: String {
+        var result = ""
+        for scalar in unicodeScalars {
+            switch scalar.value {
+            case 0x0A, 0x0D, 0x09: result.append(" ")
+            case 0..<0x20, 0x7F..<0xA0: result.append("\u{FFFD}")
+            default: result.unicodeScalars.append(scalar)
+            }
+        }
+        return result
+    }
+
+    /// A log line for a terminal: colours are let through, every other control sequence is made visible as U+FFFD.
+    var withoutControls: String {
+        var result = String.UnicodeScalarView()
+        var rest = unicodeScalars[...]
+        while let scalar = rest.first {
+            if scalar == "\u{1B}", let end = Self.endOfColor(rest) {
+                result.append(contentsOf: rest[..<end])
+                rest = rest[end...]
+                continue
+            }
+            let isControl = scalar.value < 0x20 && scalar != "\t" || (0x7F..<0xA0).contains(scalar.value)
+            result.append(isControl ? "\u{FFFD}" : scalar)
+            rest = rest.dropFirst()
+        }
+        return String(result)
+    }
+
+    /// Where the colour sequence (`ESC [ digits and semicolons m`) ends that `text` begins with.
+    private static func endOfColor(_ text: Substring.UnicodeScalarView) -> String.Index? {
+        var index = text.index(after: text.startIndex)
+        guard index < text.endIndex, text[index] == "[" else { return nil }
+        index = text.index(after: index)
+        while index < text.endIndex {
+            let scalar = text[index]
+            index = text.index(after: index)
+            if scalar == "m" { return index }
+            guard ("0"..."9").contains(scalar) || scalar == ";" else { return nil }
+        }
+        return nil
+    }
+}

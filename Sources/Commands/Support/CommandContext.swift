@@ -1,0 +1,58 @@
+import Client
+import Core
+import Foundation
+
+/// What a command has from the process it runs in.
+struct CommandContext: Sendable {
+    let variables: [String: String]
+    let console: Console
+    let clock: any PlatformClock
+    let environments: EnvironmentStore
+
+    static func live() -> CommandContext {
+        let variables = ProcessInfo.processInfo.environment
+        return CommandContext(
+            variables: variables, console: Console(environment: variables), clock: SystemClock(),
+            environments: EnvironmentStore(environment: variables))
+    }
+
+    /// The environment to use; the only one there is becomes the default, where the file can be written.
+    func resolve(_ name: String?, announce: Bool = false) throws -> Environment {
+        let file = try environments.load()
+        let environment = try file.resolve(name)
+        if name == nil, file.lacksObviousDefault {
+            // A read-only file (inside a container) resolves the same way next time.
+            try? environments.update { $0.adoptOnlyOne() }
+        }
+        if announce, name == nil, file.environments.count > 1 {
+            console.note("using \(environment.name) environment\n")
+        }
+        return environment
+    }
+
+    /// Runs `body` with a client of the environment's operator.
+    func withOperator<Result: Sendable>(
+        _ environment: Environment, _ body: @Sendable (OperatorClient) async throws -> Result
+    ) async throws -> Result {
+        try await Transport.with { transport in
+            try await body(OperatorClient(environment: environment, transport: transport))
+        }
+    }
+
+    /// Runs `body` with a client of an API's endpoint.
+    func withGateway<Result: Sendable>(
+        _ environment: Environment, api name: String, _ body: @Sendable (GatewayClient) async throws -> Result
+    ) async throws -> Result {
+        let clock = clock
+        return try await Transport.with { transport in
+            let api = try await OperatorClient(environment: environment, transport: transport).api(name)
+            return try await body(
+                GatewayClient(api: api, name: name, environment: environment, transport: transport, clock: clock))
+        }
+    }
+
+    /// Prints a document in the format, or what `pretty` draws.
+    func show(_ document: some Encodable, as format: OutputFormat, pretty: (TextStyle) throws -> String) throws {
+        try console.print(try format.render(document) ?? pretty(console.style))
+    }
+}

@@ -1,0 +1,50 @@
+import Client
+import Core
+
+/// Watches deployed APIs until each is ready or has failed, with a line of progress on standard error.
+struct DeployWatcher {
+    let client: OperatorClient
+    let context: CommandContext
+    let limit: Duration
+
+    private static let period: Duration = .seconds(1)
+
+    /// - Throws: ``PlatformError`` with all that failed, or `timed_out`.
+    func run(_ names: [String]) async throws {
+        let start = context.clock.now()
+        let progress = ProgressLine(context.console)
+        defer { progress.clear() }
+        var machines = names.map { (name: $0, progress: DeployProgress()) }
+        var failures: [String] = []
+        while !machines.isEmpty {
+            var waiting: [String] = []
+            var rest: [(name: String, progress: DeployProgress)] = []
+            for var machine in machines {
+                let api = try await client.describe(machine.name)
+                switch machine.progress.look(at: api, now: context.clock.now()) {
+                case .ready:
+                    progress.clear()
+                    context.console.note("\(machine.name) is ready" + (api.endpoint.map { ": \($0)" } ?? ""))
+                case .failed(let reason):
+                    failures.append(reason)
+                case .waiting(let line):
+                    waiting.append(line)
+                    rest.append(machine)
+                }
+            }
+            machines = rest
+            guard !machines.isEmpty else { break }
+            guard context.clock.now() - start < limit else {
+                throw PlatformError(
+                    .timedOut,
+                    "not ready after \(Age.text(of: limit)): \(waiting.joined(separator: "; "));"
+                        + " see why with: cortex describe \(machines[0].name)")
+            }
+            progress.show(waiting.joined(separator: "; "))
+            try await context.clock.sleep(for: Self.period)
+        }
+        guard failures.isEmpty else {
+            throw PlatformError(.containerFailed, failures.map(\.inOneLine).joined(separator: "\nerror: "))
+        }
+    }
+}

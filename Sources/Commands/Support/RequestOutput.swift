@@ -1,0 +1,50 @@
+import ArgumentParser
+import Client
+import Core
+import Foundation
+import NIOCore
+
+/// How `submit`, `result` and `cancel` print a request.
+struct RequestOutput {
+    let context: CommandContext
+    let format: OutputFormat
+    let api: String
+
+    /// The gateway's document; `pretty` says it in a line.
+    func printDocument(_ request: RequestSnapshot, pretty: () -> String) throws {
+        switch format {
+        case .pretty: try context.console.print(pretty())
+        case .json: try printVerbatim(request.document)
+        case .yaml: try context.console.print(try yaml(request.document))
+        }
+    }
+
+    /// The result verbatim, or the error of a request that has none; a document says either by itself.
+    ///
+    /// - Throws: what makes the exit status 1: the request failed, was cancelled or, after waiting, has not ended.
+    func printOutcome(_ request: RequestSnapshot, hasWaited: Bool) throws {
+        if format != .pretty { try printDocument(request) { "" } }
+        switch request.status {
+        case .completed:
+            if format == .pretty, let result = request.result { try printVerbatim(result) }
+        case .failed:
+            let reason = request.error.map { FailureText.full($0, attempts: request.attempts) } ?? "no reason is known"
+            throw PlatformError(.containerFailed, "request \(request.id) failed: \(reason)")
+        case .cancelled:
+            throw PlatformError(.conflict, "request \(request.id) was cancelled")
+        case .inQueue, .inProgress:
+            if format != .pretty, !hasWaited { return }
+            let hint = hasWaited ? "" : "; wait for it with: cortex result \(api) \(request.id) --wait"
+            throw PlatformError(.timedOut, "request \(request.id) is still \(request.status.rawValue)\(hint)")
+        }
+    }
+
+    private func printVerbatim(_ text: ByteBuffer) throws {
+        try context.console.write(text.readableBytesView)
+        if text.readableBytesView.last != UInt8(ascii: "\n") { try context.console.write(CollectionOfOne(0x0A)) }
+    }
+
+    private func yaml(_ document: ByteBuffer) throws -> String {
+        try JSONDecoder().decode(JSONValue.self, from: Data(buffer: document)).yaml()
+    }
+}

@@ -1,0 +1,30 @@
+import ArgumentParser
+import Client
+import Core
+
+struct CancelCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "cancel",
+        abstract: "Take a request back.",
+        discussion: """
+            One that waits is never run; one that runs is broken off.
+
+            Example:
+              cortex cancel hello 0190f3a2-5d1c-7aaa-8bbb-1234567890ab
+            """)
+
+    @OptionGroup var target: APIArgument
+    @Argument(help: "The request's id.")
+    var id: RequestID
+    @OptionGroup var environment: EnvironmentOption
+    @OptionGroup var format: OutputOption
+
+    func run() async throws {
+        let context = CommandContext.live()
+        let cluster = try context.resolve(environment.environment)
+        let request = try await context.withGateway(cluster, api: target.api) { try await $0.cancel(id) }
+        try RequestOutput(context: context, format: format.output, api: target.api).printDocument(request) {
+            "\(id) is \(request.status.rawValue)"
+        }
+    }
+}

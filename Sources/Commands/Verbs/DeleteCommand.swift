@@ -1,0 +1,52 @@
+import ArgumentParser
+import Client
+import Core
+
+struct DeleteCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "delete",
+        abstract: "Remove an API: its replicas, its queue and its results.",
+        discussion: """
+            Requests that wait are cancelled. It asks first when more than two replicas are ready.
+
+            Examples:
+              cortex delete hello
+              cortex delete hello --keep-cache    keep finished requests readable for a later deploy
+            """)
+
+    @OptionGroup var target: APIArgument
+    @OptionGroup var environment: EnvironmentOption
+    @Flag(name: .shortAndLong, help: "Do not ask.")
+    var force = false
+    @Flag(name: .shortAndLong, help: "The same as --force.")
+    var yes = false
+    @Flag(name: [.customShort("c"), .long], help: "Keep the requests and their results.")
+    var keepCache = false
+    @OptionGroup var format: OutputOption
+
+    /// More ready replicas than this are worth a question.
+    private static let replicasWithoutQuestion = 2
+
+    func run() async throws {
+        let context = CommandContext.live()
+        let cluster = try context.resolve(environment.environment, announce: format.output == .pretty)
+        let answer = try await context.withOperator(cluster) { client in
+            if !force, !yes { try await ask(client, context) }
+            return try await client.delete(target.api, keepCache: keepCache)
+        }
+        try context.show(answer, as: format.output) { _ in answer.message.inOneLine }
+    }
+
+    private func ask(_ client: OperatorClient, _ context: CommandContext) async throws {
+        let ready = try await client.api(target.api).status?.ready ?? 0
+        guard ready > Self.replicasWithoutQuestion else { return }
+        guard context.console.canAsk else {
+            throw PlatformError(
+                .conflict,
+                "\(target.api) has \(ready) ready replicas, and there is no terminal to ask on; delete it with:"
+                    + " cortex delete \(target.api) --force")
+        }
+        let question = "delete \(target.api)? it has \(ready) ready replicas"
+        guard Prompt.confirm(question, console: context.console) else { throw ExitCode(ExitStatus.failure) }
+    }
+}

@@ -1,0 +1,93 @@
+import ArgumentParser
+import Client
+import Core
+import Foundation
+
+struct DeployCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "deploy",
+        abstract: "Deploy the APIs of a cortex.yaml, or update them.",
+        discussion: """
+            Every problem of the file is reported, with its line.
+
+            Examples:
+              cortex deploy
+              cortex deploy cortex.yaml --wait
+            """)
+
+    @Argument(help: ArgumentHelp("The file; - reads standard input.", valueName: "config-file"))
+    var configFile = "cortex.yaml"
+    @OptionGroup var environment: EnvironmentOption
+    @Flag(name: .shortAndLong, help: "Even while an API of the file is updating.")
+    var force = false
+    @Flag(name: .shortAndLong, help: .hidden)
+    var yes = false
+    @Flag(name: .long, help: "Wait until all replicas are ready, and say why when they cannot get so.")
+    var wait = false
+    @Option(help: ArgumentHelp("With --wait: give up after this many seconds.", valueName: "seconds"))
+    var timeout = 1800
+    @OptionGroup var format: OutputOption
+
+    func validate() throws {
+        guard (1...604_800).contains(timeout) else { throw ValidationError("--timeout must be 1 to 604800 seconds.") }
+    }
+
+    func run() async throws {
+        let context = CommandContext.live()
+        let upload = try ConfigurationFile.read(configFile)
+        let cluster = try context.resolve(environment.environment, announce: format.output == .pretty)
+        let console = context.console
+        try await context.withOperator(cluster) { client in
+            let results = try await client.deploy(upload, force: force)
+            let failures = results.filter { !$0.error.isEmpty }
+            let messages = results.filter { $0.error.isEmpty }.map(\.message.inOneLine)
+            if format.output != .pretty || !messages.isEmpty {
+                try context.show(results, as: format.output) { _ in messages.joined(separator: "\n") }
+            }
+            for failure in failures { console.note("error: \(failure.error)") }
+            if wait {
+                try await DeployWatcher(client: client, context: context, limit: .seconds(timeout)).run(
+                    results.compactMap(\.api).map(APITable.name))
+            } else if format.output == .pretty, console.hasErrorTerminal, let api = results.compactMap(\.api).first {
+                console.note("\nsee how it gets on with: cortex describe \(APITable.name(of: api))")
+            }
+            if !failures.isEmpty { throw ExitCode(ExitStatus.failure) }
+        }
+    }
+}
+
+/// The file that `deploy` sends.
+enum ConfigurationFile {
+    static func read(_ path: String) throws -> ConfigurationUpload {
+        let handle: FileHandle
+        if path == "-" {
+            handle = .standardInput
+        } else {
+            let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+            guard descriptor >= 0 else {
+                let reason = String(cString: strerror(errno))
+                let hint = path == "cortex.yaml" ? "; name a file: cortex deploy FILE" : ""
+                throw PlatformError(.notFound, "\(path) cannot be read: \(reason)\(hint)")
+            }
+            handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+        }
+        let content: [UInt8]
+        do {
+            content = Array(try handle.read(upToCount: Limits.configuration + 1) ?? Data())
+        } catch {
+            throw PlatformError(.notFound, "\(path) cannot be read; name a file that holds the APIs", cause: error)
+        }
+        guard content.count <= Limits.configuration else {
+            throw PlatformError(
+                .payloadTooLarge, "\(path) is larger than \(Limits.configuration) bytes; is it the right file?")
+        }
+        let folder = FileManager.default.currentDirectoryPath
+        guard path != "-" else {
+            return ConfigurationUpload(content: content, fileName: "cortex.yaml", directory: folder)
+        }
+        let absolute = URL(fileURLWithPath: path, relativeTo: URL(fileURLWithPath: folder, isDirectory: true))
+        return ConfigurationUpload(
+            content: content, fileName: absolute.lastPathComponent,
+            directory: absolute.standardizedFileURL.deletingLastPathComponent().path)
+    }
+}

@@ -1,0 +1,42 @@
+import ArgumentParser
+import Client
+import Core
+
+struct DescribeCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "describe",
+        abstract: "Show an API's replicas: how many are at what, and why.",
+        discussion: """
+            Examples:
+              cortex describe hello
+              cortex describe hello --watch
+            """)
+
+    @OptionGroup var target: APIArgument
+    @OptionGroup var environment: EnvironmentOption
+    @OptionGroup var watch: WatchOption
+    @OptionGroup var format: OutputOption
+
+    func validate() throws {
+        try watch.validate(with: format.output)
+    }
+
+    func run() async throws {
+        let context = CommandContext.live()
+        let cluster = try context.resolve(
+            environment.environment, announce: format.output == .pretty && !watch.watch)
+        @Sendable func text() async throws -> String {
+            let api = try await context.withOperator(cluster) { try await $0.describe(target.api) }
+            return try format.output.render([api])
+                ?? DescribeView.render(
+                    api, environment: cluster.name, showsEnvironment: environment.environment == nil,
+                    now: context.clock.now(), style: context.console.style)
+        }
+        if watch.watch {
+            try await Watch(console: context.console, clock: context.clock, title: "cortex describe \(target.api)")
+                .run(text)
+        } else {
+            try context.console.print(try await text())
+        }
+    }
+}

@@ -1,0 +1,82 @@
+import ArgumentParser
+import Client
+import Core
+
+struct EnvironmentConfigureCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "configure", abstract: "Make an environment, or change it.",
+        discussion: """
+            The URL is checked first. Without a scheme, http is used for this machine and https for all others.
+            The token comes from --token, CORTEX_TOKEN, an environment of the same URL, or a prompt on a terminal.
+
+            Examples:
+              cortex env configure local -o localhost:8888
+              cortex env configure office -o https://cortex.example.com --token TOKEN
+            """)
+
+    @Argument(help: "The environment's name.")
+    var name: String
+    @Option(
+        name: [.customShort("o"), .long],
+        help: ArgumentHelp("URL of the operator (CORTEX_OPERATOR_ENDPOINT).", valueName: "url"))
+    var operatorEndpoint: String?
+    @Option(help: "The operator's token (CORTEX_TOKEN).")
+    var token: String?
+
+    func validate() throws {
+        if let problem = Environment.problem(withName: name) { throw ValidationError(problem) }
+    }
+
+    func run() async throws {
+        let context = CommandContext.live()
+        let console = context.console
+        let file = try context.environments.load()
+        let endpoint = try EndpointURL(try url(context, present: file[name]?.operatorEndpoint))
+        var environment = file[name] ?? Environment(name: name, operatorEndpoint: endpoint.text)
+        if environment.operatorEndpoint != endpoint.text { environment.token = nil }
+        environment.operatorEndpoint = endpoint.text
+        environment.token = knownToken(context, file, endpoint) ?? environment.token
+        let candidate = environment
+        try await context.withOperator(candidate) { try await $0.verify() }
+        if environment.token == nil, console.canAsk {
+            environment.token = try Prompt.secret("token of \(endpoint)", console: console)
+        }
+        let made = environment
+        let isDefault = try context.environments.update { file in
+            file.put(made)
+            return file.defaultEnvironment == made.name
+        }
+        try console.print("environment \(name) is configured\(isDefault ? ", and the default" : "")")
+        guard made.token != nil else {
+            return console.note(
+                "no token is known for \(endpoint); give it with: cortex env configure \(name) -o \(endpoint) --token TOKEN"
+            )
+        }
+        do {
+            _ = try await context.withOperator(made) { try await $0.info() }
+        } catch let error as PlatformError where error.code == .unauthorized {
+            console.note("the token is not accepted by \(endpoint); it is stored all the same: \(error.message)")
+        }
+    }
+
+    private func url(_ context: CommandContext, present: String?) throws -> String {
+        if let operatorEndpoint { return operatorEndpoint }
+        let known = context.variables["CORTEX_OPERATOR_ENDPOINT"].flatMap { $0.isEmpty ? nil : $0 }
+        if let known { return known }
+        if context.console.canAsk {
+            let hint = present.map { " [\($0)]" } ?? ""
+            if let url = Prompt.line("operator endpoint\(hint)", console: context.console) ?? present { return url }
+        } else if let present {
+            return present
+        }
+        throw PlatformError(.usage, "the operator's URL is missing; give it with: cortex env configure \(name) -o URL")
+    }
+
+    private func knownToken(_ context: CommandContext, _ file: EnvironmentFile, _ endpoint: EndpointURL) -> String? {
+        if let token, !token.isEmpty { return token }
+        if let token = context.variables["CORTEX_TOKEN"], !token.isEmpty { return token }
+        return file.environments.first { environment in
+            environment.token != nil && (try? EndpointURL(environment.operatorEndpoint)) == endpoint
+        }?.token
+    }
+}

@@ -1,0 +1,141 @@
+import ArgumentParser
+import Client
+import Core
+
+struct GetCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "get",
+        abstract: "List deployed APIs, or show one.",
+        discussion: """
+            Without a name it lists the APIs of all environments.
+
+            Examples:
+              cortex get
+              cortex get hello --verbose
+              cortex get hello -o json
+            """)
+
+    @Argument(help: "Name of an API.")
+    var api: String?
+    @OptionGroup var environment: EnvironmentOption
+    @OptionGroup var watch: WatchOption
+    @OptionGroup var format: OutputOption
+    @Flag(name: .shortAndLong, help: "Show the whole specification too.")
+    var verbose = false
+
+    func validate() throws {
+        try watch.validate(with: format.output)
+    }
+
+    func run() async throws {
+        let context = CommandContext.live()
+        if watch.watch {
+            let title = "cortex get\(api.map { " \($0)" } ?? "")"
+            try await Watch(console: context.console, clock: context.clock, title: title).run {
+                try await text(context, isQuiet: true)
+            }
+        } else {
+            try context.console.print(try await text(context, isQuiet: false))
+        }
+    }
+
+    private func text(_ context: CommandContext, isQuiet: Bool) async throws -> String {
+        if let api { return try await one(api, context, isQuiet: isQuiet) }
+        if environment.environment != nil { return try await list(context) }
+        return try await listEverywhere(context, isQuiet: isQuiet)
+    }
+
+    private func one(_ name: String, _ context: CommandContext, isQuiet: Bool) async throws -> String {
+        let target = try context.resolve(
+            environment.environment, announce: format.output == .pretty && !isQuiet)
+        let api = try await context.withOperator(target) { try await $0.api(name) }
+        return try format.output.render([api])
+            ?? APIView.render(
+                api, environment: target.name, showsEnvironment: environment.environment == nil, verbose: verbose,
+                now: context.clock.now(), style: context.console.style)
+    }
+
+    private func list(_ context: CommandContext) async throws -> String {
+        let target = try context.resolve(environment.environment)
+        let apis = try await context.withOperator(target) { try await $0.apis() }
+        if let text = try format.output.render(apis) { return text }
+        let rows = apis.map { APITable.Row(environment: target.name, api: $0) }
+        return try draw(rows, showsEnvironment: false, context)
+    }
+
+    private func listEverywhere(_ context: CommandContext, isQuiet: Bool) async throws -> String {
+        let environments = try context.environments.load().environments
+        // Says what to do when there is none.
+        if environments.isEmpty { _ = try context.resolve(nil) }
+        let answers = await EnvironmentAnswer.gather(from: environments, context: context)
+        if let text = try format.output.render(answers.map(\.document)) { return text }
+        let failures = answers.compactMap(\.error)
+        let rows = answers.flatMap { answer in
+            answer.apis.map { APITable.Row(environment: answer.environment, api: $0) }
+        }
+        if rows.isEmpty, let first = failures.first { throw first }
+        if !isQuiet {
+            for answer in answers where answer.error != nil {
+                context.console.note("error: environment \(answer.environment): \(answer.error?.message ?? "")")
+            }
+        }
+        return try draw(rows, showsEnvironment: true, context)
+    }
+
+    private func draw(_ rows: [APITable.Row], showsEnvironment: Bool, _ context: CommandContext) throws -> String {
+        guard !rows.isEmpty else { return "no apis are deployed" }
+        var text = APITable.render(
+            rows, showsEnvironment: showsEnvironment, now: context.clock.now(), style: context.console.style)
+        if verbose {
+            for row in rows {
+                guard let spec = row.api.spec else { continue }
+                text += "\n\n" + context.console.style.bold(APITable.name(of: row.api)) + "\n"
+                text += try JSONText.value(of: spec).yaml().trimmedEnd
+            }
+        }
+        return text
+    }
+}
+
+/// What one environment said to `get`.
+struct EnvironmentAnswer: Sendable {
+    var environment: String
+    var apis: [APIDocument]
+    var error: PlatformError?
+
+    /// The original's shape: `error` is an empty text where there is none.
+    struct Document: Encodable {
+        var envName: String
+        var apis: [APIDocument]
+        var error: String
+
+        enum CodingKeys: String, CodingKey {
+            case apis, error
+            case envName = "env_name"
+        }
+    }
+
+    var document: Document { Document(envName: environment, apis: apis, error: error?.message ?? "") }
+
+    /// Asks all environments at the same time; in their order.
+    static func gather(from environments: [Environment], context: CommandContext) async -> [EnvironmentAnswer] {
+        await withTaskGroup(of: (Int, EnvironmentAnswer).self) { group in
+            for (index, environment) in environments.enumerated() {
+                group.addTask { (index, await ask(environment, context: context)) }
+            }
+            var answers: [(Int, EnvironmentAnswer)] = []
+            for await answer in group { answers.append(answer) }
+            return answers.sorted { $0.0 < $1.0 }.map(\.1)
+        }
+    }
+
+    private static func ask(_ environment: Environment, context: CommandContext) async -> EnvironmentAnswer {
+        do {
+            let apis = try await context.withOperator(environment) { try await $0.apis(timeout: .seconds(10)) }
+            return EnvironmentAnswer(environment: environment.name, apis: apis)
+        } catch {
+            let error = error as? PlatformError ?? PlatformError(.internal, "\(error)", cause: error)
+            return EnvironmentAnswer(environment: environment.name, apis: [], error: error)
+        }
+    }
+}

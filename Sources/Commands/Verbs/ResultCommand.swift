@@ -1,0 +1,39 @@
+import ArgumentParser
+import Client
+import Core
+
+struct ResultCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "result",
+        abstract: "Print a request's result, exactly as the container answered it.",
+        discussion: """
+            With -o json it prints the whole document instead, whatever the status.
+            It exits with 1 when the request failed, was cancelled or has not ended.
+
+            Examples:
+              cortex result hello 0190f3a2-5d1c-7aaa-8bbb-1234567890ab
+              cortex result hello 0190f3a2-5d1c-7aaa-8bbb-1234567890ab --wait 60
+            """)
+
+    @OptionGroup var target: APIArgument
+    @Argument(help: "The request's id.")
+    var id: RequestID
+    @OptionGroup var environment: EnvironmentOption
+    @Option(
+        defaultAsFlag: WaitLimit.forever,
+        help: ArgumentHelp("Wait for the end, at most this many seconds.", valueName: "seconds"))
+    var wait: WaitLimit?
+    @OptionGroup var format: OutputOption
+
+    func run() async throws {
+        let context = CommandContext.live()
+        let cluster = try context.resolve(environment.environment)
+        let wait = wait
+        let request = try await context.withGateway(cluster, api: target.api) { client in
+            guard let wait else { return try await client.read(id) }
+            return try await client.wait(id, limit: wait.duration)
+        }
+        try RequestOutput(context: context, format: format.output, api: target.api)
+            .printOutcome(request, hasWaited: wait != nil)
+    }
+}

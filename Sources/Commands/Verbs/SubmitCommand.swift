@@ -1,0 +1,133 @@
+import ArgumentParser
+import Client
+import Core
+import Foundation
+import NIOCore
+
+struct SubmitCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "submit",
+        abstract: "Submit a request to an API; print its id, or with --wait its result.",
+        discussion: """
+            The data goes to the container byte for byte.
+
+            Examples:
+              cortex submit hello -d '{"name": "world"}' --wait
+              cortex submit ocr -d @invoice.png
+              cat page.pdf | cortex submit ocr -d - --content-type application/pdf
+            """)
+
+    @OptionGroup var target: APIArgument
+    @OptionGroup var environment: EnvironmentOption
+    @Option(
+        name: .shortAndLong, parsing: .unconditional,
+        help: ArgumentHelp("The payload: text, @file, or - for standard input.", valueName: "data"))
+    var data: String?
+    @Option(help: ArgumentHelp("Its Content-Type; guessed from the file's name otherwise.", valueName: "type"))
+    var contentType: String?
+    @Option(
+        name: [.customShort("H"), .customLong("header")], parsing: .unconditionalSingleValue,
+        help: ArgumentHelp("A further header; may be repeated.", valueName: "name:value"))
+    var headers: [HeaderField] = []
+    @Option(
+        defaultAsFlag: WaitLimit.forever,
+        help: ArgumentHelp("Wait for the result, at most this many seconds.", valueName: "seconds"))
+    var wait: WaitLimit?
+    @OptionGroup var format: OutputOption
+
+    func run() async throws {
+        let context = CommandContext.live()
+        let cluster = try context.resolve(environment.environment)
+        let input = try PayloadInput(data)
+        defer { input.close() }
+        let type = contentType ?? (headers.contains { $0.name.lowercased() == "content-type" } ? nil : input.contentType)
+        let (payload, wait) = (input.payload, wait)
+        let console = context.console
+        let output = RequestOutput(context: context, format: format.output, api: target.api)
+        try await context.withGateway(cluster, api: target.api) { client in
+            let (id, document) = try await client.submit(
+                payload, contentType: type, headers: headers.map { ($0.name, $0.value) })
+            guard let wait else {
+                switch format.output {
+                case .pretty: return try console.print(id.description)
+                case .json: return try console.print(String(buffer: document))
+                case .yaml: return try console.print("id: \(id)")
+                }
+            }
+            // Whoever interrupts the wait can still fetch the result.
+            console.note("id: \(id)")
+            try output.printOutcome(try await client.wait(id, limit: wait.duration), hasWaited: true)
+        }
+    }
+}
+
+/// One `-H name:value`.
+struct HeaderField: Sendable, Hashable, ExpressibleByArgument {
+    var name: String
+    var value: String
+
+    init?(argument: String) {
+        guard let colon = argument.firstIndex(of: ":") else { return nil }
+        let name = String(argument[..<colon])
+        let value = argument[argument.index(after: colon)...].trimmingCharacters(in: .whitespaces)
+        let symbols = "!#$%&'*+-.^_`|~".utf8
+        let isToken = name.utf8.allSatisfy { byte in
+            (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte) || symbols.contains(byte)
+        }
+        guard !name.isEmpty, isToken, !value.utf8.contains(where: { $0 < 0x20 && $0 != 0x09 || $0 == 0x7F }) else {
+            return nil
+        }
+        // The client frames the message itself.
+        guard !["content-length", "transfer-encoding", "host", "connection"].contains(name.lowercased()) else {
+            return nil
+        }
+        self.name = name
+        self.value = value
+    }
+}
+
+/// What `-d` names, opened.
+struct PayloadInput {
+    let payload: Payload?
+    /// What its name or text suggests; `nil` for no payload.
+    let contentType: String?
+    private let descriptor: CInt?
+
+    init(_ data: String?) throws {
+        switch data {
+        case nil:
+            (payload, contentType, descriptor) = (nil, nil, nil)
+        case "-":
+            (payload, contentType, descriptor) = (
+                .descriptor(STDIN_FILENO, length: nil), Self.binary, nil
+            )
+        case let data? where data.hasPrefix("@"):
+            let path = String(data.dropFirst())
+            let opened = try Payload.open(path: path)
+            (payload, contentType, descriptor) = (opened.payload, Self.contentType(ofFile: path), opened.descriptor)
+        case let data?:
+            (payload, descriptor) = (.bytes(ByteBuffer(string: data)), nil)
+            let isJSON = (try? JSONDecoder().decode(JSONValue.self, from: Data(data.utf8))) != nil
+            contentType = isJSON ? "application/json" : "text/plain; charset=utf-8"
+        }
+    }
+
+    func close() {
+        if let descriptor { _ = Foundation.close(descriptor) }
+    }
+
+    private static let binary = "application/octet-stream"
+
+    static func contentType(ofFile path: String) -> String {
+        let types = [
+            "json": "application/json", "txt": "text/plain; charset=utf-8", "csv": "text/csv", "html": "text/html",
+            "xml": "application/xml", "yaml": "application/yaml", "pdf": "application/pdf", "zip": "application/zip",
+            "gz": "application/gzip", "png": "image/png", "jpg": "image/jpeg", "jpeg": "image/jpeg",
+            "gif": "image/gif", "webp": "image/webp", "bmp": "image/bmp", "tif": "image/tiff", "tiff": "image/tiff",
+            "wav": "audio/wav", "mp3": "audio/mpeg", "flac": "audio/flac", "ogg": "audio/ogg", "mp4": "video/mp4",
+        ]
+        let name = path.split(separator: "/").last ?? ""
+        guard let dot = name.lastIndex(of: ".") else { return binary }
+        return types[name[name.index(after: dot)...].lowercased()] ?? binary
+    }
+}

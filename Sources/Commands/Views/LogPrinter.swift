@@ -1,0 +1,25 @@
+import Core
+
+/// Log lines with the replica they come from in front, each replica in its own colour (contract O4).
+struct LogPrinter {
+    private let style: TextStyle
+    private var colors: [String: TextStyle.Color] = [:]
+    private var width = 0
+
+    init(style: TextStyle) {
+        self.style = style
+    }
+
+    /// One line of a container, for standard output. The prefix is padded to the widest one so far.
+    mutating func line(replica: String, container: String, text: String) -> String {
+        let prefix = "\(replica)/\(container)".inOneLine
+        width = max(width, prefix.count)
+        let color = colors[replica] ?? TextStyle.Color.allCases[colors.count % TextStyle.Color.allCases.count]
+        colors[replica] = color
+        let padding = String(repeating: " ", count: width - prefix.count)
+        // To a file every byte goes as it is; a terminal is not handed to a container.
+        let shown = style.isTerminal ? text.withoutControls : text
+        let reset = style.hasColor && shown.contains("\u{1B}") ? "\u{1B}[0m" : ""
+        return "\(style.colored("\(prefix)\(padding) |", color)) \(shown)\(reset)"
+    }
+}
