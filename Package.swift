@@ -63,8 +63,10 @@ let package = Package(
         room("Operator", ["Core", "HTTPServing", hummingbird, hummingbirdCore, httpTypes, nioCore, logging, lifecycle, crypto]),
         room("Autoscaler", ["Core", logging, lifecycle]),
         room("LocalOrchestrator", ["Core", "Probes", logging, lifecycle]),
-        room("EngineDocker", ["Core", "CPodInit", asyncHTTPClient, nioCore, nioPosix, nioHTTP1, logging, crypto]),
-        room("EngineSandbox", ["Core", "CPodInit", subprocess, logging]),
+        room("PodInitProtocol", []),
+        room("PodInitClient", ["Core", "CPodInit", "PodInitProtocol"]),
+        room("EngineDocker", ["Core", "PodInitClient", asyncHTTPClient, nioCore, nioPosix, nioHTTP1, logging, crypto]),
+        room("EngineSandbox", ["Core", "CPodInit", "PodInitClient", "PodInitProtocol", subprocess, logging]),
         room("StoreMemory", ["Core"]),
         room("StoreSQLite", ["Core", grdb, logging]),
         room("Client", ["Core", asyncHTTPClient, nioCore, nioHTTP1, yams]),
@@ -78,7 +80,7 @@ let package = Package(
         .executableTarget(name: "cortex", dependencies: ["Commands"], swiftSettings: strict),
         .target(name: "CPodInit"),
         .executableTarget(
-            name: "PodInit", dependencies: ["CPodInit"], swiftSettings: strict,
+            name: "PodInit", dependencies: ["CPodInit", "PodInitProtocol"], swiftSettings: strict,
             linkerSettings: [.unsafeFlags(["-static-executable", "-Xlinker", "-s"])]),
 
         // Suites that every adapter of a protocol must pass, and what tests share.
@@ -97,7 +99,7 @@ let package = Package(
         tests("LocalOrchestratorTests", ["LocalOrchestrator"]),
         tests("EngineDockerTests", ["EngineDocker", "EngineConformance", subprocess, logging]),
         tests("EngineSandboxTests", ["EngineSandbox", "EngineConformance", subprocess, logging]),
-        tests("PodInitTests", ["CPodInit"]),
+        tests("PodInitTests", ["CPodInit", "PodInitClient", "PodInitProtocol", "PodInit"]),
         tests("ClientTests", ["Client"]),
         tests("CommandsTests", ["Commands"]),
         tests("ArchitectureTests", []),
