@@ -188,3 +188,20 @@ ssize_t cx_receive(int descriptor, void *bytes, size_t count, int *passed) {
     }
     return result;
 }
+
+uint32_t cx_peer_address(int descriptor) {
+    struct sockaddr_in address;
+    socklen_t length = sizeof address;
+    if (getpeername(descriptor, (struct sockaddr *)&address, &length) < 0 || address.sin_family != AF_INET) return 0;
+    return ntohl(address.sin_addr.s_addr);
+}
+
+int cx_is_self_connected(int descriptor) {
+    struct sockaddr_storage local, peer;
+    socklen_t local_length = sizeof local, peer_length = sizeof peer;
+    memset(&local, 0, sizeof local);
+    memset(&peer, 0, sizeof peer);
+    if (getsockname(descriptor, (struct sockaddr *)&local, &local_length) < 0
+        || getpeername(descriptor, (struct sockaddr *)&peer, &peer_length) < 0) return 0;
+    return local_length == peer_length && memcmp(&local, &peer, local_length) == 0;
+}

@@ -31,32 +31,39 @@ package enum FrameError: Error, Sendable, Equatable {
 /// Cuts received bytes into frames. Holds at most one frame and what came with it.
 package struct FrameDecoder: Sendable {
     private var buffer: [UInt8] = []
+    /// Where the next frame begins: bytes before it are dropped when more arrive, so that many small frames cost no copying each.
+    private var start = 0
 
     package init() {}
 
     package mutating func append(_ bytes: UnsafeRawBufferPointer) {
+        if start > 0 {
+            buffer.removeFirst(start)
+            start = 0
+        }
         buffer.append(contentsOf: bytes)
     }
 
-    /// Bytes received that belong to no complete frame yet.
-    package var pending: Int { buffer.count }
-
     /// The fields of the next frame, or `nil` until it is complete. Bytes that are no UTF-8 become U+FFFD.
     package mutating func next() throws(FrameError) -> [String]? {
-        guard buffer.count >= 4 else { return nil }
+        guard buffer.count - start >= 4 else { return nil }
         var count = 0
-        for byte in buffer[0..<4] { count = count << 8 | Int(byte) }
+        for byte in buffer[start..<start + 4] { count = count << 8 | Int(byte) }
         guard count <= Frame.limit else { throw .tooLong(count) }
-        guard buffer.count >= 4 + count else { return nil }
+        let end = start + 4 + count
+        guard buffer.count >= end else { return nil }
         var fields: [String] = []
-        var start = 4
-        for index in 4..<(4 + count) where buffer[index] == 0 {
-            fields.append(String(decoding: buffer[start..<index], as: UTF8.self))
-            start = index + 1
+        var field = start + 4
+        for index in field..<end where buffer[index] == 0 {
+            fields.append(String(decoding: buffer[field..<index], as: UTF8.self))
+            field = index + 1
         }
-        guard start == 4 + count else { throw .unterminated }
-        buffer.removeFirst(4 + count)
-        if buffer.isEmpty { buffer = [] }
+        guard field == end else { throw .unterminated }
+        start = end
+        if start == buffer.count {
+            buffer = []
+            start = 0
+        }
         return fields
     }
 }
