@@ -85,7 +85,7 @@ let package = Package(
 
         // Suites that every adapter of a protocol must pass, and what tests share.
         room("StoreConformance", ["Core", "TestSupport"]),
-        room("EngineConformance", ["Core", "TestSupport"]),
+        room("EngineConformance", ["Core", "CPodInit", "TestSupport"]),
         room("TestSupport", ["Core"]),
 
         tests("CoreTests", []),
