@@ -55,3 +55,66 @@ int cx_next_signal(int signals);
 int cx_reap(int *code);
 /// Raises the limit of open files to what is allowed and returns it.
 long cx_raise_file_limit(void);
+/// Like `cx_raise_file_limit`, and tells what the limit was.
+long cx_raise_file_limit_from(long *before);
+
+/// What a child becomes between fork and exec.
+struct cx_child {
+    /// The program, absolute, or searched in the environment's PATH.
+    const char *program;
+    /// Ended by NULL, both.
+    char *const *arguments;
+    char *const *environment;
+    /// NULL: stays where it is.
+    const char *folder;
+    /// Standard output and error; standard input is empty.
+    int output;
+    /// Gets one text when the program cannot be run; stays open for the program if `keeps_report`.
+    int report;
+    int keeps_report;
+    /// A further descriptor that the program gets, or -1.
+    int kept;
+    /// `cgroup.procs` files to join, ended by NULL.
+    char *const *cgroups;
+    /// Soft limit of open files.
+    long files;
+};
+
+/// Starts a child in a session of its own that dies with the caller. Returns its process id.
+int cx_spawn(const struct cx_child *child);
+/// Starts a child inside the namespaces of process `target`, without capabilities. The caller must be single-threaded.
+int cx_spawn_inside(const struct cx_child *child, int target);
+/// Replaces this process by `child` (which ignores `output`, `cgroups` and `files`); returns only on failure.
+int cx_become(const struct cx_child *child);
+/// Forks into the background in a new session. Returns the descriptor to read the daemon's report from (in the parent),
+/// or 0 in the daemon, with `*report` to write to.
+int cx_daemonise(int *report);
+/// The process that bubblewrap's init (`init`) runs: its first child. 0 when there is none (any more).
+int cx_main_process(int init);
+/// Signals that process, if it still is that process.
+int cx_signal_main(int init, int signal);
+/// A descriptor that becomes readable when the process ends.
+int cx_process_descriptor(int process);
+/// Tells the kernel to hand orphaned descendants to this process.
+int cx_adopt_orphans(void);
+/// A descriptor from which the bytes can be read.
+int cx_memory_file(const void *bytes, size_t count);
+/// A pipe; the reading end does not block, both are close-on-exec.
+int cx_pipe(int *reading, int *writing);
+
+// MARK: namespaces (network.c)
+
+/// New user and network namespaces, this user being 0 in them. `*step` names what failed.
+int cx_enter_namespaces(const char **step);
+/// A further network namespace; the process is in it afterwards.
+int cx_new_network(void);
+/// The present network namespace.
+int cx_network(void);
+/// Goes into a network namespace.
+int cx_enter_network(int network);
+/// Makes a pair of virtual links, `name` here and `peer` in another network namespace.
+int cx_link_pair(const char *name, const char *peer, int network);
+/// Adds an IPv4 address (host byte order) to a link.
+int cx_link_address(const char *name, uint32_t address, int prefix);
+/// Switches a link on.
+int cx_link_up(const char *name);
