@@ -64,8 +64,10 @@ let package = Package(
         room("Operator", ["Core", "HTTPServing", hummingbird, hummingbirdCore, httpTypes, nioCore, nioHTTP1, logging, lifecycle, crypto]),
         room("Autoscaler", ["Core", logging, lifecycle]),
         room("LocalOrchestrator", ["Core", "Probes", logging, lifecycle]),
-        room("EngineDocker", ["Core", "CPodInit", asyncHTTPClient, nioCore, nioPosix, nioHTTP1, logging, crypto]),
-        room("EngineSandbox", ["Core", "CPodInit", subprocess, logging]),
+        room("PodInitProtocol", []),
+        room("PodInitClient", ["Core", "CPodInit", "PodInitProtocol"]),
+        room("EngineDocker", ["Core", "PodInitClient", asyncHTTPClient, nioCore, nioPosix, nioHTTP1, logging, crypto]),
+        room("EngineSandbox", ["Core", "CPodInit", "PodInitClient", "PodInitProtocol", subprocess, logging]),
         room("StoreMemory", ["Core"]),
         room("StoreSQLite", ["Core", grdb, logging]),
         room("Client", ["Core", asyncHTTPClient, nioCore, nioPosix, nioHTTP1, yams]),
@@ -79,12 +81,12 @@ let package = Package(
         .executableTarget(name: "cortex", dependencies: ["Commands"], swiftSettings: strict),
         .target(name: "CPodInit"),
         .executableTarget(
-            name: "PodInit", dependencies: ["CPodInit"], swiftSettings: strict,
+            name: "PodInit", dependencies: ["CPodInit", "PodInitProtocol"], swiftSettings: strict,
             linkerSettings: [.unsafeFlags(["-static-executable", "-Xlinker", "-s"])]),
 
         // Suites that every adapter of a protocol must pass, and what tests share.
         room("StoreConformance", ["Core", "TestSupport"]),
-        room("EngineConformance", ["Core", "TestSupport"]),
+        room("EngineConformance", ["Core", "CPodInit", "TestSupport"]),
         room("TestSupport", ["Core"]),
         // Stands in for operator and gateway when the CLI is tested.
         .target(name: "StubPlatform", dependencies: [nioCore, nioPosix, nioHTTP1], path: "Tests/StubPlatform", swiftSettings: strict),

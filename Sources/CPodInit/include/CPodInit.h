@@ -1,1 +1,120 @@
+// What Swift cannot express about Linux: ancillary data, namespaces, netlink, epoll and fork.
+// Every function returns a negative errno on failure unless it says otherwise; none of them prints, exits or keeps state.
 #pragma once
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+// MARK: sockets (sockets.c)
+
+/// Connects to a unix stream socket, also where `path` is longer than `sun_path`. Non-blocking, close-on-exec.
+/// Returns the descriptor, or -EAGAIN when the listener's backlog is full.
+int cx_unix_connect(const char *path);
+/// Listens on a unix stream socket in place of whatever socket is there. Non-blocking, close-on-exec.
+int cx_unix_listen(const char *path, unsigned int mode, int backlog);
+/// Listens on an IPv4 address (host byte order). Non-blocking, close-on-exec.
+int cx_tcp_listen(uint32_t address, uint16_t port, int backlog);
+/// Begins to connect to `127.0.0.1:port`, or `[::1]:port` with `ipv6`. Non-blocking, close-on-exec.
+int cx_loopback_connect(uint16_t port, int ipv6);
+/// Accepts one connection, non-blocking and close-on-exec.
+int cx_accept(int listener);
+/// What SO_ERROR holds, as a positive errno; 0 for none.
+int cx_socket_error(int descriptor);
+/// Makes `close` answer with a reset rather than an orderly end.
+void cx_reset_on_close(int descriptor);
+/// Sends bytes, and with the first of them a descriptor unless `passed` is -1. Never raises SIGPIPE.
+ssize_t cx_send(int descriptor, const void *bytes, size_t count, int passed);
+/// Receives bytes, and a descriptor that came with them (`*passed`, else -1), close-on-exec. 0 is the end.
+ssize_t cx_receive(int descriptor, void *bytes, size_t count, int *passed);
+/// The IPv4 address (host byte order) at the other end; 0 when there is none.
+uint32_t cx_peer_address(int descriptor);
+/// Whether a socket is connected to itself: TCP does that when a free port is tried from that same port.
+int cx_is_self_connected(int descriptor);
+
+// MARK: event loop (loop.c)
+
+enum { CX_READ = 1, CX_WRITE = 2, CX_HANGUP = 4 };
+int cx_poller(void);
+/// Watches `descriptor` for `interest` (CX_READ | CX_WRITE; CX_HANGUP always comes). `known`: whether it is watched already.
+int cx_poller_set(int poller, int descriptor, int interest, uint64_t token, int known);
+int cx_poller_remove(int poller, int descriptor);
+/// Waits up to `timeout` milliseconds (-1: for ever) and fills in what is ready. Returns how many.
+int cx_poller_wait(int poller, uint64_t *tokens, int *readiness, int capacity, int timeout);
+/// Monotonic milliseconds.
+int64_t cx_milliseconds(void);
+/// Microseconds since the Unix epoch.
+int64_t cx_epoch_microseconds(void);
+
+// MARK: processes (process.c)
+
+/// Blocks SIGTERM, SIGINT, SIGHUP and SIGCHLD, ignores SIGPIPE, and returns a descriptor that tells them.
+int cx_signals(void);
+/// The next signal, or -EAGAIN.
+int cx_next_signal(int signals);
+/// Reaps one ended child: its process id (0: none ended, -ECHILD: none left) and its exit code (128 + signal).
+int cx_reap(int *code);
+/// Raises the limit of open files to what is allowed and returns it.
+long cx_raise_file_limit(void);
+/// Like `cx_raise_file_limit`, and tells what the limit was.
+long cx_raise_file_limit_from(long *before);
+
+/// What a child becomes between fork and exec.
+struct cx_child {
+    /// The program, absolute, or searched in the environment's PATH.
+    const char *program;
+    /// Ended by NULL, both.
+    char *const *arguments;
+    char *const *environment;
+    /// NULL: stays where it is.
+    const char *folder;
+    /// Standard output and error; standard input is empty.
+    int output;
+    /// Gets one text when the program cannot be run; stays open for the program if `keeps_report`.
+    int report;
+    int keeps_report;
+    /// A further descriptor that the program gets, or -1.
+    int kept;
+    /// `cgroup.procs` files to join, ended by NULL.
+    char *const *cgroups;
+    /// Soft limit of open files.
+    long files;
+};
+
+/// Starts a child in a session of its own that dies with the caller. Returns its process id.
+int cx_spawn(const struct cx_child *child);
+/// Starts a child inside the namespaces of process `target`, without capabilities. The caller must be single-threaded.
+int cx_spawn_inside(const struct cx_child *child, int target);
+/// Replaces this process by `child` (which ignores `output`, `cgroups` and `files`); returns only on failure.
+int cx_become(const struct cx_child *child);
+/// Forks into the background in a new session. Returns the descriptor to read the daemon's report from (in the parent),
+/// or 0 in the daemon, with `*report` to write to.
+int cx_daemonise(int *report);
+/// The process that bubblewrap's init (`init`) runs: its first child. 0 when there is none (any more).
+int cx_main_process(int init);
+/// Signals that process, if it still is that process.
+int cx_signal_main(int init, int signal);
+/// A descriptor that becomes readable when the process ends.
+int cx_process_descriptor(int process);
+/// Tells the kernel to hand orphaned descendants to this process.
+int cx_adopt_orphans(void);
+/// A descriptor from which the bytes can be read.
+int cx_memory_file(const void *bytes, size_t count);
+/// A pipe; the reading end does not block, both are close-on-exec.
+int cx_pipe(int *reading, int *writing);
+
+// MARK: namespaces (network.c)
+
+/// New user and network namespaces, this user being 0 in them. `*step` names what failed.
+int cx_enter_namespaces(const char **step);
+/// A further network namespace; the process is in it afterwards.
+int cx_new_network(void);
+/// The present network namespace.
+int cx_network(void);
+/// Goes into a network namespace.
+int cx_enter_network(int network);
+/// Makes a pair of virtual links, `name` here and `peer` in another network namespace.
+int cx_link_pair(const char *name, const char *peer, int network);
+/// Adds an IPv4 address (host byte order) to a link.
+int cx_link_address(const char *name, uint32_t address, int prefix);
+/// Switches a link on.
+int cx_link_up(const char *name);

@@ -1,0 +1,70 @@
+import CPodInit
+import Glibc
+import PodInitProtocol
+
+/// A program about to be started; what Swift offers is the description, fork and exec happen in C.
+struct Child {
+    var program: String
+    /// Without the program's own name.
+    var arguments: [String]
+    var environment: [String]
+    var folder: String?
+    var output: CInt = -1
+    /// Where the child says why it could not run.
+    var report: CInt
+    /// Whether the program itself goes on reporting there.
+    var keepsReport = false
+    var kept: CInt = -1
+    var cgroups: [String] = []
+    var files = 0
+
+    /// Hands the description to C.
+    func with<Result>(_ body: (UnsafePointer<cx_child>) -> Result) -> Result {
+        withStrings([program] + arguments) { arguments in
+            withStrings(environment) { environment in
+                withStrings(cgroups) { cgroups in
+                    program.withCString { program in
+                        withOptionalString(folder) { folder in
+                            var child = cx_child(
+                                program: program, arguments: arguments, environment: environment, folder: folder,
+                                output: output, report: report, keeps_report: keepsReport ? 1 : 0, kept: kept,
+                                cgroups: cgroups, files: files)
+                            return body(&child)
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// An array of C strings, ended by a null pointer, for the time of the call.
+private func withStrings<Result>(
+    _ strings: [String], _ body: (UnsafePointer<UnsafeMutablePointer<CChar>?>) -> Result
+) -> Result {
+    var copies = strings.map { strdup($0) }
+    defer { for copy in copies { free(copy) } }
+    copies.append(nil)
+    return copies.withUnsafeBufferPointer { buffer in
+        // A buffer with at least the null pointer in it has a base address.
+        withUnsafeTemporaryAllocation(of: UnsafeMutablePointer<CChar>?.self, capacity: buffer.count) { list in
+            _ = list.initialize(from: buffer)
+            defer { list.deinitialize() }
+            return body(UnsafePointer(list.baseAddress.unsafelyUnwrapped))
+        }
+    }
+}
+
+private func withOptionalString<Result>(_ string: String?, _ body: (UnsafePointer<CChar>?) -> Result) -> Result {
+    guard let string else { return body(nil) }
+    return string.withCString { body($0) }
+}
+
+/// A pipe whose reading end does not block.
+func makePipe() throws(Failure) -> (reading: CInt, writing: CInt) {
+    var reading: CInt = -1
+    var writing: CInt = -1
+    let result = cx_pipe(&reading, &writing)
+    guard result >= 0 else { throw Failure(.internal, "The pod has no descriptors left: \(errorText(-result)).") }
+    return (reading, writing)
+}

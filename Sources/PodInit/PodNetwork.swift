@@ -1,0 +1,70 @@
+import CPodInit
+import Glibc
+import PodInitProtocol
+
+/// The network of a sandbox pod: nothing but itself and the platform.
+///
+/// The containers' namespace is joined by a veth pair to a second one, which only this process holds and in which it listens on
+/// port 80 and 8888. So the cluster's names work and every port is still the containers'.
+enum PodNetwork {
+    /// 169.254.77.0/29, link-local: it can be nobody's real network.
+    static let gateway: UInt32 = 0xA9FE_4D01
+    static let operatorAddress: UInt32 = 0xA9FE_4D02
+    static let containers: UInt32 = 0xA9FE_4D06
+    /// Where the kernel has no veth: on the loopback of the pod itself, which keeps `0.0.0.0:80` and `:8888` from the containers.
+    static let loopbackGateway: UInt32 = 0x7F00_0050
+    static let loopbackOperator: UInt32 = 0x7F00_0051
+
+    /// Makes it; the process is in the containers' namespaces afterwards.
+    ///
+    /// - Returns: `veth` or `loopback`.
+    static func make(_ options: SandboxMode.Options, _ forwarder: Forwarder) throws(Failure) -> String {
+        var step: UnsafePointer<CChar>?
+        let result = cx_enter_namespaces(&step)
+        guard result >= 0 else {
+            let what = step.map { String(cString: $0) } ?? "make namespaces"
+            throw Failure(
+                .internal,
+                "cannot \(what): \(errorText(-result)); allow unprivileged user namespaces or use a container engine")
+        }
+        try must(cx_link_up("lo"), "switch on the loopback")
+        if !options.loopbackOnly, try join(options, forwarder) { return "veth" }
+        try listen(options, forwarder, loopbackGateway, loopbackOperator)
+        return "loopback"
+    }
+
+    /// False when the kernel cannot make the pair.
+    private static func join(_ options: SandboxMode.Options, _ forwarder: Forwarder) throws(Failure) -> Bool {
+        let inside = cx_network()
+        try must(inside, "open the network namespace")
+        defer { close(inside) }
+        try must(cx_new_network(), "make the platform's network namespace")
+        guard cx_link_pair("platform", "eth0", inside) >= 0 else {
+            try must(cx_enter_network(inside), "go back into the pod's network namespace")
+            return false
+        }
+        try must(cx_link_address("platform", gateway, 29), "set the gateway's address")
+        try must(cx_link_address("platform", operatorAddress, 29), "set the operator's address")
+        try must(cx_link_up("lo"), "switch on the platform's loopback")
+        try must(cx_link_up("platform"), "switch on the platform's link")
+        // The listeners keep this namespace alive from now on.
+        try listen(options, forwarder, gateway, operatorAddress)
+        try must(cx_enter_network(inside), "go back into the pod's network namespace")
+        try must(cx_link_address("eth0", containers, 29), "set the pod's address")
+        try must(cx_link_up("eth0"), "switch on the pod's link")
+        return true
+    }
+
+    private static func listen(
+        _ options: SandboxMode.Options, _ forwarder: Forwarder, _ gateway: UInt32, _ operatorAddress: UInt32
+    ) throws(Failure) {
+        try forwarder.listen(Forward(address: gateway, port: 80, target: options.gateway))
+        for port in [80, 8888] as [UInt16] {
+            try forwarder.listen(Forward(address: operatorAddress, port: port, target: options.operatorSocket))
+        }
+    }
+
+    private static func must(_ result: CInt, _ what: String) throws(Failure) {
+        guard result >= 0 else { throw Failure(.internal, "cannot \(what): \(errorText(-result))") }
+    }
+}

@@ -1,0 +1,123 @@
+import CPodInit
+import Glibc
+import PodInitProtocol
+
+/// `sandbox`: goes into the background, makes the pod's namespaces, and keeps its containers until it is told to end.
+enum SandboxMode {
+    struct Options {
+        /// The pod's folder: `init.sock`, `init.pid` and `logs/` are made in it.
+        var directory = ""
+        var bubblewrap = ""
+        /// This program, as bubblewrap finds it.
+        var executable = ""
+        var gateway = ""
+        var operatorSocket = ""
+        /// Bytes of a log file.
+        var logLimit = 16 << 20
+        /// Skips the veth pair.
+        var loopbackOnly = false
+        /// The soft limit of open files that containers get.
+        var files = 1024
+    }
+
+    /// Returns in the parent once the pod is up, in the daemon once it has ended.
+    static func run(_ options: Options) throws(Failure) {
+        var report: CInt = -1
+        let reading = cx_daemonise(&report)
+        guard reading >= 0 else { throw Failure(.internal, "fork: \(errorText(-reading))") }
+        if reading > 0 { return try wait(reading) }
+        do throws(Failure) {
+            try serve(options, report)
+        } catch {
+            var text = Array(error.message.utf8)
+            _ = write(report, &text, text.count)
+            throw error
+        }
+    }
+
+    private static func wait(_ descriptor: CInt) throws(Failure) {
+        var text: [UInt8] = []
+        var buffer = [UInt8](repeating: 0, count: 1024)
+        while true {
+            let count = read(descriptor, &buffer, buffer.count)
+            if count < 0, errno == EINTR { continue }
+            guard count > 0 else { break }
+            text += buffer[..<count]
+        }
+        guard text != Array("ready".utf8) else { return }
+        let reason = text.isEmpty ? "the pod's supervisor ended at once" : String(decoding: text, as: UTF8.self)
+        throw Failure(.internal, reason)
+    }
+
+    private static func serve(_ options: Options, _ report: CInt) throws(Failure) {
+        var options = options
+        try detach(options.directory)
+        let signals = cx_signals()
+        guard signals >= 0 else { throw Failure(.internal, "signalfd: \(errorText(-signals))") }
+        var files = 0
+        let descriptors = cx_raise_file_limit_from(&files)
+        options.files = files
+        _ = cx_adopt_orphans()
+        let loop = try Loop()
+        let forwarder = Forwarder(loop: loop, descriptors: descriptors)
+        let network = try PodNetwork.make(options, forwarder)
+        let pod = SandboxPod(options: options, network: network, loop: loop)
+        let socket = options.directory + "/init.sock"
+        let server = try ControlServer(loop: loop, path: socket, mode: 0o600) { pod.handle($0, $1) }
+        try writeIdentity(options.directory + "/init.pid")
+        let watch = loop.watch(signals, for: .read) { _ in
+            while case let signal = cx_next_signal(signals), signal > 0 {
+                if signal == SIGTERM || signal == SIGINT { pod.shutdown(after: 10_000) {} }
+            }
+            pod.reap()
+        }
+        var ready = Array("ready".utf8)
+        _ = write(report, &ready, ready.count)
+        close(report)
+        withExtendedLifetime((forwarder, server, watch)) { loop.run() }
+        unlink(socket)
+    }
+
+    /// Lets go of the platform's terminal, folder and descriptors: `kill -9` of the platform's group must not reach here.
+    private static func detach(_ directory: String) throws(Failure) {
+        umask(0o077)
+        let log = open(directory + "/logs/.init.log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
+        let empty = open("/dev/null", O_RDWR | O_CLOEXEC)
+        guard log >= 0, empty >= 0 else {
+            throw Failure(.internal, "cannot write into the pod's folder: \(errorText(errno))")
+        }
+        dup2(empty, 0)
+        dup2(empty, 1)
+        dup2(log, 2)
+        close(log)
+        close(empty)
+        guard chdir("/") == 0 else { throw Failure(.internal, "chdir: \(errorText(errno))") }
+    }
+
+    /// Process id and start time: enough to find this very process again, or to know that it is gone.
+    private static func writeIdentity(_ path: String) throws(Failure) {
+        var buffer = [UInt8](repeating: 0, count: 1024)
+        let stat = open("/proc/self/stat", O_RDONLY | O_CLOEXEC)
+        let count = read(stat, &buffer, buffer.count)
+        close(stat)
+        // The name stands in parentheses and may hold anything; the 20th field after it is the start time.
+        let text = String(decoding: buffer[..<max(0, count)], as: UTF8.self)
+        let fields = text.split(separator: ")").last?.split(separator: " ") ?? []
+        var line = Array("\(getpid()) \(fields.count > 19 ? fields[19] : "0")\n".utf8)
+        let file = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o600)
+        guard file >= 0, write(file, &line, line.count) == line.count else {
+            throw Failure(.internal, "cannot write into the pod's folder: \(errorText(errno))")
+        }
+        close(file)
+    }
+}
+
+extension SandboxMode.Options {
+    /// Starts a child that also keeps `descriptor`.
+    func spawn(_ child: Child, keeping descriptor: CInt) -> CInt {
+        // Only the child of the next line exists between the two: one thread, and `cx_spawn` returns after the fork.
+        _ = fcntl(descriptor, F_SETFD, 0)
+        defer { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
+        return child.with { cx_spawn($0) }
+    }
+}
