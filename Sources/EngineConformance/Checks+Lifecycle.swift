@@ -1,0 +1,134 @@
+import Core
+import Foundation
+import TestSupport
+import Testing
+
+extension EngineCheck {
+    static let lifecycle: [EngineCheck] = [
+        EngineCheck("U4: a pod is listed with what it was made from, and nothing is left once it is stopped") {
+            fixture in
+            let plan = fixture.plan([fixture.agent(), fixture.shell("side", "exec sleep 1000")])
+            try await fixture.engine.prepare(plan) { _ in }
+            try await fixture.engine.start(plan)
+            let pod = try #require(try await fixture.observe(plan.id))
+            #expect(pod.isAlive)
+            #expect([pod.api, pod.apiID, pod.podID, pod.deploymentID] == ["hello", "api-1", "pod-1", "deployment-1"])
+            #expect(pod.createdAt == plan.createdAt)
+            #expect(Set(pod.containers.map(\.name)) == ["api", "side"])
+            #expect(pod.containers.allSatisfy { $0.state == .running })
+            try await fixture.engine.stop(pod: plan.id, grace: .seconds(1))
+            #expect(try await fixture.observe(plan.id) == nil)
+            #expect(try await fixture.leftovers(plan.id) == [])
+            await #expect(throws: PlatformError.self) {
+                let descriptor = try await fixture.engine.connector(pod: plan.id).connect(port: 8080)
+                close(descriptor)
+            }
+        },
+        EngineCheck("U4: stopping what is unknown or stopped already is no error") { fixture in
+            try await fixture.engine.stop(pod: "hello-unknown", grace: .seconds(1))
+            let plan = fixture.plan([fixture.shell("side", "exec sleep 1000")])
+            try await fixture.engine.prepare(plan) { _ in }
+            try await fixture.engine.start(plan)
+            try await fixture.engine.stop(pod: plan.id, grace: .zero)
+            try await fixture.engine.stop(pod: plan.id, grace: .zero)
+        },
+        EngineCheck("C14: how a container ended is seen, and hinted at") { fixture in
+            let hints = fixture.engine.hints()
+            try await fixture.withPod([fixture.shell("side", "exit 7"), fixture.shell("other", "kill -9 $$")]) {
+                (plan) async throws in
+                #expect(
+                    try await eventually {
+                        let first = try await fixture.exit(of: "side", in: plan.id)
+                        let second = try await fixture.exit(of: "other", in: plan.id)
+                        return first?.code == 7 && second?.code == 137
+                    })
+                #expect(try await fixture.exit(of: "side", in: plan.id)?.outOfMemory == false)
+                for await hint in hints where hint == plan.id { break }
+            }
+        },
+        EngineCheck("C14: a container that is restarted comes back to the same network and /mnt") { fixture in
+            let once = "if [ -e /mnt/again ]; then exec sleep 1000; fi; touch /mnt/again; exit 3"
+            try await fixture.withPod([fixture.agent(), fixture.shell("side", once)]) { (plan) async throws in
+                let space = "import os; result = os.readlink('/proc/self/ns/net')"
+                let before = try await Agent.run(space, in: plan.id, of: fixture.engine)
+                #expect(try await eventually { try await fixture.exit(of: "side", in: plan.id)?.code == 3 })
+                try await fixture.engine.restart(container: "side", of: plan)
+                #expect(
+                    try await eventually {
+                        let state = try await fixture.observe(plan.id)?.containers.first { $0.name == "side" }?.state
+                        return state == .running
+                    })
+                let inside = try await fixture.engine.exec(
+                    ["readlink", "/proc/self/ns/net"], container: "side", pod: plan.id, timeout: .seconds(20))
+                #expect(try await Agent.run(space, in: plan.id, of: fixture.engine) == before)
+                #expect(.string(inside.output.trimmingCharacters(in: .whitespacesAndNewlines)) == before)
+            }
+        },
+        EngineCheck("C13: SIGTERM goes to every container at once, SIGKILL to those that stay past the grace period") {
+            fixture in
+            let polite =
+                "trap 'echo term > /evidence/polite; exit 0' TERM; touch /mnt/polite; while :; do sleep 0.05; done"
+            let stubborn =
+                "trap 'echo term > /evidence/stubborn' TERM; touch /mnt/stubborn; while :; do sleep 0.05; done"
+            let folder = try evidence(fixture)
+            var containers = [fixture.shell("polite", polite), fixture.shell("stubborn", stubborn), fixture.agent()]
+            for index in 0...1 { containers[index].volumes = [.init(source: folder.path, target: "/evidence")] }
+            let plan = fixture.plan(containers)
+            try await fixture.engine.prepare(plan) { _ in }
+            try await fixture.engine.start(plan)
+            let both = "import os; result = len(os.listdir('/mnt'))"
+            #expect(try await eventually { try await Agent.run(both, in: plan.id, of: fixture.engine) == 2 })
+            try await fixture.engine.stop(pod: plan.id, grace: .seconds(1))
+            for name in ["polite", "stubborn"] {
+                #expect(try String(contentsOf: folder.appendingPathComponent(name), encoding: .utf8) == "term\n")
+            }
+            #expect(try await fixture.leftovers(plan.id) == [])
+        },
+        EngineCheck("C14: one container is stopped alone and started again") { fixture in
+            let script = "trap '' TERM; while :; do sleep 0.05; done"
+            try await fixture.withPod([fixture.agent(), fixture.shell("side", script)]) { (plan) async throws in
+                try await fixture.engine.stop(container: "side", of: plan.id, grace: .milliseconds(200))
+                #expect(try await fixture.exit(of: "side", in: plan.id)?.code == 137)
+                #expect(try await fixture.exit(of: "api", in: plan.id) == nil)
+                try await fixture.engine.restart(container: "side", of: plan)
+                #expect(try await fixture.exit(of: "side", in: plan.id) == nil)
+                try await fixture.engine.stop(container: "api", of: plan.id, grace: .seconds(5))
+                #expect(try await fixture.exit(of: "api", in: plan.id) != nil)
+            }
+        },
+        EngineCheck("C12: a command that does not exist fails the start and leaves nothing", needs: .startFailure) {
+            fixture in
+            let plan = fixture.plan([fixture.agent(), fixture.container("side", ["no-such-command-anywhere"])])
+            try await fixture.engine.prepare(plan) { _ in }
+            let error = await #expect(throws: PlatformError.self) { try await fixture.engine.start(plan) }
+            #expect(error?.code == .containerFailed)
+            #expect(error?.message.contains("no-such-command-anywhere") == true)
+            #expect(try await fixture.observe(plan.id) == nil)
+            #expect(try await fixture.leftovers(plan.id) == [])
+        },
+        EngineCheck("U4: several pods start and stop at once without touching each other") { fixture in
+            let plans = (0..<4).map { _ in fixture.plan([fixture.agent()]) }
+            try await withThrowingTaskGroup { group in
+                for plan in plans {
+                    group.addTask {
+                        try await fixture.engine.prepare(plan) { _ in }
+                        try await fixture.engine.start(plan)
+                        let write = "result = open('/mnt/id', 'w').write('x')"
+                        #expect(try await Agent.run(write, in: plan.id, of: fixture.engine) == 1)
+                        try await fixture.engine.stop(pod: plan.id, grace: .seconds(5))
+                    }
+                }
+                try await group.waitForAll()
+            }
+            for plan in plans { #expect(try await fixture.leftovers(plan.id) == []) }
+        },
+    ]
+
+    /// A folder of the server for what outlives a pod.
+    private static func evidence(_ fixture: EngineFixture) throws -> URL {
+        let folder = fixture.folder.appendingPathComponent("evidence-\(UInt32.random(in: .min ... .max))")
+        try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+        try FileManager.default.setAttributes([.posixPermissions: 0o777], ofItemAtPath: folder.path)
+        return folder
+    }
+}

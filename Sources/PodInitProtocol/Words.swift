@@ -1,0 +1,61 @@
+/// The first field of a request.
+package enum Verb: String, Sendable, CaseIterable {
+    /// `ping` → `ok VERSION`
+    case ping
+    /// `connect PORT MILLISECONDS` → `ok`, with a connected socket.
+    case connect
+    /// `status` → `ok`, then `key=value` lines and containers (``StatusReport``).
+    case status
+    /// `start` and ``StartRequest`` → `ok` once the command runs.
+    case start
+    /// `signal CONTAINER NUMBER` → `ok`
+    case signal
+    /// `stop CONTAINER MILLISECONDS` → `ok` once it ended.
+    case stop
+    /// `exec CONTAINER MILLISECONDS CAP WORD…` → `ok CODE OUTPUT`
+    case exec
+    /// `subscribe` → `ok`, then an `event` frame for each container that started or ended.
+    case subscribe
+    /// `shutdown MILLISECONDS` → `ok` once every container ended; then `PodInit` ends.
+    case shutdown
+}
+
+/// The first field of what `PodInit` sends.
+package enum Answer: String, Sendable {
+    case ok
+    /// `error KIND MESSAGE`
+    case error
+    /// `event CONTAINER`
+    case event
+}
+
+/// The kind of a refusal.
+package enum Refusal: String, Sendable {
+    /// The port does not accept; the message is the system's own text.
+    case connect
+    case timedOut = "timed_out"
+    case badRequest = "bad_request"
+    /// No such container.
+    case notFound = "not_found"
+    /// The container or command cannot be started.
+    case container
+    /// Not in this mode, or a limit is reached.
+    case unavailable
+    case `internal`
+}
+
+/// Limits of the conversation.
+package enum PodInitLimits {
+    /// Version of the words; `ping` tells it.
+    package static let version = "1"
+    /// Conversations open at once.
+    package static let conversations = 256
+    /// Forwarded connections open at once.
+    package static let forwarded = 4096
+    /// How long a forwarded connection waits for a platform that is being restarted, in milliseconds.
+    package static let forwardPatience: Int64 = 5000
+    /// Containers of a pod.
+    package static let containers = 64
+    /// Commands run at once by `exec`.
+    package static let execs = 64
+}
