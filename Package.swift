@@ -100,7 +100,7 @@ let package = Package(
         tests("OperatorTests", ["Operator", "StoreMemory", hummingbird, asyncHTTPClient, nioCore]),
         tests("AutoscalerTests", ["Autoscaler", "StoreMemory", logging]),
         tests("LocalOrchestratorTests", ["LocalOrchestrator"]),
-        tests("EngineDockerTests", ["EngineDocker", "EngineConformance", subprocess, logging]),
+        tests("EngineDockerTests", ["EngineDocker", "EngineConformance", "PodmanSupport", "PodInit", subprocess, logging, nioCore, nioPosix, nioHTTP1]),
         tests("EngineSandboxTests", ["EngineSandbox", "EngineConformance", subprocess, logging]),
         tests("PodInitTests", ["CPodInit"]),
         tests("ClientTests", ["Client", "StubPlatform", nioCore]),

@@ -1,0 +1,81 @@
+import Core
+import Foundation
+import NIOHTTP1
+
+extension DockerClient {
+    /// Whether the image is on this machine. `GET /images/{reference}/json`
+    func hasImage(_ reference: String) async throws -> Bool {
+        try await call(.GET, "/images/\(Self.encode(reference))/json").succeeding(404).status != 404
+    }
+
+    /// `POST /images/load`: the images of a docker-archive. Failures come inside the stream too.
+    package func load(_ archive: ImageArchive) async throws {
+        let reply = try await call(
+            .POST, "/images/load", query: [("quiet", "1")], bytes: archive.bytes, timeout: .seconds(300))
+        var events = PullEvents()
+        let failure = (events.append(try reply.succeeding().body) + events.finish()).compactMap(\.failure).first
+        if let failure { throw DockerError(status: reply.status, message: failure) }
+        // Some engines answer a success and keep nothing.
+        guard try await hasImage(archive.tag) else {
+            throw DockerError(status: reply.status, message: "the image \(archive.tag) was not kept")
+        }
+    }
+
+    /// `POST /images/create`: pulls an image and hands on what the engine tells of it.
+    ///
+    /// - Throws: ``DockerError`` with the registry's reason: Docker mostly tells it by a status, Podman inside the stream.
+    func pull(
+        _ reference: ImageReference, credentials: RegistryCredentials?, onEvent: (PullEvent) -> Void
+    ) async throws {
+        let stream = try await stream(
+            .POST, "/images/create", query: reference.pullQuery,
+            // Sent even when empty: some versions refuse a call without it.
+            headers: [("X-Registry-Auth", (credentials ?? .anonymous).header)])
+        var events = PullEvents()
+        for try await chunk in stream {
+            for event in events.append(chunk) {
+                if let failure = event.failure { throw DockerError(status: 200, message: failure) }
+                onEvent(event)
+            }
+        }
+        if let failure = events.finish().compactMap(\.failure).first {
+            throw DockerError(status: 200, message: failure)
+        }
+    }
+
+    /// `DELETE /images/{reference}`; a missing one is fine.
+    func removeImage(_ reference: String) async throws {
+        _ = try await call(.DELETE, "/images/\(Self.encode(reference))", query: [("force", "1")]).succeeding(404)
+    }
+}
+
+/// One line of what an engine tells while it pulls or loads.
+struct PullEvent: Sendable, Decodable {
+    struct Progress: Sendable, Decodable {
+        var current: Int64?
+        var total: Int64?
+    }
+    struct Detail: Sendable, Decodable {
+        var message: String?
+    }
+    var status: String?
+    /// The layer, or the tag in the first line of Docker.
+    var id: String?
+    var progressDetail: Progress?
+    var error: String?
+    var errorDetail: Detail?
+
+    var failure: String? { error ?? errorDetail?.message }
+}
+
+/// The JSON lines of a pull. What is no JSON is passed over.
+struct PullEvents: Sendable {
+    private var lines = LineSplitter(limit: 1 << 20)
+
+    mutating func append(_ bytes: [UInt8]) -> [PullEvent] { lines.append(bytes).compactMap(Self.decode) }
+    mutating func finish() -> [PullEvent] { lines.finish().map { [$0].compactMap(Self.decode) } ?? [] }
+
+    private static func decode(_ line: String) -> PullEvent? {
+        try? JSONDecoder().decode(PullEvent.self, from: Data(line.utf8))
+    }
+}

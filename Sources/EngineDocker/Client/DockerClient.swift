@@ -1,0 +1,224 @@
+import AsyncHTTPClient
+package import Core
+import Foundation
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+
+/// Speaks the Docker Engine API over a unix socket, to Docker and to Podman alike. This file is the transport; each resource has its own.
+///
+/// Every answer that is read whole is bounded in size and time. A call throws ``DockerError`` when the engine refuses it and
+/// `engine_unavailable` when the engine does not answer at all.
+package struct DockerClient: Sendable {
+    /// The oldest API we speak; it is also what Podman 4 offers.
+    package static let oldestAPI = APIVersion(major: 1, minor: 41)
+
+    let http: HTTPClient
+    let host: String
+    let clock: any PlatformClock
+    /// The version in each path; raised to what the engine demands at least.
+    package var api = DockerClient.oldestAPI
+
+    package init(socketPath: String, clock: any PlatformClock) {
+        var configuration = HTTPClient.Configuration()
+        configuration.redirectConfiguration = .disallow
+        configuration.timeout.connect = .seconds(5)
+        // Follow streams each hold a connection; calls must not queue up behind them.
+        configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = 4096
+        // An engine that is not there is reported at once.
+        configuration.connectionPool.retryConnectionEstablishment = false
+        self.http = HTTPClient(eventLoopGroup: .singletonMultiThreadedEventLoopGroup, configuration: configuration)
+        self.host = Self.encode(socketPath)
+        self.clock = clock
+    }
+
+    /// Ends every call and stream. Nothing may be called afterwards.
+    package func shutDown() async {
+        // The only error is "already shut down".
+        try? await http.shutdown()
+    }
+
+    struct Reply: Sendable {
+        var status: Int
+        var body: [UInt8]
+
+        /// Throws the engine's refusal unless the status is one of `statuses` or a success.
+        func succeeding(_ statuses: Int...) throws -> Reply {
+            guard (200..<300).contains(status) || statuses.contains(status) else {
+                throw DockerError(status: status, body: body)
+            }
+            return self
+        }
+
+        /// The document in the body. Members that are missing or `null` are `nil`.
+        func decode<Document: Decodable>(_ type: Document.Type) throws -> Document {
+            do {
+                return try JSONDecoder().decode(type, from: Data(body))
+            } catch {
+                throw PlatformError(
+                    .engineUnavailable, "The container engine answered something that is not understood.", cause: error)
+            }
+        }
+    }
+
+    /// Answers of any status that are read whole; never more than 32 MiB.
+    func call(
+        _ method: HTTPMethod, _ path: String, query: [(String, String)] = [], json: JSONValue? = nil,
+        bytes: [UInt8]? = nil, headers: [(String, String)] = [], timeout: Duration = .seconds(60)
+    ) async throws -> Reply {
+        let target = "/v\(api)\(path)"
+        let request = try makeRequest(method, target, query: query, json: json, bytes: bytes, headers: headers)
+        // A pooled connection may turn out dead when the engine was restarted meanwhile: what can be repeated is repeated once.
+        let mayRepeat = method == .GET || method == .HEAD || method == .DELETE
+        do {
+            return try await attempt(request, timeout: timeout)
+        } catch let error as PlatformError where mayRepeat && error.cause is HTTPClientError {
+            return try await attempt(request, timeout: timeout)
+        }
+    }
+
+    /// A `GET` whose path names no version of the API.
+    func callUnversioned(_ path: String) async throws -> Reply {
+        let request = try makeRequest(.GET, path, query: [], json: nil, bytes: nil, headers: [])
+        return try await attempt(request, timeout: .seconds(10))
+    }
+
+    private func attempt(_ request: HTTPClientRequest, timeout: Duration) async throws -> Reply {
+        try await withDeadline(timeout, clock: clock) {
+            try await Self.translating {
+                let response = try await http.execute(request, deadline: .distantFuture)
+                let body = try await response.body.collect(upTo: 32 << 20)
+                return Reply(status: Int(response.status.code), body: Array(body.readableBytesView))
+            }
+        }
+    }
+
+    /// A call whose body goes on: the stream's chunks, once the engine has answered with a success.
+    ///
+    /// There is no limit on the wait: Podman sends the head of a log that is followed only with its first byte.
+    func stream(
+        _ method: HTTPMethod, _ path: String, query: [(String, String)] = [], json: JSONValue? = nil,
+        headers: [(String, String)] = []
+    ) async throws -> ByteStream {
+        let target = "/v\(api)\(path)"
+        let request = try makeRequest(method, target, query: query, json: json, bytes: nil, headers: headers)
+        return try await Self.translating {
+            let response = try await http.execute(request, deadline: .distantFuture)
+            guard (200..<300).contains(response.status.code) else {
+                let body = try await response.body.collect(upTo: 1 << 20)
+                throw DockerError(status: Int(response.status.code), body: Array(body.readableBytesView))
+            }
+            return ByteStream(body: response.body)
+        }
+    }
+
+    private func makeRequest(
+        _ method: HTTPMethod, _ path: String, query: [(String, String)], json: JSONValue?, bytes: [UInt8]?,
+        headers: [(String, String)]
+    ) throws -> HTTPClientRequest {
+        var url = "http+unix://\(host)\(path)"
+        if !query.isEmpty {
+            url += "?" + query.map { "\($0.0)=\(Self.encode($0.1))" }.joined(separator: "&")
+        }
+        var request = HTTPClientRequest(url: url)
+        request.method = method
+        // Go's servers refuse a request without one, and none is made for a unix socket.
+        request.headers.add(name: "host", value: "docker")
+        for (name, value) in headers { request.headers.add(name: name, value: value) }
+        if let json {
+            let encoder = JSONEncoder()
+            encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+            request.headers.add(name: "content-type", value: "application/json")
+            request.body = .bytes(ByteBuffer(bytes: try encoder.encode(json)))
+        } else if let bytes {
+            request.headers.add(name: "content-type", value: "application/x-tar")
+            request.body = .bytes(ByteBuffer(bytes: bytes))
+        }
+        return request
+    }
+
+    /// Percent-encodes everything but the unreserved characters of RFC 3986.
+    static func encode(_ text: String) -> String {
+        var result = ""
+        for byte in text.utf8 {
+            switch byte {
+            case 48...57, 65...90, 97...122, 45, 46, 95, 126: result.unicodeScalars.append(Unicode.Scalar(byte))
+            default:
+                let hex = String(byte, radix: 16, uppercase: true)
+                result += hex.utf8.count == 1 ? "%0\(hex)" : "%\(hex)"
+            }
+        }
+        return result
+    }
+
+    /// Turns what the transport throws into what the platform knows.
+    static func translating<Value>(_ body: () async throws -> Value) async throws -> Value {
+        do {
+            return try await body()
+        } catch let error as PlatformError {
+            throw error
+        } catch let error as DockerError {
+            throw error
+        } catch is CancellationError {
+            throw CancellationError()
+        } catch let error as HTTPClientError where error == .cancelled {
+            throw CancellationError()
+        } catch let error as IOError where error.errnoCode == EACCES || error.errnoCode == EPERM {
+            throw PlatformError(
+                .engineUnavailable,
+                "The container engine's socket may not be used by this user. Add the user to the engine's group (docker) or start a rootless engine.",
+                cause: error)
+        } catch is NIOTooManyBytesError {
+            throw PlatformError(.engineUnavailable, "The container engine's answer is larger than can be read.")
+        } catch {
+            throw PlatformError(
+                .engineUnavailable, "The container engine does not answer. Check that it runs.", cause: error)
+        }
+    }
+}
+
+/// The bytes of an answer that goes on, for one reader.
+struct ByteStream: AsyncSequence, Sendable {
+    typealias Element = [UInt8]
+
+    let body: HTTPClientResponse.Body
+
+    struct AsyncIterator: AsyncIteratorProtocol {
+        var chunks: HTTPClientResponse.Body.AsyncIterator
+
+        mutating func next() async throws -> [UInt8]? {
+            do {
+                return try await chunks.next().map { Array($0.readableBytesView) }
+            } catch {
+                return try await DockerClient.translating { throw error }
+            }
+        }
+    }
+
+    func makeAsyncIterator() -> AsyncIterator { AsyncIterator(chunks: body.makeAsyncIterator()) }
+}
+
+/// A version of the engine's API.
+package struct APIVersion: Sendable, Hashable, Comparable, CustomStringConvertible {
+    package var major: Int
+    package var minor: Int
+
+    package init(major: Int, minor: Int) {
+        self.major = major
+        self.minor = minor
+    }
+
+    /// `nil` for anything but `<number>.<number>`.
+    package init?(_ text: String) {
+        let parts = text.split(separator: ".", omittingEmptySubsequences: false)
+        guard parts.count == 2, let major = Int(parts[0]), let minor = Int(parts[1]), major >= 0, minor >= 0
+        else { return nil }
+        self.init(major: major, minor: minor)
+    }
+
+    package static func < (left: APIVersion, right: APIVersion) -> Bool {
+        (left.major, left.minor) < (right.major, right.minor)
+    }
+
+    package var description: String { "\(major).\(minor)" }
+}

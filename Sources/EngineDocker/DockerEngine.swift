@@ -1,0 +1,101 @@
+package import Core
+import Foundation
+package import Logging
+import PodInitClient
+
+/// Pods through the Docker Engine API: Docker and Podman by one client.
+///
+/// A pod is a container that runs `PodInit` and owns the network namespace, and the user's containers in that namespace. Nothing is kept
+/// here that the engine does not know too: labels tell everything, so a platform that starts again adopts what runs.
+/// Safe to use from many tasks at once; two calls about one pod should not overlap, but for reading.
+package struct DockerEngine: Engine {
+    package let name: String
+    /// The engine's own version and architecture.
+    package let version: DockerClient.Version
+    package let configuration: DockerEngineConfiguration
+    let client: DockerClient
+    let clock: any PlatformClock
+    let logger: Logger
+    let state = EngineState()
+    let forwarderRepair = SingleFlight()
+
+    /// Connects to the engine at the configured socket and asks what it is.
+    ///
+    /// - Throws: `engine_unavailable` when nothing answers, `not_supported` when it is too old.
+    package static func connect(
+        _ configuration: DockerEngineConfiguration, clock: any PlatformClock, logger: Logger
+    ) async throws -> DockerEngine {
+        let id = configuration.installationID
+        guard (1...16).contains(id.utf8.count),
+            id.utf8.allSatisfy({ (97...122).contains($0) || (48...57).contains($0) })
+        else { throw PlatformError(.internal, "The installation's id is malformed.") }
+        var client = DockerClient(socketPath: configuration.socketPath, clock: clock)
+        do {
+            let version = try await client.version()
+            guard version.api >= DockerClient.oldestAPI else {
+                throw PlatformError(
+                    .notSupported,
+                    "The container engine speaks API \(version.api); \(DockerClient.oldestAPI) or newer is needed. Update it."
+                )
+            }
+            // A newer Docker may refuse the API that we know; the next one it takes has all of it.
+            client.api = max(DockerClient.oldestAPI, version.minimumAPI)
+            return DockerEngine(
+                version: version, configuration: configuration, client: client, clock: clock, logger: logger)
+        } catch {
+            await client.shutDown()
+            throw Self.platformError(error)
+        }
+    }
+
+    private init(
+        version: DockerClient.Version, configuration: DockerEngineConfiguration, client: DockerClient,
+        clock: any PlatformClock, logger: Logger
+    ) {
+        self.name = version.isPodman ? "podman" : "docker"
+        self.version = version
+        self.configuration = configuration
+        self.client = client
+        self.clock = clock
+        self.logger = logger
+    }
+
+    /// Whether an engine answers at the socket. Never longer than ten seconds.
+    package static func answers(socketPath: String, clock: any PlatformClock) async -> Bool {
+        let client = DockerClient(socketPath: socketPath, clock: clock)
+        let answer: Void? = try? await client.ping()
+        await client.shutDown()
+        return answer != nil
+    }
+
+    /// Lets go of the engine: streams end, calls fail. Pods run on. To be called once, last.
+    package func shutDown() async {
+        await client.shutDown()
+    }
+
+    var names: ResourceNames { ResourceNames(installationID: configuration.installationID) }
+    var podsFolder: String { configuration.dataDirectory + "/pods" }
+
+    /// A pod's folder. Its name is short, since socket paths are.
+    func folder(_ pod: String) -> PodFolder { PodFolder(path: podsFolder + "/" + pod) }
+
+    package func connector(pod: String) -> any Connector {
+        PodInitConnector(client: PodInitClient(socketPath: folder(pod).initSocket))
+    }
+
+    /// What leaves this room: a ``PlatformError`` or a `CancellationError`.
+    static func platformError(_ error: any Error) -> any Error {
+        if let refusal = error as? DockerError { return refusal.platformError }
+        if error is PlatformError || error is CancellationError { return error }
+        return PlatformError(.internal, "The container engine could not be used.", cause: error)
+    }
+
+    /// Runs `body` so that only errors of the platform leave it.
+    func mapping<Value>(_ body: () async throws -> Value) async throws -> Value {
+        do {
+            return try await body()
+        } catch {
+            throw Self.platformError(error)
+        }
+    }
+}

@@ -1,0 +1,56 @@
+import Core
+import Synchronization
+
+/// The little that can't be read back from the engine. Losing it at a restart costs nothing but a less exact word about an exit.
+final class EngineState: Sendable {
+    /// What `setUp` found or made.
+    struct Platform: Sendable, Hashable {
+        var podInitImage: String
+        /// `uid:gid` of our own processes in containers.
+        var user: String
+        var gatewayAddress: String
+        var operatorAddress: String
+    }
+
+    private struct State {
+        var platform: Platform?
+        /// Containers that were stopped by us: their exit by SIGKILL says nothing about memory.
+        var stopped: Set<String> = []
+        /// Commands that run in a pod now, and what ends each.
+        var commands: [String: [Int: @Sendable () -> Void]] = [:]
+        var nextCommand = 0
+    }
+
+    private let state = Mutex(State())
+
+    var platform: Platform? {
+        get { state.withLock { $0.platform } }
+        set { state.withLock { $0.platform = newValue } }
+    }
+
+    func noteStopped(_ container: String) { state.withLock { _ = $0.stopped.insert(container) } }
+    func noteStarted(_ container: String) { state.withLock { _ = $0.stopped.remove(container) } }
+    func wasStopped(_ container: String) -> Bool { state.withLock { $0.stopped.contains(container) } }
+
+    func addCommand(pod: String, cancel: @escaping @Sendable () -> Void) -> Int {
+        state.withLock { state in
+            state.nextCommand += 1
+            state.commands[pod, default: [:]][state.nextCommand] = cancel
+            return state.nextCommand
+        }
+    }
+
+    func removeCommand(pod: String, _ id: Int) {
+        state.withLock { state in
+            state.commands[pod]?[id] = nil
+            if state.commands[pod]?.isEmpty == true { state.commands[pod] = nil }
+        }
+    }
+
+    func cancelCommands(pod: String) {
+        let cancels = state.withLock { Array(($0.commands[pod] ?? [:]).values) }
+        for cancel in cancels { cancel() }
+    }
+
+    func hasCommands(pod: String) -> Bool { state.withLock { $0.commands[pod] != nil } }
+}

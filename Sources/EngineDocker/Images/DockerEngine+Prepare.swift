@@ -1,0 +1,69 @@
+package import Core
+import Synchronization
+
+extension DockerEngine {
+    package func prepare(_ plan: PodPlan, progress: @escaping @Sendable (String) -> Void) async throws {
+        try await mapping {
+            var seen: Set<String> = []
+            for container in plan.containers {
+                guard let image = container.image, !image.isEmpty else {
+                    throw PlatformError(.imageUnavailable, "Container \(container.name) has no image.")
+                }
+                if seen.insert(image).inserted { try await ensureImage(image, progress: progress) }
+            }
+        }
+    }
+
+    private func ensureImage(_ text: String, progress: @escaping @Sendable (String) -> Void) async throws {
+        guard let reference = ImageReference(text) else {
+            throw PlatformError(
+                .imageUnavailable, "\"\(text)\" is no image reference (registry/name:tag, in lower case).")
+        }
+        if try await client.hasImage(text) { return }
+        if reference.isLocal {
+            throw PlatformError(
+                .imageUnavailable,
+                "The image \(text) is not on this machine, and localhost/ names are never pulled. Build or load it first."
+            )
+        }
+        let store = CredentialStore(directory: configuration.dockerConfigDirectory, clock: clock, logger: logger)
+        let credentials = await store.credentials(for: reference.registry)
+        progress("Pulling \(text)")
+        do {
+            let (client, clock) = (client, clock)
+            try await withDeadline(configuration.pullTimeout, clock: clock) {
+                var told = PullProgress(image: text, now: clock.now())
+                try await client.pull(reference, credentials: credentials) { event in
+                    if let line = told.note(event, now: clock.now()) { progress(line) }
+                }
+            }
+        } catch let refusal as DockerError {
+            throw Self.unavailable(reference, refusal, hadCredentials: credentials != nil)
+        } catch let error as PlatformError where error.code == .timedOut {
+            throw PlatformError(.imageUnavailable, "The image \(text) was not pulled in time.", cause: error)
+        }
+        guard try await client.hasImage(text) else {
+            throw PlatformError(.imageUnavailable, "The engine says it pulled the image \(text), but does not have it.")
+        }
+        progress("Pulled \(text)")
+    }
+
+    /// The registry's reason, and what to do about it. The text only chooses the advice; it is shown as it is.
+    private static func unavailable(
+        _ reference: ImageReference, _ refusal: DockerError, hadCredentials: Bool
+    ) -> PlatformError {
+        let reason = refusal.message.count > 500 ? refusal.message.prefix(500) + "…" : refusal.message[...]
+        let text = reason.lowercased()
+        var advice = ""
+        if ["unauthorized", "denied", "authentication required", "no basic auth"].contains(where: text.contains) {
+            advice =
+                hadCredentials
+                ? " The credentials for \(reference.registry) were refused: run docker login \(reference.registry) again."
+                : " If the image is private, run docker login \(reference.registry)."
+        } else if ["manifest unknown", "not found", "name unknown", "does not exist"].contains(where: text.contains) {
+            advice = " Check its name and tag."
+        }
+        return PlatformError(
+            .imageUnavailable, "The image \(reference) can't be pulled: \(reason).\(advice)", cause: refusal)
+    }
+}

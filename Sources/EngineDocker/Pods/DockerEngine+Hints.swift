@@ -1,0 +1,51 @@
+import Core
+import Foundation
+import Logging
+
+extension DockerEngine {
+    /// From the engine's events. While the engine is away nothing comes; once it is back, every pod is hinted at, since anything may have happened.
+    package func hints() -> AsyncStream<String> {
+        // Hints may be lost: whoever is that far behind looks at everything anyway.
+        let (stream, continuation) = AsyncStream.makeStream(of: String.self, bufferingPolicy: .bufferingNewest(4096))
+        let task = Task {
+            await watch(continuation)
+            continuation.finish()
+        }
+        continuation.onTermination = { _ in task.cancel() }
+        return stream
+    }
+
+    private func watch(_ hints: AsyncStream<String>.Continuation) async {
+        var backoff = Backoff()
+        var isFirst = true
+        while !Task.isCancelled {
+            do {
+                let events = try await client.events(label: names.filter)
+                if !isFirst {
+                    let listed = try await client.containers(labels: [names.filter])
+                    for pod in Set(listed.compactMap { $0.labels?[Labels.pod] }) { hints.yield(pod) }
+                }
+                isFirst = false
+                var lines = LineSplitter(limit: 1 << 20)
+                for try await chunk in events {
+                    backoff.reset()
+                    for line in lines.append(chunk) { if let pod = Self.pod(in: line) { hints.yield(pod) } }
+                }
+            } catch is CancellationError {
+                return
+            } catch {
+                logger.debug("the engine's events are not to be had", metadata: ["error": "\(error)"])
+            }
+            isFirst = false
+            do { try await clock.sleep(for: backoff.next()) } catch { return }
+        }
+    }
+
+    /// The pod an event is about; `nil` for what is none of our business.
+    static func pod(in line: String) -> String? {
+        let event = try? JSONDecoder().decode(ContainerEvent.self, from: Data(line.utf8))
+        // Commands of probes would wake everybody for nothing.
+        guard let event, event.action?.hasPrefix("exec_") != true else { return nil }
+        return event.actor?.attributes?[Labels.pod]
+    }
+}

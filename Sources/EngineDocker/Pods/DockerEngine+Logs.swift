@@ -1,0 +1,122 @@
+import Core
+import Foundation
+import Logging
+
+extension DockerEngine {
+    /// A container keeps its log over its restarts. When the engine itself was restarted while somebody follows, a few lines may come twice.
+    package func logs(
+        container: String, pod: String, follow: Bool, tail: Int?
+    ) async throws -> AsyncThrowingStream<String, any Error> {
+        let name = names.member(pod, container)
+        let found = try await mapping { try await client.container(name) }
+        guard let id = found?.id else {
+            throw PlatformError(.notFound, "There is no container \(container) in replica \(pod).")
+        }
+        // Lines wait for their reader here; past this many the engine waits too.
+        let (stream, continuation) = AsyncThrowingStream.makeStream(
+            of: String.self, bufferingPolicy: .bufferingOldest(1024))
+        let task = Task {
+            do {
+                try await copyLogs(id, follow: follow, tail: tail, to: continuation)
+                continuation.finish()
+            } catch {
+                continuation.finish(throwing: Self.platformError(error))
+            }
+        }
+        continuation.onTermination = { _ in task.cancel() }
+        return stream
+    }
+
+    private typealias Lines = AsyncThrowingStream<String, any Error>.Continuation
+
+    private func copyLogs(_ id: String, follow: Bool, tail: Int?, to lines: Lines) async throws {
+        var since: String?
+        var tail = tail
+        while true {
+            // An engine that is being restarted is waited for; meanwhile the container runs on.
+            guard let before = try await details(id, patiently: follow) else { return }
+            if follow, since != nil, !before.isRunning, before.state?.finishedAt.flatMap(Self.unixTime) == since {
+                // Nothing new since the last run: the next is waited for. The clock is all there is to wait on.
+                try await clock.sleep(for: .milliseconds(200))
+                continue
+            }
+            let opened = clock.now()
+            var broken: (any Error)?
+            do {
+                var assembler = LogLines(limit: Limits.logLine)
+                for try await chunk in try await client.logs(id, follow: follow, tail: tail, since: since) {
+                    for line in assembler.append(chunk) { try await send(line, to: lines) }
+                }
+                for line in assembler.finish() { try await send(line, to: lines) }
+            } catch let refusal as DockerError where refusal.status == 404 {
+                return
+            } catch let error as PlatformError where follow && error.code == .engineUnavailable {
+                broken = error
+            }
+            guard follow else { return }
+            tail = nil
+            if let broken {
+                logger.debug("a log stream broke; it is opened again", metadata: ["error": "\(broken)"])
+                since = Self.unixTime(max(opened, clock.now() - .seconds(1)))
+                try await clock.sleep(for: .milliseconds(250))
+            } else {
+                since = try await endOfRun(id, before, fallback: clock.now())
+            }
+        }
+    }
+
+    /// Where the next run's lines begin: at the end of the one that has just been read.
+    private func endOfRun(_ id: String, _ before: DockerClient.ContainerDetails, fallback: Timestamp) async throws
+        -> String
+    {
+        for _ in 0..<50 {
+            guard let now = try await details(id, patiently: true) else { break }
+            let hasEnded = !now.isRunning || now.state?.startedAt != before.state?.startedAt
+            if hasEnded, let end = now.state?.finishedAt.flatMap(Self.unixTime), end != "0" { return end }
+            // The stream ends a moment before the engine notes the exit.
+            try await clock.sleep(for: .milliseconds(100))
+        }
+        return Self.unixTime(fallback)
+    }
+
+    private func details(_ id: String, patiently: Bool) async throws -> DockerClient.ContainerDetails? {
+        var backoff = Backoff()
+        while true {
+            do {
+                return try await client.container(id)
+            } catch let error as PlatformError where patiently && error.code == .engineUnavailable {
+                try await clock.sleep(for: backoff.next())
+            }
+        }
+    }
+
+    /// Hands a line over; waits while the reader is behind.
+    private func send(_ line: String, to lines: Lines) async throws {
+        var pause = Duration.milliseconds(5)
+        while case .dropped = lines.yield(line) {
+            try await clock.sleep(for: pause)
+            pause = min(pause * 2, .milliseconds(200))
+        }
+        try Task.checkCancellation()
+    }
+
+    /// Seconds since the Unix epoch with nine decimals, from the engine's RFC 3339 with up to nine; `nil` for "never".
+    static func unixTime(_ text: String) -> String? {
+        let parts = text.split(separator: ".", maxSplits: 1)
+        guard let first = parts.first else { return nil }
+        let whole = first.hasSuffix("Z") ? String(first) : String(first) + (parts.count > 1 ? Self.zone(parts[1]) : "")
+        guard let date = ISO8601DateFormatter().date(from: whole), date.timeIntervalSince1970 > 0 else { return nil }
+        let digits = parts.count > 1 ? parts[1].prefix { $0.isNumber } : ""
+        let nanoseconds = digits.prefix(9) + String(repeating: "0", count: max(0, 9 - digits.count))
+        return "\(Int64(date.timeIntervalSince1970)).\(nanoseconds)"
+    }
+
+    /// What follows the fraction: `Z` or an offset.
+    private static func zone(_ text: Substring) -> String { String(text.drop { $0.isNumber }) }
+
+    static func unixTime(_ time: Timestamp) -> String {
+        let micro = time.microseconds - time.seconds * 1_000_000
+        let digits = String(micro)
+        return "\(time.seconds).\(String(repeating: "0", count: max(0, 6 - digits.count)))\(digits)"
+    }
+}
