@@ -87,6 +87,7 @@ let package = Package(
         // Suites that every adapter of a protocol must pass, and what tests share.
         room("StoreConformance", ["Core", "TestSupport"]),
         room("EngineConformance", ["Core", "CPodInit", "TestSupport"]),
+        room("PodmanSupport", ["Core", "TestSupport", "EngineDocker", logging]),
         room("TestSupport", ["Core"]),
         // Stands in for operator and gateway when the CLI is tested.
         .target(name: "StubPlatform", dependencies: [nioCore, nioPosix, nioHTTP1], path: "Tests/StubPlatform", swiftSettings: strict),

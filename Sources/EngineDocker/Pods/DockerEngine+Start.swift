@@ -132,7 +132,7 @@ extension DockerEngine {
     private func checkSources(_ container: ContainerPlan) async throws {
         for volume in container.volumes where try await !PodFolder.exists(volume.source) {
             throw PlatformError(
-                .containerFailed, "Container \(container.name): the volume's source \(volume.source) does not exist.")
+                .containerFailed, "Container \(container.name): the source \(volume.source) of the volume at \(volume.target) does not exist.")
         }
     }
 

@@ -1,0 +1,81 @@
+import Client
+import Core
+import Foundation
+import HTTPServing
+import Logging
+import Operator
+import ServiceLifecycle
+import Synchronization
+
+/// The platform's addresses, once they are known.
+final class AddressBook: Sendable {
+    private let addresses = Mutex<PlatformAddresses?>(nil)
+
+    var known: PlatformAddresses? { addresses.withLock { $0 } }
+
+    func set(_ value: PlatformAddresses) { addresses.withLock { $0 = value } }
+}
+
+/// Says where the platform listens once it does: on standard output, in `addresses.json` and in the CLI's environment `local` (contract U2, U3).
+struct Announcement: Service {
+    let gateway: @Sendable () async throws -> [HTTPListener]
+    let `operator`: @Sendable () async throws -> [HTTPListener]
+    let directory: PlatformDirectory
+    let environments: EnvironmentStore
+    let token: String
+    let engine: String
+    let book: AddressBook
+    let console: Console
+
+    private struct AddressFile: Encodable {
+        var gateway: String
+        var `operator`: String
+    }
+
+    func run() async throws {
+        let addresses: PlatformAddresses
+        do {
+            addresses = PlatformAddresses(
+                gateway: Self.url(of: try await gateway()), operator: Self.url(of: try await `operator`()))
+        } catch {
+            // The server that could not listen says why.
+            return
+        }
+        let hint = try registerEnvironment(addresses.operator)
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        try encoder.encode(AddressFile(gateway: addresses.gateway, operator: addresses.operator))
+            .write(to: URL(filePath: directory.addresses), options: .atomic)
+        book.set(addresses)
+        try? console.print(
+            """
+            gateway   \(addresses.gateway)  (callers POST here)
+            operator  \(addresses.operator)
+            engine    \(engine)
+            data      \(directory.path)
+            ready     \(hint)
+            """)
+        try? await gracefulShutdown()
+    }
+
+    /// Writes the environment `local`, as the default if there is none.
+    ///
+    /// - Returns: what to do next, in one line.
+    private func registerEnvironment(_ operatorEndpoint: String) throws -> String {
+        try environments.update { file in
+            let hadDefault = file.defaultEnvironment != nil
+            file.put(Client.Environment(name: "local", operatorEndpoint: operatorEndpoint, token: token))
+            if !hadDefault { try file.setDefault("local") }
+            return file.defaultEnvironment == "local"
+                ? "deploy an API with: cortex deploy cortex.yaml"
+                : "deploy an API with: cortex deploy cortex.yaml -e local"
+        }
+    }
+
+    private static func url(of listeners: [HTTPListener]) -> String {
+        for case .tcp(let host, let port) in listeners {
+            return "http://\(host.contains(":") ? "[\(host)]" : host):\(port)"
+        }
+        return ""
+    }
+}

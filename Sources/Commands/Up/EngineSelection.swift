@@ -1,0 +1,103 @@
+import Core
+import EngineDocker
+import EngineSandbox
+import Foundation
+import Logging
+
+/// Finds the engine that runs the pods (contract U1): the one that was asked for, or with `auto` the first Docker or Podman that answers, else the sandbox.
+struct EngineSelection: Sendable {
+    var settings: UpSettings
+    var directory: PlatformDirectory
+    var environment: [String: String]
+    var clock: any PlatformClock
+    var logger: Logger
+
+    /// Places where an engine's socket may be, best first.
+    static func sockets(environment: [String: String]) -> [String] {
+        var sockets: [String] = []
+        for variable in ["DOCKER_HOST", "CONTAINER_HOST"] {
+            guard let host = environment[variable], host.hasPrefix("unix://") else { continue }
+            sockets.append(String(host.dropFirst("unix://".count)))
+        }
+        sockets.append("/var/run/docker.sock")
+        if let runtime = environment["XDG_RUNTIME_DIR"], !runtime.isEmpty {
+            sockets += ["\(runtime)/docker.sock", "\(runtime)/podman/podman.sock"]
+        }
+        sockets.append("/run/podman/podman.sock")
+        return sockets
+    }
+
+    /// - Throws: ``PlatformError`` `setup`: one line that says what is missing and what to do.
+    func select() async throws -> any Engine {
+        switch settings.engine {
+        case .sandbox: return try sandbox()
+        case .docker:
+            let candidates = settings.engineSocket.map { [$0] } ?? Self.sockets(environment: environment)
+            if let engine = try await firstDocker(of: candidates) { return engine }
+            throw PlatformError(
+                .setup,
+                "no Docker or Podman answers at \(candidates.joined(separator: ", ")); start one (for Podman: systemctl start podman.socket), name its socket with --engine-socket, or use --engine sandbox"
+            )
+        case .auto:
+            if let socket = settings.engineSocket {
+                if let engine = try await firstDocker(of: [socket]) { return engine }
+                throw PlatformError(
+                    .setup, "no Docker or Podman answers at \(socket); start it, or leave --engine-socket out")
+            }
+            if let engine = try await firstDocker(of: Self.sockets(environment: environment)) { return engine }
+            return try sandbox()
+        }
+    }
+
+    private func firstDocker(of sockets: [String]) async throws -> (any Engine)? {
+        let podInit = try PodInitProgram.path()
+        for socket in sockets where FileManager.default.fileExists(atPath: socket) {
+            guard await DockerEngine.answers(socketPath: socket, clock: clock) else {
+                logger.info("no container engine answers", metadata: ["socket": "\(socket)"])
+                continue
+            }
+            return try await DockerEngine.connect(
+                DockerEngineConfiguration(
+                    socketPath: socket, installationID: try directory.installationID(),
+                    dataDirectory: directory.path, podInitExecutable: podInit,
+                    gatewaySocket: directory.gatewaySocket, operatorSocket: directory.operatorSocket),
+                clock: clock, logger: logger)
+        }
+        return nil
+    }
+
+    private func sandbox() throws -> any Engine {
+        guard let bubblewrap = Self.program("bwrap", environment: environment) else {
+            throw PlatformError(
+                .setup,
+                "bubblewrap is not installed, and no Docker or Podman answers; install it (apt-get install bubblewrap) or start an engine"
+            )
+        }
+        return SandboxEngine(
+            configuration: SandboxConfiguration(
+                directory: directory.pods, gatewaySocket: directory.gatewaySocket,
+                operatorSocket: directory.operatorSocket, podInit: try PodInitProgram.path(), bubblewrap: bubblewrap),
+            clock: clock, logger: logger)
+    }
+
+    /// Looks a program up as a shell would.
+    static func program(_ name: String, environment: [String: String]) -> String? {
+        (environment["PATH"] ?? "/usr/bin:/bin").split(separator: ":").map { "\($0)/\(name)" }
+            .first { FileManager.default.isExecutableFile(atPath: $0) }
+    }
+}
+
+/// The program in every pod, which stands beside `cortex`.
+enum PodInitProgram {
+    static let name = "cortex-pod-init"
+
+    static func path() throws -> String {
+        let program = try FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")
+        let path = URL(filePath: program).deletingLastPathComponent().appending(path: name).path
+        guard FileManager.default.isExecutableFile(atPath: path) else {
+            throw PlatformError(
+                .setup, "\(name) is missing; it belongs beside the cortex program: install both from the same build")
+        }
+        return path
+    }
+}

@@ -1,0 +1,68 @@
+import Core
+import Foundation
+
+/// The data directory: what stands where, and the check that it can be used (contract U1, U5).
+struct PlatformDirectory: Sendable, Hashable {
+    let path: String
+
+    /// Folders of the pods.
+    var pods: String { "\(path)/pods" }
+    /// Unix sockets on which gateway and operator serve the containers.
+    var sockets: String { "\(path)/run" }
+    var gatewaySocket: String { "\(sockets)/gateway.sock" }
+    var operatorSocket: String { "\(sockets)/operator.sock" }
+    var addresses: String { "\(path)/addresses.json" }
+
+    /// Makes what is missing, for the owner's eyes only, and tries to write.
+    ///
+    /// - Throws: ``PlatformError`` `setup`: one line that says what is wrong and what to do.
+    static func prepare(_ path: String) throws -> PlatformDirectory {
+        let directory = PlatformDirectory(path: path)
+        do {
+            for folder in [path, directory.pods, directory.sockets] {
+                try FileManager.default.createDirectory(
+                    atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+            }
+            let probe = "\(path)/.write-test"
+            try Data("x".utf8).write(to: URL(filePath: probe))
+            try FileManager.default.removeItem(atPath: probe)
+        } catch {
+            throw PlatformError(
+                .setup,
+                "the data directory \(path) cannot be written (\(Self.reason(error))); free space or permissions there, or choose another with --data-dir",
+                cause: error)
+        }
+        return directory
+    }
+
+    /// Tells this platform's pods from those of another on the same engine; made once.
+    func installationID() throws -> String {
+        let file = "\(path)/installation"
+        if let known = try? String(contentsOfFile: file, encoding: .utf8), !known.isEmpty { return known }
+        let made = RandomWord.make(length: 8)
+        try Data(made.utf8).write(to: URL(filePath: file), options: .atomic)
+        return made
+    }
+
+    /// What the last run left that must not be believed now.
+    func removeStale() throws {
+        for file in [addresses, gatewaySocket, operatorSocket] where FileManager.default.fileExists(atPath: file) {
+            try FileManager.default.removeItem(atPath: file)
+        }
+    }
+
+    private static func reason(_ error: any Error) -> String {
+        var error = error as NSError
+        while let underlying = error.userInfo[NSUnderlyingErrorKey] as? NSError { error = underlying }
+        if error.domain == NSPOSIXErrorDomain { return String(cString: strerror(Int32(error.code))).lowercased() }
+        return error.localizedDescription
+    }
+}
+
+/// Random lower-case letters and digits, for names that must be unique and readable.
+enum RandomWord {
+    static func make(length: Int) -> String {
+        let alphabet = Array("abcdefghijklmnopqrstuvwxyz0123456789")
+        return String((0..<length).map { _ in alphabet[Int.random(in: alphabet.indices)] })
+    }
+}

@@ -1,0 +1,68 @@
+import ArgumentParser
+import Client
+import Core
+import Foundation
+import Logging
+
+/// `cortex up`: the whole platform in this process.
+struct UpCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "up",
+        abstract: "Run the platform on this machine, in the foreground.",
+        discussion: """
+            Takes requests on the gateway's port, keeps them in the data directory, and runs the pods of what `cortex deploy` declares with Docker or \
+            Podman if one answers, else in a sandbox (bubblewrap). Ctrl-C drains and stops; a second Ctrl-C exits at once.
+
+            Each flag can also be a variable (CORTEX_DATA_DIR, CORTEX_HOST, CORTEX_GATEWAY_PORT, CORTEX_OPERATOR_PORT, CORTEX_ENGINE, CORTEX_ENGINE_SOCKET, \
+            CORTEX_STORE, CORTEX_DURABILITY) or a line of up.yaml beside cli.yaml (data_dir: …); the flag wins, then the variable, then the file.
+
+            Examples:
+              cortex up
+              cortex up --port 0 --operator-port 0 --data-dir /tmp/try --engine sandbox
+            """)
+
+    @Option(help: ArgumentHelp("Where requests, results and pods are kept (default: ~/.cortex/local).", valueName: "directory"))
+    var dataDir: String?
+
+    @Option(help: ArgumentHelp("Address to listen on (default: 127.0.0.1, this machine only).", valueName: "address"))
+    var host: String?
+
+    @Option(help: ArgumentHelp("The gateway's port (default: 8889; 0: any free one).", valueName: "number"))
+    var port: String?
+
+    @Option(help: ArgumentHelp("The operator's port (default: 8888; 0: any free one).", valueName: "number"))
+    var operatorPort: String?
+
+    @Option(help: ArgumentHelp("What runs the pods: auto, docker (also Podman) or sandbox (default: auto).", valueName: "engine"))
+    var engine: String?
+
+    @Option(help: ArgumentHelp("The socket of Docker or Podman (default: the well-known places).", valueName: "path"))
+    var engineSocket: String?
+
+    @Option(help: ArgumentHelp("The store: sqlite, or sqlite:DIRECTORY (default: sqlite in the data directory).", valueName: "url"))
+    var store: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "full: a request survives a power cut as soon as its id is given out; normal: it survives a crash of the platform, a power cut may lose the last moments (default: full).",
+            valueName: "level"))
+    var durability: String?
+
+    func run() async throws {
+        let environment = ProcessInfo.processInfo.environment
+        let flags: [UpSettings.Key: String?] = [
+            .dataDirectory: dataDir, .host: host, .gatewayPort: port, .operatorPort: operatorPort, .engine: engine,
+            .engineSocket: engineSocket, .store: store, .durability: durability,
+        ]
+        let file = EnvironmentStore(environment: environment).directory + "/up.yaml"
+        let settings = try UpSettings(
+            flags: flags.compactMapValues { $0 }, environment: environment,
+            file: FileManager.default.fileExists(atPath: file) ? try String(contentsOfFile: file, encoding: .utf8) : nil,
+            home: FileManager.default.homeDirectoryForCurrentUser.path)
+        LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
+        try await Assembly(
+            settings: settings, environment: environment, console: Console(environment: environment),
+            logger: Logger(label: "cortex")
+        ).run()
+    }
+}

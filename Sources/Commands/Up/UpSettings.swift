@@ -1,0 +1,135 @@
+import Core
+import Foundation
+import Yams
+
+/// How `cortex up` runs (contract U1). Each value comes from its flag, else its variable, else the file `up.yaml` beside `cli.yaml`, else its default.
+struct UpSettings: Sendable, Hashable {
+    enum EngineChoice: String, Sendable, Hashable, CaseIterable {
+        case auto
+        case docker
+        case sandbox
+    }
+
+    enum Durability: String, Sendable, Hashable, CaseIterable {
+        case full
+        case normal
+    }
+
+    /// Absolute.
+    var dataDirectory: String
+    var host = "127.0.0.1"
+    var gatewayPort = 8889
+    var operatorPort = 8888
+    var engine = EngineChoice.auto
+    /// `nil`: the well-known places are tried.
+    var engineSocket: String?
+    var durability = Durability.full
+    /// Where the SQLite store lives; `nil`: in the data directory.
+    var storeDirectory: String?
+
+    /// One setting: the name of its flag, its variable, and its key in `up.yaml`.
+    struct Key: Sendable, Hashable {
+        var flag: String
+        var variable: String
+        var file: String
+
+        static let dataDirectory = Key(flag: "--data-dir", variable: "CORTEX_DATA_DIR", file: "data_dir")
+        static let host = Key(flag: "--host", variable: "CORTEX_HOST", file: "host")
+        static let gatewayPort = Key(flag: "--port", variable: "CORTEX_GATEWAY_PORT", file: "port")
+        static let operatorPort = Key(flag: "--operator-port", variable: "CORTEX_OPERATOR_PORT", file: "operator_port")
+        static let engine = Key(flag: "--engine", variable: "CORTEX_ENGINE", file: "engine")
+        static let engineSocket = Key(flag: "--engine-socket", variable: "CORTEX_ENGINE_SOCKET", file: "engine_socket")
+        static let store = Key(flag: "--store", variable: "CORTEX_STORE", file: "store")
+        static let durability = Key(flag: "--durability", variable: "CORTEX_DURABILITY", file: "durability")
+
+        static let all = [dataDirectory, host, gatewayPort, operatorPort, engine, engineSocket, store, durability]
+    }
+
+    /// Resolves every setting and reports all problems at once.
+    ///
+    /// - Parameters:
+    ///   - flags: what stood on the command line.
+    ///   - file: text of `up.yaml`; `nil` where there is none.
+    /// - Throws: ``PlatformError`` `usage` that names each wrong value, where it came from and what is allowed.
+    init(flags: [Key: String], environment: [String: String], file: String?, home: String) throws {
+        var problems: [String] = []
+        let values = Self.fileValues(file, &problems)
+
+        func value(_ key: Key) -> (text: String, origin: String)? {
+            if let text = flags[key] { return (text, key.flag) }
+            if let text = environment[key.variable], !text.isEmpty { return (text, key.variable) }
+            if let text = values[key.file] { return (text, "\(key.file) in up.yaml") }
+            return nil
+        }
+        func port(_ key: Key, default number: Int) -> Int {
+            guard let (text, origin) = value(key) else { return number }
+            guard let port = Int(text), (0...65535).contains(port) else {
+                problems.append("\(origin) is \(text); it must be a port from 0 (any free one) to 65535")
+                return number
+            }
+            return port
+        }
+        func choice<Choice: RawRepresentable & CaseIterable>(_ key: Key, default choice: Choice) -> Choice
+        where Choice.RawValue == String {
+            guard let (text, origin) = value(key) else { return choice }
+            guard let chosen = Choice(rawValue: text) else {
+                let allowed = Choice.allCases.map(\.rawValue).joined(separator: ", ")
+                problems.append("\(origin) is \(text); it must be one of \(allowed)")
+                return choice
+            }
+            return chosen
+        }
+
+        let directory = value(.dataDirectory)?.text ?? "\(home)/.cortex/local"
+        self.dataDirectory = Self.absolute(directory, home: home)
+        if let (text, _) = value(.host) { self.host = text }
+        self.gatewayPort = port(.gatewayPort, default: 8889)
+        self.operatorPort = port(.operatorPort, default: 8888)
+        self.engine = choice(.engine, default: EngineChoice.auto)
+        self.engineSocket = value(.engineSocket)?.text
+        self.durability = choice(.durability, default: Durability.full)
+        if let (text, origin) = value(.store) {
+            if text == "sqlite" || text.hasPrefix("sqlite:") {
+                let path = text.drop { $0 != ":" }.dropFirst()
+                if !path.isEmpty { self.storeDirectory = Self.absolute(String(path), home: home) }
+            } else {
+                problems.append(
+                    "\(origin) is \(text); it must be sqlite, or sqlite:DIRECTORY for another place than the data directory"
+                )
+            }
+        }
+        if gatewayPort != 0, gatewayPort == operatorPort {
+            problems.append("--port and --operator-port are both \(gatewayPort); they must differ")
+        }
+        guard problems.isEmpty else { throw PlatformError(.usage, problems.joined(separator: "; ")) }
+    }
+
+    private static func fileValues(_ file: String?, _ problems: inout [String]) -> [String: String] {
+        guard let file, !file.allSatisfy(\.isWhitespace) else { return [:] }
+        guard let node = try? Yams.compose(yaml: file), let mapping = node.mapping else {
+            problems.append("up.yaml is not a YAML mapping; it holds lines such as `port: 8889`")
+            return [:]
+        }
+        var values: [String: String] = [:]
+        let known = Set(Key.all.map(\.file))
+        for (key, value) in mapping {
+            guard let name = key.string, known.contains(name) else {
+                problems.append(
+                    "up.yaml has the unknown key \(key.string ?? "?"); known are \(known.sorted().joined(separator: ", "))"
+                )
+                continue
+            }
+            guard let text = value.scalar?.string else {
+                problems.append("\(name) in up.yaml must be a single value")
+                continue
+            }
+            values[name] = text
+        }
+        return values
+    }
+
+    private static func absolute(_ path: String, home: String) -> String {
+        if path == "~" || path.hasPrefix("~/") { return home + path.dropFirst(1) }
+        return URL(filePath: path).standardizedFileURL.path
+    }
+}

@@ -1,0 +1,72 @@
+import Core
+import Testing
+
+@testable import Commands
+
+@Suite("U1: settings of cortex up")
+struct UpSettingsTests {
+    private func settings(
+        _ flags: [UpSettings.Key: String] = [:], _ environment: [String: String] = [:], file: String? = nil
+    ) throws -> UpSettings {
+        try UpSettings(flags: flags, environment: environment, file: file, home: "/home/ada")
+    }
+
+    @Test("U1: the defaults")
+    func defaults() throws {
+        let settings = try settings()
+        #expect(settings.dataDirectory == "/home/ada/.cortex/local")
+        #expect(settings.host == "127.0.0.1" && settings.gatewayPort == 8889 && settings.operatorPort == 8888)
+        #expect(settings.engine == .auto && settings.engineSocket == nil && settings.durability == .full)
+    }
+
+    @Test("U1: flag before variable before file before default")
+    func order() throws {
+        let file = "port: 1\noperator_port: 2\nhost: 0.0.0.0\n"
+        let settings = try settings(
+            [.gatewayPort: "3"], ["CORTEX_GATEWAY_PORT": "4", "CORTEX_OPERATOR_PORT": "5"], file: file)
+        #expect(settings.gatewayPort == 3 && settings.operatorPort == 5 && settings.host == "0.0.0.0")
+    }
+
+    @Test("U1: CORTEX_PORT is the container's own variable and is never read")
+    func containerVariable() throws {
+        #expect(try settings([:], ["CORTEX_PORT": "9"]).gatewayPort == 8889)
+    }
+
+    @Test("U1: the store is SQLite in the data directory, or in a directory of its own")
+    func store() throws {
+        #expect(try settings([.store: "sqlite"]).storeDirectory == nil)
+        #expect(try settings([.store: "sqlite:/var/queue"]).storeDirectory == "/var/queue")
+    }
+
+    @Test("U1: two ports may both be 0, otherwise they must differ")
+    func samePort() throws {
+        #expect(try settings([.gatewayPort: "0", .operatorPort: "0"]).gatewayPort == 0)
+        #expect(throws: PlatformError.self) { try settings([.gatewayPort: "8888"]) }
+    }
+
+    @Test(
+        "U5: each wrong value is named with where it came from",
+        arguments: [
+            ([UpSettings.Key.gatewayPort: "x"], [:], nil, "--port is x"),
+            ([.gatewayPort: "70000"], [:], nil, "--port is 70000"),
+            ([:], ["CORTEX_ENGINE": "kvm"], nil, "CORTEX_ENGINE is kvm; it must be one of auto, docker, sandbox"),
+            ([:], [:], "durability: none", "durability in up.yaml is none"),
+            ([:], [:], "prot: 1", "unknown key prot"),
+            ([:], [:], "- a", "not a YAML mapping"),
+            ([.store: "postgres://x"], [:], nil, "it must be sqlite"),
+        ] as [([UpSettings.Key: String], [String: String], String?, String)])
+    func problems(
+        flags: [UpSettings.Key: String], environment: [String: String], file: String?, message: String
+    ) throws {
+        let error = #expect(throws: PlatformError.self) { try settings(flags, environment, file: file) }
+        #expect(error?.message.contains(message) == true, "\(error?.message ?? "")")
+    }
+
+    @Test("U5: all problems are reported at once")
+    func allProblems() throws {
+        let error = #expect(throws: PlatformError.self) {
+            try settings([.gatewayPort: "x", .engine: "y", .operatorPort: "z"])
+        }
+        #expect(error?.message.split(separator: ";").count ?? 0 >= 3)
+    }
+}
