@@ -135,6 +135,8 @@ int cx_link_address(const char *name, uint32_t address, int prefix) {
     return ask(&request);
 }
 
+int cx_free_low_ports(void) { return write_file("/proc/sys/net/ipv4/ip_unprivileged_port_start", "0"); }
+
 int cx_link_up(const char *name) {
     struct ifreq link;
     memset(&link, 0, sizeof link);

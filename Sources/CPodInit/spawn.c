@@ -12,6 +12,7 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -106,37 +107,54 @@ static int open_namespace(int process, const char *kind) {
     return descriptor < 0 ? -errno : descriptor;
 }
 
-int cx_spawn_inside(const struct cx_child *child, int target) {
-    // The user namespace last: entering it gives up the power over the others.
-    static const char *const kinds[] = {"ipc", "uts", "mnt", "user", "pid"};
-    static const int flags[] = {CLONE_NEWIPC, CLONE_NEWUTS, CLONE_NEWNS, CLONE_NEWUSER, CLONE_NEWPID};
-    int namespaces[5], own = -1, result = 0;
-    for (int index = 0; index < 5; index++) {
-        namespaces[index] = result < 0 ? -1 : open_namespace(target, kinds[index]);
-        if (namespaces[index] < 0 && result == 0) result = namespaces[index];
-    }
-    if (result == 0) {
-        own = open_namespace((int)getpid(), "pid");
-        if (own < 0) result = own;
-    }
-    // The process namespace holds for children only, so the child is ours and still lives inside.
-    if (result == 0 && setns(namespaces[4], CLONE_NEWPID) < 0) result = -errno;
-    if (result == 0) {
-        pid_t process = fork();
+// Runs in a short-lived helper: goes into the process namespace, which holds for children only, and starts the child there as a
+// child of the pod's own process (CLONE_PARENT), which cannot go there itself: it could not come back.
+static void start_inside(const struct cx_child *child, const int *namespaces, int told) {
+    static const char *const kinds[] = {"ipc", "uts", "mnt", "user"};
+    static const int flags[] = {CLONE_NEWIPC, CLONE_NEWUTS, CLONE_NEWNS, CLONE_NEWUSER};
+    int process = setns(namespaces[4], CLONE_NEWPID) < 0 ? -errno : 0;
+    if (process == 0) {
+        process = (int)syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
         if (process == 0) {
             set_up(child, 0);
             connect_descriptors(child);
+            // The user namespace last: entering it gives up the power over the others.
             for (int index = 0; index < 4; index++)
                 if (setns(namespaces[index], flags[index]) < 0) give_up(child->report, "cannot enter the container's", kinds[index]);
             if (drop_capabilities() < 0) give_up(child->report, "cannot drop capabilities", "");
             replace(child);
         }
-        result = process < 0 ? -errno : process;
-        // Without the way back every later container would start in this one: nothing sane is left to do.
-        if (setns(own, CLONE_NEWPID) < 0) abort();
+        if (process < 0) process = -errno;
     }
+    (void)!write(told, &process, sizeof process);
+    _exit(0);
+}
+
+int cx_spawn_inside(const struct cx_child *child, int target) {
+    static const char *const kinds[] = {"ipc", "uts", "mnt", "user", "pid"};
+    int namespaces[5], told[2], result = 0;
+    if (pipe2(told, O_CLOEXEC) < 0) return -errno;
+    for (int index = 0; index < 5; index++) {
+        namespaces[index] = result < 0 ? -1 : open_namespace(target, kinds[index]);
+        if (namespaces[index] < 0 && result == 0) result = namespaces[index];
+    }
+    pid_t helper = -1;
+    if (result == 0) {
+        helper = fork();
+        if (helper == 0) start_inside(child, namespaces, told[1]);
+        if (helper < 0) result = -errno;
+    }
+    close(told[1]);
+    if (helper > 0) {
+        ssize_t count;
+        do {
+            count = read(told[0], &result, sizeof result);
+        } while (count < 0 && errno == EINTR);
+        if (count != (ssize_t)sizeof result) result = -ECHILD;
+        while (waitpid(helper, NULL, 0) < 0 && errno == EINTR) {}
+    }
+    close(told[0]);
     for (int index = 0; index < 5; index++)
         if (namespaces[index] >= 0) close(namespaces[index]);
-    if (own >= 0) close(own);
     return result;
 }

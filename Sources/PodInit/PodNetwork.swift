@@ -28,6 +28,8 @@ enum PodNetwork {
                 "cannot \(what): \(errorText(-result)); allow unprivileged user namespaces or use a container engine")
         }
         try must(cx_link_up("lo"), "switch on the loopback")
+        // Where /proc/sys cannot be written (the platform itself in a container), ports below 1024 stay root's: not worth failing for.
+        if cx_free_low_ports() < 0 { complain("containers of this pod cannot listen on ports below 1024") }
         if !options.loopbackOnly, try join(options, forwarder) { return "veth" }
         try listen(options, forwarder, loopbackGateway, loopbackOperator)
         return "loopback"

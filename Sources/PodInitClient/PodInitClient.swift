@@ -85,20 +85,32 @@ package struct PodInitClient: Sendable, Hashable {
         _ = try await call(request, timeout: grace + .seconds(30))
     }
 
-    /// The name of a container each time one starts or ends. Finishes when the pod is gone.
-    package func events() -> AsyncStream<String> {
-        AsyncStream { continuation in
-            let conversation = Conversation(path: socketPath, request: [Verb.subscribe.rawValue]) {
-                fields, descriptor in
-                if let descriptor { close(descriptor) }
-                if fields.first == Answer.event.rawValue, fields.count > 1 { continuation.yield(fields[1]) }
-                return fields.first != Answer.error.rawValue
-            } onEnd: { _ in
-                continuation.finish()
-            }
-            continuation.onTermination = { _ in conversation.cancel(PlatformError(.unavailable, "Not wanted any more."))
-            }
-            conversation.begin(timeout: nil)
+    /// Prepares to hear of each container that starts or ends; nothing is heard before `begin`.
+    ///
+    /// - Parameters:
+    ///   - onEvent: gets the container's name. Called on a queue that must not be blocked.
+    ///   - onEnd: called once, when the pod is gone or the subscription was cancelled.
+    package func subscribe(
+        onEvent: @escaping @Sendable (String) -> Void, onEnd: @escaping @Sendable () -> Void
+    ) -> Subscription {
+        let conversation = Conversation(path: socketPath, request: [Verb.subscribe.rawValue]) { fields, descriptor in
+            if let descriptor { close(descriptor) }
+            if fields.first == Answer.event.rawValue, fields.count > 1 { onEvent(fields[1]) }
+            return fields.first != Answer.error.rawValue
+        } onEnd: { _ in
+            onEnd()
+        }
+        return Subscription(conversation: conversation)
+    }
+
+    /// A running subscription. It goes on until it is cancelled or the pod is gone, also when nobody holds it.
+    package struct Subscription: Sendable {
+        fileprivate let conversation: Conversation
+
+        package func begin() { conversation.begin(timeout: nil) }
+
+        package func cancel() {
+            conversation.cancel(PlatformError(.unavailable, "Not wanted any more."))
         }
     }
 

@@ -116,5 +116,12 @@ int cx_enter_network(int network);
 int cx_link_pair(const char *name, const char *peer, int network);
 /// Adds an IPv4 address (host byte order) to a link.
 int cx_link_address(const char *name, uint32_t address, int prefix);
+/// Lets containers without capabilities listen on ports below 1024 of this network namespace.
+int cx_free_low_ports(void);
 /// Switches a link on.
 int cx_link_up(const char *name);
+
+// MARK: files (files.c)
+
+/// Removes a folder and all in it, whatever its permissions and depth, without following a link. Nothing there is no failure.
+int cx_remove_tree(const char *path);

@@ -1,0 +1,72 @@
+#define _GNU_SOURCE
+#include "CPodInit.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+// Deeper folders are moved up and emptied there: a container may have made thousands of levels.
+enum { deepest = 64 };
+
+static int empty(int folder, int top, int depth, unsigned *moved) {
+    int result = 0;
+    DIR *entries = fdopendir(folder);
+    if (entries == NULL) {
+        result = -errno;
+        close(folder);
+        return result;
+    }
+    for (;;) {
+        errno = 0;
+        struct dirent *entry = readdir(entries);
+        if (entry == NULL) {
+            if (errno != 0 && result == 0) result = -errno;
+            break;
+        }
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        if (unlinkat(folder, entry->d_name, 0) == 0 || errno == ENOENT) continue;
+        if (errno != EISDIR && errno != EPERM && errno != EACCES) {
+            if (result == 0) result = -errno;
+            continue;
+        }
+        struct stat found;
+        if (fstatat(folder, entry->d_name, &found, AT_SYMLINK_NOFOLLOW) < 0 || !S_ISDIR(found.st_mode)) {
+            if (result == 0) result = -EPERM;
+            continue;
+        }
+        fchmodat(folder, entry->d_name, 0700, 0);
+        if (unlinkat(folder, entry->d_name, AT_REMOVEDIR) == 0) continue;
+        if (depth >= deepest) {
+            char name[64];
+            snprintf(name, sizeof name, ".deep-%u", (*moved)++);
+            if (renameat(folder, entry->d_name, top, name) < 0 && result == 0) result = -errno;
+            continue;
+        }
+        int child = openat(folder, entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        int removed = child < 0 ? -errno : empty(child, top, depth + 1, moved);
+        if (removed == 0 && unlinkat(folder, entry->d_name, AT_REMOVEDIR) < 0) removed = -errno;
+        if (removed < 0 && result == 0) result = removed;
+    }
+    closedir(entries);
+    return result;
+}
+
+int cx_remove_tree(const char *path) {
+    for (unsigned moved = 0;;) {
+        unsigned before = moved;
+        chmod(path, 0700);
+        int top = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (top < 0) return errno == ENOENT ? 0 : -errno;
+        int folder = fcntl(top, F_DUPFD_CLOEXEC, 0);
+        int result = folder < 0 ? -errno : empty(folder, top, 0, &moved);
+        close(top);
+        if (result == 0 && rmdir(path) == 0) return 0;
+        if (result == 0 && errno == ENOENT) return 0;
+        // Another round only for what was moved up in this one.
+        if (moved == before) return result < 0 ? result : -errno;
+    }
+}

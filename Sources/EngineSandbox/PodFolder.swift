@@ -1,0 +1,87 @@
+import CPodInit
+import Core
+import Foundation
+
+/// A pod on disk: everything the engine knows about it, so that another instance can adopt it.
+struct PodFolder: Sendable, Hashable {
+    /// What stands in `pod.json`.
+    struct Record: Codable, Sendable, Hashable {
+        var plan: PodPlan
+        /// By container.
+        var groups: [String: ControlGroup]
+    }
+
+    let path: String
+
+    init(directory: String, pod: String) {
+        self.path = directory + "/" + pod
+    }
+
+    var id: String { String(path.split(separator: "/").last ?? "") }
+    var socket: String { path + "/init.sock" }
+    var record: String { path + "/pod.json" }
+    var shared: String { path + "/mnt" }
+    var client: String { path + "/client" }
+    var system: String { path + "/etc" }
+    var logs: String { path + "/logs" }
+    var identity: String { path + "/init.pid" }
+
+    func log(_ container: String) -> String { "\(logs)/\(container).log" }
+    func temporary(_ container: String) -> String { "\(path)/rw/\(container)/tmp" }
+    func home(_ container: String) -> String { "\(path)/rw/\(container)/home" }
+
+    /// Makes the folder with all it begins with, in one step: another instance sees it whole or not at all.
+    func create(_ record: Record) throws {
+        let parts = path.split(separator: "/").dropLast().joined(separator: "/")
+        let draft = "/\(parts)/.\(id).new"
+        try Self.remove(draft)
+        let manager = FileManager.default
+        for folder in ["mnt", "client", "etc", "logs", "rw"] {
+            try manager.createDirectory(
+                atPath: "\(draft)/\(folder)", withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+        }
+        // Inside, other users than this one do not exist; the modes are what programs expect to see.
+        try manager.setAttributes([.posixPermissions: 0o755], ofItemAtPath: draft + "/client")
+        try manager.setAttributes([.posixPermissions: 0o777], ofItemAtPath: draft + "/mnt")
+        try Self.write(record.plan.clientConfiguration, to: draft + "/client/cli.yaml", mode: 0o600)
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = .sortedKeys
+        let text = String(decoding: try encoder.encode(record), as: UTF8.self)
+        try Self.write(text, to: draft + "/pod.json", mode: 0o600)
+        try manager.moveItem(atPath: draft, toPath: path)
+    }
+
+    /// Empty `/tmp` and home for the next start of a container.
+    func renew(_ container: String) throws {
+        try Self.remove("\(path)/rw/\(container)")
+        for (folder, mode) in [(temporary(container), 0o1777), (home(container), 0o755)] {
+            try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
+            try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: folder)
+        }
+    }
+
+    /// `nil` when the folder is gone or was never finished.
+    func read() -> Record? {
+        guard let data = FileManager.default.contents(atPath: record) else { return nil }
+        return try? JSONDecoder().decode(Record.self, from: data)
+    }
+
+    static func write(_ text: String, to path: String, mode: Int) throws {
+        guard
+            FileManager.default.createFile(
+                atPath: path, contents: Data(text.utf8), attributes: [.posixPermissions: mode])
+        else {
+            throw PlatformError(
+                .engineUnavailable, "A pod cannot be written to disk: \(String(cString: strerror(errno))).")
+        }
+    }
+
+    /// Whatever containers left in it: folders without permissions, thousands of levels, links to elsewhere.
+    static func remove(_ path: String) throws {
+        let result = cx_remove_tree(path)
+        guard result >= 0 else {
+            throw PlatformError(
+                .engineUnavailable, "A pod's folder cannot be removed: \(String(cString: strerror(-result))).")
+        }
+    }
+}

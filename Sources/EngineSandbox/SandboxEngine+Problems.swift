@@ -1,0 +1,100 @@
+package import Core
+import Foundation
+
+extension SandboxEngine {
+    /// Folders of a sandbox that are not a volume's to cover.
+    private static let systemFolders = [
+        "/bin", "/cortex", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/nix", "/proc", "/sbin", "/usr",
+    ]
+
+    package func problems(with specification: APISpecification) async -> [String] {
+        let machine: Machine
+        do {
+            machine = try await found()
+        } catch let error as PlatformError {
+            return [error.message]
+        } catch {
+            return ["The sandbox engine could not be asked; try again."]
+        }
+        var problems: [String] = []
+        for (number, container) in specification.pod.containers.enumerated() {
+            let path = "pod.containers[\(number)]"
+            if container.image != nil {
+                problems.append(
+                    "\(path).image: the sandbox engine runs no images; leave image out, or use a container engine (cortex up --engine docker)"
+                )
+            }
+            problems += Self.problems(
+                path, command: container.command, compute: container.compute, volumes: container.volumes, machine)
+        }
+        if machine.network == "loopback", specification.pod.port == 80 {
+            problems.append(
+                "pod.port: 80 is taken on this machine, whose kernel has no veth; choose another port, or use a container engine"
+            )
+        }
+        return problems
+    }
+
+    private static func problems(
+        _ path: String, command: [String]?, compute: Compute, volumes: [ContainerSpecification.Volume],
+        _ machine: Machine
+    ) -> [String] {
+        var problems: [String] = []
+        if (command ?? []).isEmpty {
+            problems.append("\(path).command: is required on the sandbox engine, where there is no image to name one")
+        }
+        if compute.gpu > 0 {
+            problems.append(
+                "\(path).compute.gpu: the sandbox engine gives no GPUs to containers; use a container engine")
+        }
+        if compute.mem != nil, !machine.groups.hasMemory {
+            problems.append(
+                "\(path).compute.mem: this user may make no control groups, so memory cannot be limited; leave mem out, run cortex as root or under systemd with Delegate=yes, or use a container engine"
+            )
+        }
+        // The default is a share that nobody asked for: without control groups all containers share alike.
+        if let cpu = compute.cpu, cpu != Compute().cpu, !machine.groups.hasCPU {
+            problems.append(
+                "\(path).compute.cpu: this user may make no control groups, so no share can be guaranteed; leave cpu out, run cortex as root or under systemd with Delegate=yes, or use a container engine"
+            )
+        }
+        for (number, volume) in volumes.enumerated() where isSystem(volume.target) {
+            problems.append(
+                "\(path).volumes[\(number)]: \(volume.target) belongs to the system of a sandbox; choose another target"
+            )
+        }
+        return problems
+    }
+
+    private static func isSystem(_ target: String) -> Bool {
+        target == "/" || target.contains("/../") || target.hasSuffix("/..")
+            || systemFolders.contains { target == $0 || target.hasPrefix($0 + "/") }
+    }
+
+    /// The same for a plan, and what only a plan can tell.
+    func check(_ plan: PodPlan, _ machine: Machine) throws {
+        guard Self.isName(plan.id), plan.containers.allSatisfy({ Self.isName($0.name) }) else {
+            throw PlatformError(.badRequest, "A pod's or container's name has characters that are not allowed.")
+        }
+        guard Set(plan.containers.map(\.name)).count == plan.containers.count else {
+            throw PlatformError(.badRequest, "Two containers of a pod have the same name.")
+        }
+        for (number, container) in plan.containers.enumerated() {
+            let path = "pod.containers[\(number)]"
+            var problems = Self.problems(
+                path, command: container.command, compute: container.compute, volumes: container.volumes, machine)
+            if container.image != nil { problems.append("\(path).image: the sandbox engine runs no images") }
+            if let problem = problems.first { throw PlatformError(.notSupported, problem) }
+        }
+    }
+
+    /// Bubblewrap would name a missing source too, but only after the pod was half made. Blocking.
+    static func checkVolumes(_ container: ContainerPlan) throws {
+        for volume in container.volumes where access(volume.source, F_OK) != 0 {
+            throw PlatformError(
+                .containerFailed,
+                "Container \(container.name) cannot be started: the source of its volume \(volume.target) is not there or cannot be read."
+            )
+        }
+    }
+}

@@ -1,0 +1,267 @@
+package import Core
+import Foundation
+package import Logging
+import PodInitClient
+import PodInitProtocol
+import Synchronization
+
+/// Pods as bubblewrap sandboxes: no daemon and no images, the host's own system is the (read-only) file system.
+///
+/// All state is on disk and in the pods' supervisors, so any number of instances may look at the same folder, and a platform that was
+/// killed finds its pods again. A pod reaches the platform by the cluster's host names, and nothing else.
+package final class SandboxEngine: Engine {
+    package let name = "sandbox"
+
+    let configuration: SandboxConfiguration
+    let supervisor: Supervisor
+    private let clock: any PlatformClock
+    private let logger: Logger
+    private let hub = HintHub()
+    private let machine = Mutex<Machine?>(nil)
+
+    package init(configuration: SandboxConfiguration, clock: any PlatformClock, logger: Logger) {
+        self.configuration = configuration
+        self.supervisor = Supervisor(configuration: configuration)
+        self.clock = clock
+        self.logger = logger
+    }
+
+    package func setUp() async throws {
+        _ = try await found()
+    }
+
+    /// How pods reach the platform: `veth`, or `loopback`, which takes port 80 from them. `nil` before `setUp`.
+    package var network: String? { machine.withLock { $0?.network } }
+
+    /// What this machine can do; found out once.
+    func found() async throws -> Machine {
+        if let machine = machine.withLock({ $0 }) { return machine }
+        let configuration = self.configuration
+        let supervisor = self.supervisor
+        try await blocking {
+            try Self.checkPrograms(configuration)
+            do {
+                try FileManager.default.createDirectory(
+                    atPath: configuration.directory, withIntermediateDirectories: true,
+                    attributes: [.posixPermissions: 0o700])
+                try supervisor.sweep()
+            } catch let error as PlatformError {
+                throw error
+            } catch {
+                throw PlatformError(.engineUnavailable, "The folder for pods cannot be written.", cause: error)
+            }
+        }
+        let machine = try await Machine.inspect(configuration)
+        self.machine.withLock { $0 = machine }
+        logger.info(
+            "sandbox engine ready",
+            metadata: [
+                "network": "\(machine.network)", "memory.limits": "\(machine.groups.hasMemory)",
+                "cpu.shares": "\(machine.groups.hasCPU)",
+            ])
+        return machine
+    }
+
+    private static func checkPrograms(_ configuration: SandboxConfiguration) throws {
+        guard access(configuration.bubblewrap, X_OK) == 0 else {
+            throw PlatformError(
+                .engineUnavailable,
+                "bubblewrap is not installed: install it (apt-get install bubblewrap) or use a container engine.")
+        }
+        guard access(configuration.podInit, X_OK) == 0 else {
+            throw PlatformError(
+                .engineUnavailable, "cortex-pod-init is missing: it belongs beside the cortex executable.")
+        }
+    }
+
+    func folder(_ pod: String) -> PodFolder { PodFolder(directory: configuration.directory, pod: pod) }
+    func client(_ pod: String) -> PodInitClient { PodInitClient(socketPath: folder(pod).socket) }
+
+    // MARK: pods
+
+    package func prepare(_ plan: PodPlan, progress: @escaping @Sendable (String) -> Void) async throws {
+        try check(plan, try await found())
+    }
+
+    package func start(_ plan: PodPlan) async throws {
+        let machine = try await found()
+        try check(plan, machine)
+        let folder = folder(plan.id)
+        let supervisor = self.supervisor
+        let (others, exists) = (try await reserved(), try await blocking { access(folder.path, F_OK) == 0 })
+        // Before anything that would be undone on failure: what would be undone is the other pod.
+        guard !exists else { throw PlatformError(.conflict, "Pod \(plan.id) exists already.") }
+        do {
+            let record = try await blocking {
+                try Memory.present().check(plan, reserved: others)
+                for container in plan.containers { try Self.checkVolumes(container) }
+                return try Self.make(plan, folder, machine)
+            }
+            try await supervisor.start(folder)
+            try await run(record, folder, machine)
+        } catch {
+            // Not the caller's task: it may be the one that was cancelled, and half a pod must not stay.
+            try await Task { try await blocking { try supervisor.remove(folder) } }.value
+            throw error
+        }
+        hub.watch(plan.id, client(plan.id))
+    }
+
+    /// Folder and control groups. Blocking.
+    private static func make(_ plan: PodPlan, _ folder: PodFolder, _ machine: Machine) throws -> PodFolder.Record {
+        var record = PodFolder.Record(plan: plan, groups: [:])
+        do {
+            for container in plan.containers {
+                record.groups[container.name] = try machine.groups.make(
+                    "\(plan.id).\(container.name)", container.compute)
+            }
+            try folder.create(record)
+            for container in plan.containers { try folder.renew(container.name) }
+        } catch {
+            for group in record.groups.values { group.remove() }
+            throw error
+        }
+        return record
+    }
+
+    private func run(_ record: PodFolder.Record, _ folder: PodFolder, _ machine: Machine) async throws {
+        let client = client(record.plan.id)
+        let network = try await client.status().network
+        try await blocking { try SystemFiles.write(folder, network: network) }
+        for container in record.plan.containers {
+            try await client.start(machine.request(container, folder, group: record.groups[container.name]))
+        }
+    }
+
+    package func stop(pod: String, grace: Duration) async throws {
+        let folder = folder(pod)
+        guard Self.isName(pod), access(folder.path, F_OK) == 0 else { return }
+        do {
+            try await client(pod).shutdown(grace: grace)
+        } catch let error as PlatformError {
+            // Its supervisor is gone or does not answer: what follows kills all that is left.
+            logger.debug("pod not shut down in order", metadata: ["pod": "\(pod)", "error": "\(error)"])
+        }
+        let supervisor = self.supervisor
+        try await blocking { try supervisor.remove(folder) }
+        hub.forget(pod)
+        hub.tell(pod)
+    }
+
+    // MARK: containers
+
+    package func restart(container: String, of pod: PodPlan) async throws {
+        let machine = try await found()
+        let folder = folder(pod.id)
+        guard let plan = pod.containers.first(where: { $0.name == container }) else {
+            throw PlatformError(.notFound, "Pod \(pod.id) has no container \(container).")
+        }
+        let record = try await blocking { folder.read() }
+        guard let record else { throw PlatformError(.notFound, "Pod \(pod.id) is gone.") }
+        try await blocking {
+            try Self.checkVolumes(plan)
+            try folder.renew(container)
+        }
+        try await client(pod.id).start(machine.request(plan, folder, group: record.groups[container]))
+    }
+
+    package func stop(container: String, of pod: String, grace: Duration) async throws {
+        try await client(pod).stop(container: container, grace: grace)
+    }
+
+    package func exec(_ command: [String], container: String, pod: String, timeout: Duration) async throws -> ExecResult
+    {
+        try await client(pod).exec(command, container: container, timeout: timeout, cap: Limits.failureBody)
+    }
+
+    package func connector(pod: String) -> any Connector { PodInitConnector(client: client(pod)) }
+
+    package func hints() -> AsyncStream<String> { hub.stream() }
+
+    package func logs(
+        container: String, pod: String, follow: Bool, tail: Int?
+    ) async throws -> AsyncThrowingStream<String, any Error> {
+        let folder = folder(pod)
+        let record = try await blocking { folder.read() }
+        guard Self.isName(pod), let record, record.plan.containers.contains(where: { $0.name == container }) else {
+            throw PlatformError(.notFound, "There is no container \(container) in pod \(pod).")
+        }
+        let reader = LogTail(
+            path: folder.log(container), podFolder: folder.path, follows: follow, tail: tail.map { max(0, $0) },
+            clock: clock)
+        return AsyncThrowingStream { try await reader.line() }
+    }
+
+    // MARK: list
+
+    package func list() async throws -> [ObservedPod] {
+        let directory = configuration.directory
+        let records = try await blocking {
+            try Self.records(directory)
+        }
+        return try await withThrowingTaskGroup(of: ObservedPod.self) { group in
+            var pods: [ObservedPod] = []
+            for (number, record) in records.enumerated() {
+                if number >= 16, let pod = try await group.next() { pods.append(pod) }
+                group.addTask { try await self.observe(record.plan) }
+            }
+            for try await pod in group { pods.append(pod) }
+            return pods.sorted { $0.id < $1.id }
+        }
+    }
+
+    private static func records(_ directory: String) throws -> [PodFolder.Record] {
+        guard access(directory, F_OK) == 0 else { return [] }
+        do {
+            return try FileManager.default.contentsOfDirectory(atPath: directory)
+                .filter { !$0.hasPrefix(".") }
+                .compactMap { PodFolder(directory: directory, pod: $0).read() }
+        } catch {
+            throw PlatformError(.engineUnavailable, "The folder for pods cannot be read.", cause: error)
+        }
+    }
+
+    private func observe(_ plan: PodPlan) async throws -> ObservedPod {
+        var pod = ObservedPod(
+            id: plan.id, api: plan.api, apiID: plan.apiID, podID: plan.podID, deploymentID: plan.deploymentID,
+            createdAt: plan.createdAt, isAlive: true, containers: [])
+        do {
+            let report = try await client(plan.id).status()
+            hub.watch(plan.id, client(plan.id))
+            pod.containers = plan.containers.map { container in
+                ObservedContainer(
+                    name: container.name, state: Self.state(report.containers.first { $0.name == container.name }))
+            }
+        } catch is PlatformError {
+            // Gone, or it has not answered for seconds: nobody can reach into this pod any more.
+            pod.isAlive = false
+            pod.containers = plan.containers.map {
+                ObservedContainer(name: $0.name, state: .exited(ContainerExit(code: 137)))
+            }
+        }
+        return pod
+    }
+
+    private static func state(_ container: StatusReport.Container?) -> ObservedContainer.State {
+        guard let container, container.starts > 0 else { return .created }
+        guard let code = container.exitCode else { return .running }
+        return .exited(ContainerExit(code: code, outOfMemory: container.outOfMemory))
+    }
+
+    /// Bytes of memory that the pods which run here may use.
+    private func reserved() async throws -> Int64 {
+        let directory = configuration.directory
+        return try await blocking {
+            try Self.records(directory).reduce(0) { sum, record in sum + Memory.wanted(record.plan) }
+        }
+    }
+
+    /// It becomes the name of a folder, and of a control group.
+    static func isName(_ name: String) -> Bool {
+        !name.isEmpty && name.utf8.count <= 200 && !name.hasPrefix(".")
+            && name.utf8.allSatisfy { byte in
+                byte == 45 || byte == 46 || byte == 95 || (48...57).contains(byte) || (65...90).contains(byte)
+                    || (97...122).contains(byte)
+            }
+    }
+}

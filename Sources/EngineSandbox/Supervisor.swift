@@ -1,0 +1,70 @@
+import CPodInit
+import Core
+import Foundation
+import Subprocess
+
+#if canImport(System)
+    import System
+#else
+    import SystemPackage
+#endif
+
+/// Starts and, if need be, kills the `PodInit` that keeps a sandbox pod.
+struct Supervisor: Sendable {
+    let configuration: SandboxConfiguration
+
+    /// Starts it in the background; returns once its socket is served.
+    func start(_ folder: PodFolder) async throws {
+        let arguments =
+            [
+                "sandbox", "--directory", folder.path, "--bwrap", configuration.bubblewrap, "--init",
+                configuration.podInit, "--gateway", configuration.gatewaySocket, "--operator",
+                configuration.operatorSocket, "--log-bytes", String(configuration.logLimit),
+            ] + (configuration.loopbackOnly ? ["--network", "loopback"] : [])
+        let result: (status: TerminationStatus, text: String)
+        do {
+            let run = try await Subprocess.run(
+                .path(FilePath(configuration.podInit)), arguments: Arguments(arguments), environment: .custom([:]),
+                output: .discarded, error: .string(limit: 4096))
+            result = (run.terminationStatus, run.standardError)
+        } catch let error as CancellationError {
+            throw error
+        } catch {
+            throw PlatformError(.engineUnavailable, "cortex-pod-init cannot be run.", cause: error)
+        }
+        guard result.status.isSuccess else {
+            let text = result.text.replacingOccurrences(of: "cortex-pod-init: ", with: "")
+            let reason = text.trimmingCharacters(in: .whitespacesAndNewlines)
+            throw PlatformError(.engineUnavailable, "A sandbox cannot be made: \(reason).")
+        }
+    }
+
+    /// Whether the process that wrote `init.pid` lives. Blocking.
+    func isAlive(_ folder: PodFolder) -> Bool { process(folder) != nil }
+
+    /// Kills it, and with it every container, and waits until it is gone. Blocking.
+    func kill(_ folder: PodFolder) {
+        guard let process = process(folder) else { return }
+        let descriptor = cx_process_descriptor(process)
+        guard descriptor >= 0 else { return }
+        defer { close(descriptor) }
+        // Looked at again: the number may have been given to another process in between.
+        guard self.process(folder) == process else { return }
+        _ = Foundation.kill(process, SIGKILL)
+        var event = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        _ = poll(&event, 1, 5000)
+    }
+
+    /// The process named in `init.pid`, if it started when that says and has not ended.
+    private func process(_ folder: PodFolder) -> CInt? {
+        guard let text = FileManager.default.contents(atPath: folder.identity) else { return nil }
+        let words = String(decoding: text, as: UTF8.self).split { $0 == " " || $0 == "\n" }
+        guard words.count == 2, let process = CInt(words[0]), process > 1,
+            let stat = FileManager.default.contents(atPath: "/proc/\(process)/stat")
+        else { return nil }
+        // After the name in parentheses: the state, then 18 fields, then the start time.
+        let fields = String(decoding: stat, as: UTF8.self).split(separator: ")").last?.split(separator: " ") ?? []
+        guard fields.count > 19, fields[19] == words[1], fields[0] != "Z", fields[0] != "X" else { return nil }
+        return process
+    }
+}
