@@ -1,0 +1,70 @@
+import AsyncHTTPClient
+import Foundation
+import NIOCore
+import NIOHTTP1
+
+/// A plain HTTP call, as a user's program would make it.
+enum HTTP {
+    struct Answer: Sendable {
+        var status: Int
+        var headers: HTTPHeaders
+        var bytes: [UInt8]
+
+        var text: String { String(decoding: bytes, as: UTF8.self) }
+
+        /// The body as JSON; `nil` where it is none.
+        var json: JSON? { JSON(bytes) }
+    }
+
+    static func get(_ url: String, headers: [(String, String)] = []) async throws -> Answer {
+        try await call(.GET, url, headers: headers)
+    }
+
+    static func post(_ url: String, _ body: [UInt8], headers: [(String, String)] = []) async throws -> Answer {
+        try await call(.POST, url, body: .bytes(ByteBuffer(bytes: body)), headers: headers)
+    }
+
+    static func call(
+        _ method: HTTPMethod, _ url: String, body: HTTPClientRequest.Body? = nil, headers: [(String, String)] = [],
+        limit: Int = 256 << 20
+    ) async throws -> Answer {
+        var request = HTTPClientRequest(url: url)
+        request.method = method
+        request.body = body
+        for (name, value) in headers { request.headers.add(name: name, value: value) }
+        let response = try await HTTPClient.shared.execute(request, timeout: .seconds(120))
+        let collected = try await response.body.collect(upTo: limit)
+        return Answer(
+            status: Int(response.status.code), headers: response.headers, bytes: Array(collected.readableBytesView))
+    }
+}
+
+/// A parsed JSON value with easy access for expectations.
+struct JSON: @unchecked Sendable, CustomStringConvertible {
+    // Unchecked: the value is Foundation's immutable parse result and never changed.
+    private let value: Any?
+
+    init?(_ bytes: some Sequence<UInt8>) {
+        guard let value = try? JSONSerialization.jsonObject(with: Data(bytes), options: .fragmentsAllowed) else {
+            return nil
+        }
+        self.value = value
+    }
+
+    private init(value: Any?) { self.value = value }
+
+    subscript(_ key: String) -> JSON { JSON(value: (value as? [String: Any])?[key]) }
+    subscript(_ index: Int) -> JSON {
+        let list = value as? [Any] ?? []
+        return JSON(value: list.indices.contains(index) ? list[index] : nil)
+    }
+
+    var string: String? { value as? String }
+    var int: Int? { (value as? NSNumber)?.intValue }
+    var double: Double? { (value as? NSNumber)?.doubleValue }
+    var bool: Bool? { (value as? NSNumber)?.boolValue }
+    var array: [JSON]? { (value as? [Any])?.map { JSON(value: $0) } }
+    var keys: [String]? { (value as? [String: Any])?.keys.sorted() }
+    var exists: Bool { value != nil }
+    var description: String { value.map { "\($0)" } ?? "nothing" }
+}
