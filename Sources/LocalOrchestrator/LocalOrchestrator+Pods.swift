@@ -104,7 +104,7 @@ extension LocalOrchestrator {
 
     private func drainAndRemove(_ id: String) async {
         guard let pod = pods[id] else { return }
-        let grace = pod.isLost ? .zero : pod.api.specification.pod.terminationGracePeriod
+        let grace = grace(of: pod)
         let deadline = clock.now() + grace
         await drain(pod, until: deadline)
         if !pod.isLost { await runPreStop(of: pod, until: deadline) }
@@ -121,6 +121,14 @@ extension LocalOrchestrator {
         }
         logger.info("replica stopped", metadata: ["api": "\(pod.api.name)", "replica": "\(id)"])
         forget(id)
+    }
+
+    /// How long the pod may take to end. When the platform itself stops, the dequeuer has already let the requests inside finish.
+    private func grace(of pod: Pod) -> Duration {
+        if pod.isLost { return .zero }
+        let declared = pod.api.specification.pod.terminationGracePeriod
+        let isStoppingAll = removals != nil
+        return pod.wasReady && !isStoppingAll ? declared : min(declared, configuration.shortGrace)
     }
 
     private func forget(_ id: String) {
@@ -158,7 +166,8 @@ extension LocalOrchestrator {
         guard !pods.isEmpty else { return }
         await withTaskGroup(of: Void.self) { group in
             group.addTask { [clock, configuration] in
-                try? await clock.sleep(for: configuration.shutdownGrace)
+                // Twice the time that each pod has: to end, and to be removed.
+                try? await clock.sleep(for: configuration.shortGrace * 2)
                 continuation.finish()
             }
             for await _ in removed where pods.isEmpty { break }

@@ -78,7 +78,10 @@ extension LocalOrchestrator {
         pods[id]?.probes[index] = report.isHealthy
         if let reason = report.reason { pods[id]?.reason = reason }
         guard let isReady = pods[id]?.isReady, isReady != wasReady else { return }
-        if isReady { pods[id]?.reason = nil }
+        if isReady {
+            pods[id]?.reason = nil
+            pods[id]?.wasReady = true
+        }
         logger.info(
             isReady ? "replica ready" : "replica not ready",
             metadata: ["api": "\(pod.api.name)", "replica": "\(id)", "reason": "\(report.reason ?? "")"])

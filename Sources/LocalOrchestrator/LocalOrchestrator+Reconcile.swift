@@ -88,6 +88,7 @@ extension LocalOrchestrator {
             id: observation.id, api: declaration.api, podID: observation.podID,
             deploymentID: observation.deploymentID, createdAt: observation.createdAt,
             plan: plan(for: declaration.api, id: observation.id, createdAt: observation.createdAt), phase: .running)
+        pod.wasReady = true
         for container in observation.containers {
             pod.containers[container.name] = Pod.Container(state: .running, startedAt: observation.createdAt)
         }

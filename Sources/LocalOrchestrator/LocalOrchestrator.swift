@@ -11,18 +11,18 @@ package actor LocalOrchestrator: Orchestrator, Service {
         package var clientConfiguration: String
         /// How often the engine is asked without any hint.
         package var resync: Duration
-        /// The longest a graceful shutdown waits for pods; their own grace periods hold within it.
-        package var shutdownGrace: Duration
+        /// The grace of a pod without requests to save: one that never was ready, and every one when the platform itself stops.
+        package var shortGrace: Duration
         /// Makes the random part of a pod's id: lower-case letters and digits.
         package var makePodSuffix: @Sendable () -> String
 
         package init(
-            clientConfiguration: String, resync: Duration = .seconds(5), shutdownGrace: Duration = .seconds(60),
+            clientConfiguration: String, resync: Duration = .seconds(5), shortGrace: Duration = .seconds(10),
             makePodSuffix: @escaping @Sendable () -> String
         ) {
             self.clientConfiguration = clientConfiguration
             self.resync = resync
-            self.shutdownGrace = shutdownGrace
+            self.shortGrace = shortGrace
             self.makePodSuffix = makePodSuffix
         }
     }

@@ -29,6 +29,8 @@ struct Pod: Sendable {
     var reason: String?
     /// Its `PodInit` died: there is nothing left to drain.
     var isLost = false
+    /// Whether it was ever ready: one that never was holds no work that a long grace period could save.
+    var wasReady = false
     /// Distinguishes the failure to get an image from other failures to start.
     var imageFailed = false
     /// Ends the probes of this pod.

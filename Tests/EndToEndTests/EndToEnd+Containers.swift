@@ -35,7 +35,7 @@ extension EndToEnd {
             #expect(first.json?["status"].string == "completed" && first.json?["attempts"].int == 1, "\(first.text)")
             _ = try await api.result("", do: "unready")
             try await expectEventually {
-                    try await platform.cli("get", "probed", "-o", "json").output.contains("\"ready\":0")
+                    try await platform.describe("probed")?["status"]["ready"].int == 0
                 }
             let waiting = try await api.submit("{}")
             let later = try await HTTP.get("\(api.url)/\(waiting)?wait=2")
@@ -193,8 +193,13 @@ extension EndToEnd {
         func restarts(_ engine: Platform.EngineKind) async throws {
             let platform = try EndToEnd.platform(engine)
             try await platform.with("phoenix", api: "retries: {max_attempts: 1}") { api async throws in
+                @Sendable func replica() async throws -> JSON? { try await platform.describe("phoenix")?["status"]["replicas"][0] }
                 let before = try await api.result("", do: "environment")["environment"]["CORTEX_REPLICA_ID"].string
                 #expect(try await api.call("3", do: "exit").json?["error"]["kind"].string == "replica_lost")
+                try await expectEventually {
+                    let now = try await replica()
+                    return now?["restarts"].int == 1 && now?["state"].string == "ready"
+                }
                 let after = try await api.result("", do: "environment")["environment"]["CORTEX_REPLICA_ID"].string
                 #expect(before == after && before != nil)
             }
@@ -211,7 +216,8 @@ extension EndToEnd {
                 // The probe's file is removed again by nobody: the container restarts over and over, each time a new process.
                 _ = try await api.result(#"{"path":"/mnt/sick","write":""}"#, do: "file")
                 try await expectEventually {
-                        try await platform.cli("describe", "patient", "-o", "json").output.contains("\"restarts\":1")
+                        let restarts = try await platform.describe("patient")?["status"]["replicas"][0]["restarts"].int
+                        return restarts ?? 0 >= 1
                     }
             }
         }

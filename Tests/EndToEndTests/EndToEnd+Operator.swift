@@ -23,8 +23,8 @@ extension EndToEnd {
             #expect(try await HTTP.get("\(url)/get", headers: [("Authorization", "Bearer wrong")]).status == 401)
             let credential = [("Authorization", "Bearer \(try token(platform))")]
             let list = try #require(try await HTTP.get("\(url)/get", headers: credential).json)
-            let echo = try #require(list.array?.first { $0["spec"]["name"].string == "echo" })
-            #expect(echo["spec"]["kind"].string == "AsyncAPI")
+            let echo = try #require(list.array?.first { $0["metadata"]["name"].string == "echo" })
+            #expect(echo["metadata"]["kind"].string == "AsyncAPI")
             #expect(echo["metadata"]["name"].string == "echo")
             #expect(echo["status"]["ready"].int == 1 && echo["status"]["requested"].int == 1)
             #expect(echo["endpoint"].string == "\(platform.addresses.gateway)/echo")

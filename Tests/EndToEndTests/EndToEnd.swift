@@ -131,6 +131,11 @@ extension Platform {
         return TestAPI(platform: self, name: name)
     }
 
+    /// What `cortex describe NAME -o json` says of the API.
+    func describe(_ name: String) async throws -> JSON? {
+        JSON(try await cli("describe", name, "-o", "json").output.utf8)?[0]
+    }
+
     /// Runs `body` with such an API, which is deleted afterwards.
     func with(
         _ name: String, api: String = "", pod: String = "", container: String = "", more: String = "",
