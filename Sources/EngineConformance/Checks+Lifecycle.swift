@@ -85,8 +85,11 @@ extension EngineCheck {
             #expect(try await fixture.leftovers(plan.id) == [])
         },
         EngineCheck("C14: one container is stopped alone and started again") { fixture in
-            let script = "trap '' TERM; while :; do sleep 0.05; done"
+            let script = "trap '' TERM; touch /mnt/deaf; while :; do sleep 0.05; done"
             try await fixture.withPod([fixture.agent(), fixture.shell("side", script)]) { (plan) async throws in
+                let deaf = "import os; result = os.path.exists('/mnt/deaf')"
+                #expect(
+                    try await eventually { try await Agent.run(deaf, in: plan.id, of: fixture.engine) == .bool(true) })
                 try await fixture.engine.stop(container: "side", of: plan.id, grace: .milliseconds(200))
                 #expect(try await fixture.exit(of: "side", in: plan.id)?.code == 137)
                 #expect(try await fixture.exit(of: "api", in: plan.id) == nil)

@@ -11,7 +11,7 @@ struct BubblewrapArguments: Sendable {
     var forbidsUserNamespaces: Bool
 
     func arguments(_ container: ContainerPlan) -> [String] {
-        isolation + system + own(container) + volumes(container.volumes)
+        isolation + system + own(container) + proc + volumes(container.volumes)
     }
 
     private var isolation: [String] {
@@ -45,6 +45,12 @@ struct BubblewrapArguments: Sendable {
             folder.home(container.name), SystemFiles.home, "--bind", folder.shared, "/mnt", "--perms", "0755", "--dir",
             "/cortex", "--ro-bind", folder.client, "/cortex/client",
         ]
+    }
+
+    /// Bubblewrap covers parts of `/proc` itself, but only those that it may write as it stands, which a folder of mode 0555 hides.
+    private var proc: [String] {
+        host.writableProc.flatMap { ["--ro-bind-try", $0, $0] }
+            + host.secretProc.flatMap { ["--ro-bind-try", "/dev/null", $0] }
     }
 
     private func volumes(_ volumes: [ContainerSpecification.Volume]) -> [String] {

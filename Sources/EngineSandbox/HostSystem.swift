@@ -9,6 +9,11 @@ struct HostSystem: Sendable, Hashable {
 
     /// In the order in which they are put into a sandbox.
     var entries: [Entry]
+    /// Files and folders of `/proc` that are about the machine rather than a process, and may be written by their owner. Root's processes
+    /// own them also where they have no capability: left open, one line into `core_pattern` would be the way out of a sandbox.
+    var writableProc: [String]
+    /// Files of `/proc` that tell of the machine what is nobody's business.
+    var secretProc: [String]
 
     /// What programs need of the system: themselves, their libraries, and how those are found.
     static let folders = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store"]
@@ -31,6 +36,22 @@ struct HostSystem: Sendable, Hashable {
                 entries.append(.folder(path))
             }
         }
-        return HostSystem(entries: entries)
+        let secret = secrets.filter(manager.fileExists(atPath:))
+        return HostSystem(
+            entries: entries, writableProc: writable().filter { !secret.contains($0) }, secretProc: secret)
+    }
+
+    private static let secrets = [
+        "/proc/kcore", "/proc/keys", "/proc/kmsg", "/proc/latency_stats", "/proc/sched_debug", "/proc/timer_list",
+    ]
+
+    private static func writable() -> [String] {
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+        return names.sorted().map { "/proc/" + $0 }.filter { path in
+            var found = stat()
+            guard Int(path.dropFirst(6)) == nil, lstat(path, &found) == 0 else { return false }
+            let kind = found.st_mode & S_IFMT
+            return kind == S_IFDIR || kind == S_IFREG && found.st_mode & 0o222 != 0
+        }
     }
 }

@@ -88,13 +88,15 @@ package struct PodInitClient: Sendable, Hashable {
     /// Prepares to hear of each container that starts or ends; nothing is heard before `begin`.
     ///
     /// - Parameters:
-    ///   - onEvent: gets the container's name. Called on a queue that must not be blocked.
+    ///   - onEvent: gets the container's name; first, once the subscription holds, an empty one, because what happened before went
+    ///     unheard. Called on a queue that must not be blocked.
     ///   - onEnd: called once, when the pod is gone or the subscription was cancelled.
     package func subscribe(
         onEvent: @escaping @Sendable (String) -> Void, onEnd: @escaping @Sendable () -> Void
     ) -> Subscription {
         let conversation = Conversation(path: socketPath, request: [Verb.subscribe.rawValue]) { fields, descriptor in
             if let descriptor { close(descriptor) }
+            if fields.first == Answer.ok.rawValue { onEvent("") }
             if fields.first == Answer.event.rawValue, fields.count > 1 { onEvent(fields[1]) }
             return fields.first != Answer.error.rawValue
         } onEnd: { _ in

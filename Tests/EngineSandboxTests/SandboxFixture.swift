@@ -46,7 +46,9 @@ struct SandboxFixture {
     func folder(_ pod: String) -> PodFolder { PodFolder(directory: configuration.directory, pod: pod) }
 
     func engine() -> SandboxEngine {
-        SandboxEngine(configuration: configuration, clock: SystemClock(), logger: Logger(label: "test"))
+        var quiet = Logger(label: "test")
+        quiet.logLevel = .critical
+        return SandboxEngine(configuration: configuration, clock: SystemClock(), logger: quiet)
     }
 
     func plan(_ containers: [ContainerPlan], id: String = "hello-\(UInt64.random(in: .min ... .max))") -> PodPlan {
