@@ -13,7 +13,7 @@ package struct DockerClient: Sendable {
     /// The oldest API we speak; it is also what Podman 4 offers.
     package static let oldestAPI = APIVersion(major: 1, minor: 41)
 
-    let http: HTTPClient
+    private let transport: Transport
     let host: String
     let clock: any PlatformClock
     /// The version in each path; raised to what the engine demands at least.
@@ -27,7 +27,7 @@ package struct DockerClient: Sendable {
         configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = 4096
         // An engine that is not there is reported at once.
         configuration.connectionPool.retryConnectionEstablishment = false
-        self.http = HTTPClient(eventLoopGroup: .singletonMultiThreadedEventLoopGroup, configuration: configuration)
+        self.transport = Transport(configuration)
         self.host = Self.encode(socketPath)
         self.clock = clock
     }
@@ -36,6 +36,22 @@ package struct DockerClient: Sendable {
     package func shutDown() async {
         // The only error is "already shut down".
         try? await http.shutdown()
+    }
+
+    private var http: HTTPClient { transport.http }
+
+    /// Keeps the connections, and ends them when the last copy of the client goes.
+    private final class Transport: Sendable {
+        let http: HTTPClient
+
+        init(_ configuration: HTTPClient.Configuration) {
+            http = HTTPClient(eventLoopGroup: .singletonMultiThreadedEventLoopGroup, configuration: configuration)
+        }
+
+        deinit {
+            // It may have been shut down before, which is what was wanted.
+            http.shutdown { _ in }
+        }
     }
 
     struct Reply: Sendable {
@@ -70,10 +86,17 @@ package struct DockerClient: Sendable {
         let request = try makeRequest(method, target, query: query, json: json, bytes: bytes, headers: headers)
         // A pooled connection may turn out dead when the engine was restarted meanwhile: what can be repeated is repeated once.
         let mayRepeat = method == .GET || method == .HEAD || method == .DELETE
-        do {
-            return try await attempt(request, timeout: timeout)
-        } catch let error as PlatformError where mayRepeat && error.cause is HTTPClientError {
-            return try await attempt(request, timeout: timeout)
+        var attempts = 0
+        while true {
+            attempts += 1
+            do {
+                let reply = try await self.attempt(request, timeout: timeout)
+                // Podman fails to show a container that is being removed; a moment later it is gone.
+                guard method == .GET, reply.status >= 500, attempts < 4 else { return reply }
+                try await clock.sleep(for: .milliseconds(50 * attempts))
+            } catch let error as PlatformError where mayRepeat && attempts == 1 && error.cause is HTTPClientError {
+                continue
+            }
         }
     }
 

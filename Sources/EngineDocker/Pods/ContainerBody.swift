@@ -44,7 +44,7 @@ struct ContainerBody: Sendable {
         if let shm = container.compute.shm { host["ShmSize"] = .number(shm.whole) }
         var body: JSONValue = [
             "Image": .string(container.image ?? ""), "Labels": .strings(labels), "HostConfig": host,
-            "Env": .strings(container.environment.map { "\($0.name)=\($0.value)" }),
+            "Env": .strings(Self.environment(container.environment)),
         ]
         if let command = container.command, !command.isEmpty { body["Entrypoint"] = .strings(command) }
         if let args = container.args, !args.isEmpty { body["Cmd"] = .strings(args) }
@@ -71,6 +71,13 @@ struct ContainerBody: Sendable {
             "HostConfig": host,
             "NetworkingConfig": ["EndpointsConfig": [network: ["IPAMConfig": ["IPv4Address": .string(address)]]]],
         ]
+    }
+
+    /// `NAME=value`, each name once: the last one wins.
+    static func environment(_ variables: [EnvironmentVariable]) -> [String] {
+        var last: [String: Int] = [:]
+        for (index, variable) in variables.enumerated() { last[variable.name] = index }
+        return variables.enumerated().filter { last[$1.name] == $0 }.map { "\($1.name)=\($1.value)" }
     }
 
     /// The name a pod calls itself, within the limits of a host name.

@@ -32,6 +32,12 @@ extension DockerEngine {
     private func copyLogs(_ id: String, follow: Bool, tail: Int?, to lines: Lines) async throws {
         var since: String?
         var tail = tail
+        var skip = 0
+        if version.isPodman, let wanted = tail, wanted > 0 {
+            // Podman joins the pieces of unfinished lines in a wrong order when it counts from the end, so we count.
+            skip = max(0, try await countLines(id) - wanted)
+            tail = nil
+        }
         while true {
             // An engine that is being restarted is waited for; meanwhile the container runs on.
             guard let before = try await details(id, patiently: follow) else { return }
@@ -45,16 +51,19 @@ extension DockerEngine {
             do {
                 var assembler = LogLines(limit: Limits.logLine)
                 for try await chunk in try await client.logs(id, follow: follow, tail: tail, since: since) {
-                    for line in assembler.append(chunk) { try await send(line, to: lines) }
+                    for line in assembler.append(chunk) { try await send(line, to: lines, skipping: &skip) }
                 }
-                for line in assembler.finish() { try await send(line, to: lines) }
-            } catch let refusal as DockerError where refusal.status == 404 {
-                return
+                for line in assembler.finish() { try await send(line, to: lines, skipping: &skip) }
+            } catch let refusal as DockerError {
+                // Podman has other words than 404 for one that is just being removed.
+                guard try await client.container(id) != nil else { return }
+                throw refusal
             } catch let error as PlatformError where follow && error.code == .engineUnavailable {
                 broken = error
             }
             guard follow else { return }
             tail = nil
+            skip = 0
             if let broken {
                 logger.debug("a log stream broke; it is opened again", metadata: ["error": "\(broken)"])
                 since = Self.unixTime(max(opened, clock.now() - .seconds(1)))
@@ -63,6 +72,15 @@ extension DockerEngine {
                 since = try await endOfRun(id, before, fallback: clock.now())
             }
         }
+    }
+
+    private func countLines(_ id: String) async throws -> Int {
+        var assembler = LogLines(limit: Limits.logLine)
+        var count = 0
+        for try await chunk in try await client.logs(id, follow: false, tail: nil, since: nil) {
+            count += assembler.append(chunk).count
+        }
+        return count + assembler.finish().count
     }
 
     /// Where the next run's lines begin: at the end of the one that has just been read.
@@ -91,7 +109,11 @@ extension DockerEngine {
     }
 
     /// Hands a line over; waits while the reader is behind.
-    private func send(_ line: String, to lines: Lines) async throws {
+    private func send(_ line: String, to lines: Lines, skipping skip: inout Int) async throws {
+        if skip > 0 {
+            skip -= 1
+            return
+        }
         var pause = Duration.milliseconds(5)
         while case .dropped = lines.yield(line) {
             try await clock.sleep(for: pause)

@@ -1,0 +1,139 @@
+import Core
+package import EngineDocker
+package import Foundation
+import Logging
+import Synchronization
+import TestSupport
+
+/// A Podman of the tests' own, beside whatever engine the machine has: own storage, own networks, own socket. Needs root and the packages
+/// `podman runc conmon iptables`.
+///
+/// It goes away with the test process, however that ends: a shell that waits for the end of a pipe removes everything.
+package final class PrivatePodman: Sendable {
+    private static let starting = Task { try await launch() }
+
+    /// The one instance of this process; started by the first caller.
+    package static func shared() async throws -> PrivatePodman { try await starting.value }
+
+    private let folder: PodmanFolder
+    private let service = Mutex<Process?>(nil)
+    private let loaded = Mutex<Set<String>>([])
+
+    /// The engine's unix socket.
+    package var socketPath: String { folder.socket }
+    /// A port at which the engine takes a registry without TLS.
+    package var registryPort: Int { folder.registryPort }
+    /// A folder for the tests' own files; it goes with the engine.
+    package var scratch: URL { URL(fileURLWithPath: folder.path + "/scratch") }
+
+    private init(folder: PodmanFolder) {
+        self.folder = folder
+    }
+
+    private static func launch() async throws -> PrivatePodman {
+        try await PodmanFolder.removeAbandoned()
+        do {
+            try await Shell.run("podman", ["--version"])
+        } catch {
+            throw PlatformError(
+                .setup, "These tests need podman: apt-get install --no-install-recommends podman runc conmon iptables",
+                cause: error)
+        }
+        let folder = try PodmanFolder.make(registryPort: Int.random(in: 20_000..<30_000))
+        try watch(folder)
+        // Overlay where the kernel and the file system can, else plain copies.
+        var failure: (any Error)?
+        for driver in ["overlay", "vfs"] {
+            try folder.use(driver: driver)
+            let podman = PrivatePodman(folder: folder)
+            do {
+                try await Shell.run("podman", folder.arguments + ["info"], environment: folder.environment)
+                try await podman.startService()
+                return podman
+            } catch {
+                failure = error
+                try? FileManager.default.removeItem(atPath: folder.path + "/root")
+            }
+        }
+        throw PlatformError(.setup, "A private Podman can't be started here (root is needed).", cause: failure)
+    }
+
+    /// Starts the service and waits until it answers. Containers live on without it.
+    package func startService() async throws {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        process.arguments =
+            ["podman"] + folder.arguments + ["system", "service", "--time", "0", "unix://" + folder.socket]
+        process.environment = ProcessInfo.processInfo.environment.merging(folder.environment) { $1 }
+        if !FileManager.default.fileExists(atPath: folder.log) {
+            try Data().write(to: URL(fileURLWithPath: folder.log))
+        }
+        let log = try FileHandle(forWritingTo: URL(fileURLWithPath: folder.log))
+        try log.seekToEnd()
+        process.standardOutput = log
+        process.standardError = log
+        process.standardInput = FileHandle.nullDevice
+        try process.run()
+        service.withLock { $0 = process }
+        let socket = folder.socket
+        let answers = try await eventually(within: .seconds(30)) {
+            await DockerEngine.answers(socketPath: socket, clock: SystemClock())
+        }
+        guard answers else {
+            let text = (try? String(contentsOfFile: folder.log, encoding: .utf8)) ?? ""
+            throw PlatformError(.setup, "podman does not answer: \(text.suffix(2000))")
+        }
+    }
+
+    /// Ends the service with SIGKILL and waits until it is gone.
+    package func killService() async {
+        guard let process = service.withLock({ $0 }) else { return }
+        kill(process.processIdentifier, SIGKILL)
+        await withCheckedContinuation { continuation in
+            Thread.detachNewThread {
+                process.waitUntilExit()
+                continuation.resume()
+            }
+        }
+        try? FileManager.default.removeItem(atPath: folder.socket)
+    }
+
+    /// Runs the command `podman` on this engine, for what no API has.
+    @discardableResult
+    package func command(_ arguments: [String]) async throws -> String {
+        try await Shell.run("podman", folder.arguments + arguments, environment: folder.environment)
+    }
+
+    /// Loads an image, once per process.
+    package func load(_ image: ImageArchive) async throws {
+        guard !loaded.withLock({ $0.contains(image.tag) }) else { return }
+        let client = DockerClient(socketPath: socketPath, clock: SystemClock())
+        do {
+            try await client.load(image)
+        } catch {
+            await client.shutDown()
+            throw error
+        }
+        await client.shutDown()
+        loaded.withLock { _ = $0.insert(image.tag) }
+    }
+
+    /// Starts the shell that cleans up when this process ends: the other end of its standard input is ours alone.
+    private static func watch(_ folder: PodmanFolder) throws {
+        let process = Process()
+        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+        process.arguments = ["setsid", "sh", "-c", "trap '' INT TERM HUP; cat >/dev/null; " + PodmanFolder.cleanUp]
+        process.environment = ProcessInfo.processInfo.environment.merging(["CX": folder.path]) { $1 }
+        let pipe = Pipe()
+        // Other children must not hold it open.
+        _ = fcntl(pipe.fileHandleForWriting.fileDescriptor, F_SETFD, FD_CLOEXEC)
+        process.standardInput = pipe
+        process.standardOutput = FileHandle.nullDevice
+        process.standardError = FileHandle.nullDevice
+        try process.run()
+        // Kept open until the process ends.
+        kept.withLock { $0.append(pipe) }
+    }
+
+    private static let kept = Mutex<[Pipe]>([])
+}
