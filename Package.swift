@@ -89,8 +89,7 @@ let package = Package(
         room("EngineConformance", ["Core", "CPodInit", "TestSupport"]),
         room("PodmanSupport", ["Core", "TestSupport", "EngineDocker", logging]),
         room("TestSupport", ["Core"]),
-        // Stands in for operator and gateway when the CLI is tested.
-        .target(name: "StubPlatform", dependencies: [nioCore, nioPosix, nioHTTP1], path: "Tests/StubPlatform", swiftSettings: strict),
+        room("PodmanSupport", ["Core", "TestSupport", "EngineDocker", logging]),
 
         tests("CoreTests", []),
         tests("StoreTests", ["StoreMemory", "StoreSQLite", "StoreConformance", grdb, logging]),
@@ -107,10 +106,10 @@ let package = Package(
         tests("AutoscalerTests", ["Autoscaler", "StoreMemory", logging]),
         tests("LocalOrchestratorTests", ["LocalOrchestrator"]),
         tests("EngineDockerTests", ["EngineDocker", "EngineConformance", "PodmanSupport", subprocess, logging, nioCore, nioPosix, nioHTTP1]),
-        tests("EngineSandboxTests", ["EngineSandbox", "EngineConformance", "CPodInit", "PodInitClient", "PodInitProtocol", subprocess, logging]),
-        tests("PodInitTests", ["CPodInit", "PodInitClient", "PodInitProtocol", subprocess]),
-        tests("ClientTests", ["Client", "StubPlatform", nioCore]),
-        tests("CommandsTests", ["Commands", "Client", "StubPlatform", arguments, nioCore]),
+        tests("EngineSandboxTests", ["EngineSandbox", "EngineConformance", subprocess, logging]),
+        tests("PodInitTests", ["CPodInit", "PodInitClient", "PodInitProtocol"]),
+        tests("ClientTests", ["Client"]),
+        tests("CommandsTests", ["Commands"]),
         tests("ArchitectureTests", []),
         tests("EndToEndTests", [asyncHTTPClient, nioCore, nioPosix, nioHTTP1, crypto, "EngineDocker", "PodmanSupport"], exclude: ["Fixtures"]),
     ]

@@ -17,7 +17,7 @@ package struct DockerEngine: Engine {
     let clock: any PlatformClock
     let logger: Logger
     let state = EngineState()
-    let forwarderRepair = SingleFlight()
+    let settingUp = SingleFlight<EngineState.Platform>()
 
     /// Connects to the engine at the configured socket and asks what it is.
     ///

@@ -16,6 +16,8 @@ final class EngineState: Sendable {
         var platform: Platform?
         /// Containers that were stopped by us: their exit by SIGKILL says nothing about memory.
         var stopped: Set<String> = []
+        /// Pods whose containers are not all made yet.
+        var starting: Set<String> = []
         /// Commands that run in a pod now, and what ends each.
         var commands: [String: [Int: @Sendable () -> Void]] = [:]
         var nextCommand = 0
@@ -31,6 +33,10 @@ final class EngineState: Sendable {
     func noteStopped(_ container: String) { state.withLock { _ = $0.stopped.insert(container) } }
     func noteStarted(_ container: String) { state.withLock { _ = $0.stopped.remove(container) } }
     func wasStopped(_ container: String) -> Bool { state.withLock { $0.stopped.contains(container) } }
+
+    func beginStart(_ pod: String) { state.withLock { _ = $0.starting.insert(pod) } }
+    func endStart(_ pod: String) { state.withLock { _ = $0.starting.remove(pod) } }
+    func isStarting(_ pod: String) -> Bool { state.withLock { $0.starting.contains(pod) } }
 
     func addCommand(pod: String, cancel: @escaping @Sendable () -> Void) -> Int {
         state.withLock { state in

@@ -1,16 +1,13 @@
-import Synchronization
+/// Does a piece of work once at a time: whoever asks while it is being done gets the same outcome.
+actor SingleFlight<Value: Sendable> {
+    private var current: Task<Value, any Error>?
 
-/// Lets one caller at a time do a piece of work; others that come meanwhile go on without it.
-final class SingleFlight: Sendable {
-    private let isBusy = Mutex(false)
-
-    func run(_ body: () async throws -> Void) async rethrows {
-        let isFree = isBusy.withLock { busy -> Bool in
-            defer { busy = true }
-            return !busy
-        }
-        guard isFree else { return }
-        defer { isBusy.withLock { $0 = false } }
-        try await body()
+    func run(_ body: @escaping @Sendable () async throws -> Value) async throws -> Value {
+        if let current { return try await current.value }
+        // Not a child of the caller: others wait for it too, so the caller's cancellation is not its own.
+        let task = Task { try await body() }
+        current = task
+        defer { current = nil }
+        return try await task.value
     }
 }

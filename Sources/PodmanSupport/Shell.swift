@@ -7,7 +7,9 @@ enum Shell {
     ///
     /// - Throws: `setup` with its output when it is missing or fails.
     @discardableResult
-    static func run(_ program: String, _ arguments: [String], environment: [String: String] = [:]) async throws -> String {
+    static func run(_ program: String, _ arguments: [String], environment: [String: String] = [:]) async throws
+        -> String
+    {
         try await withCheckedThrowingContinuation { continuation in
             Thread.detachNewThread {
                 continuation.resume(with: Result { try blocking(program, arguments, environment) })

@@ -64,7 +64,8 @@ package enum TestImages {
     private static func addBusybox(to layer: inout TarArchive) throws {
         let path = ["/usr/bin/busybox", "/bin/busybox"].first { FileManager.default.fileExists(atPath: $0) }
         guard let path, let data = FileManager.default.contents(atPath: path) else {
-            throw PlatformError(.setup, "These tests need busybox: apt-get install --no-install-recommends busybox-static")
+            throw PlatformError(
+                .setup, "These tests need busybox: apt-get install --no-install-recommends busybox-static")
         }
         for folder in ["bin", "usr", "usr/bin", "etc", "proc", "sys", "dev", "mnt", "run", "var"] {
             try layer.addDirectory(folder)
@@ -95,14 +96,19 @@ package enum TestImages {
 
     /// The files of Python's library, without what a server never needs.
     private static func standardLibrary(_ folder: String) throws -> [String] {
-        let left = ["/test/", "/tests/", "/idlelib/", "/tkinter/", "/ensurepip/", "/__pycache__/", "/lib2to3/", "/turtledemo/", "/pydoc_data/", "/config-"]
+        let left = [
+            "/test/", "/tests/", "/idlelib/", "/tkinter/", "/ensurepip/", "/__pycache__/", "/lib2to3/", "/turtledemo/",
+            "/pydoc_data/", "/config-",
+        ]
         guard let names = FileManager.default.enumerator(atPath: folder) else { return [] }
         var files: [String] = []
         while let name = names.nextObject() as? String {
             let path = folder + "/" + name
             guard !left.contains(where: path.contains) else { continue }
             var isFolder: ObjCBool = false
-            guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), !isFolder.boolValue else { continue }
+            guard FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), !isFolder.boolValue else {
+                continue
+            }
             files.append(path)
         }
         return files.sorted()
@@ -113,7 +119,8 @@ package enum TestImages {
         let name = (interpreter as NSString).lastPathComponent
         let modules = "/usr/lib/\(name)/lib-dynload"
         let extensions = (try? FileManager.default.contentsOfDirectory(atPath: modules)) ?? []
-        let output = try await Shell.run("ldd", [interpreter] + extensions.filter { $0.hasSuffix(".so") }.map { modules + "/" + $0 })
+        let output = try await Shell.run(
+            "ldd", [interpreter] + extensions.filter { $0.hasSuffix(".so") }.map { modules + "/" + $0 })
         var found: Set<String> = []
         for word in output.split(whereSeparator: { $0 == " " || $0 == "\n" || $0 == "\t" }) {
             if word.hasPrefix("/"), !word.hasSuffix(":") { found.insert(String(word)) }

@@ -32,18 +32,16 @@ extension DockerEngine {
         }
     }
 
-    /// The listing shows both running? If not, they are made anew, by one caller at a time. A failure is told and tried again at the next listing.
+    /// The listing shows both running? If not, they are made anew. A failure is told and tried again at the next listing.
     func repairForwarders(_ listed: [DockerClient.ContainerSummary]) async {
         guard let platform = state.platform else { return }
         let running = Set(listed.filter { $0.state == "running" }.compactMap { $0.labels?[Labels.role] })
         guard forwarders(platform).contains(where: { !running.contains($0.role.rawValue) }) else { return }
-        await forwarderRepair.run {
-            do {
-                logger.warning("a forwarder of the platform's names is gone; it is made again")
-                try await ensureForwarders(platform)
-            } catch {
-                logger.error("a forwarder can't be started", metadata: ["error": "\(error)"])
-            }
+        logger.warning("a forwarder of the platform's names is gone; it is made again")
+        do {
+            try await setUp()
+        } catch {
+            logger.error("a forwarder can't be started", metadata: ["error": "\(error)"])
         }
     }
 
@@ -68,7 +66,9 @@ extension DockerEngine {
         let body = body(platform).forwarder(
             forwarder.role, ports: forwarder.ports, socketFolder: socketFolder, socketName: url.lastPathComponent,
             network: names.network, address: forwarder.address, digest: digest)
-        let id = try await client.createContainer(name, body: body)
+        let id = try await client.createContainer(name, body: body) {
+            $0.settings?.labels?[Labels.specification] == digest
+        }
         do {
             try await client.startContainer(id)
         } catch {

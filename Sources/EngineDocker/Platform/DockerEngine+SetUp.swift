@@ -14,11 +14,18 @@ import PodInitClient
 extension DockerEngine {
     /// Makes the network, the image of `PodInit` and the two forwarders, or finds them; removes folders that no pod has.
     package func setUp() async throws {
+        _ = try await mapping { try await settingUp.run { try await findAll() } }
+    }
+
+    /// Removes everything of this installation from the engine: pods, forwarders, network. Images stay.
+    package func tearDown() async throws {
         try await mapping {
-            let platform = try await findPlatform()
-            try await ensureForwarders(platform)
-            state.platform = platform
-            try await sweepFolders()
+            state.platform = nil
+            for pod in try await list() { try await stop(pod: pod.id, grace: .zero) }
+            for container in try await client.containers(labels: [names.filter]) {
+                try await client.removeContainer(container.id)
+            }
+            try await client.removeNetwork(names.network)
         }
     }
 
@@ -37,10 +44,14 @@ extension DockerEngine {
     /// What pods need to be started; made again if `setUp` has not run or the engine lost it.
     func platform() async throws -> EngineState.Platform {
         if let platform = state.platform { return platform }
-        try await setUp()
-        guard let platform = state.platform else {
-            throw PlatformError(.internal, "The container engine was not set up.")
-        }
+        return try await settingUp.run { try await findAll() }
+    }
+
+    private func findAll() async throws -> EngineState.Platform {
+        let platform = try await findPlatform()
+        try await ensureForwarders(platform)
+        state.platform = platform
+        try await sweepFolders()
         return platform
     }
 
@@ -111,8 +122,10 @@ extension DockerEngine {
 
     /// A crash may leave a folder behind whose containers are gone, or were never made.
     private func sweepFolders() async throws {
-        let known = Set(try await client.containers(labels: [names.filter]).compactMap { $0.labels?[Labels.pod] })
-        for name in try await PodFolder.names(in: podsFolder) where !known.contains(name) {
+        // In this order: a pod that is being started has its folder before its containers.
+        let names = try await PodFolder.names(in: podsFolder)
+        let known = Set(try await client.containers(labels: [self.names.filter]).compactMap { $0.labels?[Labels.pod] })
+        for name in names where !known.contains(name) && !state.isStarting(name) {
             logger.info("removing the folder of a pod that is gone", metadata: ["replica": "\(name)"])
             try await folder(name).remove()
         }

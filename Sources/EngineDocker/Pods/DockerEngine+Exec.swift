@@ -90,7 +90,7 @@ extension DockerEngine {
     /// Ends a command by its process id, after making sure that the process is one of that container; else from inside, if there is a `kill`.
     private func kill(exec id: String, in container: String) async {
         do {
-            guard let process = try await client.exec(id).processID, process > 1 else { return }
+            guard let process = try await processID(exec: id) else { return }
             let inside = try await PodFolder.offPool { () -> Int? in
                 let root = "/proc/\(process)"
                 guard let groups = FileManager.default.contents(atPath: root + "/cgroup"),
@@ -109,6 +109,18 @@ extension DockerEngine {
         } catch {
             logger.warning("a command that took too long can't be ended", metadata: ["error": "\(error)"])
         }
+    }
+
+    /// The command's process id; `nil` when it has ended. One that was cut off while it was being started may begin yet: it is waited for.
+    private func processID(exec id: String) async throws -> Int? {
+        for _ in 0..<40 {
+            let details = try await client.exec(id)
+            if let process = details.processID, process > 1 { return process }
+            // Only Docker tells "has ended" from "has not begun".
+            if details.running != true, details.exitCode != nil, !version.isPodman { return nil }
+            try await clock.sleep(for: .milliseconds(50))
+        }
+        return nil
     }
 
     /// The command and what it started. `false` where the system does not let us.

@@ -7,6 +7,8 @@ extension DockerEngine {
     package func start(_ plan: PodPlan) async throws {
         try await mapping {
             let platform = try await platform()
+            state.beginStart(plan.id)
+            defer { state.endStart(plan.id) }
             do {
                 try await launch(plan, platform)
             } catch {
@@ -132,7 +134,9 @@ extension DockerEngine {
     private func checkSources(_ container: ContainerPlan) async throws {
         for volume in container.volumes where try await !PodFolder.exists(volume.source) {
             throw PlatformError(
-                .containerFailed, "Container \(container.name): the source \(volume.source) of the volume at \(volume.target) does not exist.")
+                .containerFailed,
+                "Container \(container.name): the source \(volume.source) of the volume at \(volume.target) does not exist."
+            )
         }
     }
 

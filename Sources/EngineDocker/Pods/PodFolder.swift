@@ -33,7 +33,11 @@ struct PodFolder: Sendable {
     func remove() async throws {
         try await Self.offPool {
             guard FileManager.default.fileExists(atPath: path) else { return }
-            try FileManager.default.removeItem(atPath: path)
+            do {
+                try FileManager.default.removeItem(atPath: path)
+            } catch  where !FileManager.default.fileExists(atPath: path) {
+                // Somebody else was faster.
+            }
         }
     }
 
