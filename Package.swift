@@ -101,7 +101,7 @@ let package = Package(
         tests("EngineSandboxTests", ["EngineSandbox", "EngineConformance", subprocess, logging]),
         tests("PodInitTests", ["CPodInit"]),
         tests("ClientTests", ["Client", "StubPlatform", nioCore]),
-        tests("CommandsTests", ["Commands", "Client", "StubPlatform", nioCore]),
+        tests("CommandsTests", ["Commands", "Client", "StubPlatform", arguments, nioCore]),
         tests("ArchitectureTests", []),
         tests("EndToEndTests", ["Client", asyncHTTPClient, nioCore, subprocess]),
     ]

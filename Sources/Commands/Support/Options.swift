@@ -11,7 +11,7 @@ struct EnvironmentOption: ParsableArguments {
 struct OutputOption: ParsableArguments {
     @Option(
         name: [.customShort("o"), .customLong("output")],
-        help: ArgumentHelp("Format of the output: pretty, json or yaml.", valueName: "format"))
+        help: ArgumentHelp("Format of the output.", valueName: "format"))
     var output: OutputFormat = .pretty
 }
 
