@@ -54,7 +54,10 @@ struct EnvironmentFileTests {
             ("environments: [x]\n", "environments[0] must be a map"),
             ("environments:\n- operator_endpoint: x\n", "environments[0].name"),
             ("environments:\n- name: a\n", "operator_endpoint is missing"),
-            ("environments:\n- {name: a, operator_endpoint: x}\n- {name: a, operator_endpoint: y}\n", "two environments"),
+            (
+                "environments:\n- {name: a, operator_endpoint: x}\n- {name: a, operator_endpoint: y}\n",
+                "two environments"
+            ),
             ("environments:\n- {name: a, operator_endpoint: x, provider: gcp}\n", "provider"),
             ("default_environment: b\nenvironments:\n- {name: a, operator_endpoint: x}\n", "not one of"),
             ("environments:\n- {name: \(String(repeating: "a", count: 64)), operator_endpoint: x}\n", "longer than 63"),
@@ -96,6 +99,15 @@ struct EnvironmentFileTests {
         #expect((message { try file.rename("local", to: "office") } as String).contains("already"))
         #expect(throws: PlatformError.self) { try file.rename("local", to: "a b") }
         #expect(throws: PlatformError.self) { try file.setDefault("nope") }
+    }
+
+    @Test("U3: the platform's own environment becomes the default only where there is none")
+    func platformEnvironment() {
+        var file = EnvironmentFile(environments: [Self.office, Environment(name: "b", operatorEndpoint: "http://b")])
+        file.put(Self.local, isDefaultIfNone: true)
+        #expect(file.defaultEnvironment == "local")
+        file.put(Self.office, isDefaultIfNone: true)
+        #expect(file.defaultEnvironment == "local")
     }
 
     @Test("O1: the file is private, is replaced as a whole, and nothing is left beside it")

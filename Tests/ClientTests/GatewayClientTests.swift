@@ -7,7 +7,7 @@ import Testing
 
 @testable import Client
 
-@Suite("A: the gateway's client")
+@Suite("A: the gateway's client", .timeLimit(.minutes(2)))
 struct GatewayClientTests {
     private static let text = "0190f3a2-5d1c-7aaa-8bbb-1234567890ab"
 
@@ -111,6 +111,14 @@ struct GatewayClientTests {
             stub.on("GET /hello/\(id)", Self.document("in_progress"), .error(404, "not_found", "gone"))
             let waited = try await client.wait(id, limit: .zero)
             #expect(waited.status == .inProgress)
+            await #expect(throws: PlatformError.self) { try await client.wait(id, limit: nil) }
+        }
+    }
+
+    @Test("A5: an answer that is not understood ends the wait; asking again would not help")
+    func nonsense() async throws {
+        try await with { stub, client, id in
+            stub.on("GET /hello/\(id)", .json("{}"))
             await #expect(throws: PlatformError.self) { try await client.wait(id, limit: nil) }
         }
     }

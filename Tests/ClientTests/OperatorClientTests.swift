@@ -6,7 +6,7 @@ import Testing
 
 @testable import Client
 
-@Suite("O1: the operator's client")
+@Suite("O1: the operator's client", .timeLimit(.minutes(2)))
 struct OperatorClientTests {
     private func with<Result: Sendable>(
         token: String? = "secret", version: String = CortexVersion.current,

@@ -40,7 +40,9 @@ struct CortexProcess {
     ) throws -> CortexProcess {
         let process = prepared(arguments, folder: folder, environment: environment)
         // Files instead of pipes: neither side can fill up.
-        let names = ["out", "err", "in"].map { folder.appendingPathComponent(".\($0)-\(UInt32.random(in: 0 ... .max))") }
+        let names = ["out", "err", "in"].map {
+            folder.appendingPathComponent(".\($0)-\(UInt32.random(in: 0 ... .max))")
+        }
         for name in names { try Data((input ?? "").utf8).write(to: name) }
         for name in names.prefix(2) { try Data().write(to: name) }
         let handles = try (

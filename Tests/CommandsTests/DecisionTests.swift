@@ -37,7 +37,9 @@ struct DecisionTests {
         #expect(try CommandAbbreviation.expand(words, root: CortexCommand.self) == expanded)
     }
 
-    @Test("O2: a name that none or several have says so", arguments: [("nosuch", "no command"), ("de", "delete, deploy, describe")])
+    @Test(
+        "O2: a name that none or several have says so",
+        arguments: [("nosuch", "no command"), ("de", "delete, deploy, describe")])
     func noCommand(word: String, text: String) {
         let error = #expect(throws: PlatformError.self) {
             try CommandAbbreviation.expand([word], root: CortexCommand.self)
@@ -67,7 +69,8 @@ struct DecisionTests {
             ["logs", "a", "--random-pod", "--replica", "r"], ["result", "a", "no-id"], ["result", "a"],
             ["requests", "a", "--status", "lost"], ["requests", "a", "--limit", "0"], ["submit"],
             ["submit", "a", "-H", "no colon"], ["submit", "a", "-H", "Host: x"], ["submit", "a", "-H", "a b: c"],
-            ["submit", "a", "--wait=-1"], ["env", "configure", "a b"], ["env", "rename", "a"], ["env", "delete"],
+            ["submit", "a", "--wait=-1"], ["submit", "a", "--wait=10m"], ["result", "a", "--wait", "x"],
+            ["env", "configure", "a b"], ["env", "rename", "a"], ["env", "delete"],
             ["deploy", "--timeout", "0"], ["delete"], ["cancel", "a", "x"], ["retry", "a"],
         ])
     func wrongArguments(words: [String]) {

@@ -68,7 +68,8 @@ struct DoctorTests {
         let doctor = Doctor(
             probes: probes, variables: ["DOCKER_HOST": "unix:///my.sock", "XDG_RUNTIME_DIR": "/run/user/1"],
             environments: EnvironmentStore(directory: "/nowhere"))
-        #expect(doctor.sockets.map(\.path) == ["/my.sock", "/run/user/1/podman/podman.sock", "/run/podman/podman.sock"])
+        #expect(
+            doctor.sockets.map(\.path) == ["/my.sock", "/run/user/1/podman/podman.sock", "/run/podman/podman.sock"])
     }
 
     @Test("U5: a taken port, a full disk, a folder that cannot be written: each with what to do")
@@ -78,9 +79,10 @@ struct DoctorTests {
         probes.freeSpace = { _ in 500 << 20 }
         probes.folder = { _ in .notWritable }
         let report = await examine(probes)
-        #expect(report.checks.filter { $0.verdict == .problem }.map(\.name) == [
-            "operator port", "gateway port", "data directory", "disk space",
-        ])
+        #expect(
+            report.checks.filter { $0.verdict == .problem }.map(\.name) == [
+                "operator port", "gateway port", "data directory", "disk space",
+            ])
         #expect(report.checks.allSatisfy { $0.verdict != .problem || !($0.advice ?? "").isEmpty })
     }
 

@@ -63,7 +63,8 @@ struct OutputTests {
     @Test(
         "O4: a log line keeps its colours and nothing else",
         arguments: [
-            ("\u{1B}[1;31mred\u{1B}[0m\tx", "\u{1B}[1;31mred\u{1B}[0m\tx"), ("\u{1B}]0;title\u{07}", "\u{FFFD}]0;title\u{FFFD}"),
+            ("\u{1B}[1;31mred\u{1B}[0m\tx", "\u{1B}[1;31mred\u{1B}[0m\tx"),
+            ("\u{1B}]0;title\u{07}", "\u{FFFD}]0;title\u{FFFD}"),
             ("\u{1B}[2J", "\u{FFFD}[2J"), ("\u{1B}[31", "\u{FFFD}[31"), ("a\rb\u{1B}", "a\u{FFFD}b\u{FFFD}"),
         ])
     func logControls(input: String, text: String) {

@@ -10,7 +10,7 @@ import Testing
 @testable import Commands
 
 /// The built binary against a stub of operator and gateway.
-@Suite("O2: cortex as a process")
+@Suite("O2: cortex as a process", .timeLimit(.minutes(2)))
 struct ProcessTests {
     private static let id = "0190f3a2-5d1c-7aaa-8bbb-1234567890ab"
 
@@ -108,7 +108,8 @@ struct ProcessTests {
             stub.on("GET /get", .json(try Fixtures.json([Fixtures.api("hello", detailed: false)])))
             let pretty = try await run(["get"], folder)
             #expect(pretty.status == 0)
-            #expect(pretty.output.hasPrefix("env     async api   live   up-to-date   last update\nlocal   hello       0/1"))
+            #expect(
+                pretty.output.hasPrefix("env     async api   live   up-to-date   last update\nlocal   hello       0/1"))
             let json = try await run(["get", "-o", "json"], folder)
             let answers = try JSONDecoder().decode([[String: JSONValue]].self, from: Data(json.output.utf8))
             #expect(answers[0]["env_name"] == .string("local"))
@@ -158,7 +159,8 @@ struct ProcessTests {
             #expect(request.target.contains("configFileName=cortex.yaml&force=false&configDir=%2F"))
             #expect(request.text.contains("- name: hello\n"))
             stub.on("POST /deploy", .json(try Fixtures.json([fine, bad])))
-            let json = try await run(["deploy", "cortex.yaml", "--env", "local", "-o", "json", "--yes", "--force"], folder)
+            let json = try await run(
+                ["deploy", "cortex.yaml", "--env", "local", "-o", "json", "--yes", "--force"], folder)
             #expect(json.status == 1)
             #expect(json.errors == "error: other: it is updating\n")
             let results = try JSONDecoder().decode([DeployResultDocument].self, from: Data(json.output.utf8))
@@ -177,7 +179,10 @@ struct ProcessTests {
             #expect(process.errors == "error: a.yaml:1:1: x\na.yaml:2:1: y\n")
             let missing = try await run(["deploy"], folder)
             #expect(missing.status == 1)
-            #expect(missing.errors == "error: cortex.yaml cannot be read: No such file or directory; name a file: cortex deploy FILE\n")
+            #expect(
+                missing.errors
+                    == "error: cortex.yaml cannot be read: No such file or directory; name a file: cortex deploy FILE\n"
+            )
             let input = try await run(["deploy", "-"], folder, input: "- name: piped\n")
             #expect(input.status == 1)
             #expect(stub.last("POST /deploy")?.text.contains("- name: piped") == true)
@@ -224,7 +229,8 @@ struct ProcessTests {
     func deleteAsks() async throws {
         try await with { stub, folder in
             let replicas = (1...3).map { Fixtures.replica("hello-\($0)", .ready) }
-            stub.on("GET /get/hello", .json(try Fixtures.json([Fixtures.api("hello", requested: 3, replicas: replicas)])))
+            stub.on(
+                "GET /get/hello", .json(try Fixtures.json([Fixtures.api("hello", requested: 3, replicas: replicas)])))
             stub.on("DELETE /delete/hello", .json(#"{"message":"deleting hello"}"#))
             let process = try await run(["delete", "hello"], folder)
             #expect(process.status == 1)
@@ -241,7 +247,8 @@ struct ProcessTests {
             stub.on(
                 "GET /logs/hello",
                 .init(parts: [
-                    #"{"notice":"no replica now"}"# + "\n", #"{"replica":"hello-a","container":"c","text":"one"}"# + "\n",
+                    #"{"notice":"no replica now"}"# + "\n",
+                    #"{"replica":"hello-a","container":"c","text":"one"}"# + "\n",
                 ]))
             let process = try await run(["logs", "hello", "--tail", "3"], folder)
             #expect(process.output == "hello-a/c | one\n")
@@ -259,7 +266,8 @@ struct ProcessTests {
         try await with { stub, folder in
             stub.on("POST /hello", .json(#"{"id":"\#(Self.id)"}"#))
             stub.on(
-                "GET /hello/\(Self.id)", .json(#"{"id":"\#(Self.id)","status":"completed","result": {"b":1.0, "a":1e400} }"#))
+                "GET /hello/\(Self.id)",
+                .json(#"{"id":"\#(Self.id)","status":"completed","result": {"b":1.0, "a":1e400} }"#))
             let id = try await run(["submit", "hello", "-d", "{}", "-H", "X-A: b:c"], folder)
             #expect(id.output == Self.id + "\n")
             let request = try #require(stub.last("POST /hello"))
@@ -311,7 +319,8 @@ struct ProcessTests {
             #expect(failed.status == 1)
             #expect(
                 failed.errors
-                    == "error: request \(Self.id) failed: container_status: status 500 (attempts: 2)\nboom\u{FFFD}[2J\nend\n")
+                    == "error: request \(Self.id) failed: container_status: status 500 (attempts: 2)\nboom\u{FFFD}[2J\nend\n"
+            )
             stub.on(route, .error(404, "not_found", "no request"))
             let unknown = try await run(["result", "hello", Self.id], folder)
             #expect(unknown.status == 1)
@@ -324,7 +333,8 @@ struct ProcessTests {
         try await with { stub, folder in
             let record = #"{"id":"\#(Self.id)","status":"in_queue","attempts":0,"submitted_at":"2026-01-01T00:00:00Z"}"#
             stub.on(
-                "GET /requests/hello", .json(#"{"requests":[\#(record)],"next":"\#(Self.id)"}"#), .json(#"{"requests":[]}"#))
+                "GET /requests/hello", .json(#"{"requests":[\#(record)],"next":"\#(Self.id)"}"#),
+                .json(#"{"requests":[]}"#))
             let list = try await run(["requests", "hello", "--status", "in_queue"], folder)
             #expect(list.output.hasPrefix("id                                     status     attempts"))
             #expect(
@@ -414,7 +424,8 @@ struct ProcessTests {
             try Data("environments: [{name: default, operator_endpoint: '\(stub.url)', token: t}]".utf8)
                 .write(to: client.appendingPathComponent("cli.yaml"))
             try FileManager.default.setAttributes([.posixPermissions: 0o500], ofItemAtPath: client.path)
-            let process = try await run(["describe", "hello"], folder, environment: ["CORTEX_CLI_CONFIG_DIR": client.path])
+            let process = try await run(
+                ["describe", "hello"], folder, environment: ["CORTEX_CLI_CONFIG_DIR": client.path])
             try FileManager.default.setAttributes([.posixPermissions: 0o700], ofItemAtPath: client.path)
             #expect(process.status == 0)
             #expect(stub.last("GET /describe/hello")?[header: "Authorization"] == "Bearer t")
@@ -426,7 +437,8 @@ struct ProcessTests {
     @Test("O2: on a terminal titles are bold, and --watch draws in place; without one it is refused")
     func terminal() async throws {
         try await with { _, folder in
-            let seen = try await CortexProcess.onTerminal(["describe", "hello", "--watch"], folder: folder, until: "\u{1B}[J")
+            let seen = try await CortexProcess.onTerminal(
+                ["describe", "hello", "--watch"], folder: folder, until: "\u{1B}[J")
             #expect(seen.hasPrefix("\u{1B}[2J\u{1B}[Hcortex describe hello   every 2s"))
             #expect(seen.contains("\u{1B}[1menv     async api"))
             let process = try await run(["describe", "hello", "--watch"], folder)

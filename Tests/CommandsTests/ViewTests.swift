@@ -24,7 +24,8 @@ struct ViewTests {
                 local   ocr         2/3    1            12s
                 """)
         #expect(
-            APITable.render(rows, showsEnvironment: false, now: Fixtures.now, style: .plain).hasPrefix("async api   live"))
+            APITable.render(rows, showsEnvironment: false, now: Fixtures.now, style: .plain).hasPrefix(
+                "async api   live"))
     }
 
     @Test("O2: get API adds the endpoint, the queue and the history; verbose adds the specification")
@@ -56,27 +57,27 @@ struct ViewTests {
         #expect(
             DescribeView.render(
                 api, environment: "local", showsEnvironment: true, now: Fixtures.now, style: .plain) == """
-                env     async api   live   up-to-date   last update
-                local   hello       2/3    1            12s
+                    env     async api   live   up-to-date   last update
+                    local   hello       2/3    1            12s
 
-                endpoint: http://127.0.0.1:8889/hello
-                requests: 3 in queue, 1 in progress
+                    endpoint: http://127.0.0.1:8889/hello
+                    requests: 3 in queue, 1 in progress
 
-                replica status                     replica count
-                Requested                          3
-                Pending                            0
-                Creating                           0
-                NotReady                           0
-                Ready                              1
-                ReadyOutOfDate                     1
-                Terminating                        0
-                KilledOOM                          1
+                    replica status                     replica count
+                    Requested                          3
+                    Pending                            0
+                    Creating                           0
+                    NotReady                           0
+                    Ready                              1
+                    ReadyOutOfDate                     1
+                    Terminating                        0
+                    KilledOOM                          1
 
-                replica   status           restarts   in flight   age    reason
-                hello-a   ReadyOutOfDate   0          1           3m4s\("   ")
-                hello-b   Ready            0          1           3m4s\("   ")
-                hello-c   KilledOOM        4          1           3m4s   out of memory again
-                """)
+                    replica   status           restarts   in flight   age    reason
+                    hello-a   ReadyOutOfDate   0          1           3m4s\("   ")
+                    hello-b   Ready            0          1           3m4s\("   ")
+                    hello-c   KilledOOM        4          1           3m4s   out of memory again
+                    """)
     }
 
     @Test("O3: requests are listed newest first, with what went wrong")

@@ -21,7 +21,8 @@ struct WatchOption: ParsableArguments {
 
     func validate(with output: OutputFormat) throws {
         guard !watch || output == .pretty else {
-            throw ValidationError("--watch draws on a terminal; it cannot be combined with --output \(output.rawValue).")
+            throw ValidationError(
+                "--watch draws on a terminal; it cannot be combined with --output \(output.rawValue).")
         }
     }
 }
