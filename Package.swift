@@ -107,9 +107,9 @@ let package = Package(
         tests("LocalOrchestratorTests", ["LocalOrchestrator"]),
         tests("EngineDockerTests", ["EngineDocker", "EngineConformance", "PodmanSupport", subprocess, logging, nioCore, nioPosix, nioHTTP1]),
         tests("EngineSandboxTests", ["EngineSandbox", "EngineConformance", subprocess, logging]),
-        tests("PodInitTests", ["CPodInit", "PodInitClient", "PodInitProtocol"]),
-        tests("ClientTests", ["Client"]),
-        tests("CommandsTests", ["Commands"]),
+        tests("PodInitTests", ["CPodInit"]),
+        tests("ClientTests", ["Client", "StubPlatform", nioCore]),
+        tests("CommandsTests", ["Commands", "Client", "StubPlatform", arguments, nioCore]),
         tests("ArchitectureTests", []),
         tests("EndToEndTests", [asyncHTTPClient, nioCore, nioPosix, nioHTTP1, crypto, "EngineDocker", "PodmanSupport"], exclude: ["Fixtures"]),
     ]

@@ -1,4 +1,5 @@
 import ArgumentParser
+import Core
 
 /// `cortex`: the list of its verbs.
 struct CortexCommand: AsyncParsableCommand {
@@ -7,26 +8,29 @@ struct CortexCommand: AsyncParsableCommand {
         abstract: "Deploy containers as asynchronous APIs: submit a request, get an id, fetch the result.",
         discussion: """
             A first try:
-              cortex up                                  run the platform (leave it running)
-              cortex deploy cortex.yaml --wait           deploy the APIs of a file
-              cortex submit hello -d '{}' --wait         send a request and print its result
+              cortex up                             run the platform; leave it running
+              cortex deploy cortex.yaml --wait      deploy the APIs of a file
+              cortex submit hello -d '{}' --wait    send a request, print its result
+
+            Names of commands may be shortened: cortex desc hello.
             """,
+        version: CortexVersion.current,
         groupedSubcommands: [
             CommandGroup(name: "Platform", subcommands: [UpCommand.self, DoctorCommand.self]),
             CommandGroup(
-                name: "APIs",
+                name: "API",
                 subcommands: [
                     DeployCommand.self, GetCommand.self, DescribeCommand.self, LogsCommand.self, RefreshCommand.self,
                     DeleteCommand.self,
                 ]),
             CommandGroup(
-                name: "Requests",
+                name: "Request",
                 subcommands: [
                     SubmitCommand.self, ResultCommand.self, RequestsCommand.self, CancelCommand.self,
                     RetryCommand.self,
                 ]),
             CommandGroup(
-                name: "This CLI",
+                name: "CLI",
                 subcommands: [EnvironmentCommand.self, VersionCommand.self, CompletionCommand.self]),
         ])
 }

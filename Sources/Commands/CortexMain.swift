@@ -14,7 +14,7 @@ package enum CortexMain {
     static func run(_ arguments: [String]) async -> Int32 {
         let console = Console(environment: ProcessInfo.processInfo.environment)
         do {
-            let words = CommandAbbreviation.expand(arguments, root: CortexCommand.self)
+            let words = try CommandAbbreviation.expand(arguments, root: CortexCommand.self)
             var command = try CortexCommand.parseAsRoot(ArgumentRepair.repair(words))
             if var asynchronous = command as? any AsyncParsableCommand {
                 try await asynchronous.run()

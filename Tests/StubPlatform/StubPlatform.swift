@@ -1,1 +1,164 @@
-// StubPlatform
+package import NIOCore
+import NIOHTTP1
+import NIOPosix
+import Synchronization
+
+/// An HTTP server on a free port of this machine that answers what a test says and remembers what it was asked.
+package final class StubPlatform: Sendable {
+    /// A request as it came.
+    package struct Request: Sendable {
+        package var method: String
+        /// Path and query, as on the wire.
+        package var target: String
+        package var headers: [(name: String, value: String)]
+        package var body: ByteBuffer
+
+        /// The first value of a header.
+        package subscript(header name: String) -> String? {
+            headers.first { $0.name.lowercased() == name.lowercased() }?.value
+        }
+
+        package var path: String { String(target.prefix { $0 != "?" }) }
+        package var text: String { String(buffer: body) }
+    }
+
+    package struct Response: Sendable {
+        package var status: Int
+        package var contentType: String?
+        /// Written and flushed one by one.
+        package var parts: [String]
+        /// Whether the answer is left open after its parts.
+        package var staysOpen: Bool
+        /// Whether the connection is closed without any answer.
+        package var isCutOff: Bool
+
+        package init(
+            status: Int = 200, contentType: String? = "application/json", parts: [String], staysOpen: Bool = false,
+            isCutOff: Bool = false
+        ) {
+            self.status = status
+            self.contentType = contentType
+            self.parts = parts
+            self.staysOpen = staysOpen
+            self.isCutOff = isCutOff
+        }
+
+        package static func json(_ text: String, status: Int = 200) -> Response {
+            Response(status: status, parts: [text])
+        }
+
+        package static func error(_ status: Int, _ kind: String, _ message: String) -> Response {
+            .json(#"{"error":{"kind":"\#(kind)","message":"\#(message)"}}"#, status: status)
+        }
+
+        package static let cutOff = Response(parts: [], isCutOff: true)
+    }
+
+    private struct State {
+        var requests: [Request] = []
+        var routes: [String: [Response]] = [:]
+    }
+
+    private let state = Mutex(State())
+    private let channel: Mutex<(any Channel)?> = Mutex(nil)
+
+    private init() {}
+
+    /// Runs `body` with a server and closes it afterwards.
+    package static func with<Result>(
+        _ body: (StubPlatform) async throws -> Result
+    ) async throws -> Result {
+        let stub = StubPlatform()
+        let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+            .serverChannelOption(.backlog, value: 64)
+            .childChannelInitializer { channel in
+                channel.eventLoop.makeCompletedFuture {
+                    try channel.pipeline.syncOperations.configureHTTPServerPipeline()
+                    try channel.pipeline.syncOperations.addHandler(Handler(stub: stub))
+                }
+            }
+            .bind(host: "127.0.0.1", port: 0).get()
+        stub.channel.withLock { $0 = channel }
+        do {
+            let result = try await body(stub)
+            try await channel.close()
+            return result
+        } catch {
+            try? await channel.close()
+            throw error
+        }
+    }
+
+    package var url: String { "http://127.0.0.1:\(channel.withLock { $0?.localAddress?.port ?? 0 })" }
+
+    /// Answers `GET /get` and the like; of several answers each is given once, the last for ever.
+    package func on(_ route: String, _ responses: Response...) {
+        state.withLock { $0.routes[route] = responses }
+    }
+
+    package var requests: [Request] { state.withLock { $0.requests } }
+
+    /// The last request of a route.
+    package func last(_ route: String) -> Request? {
+        requests.last { "\($0.method) \($0.path)" == route }
+    }
+
+    package func count(_ route: String) -> Int {
+        requests.count { "\($0.method) \($0.path)" == route }
+    }
+
+    fileprivate func answer(_ request: Request) -> Response {
+        state.withLock { state in
+            state.requests.append(request)
+            let route = "\(request.method) \(request.path)"
+            guard let responses = state.routes[route], let first = responses.first else {
+                return .error(404, "not_found", "no route \(route)")
+            }
+            if responses.count > 1 { state.routes[route]?.removeFirst() }
+            return first
+        }
+    }
+}
+
+private final class Handler: ChannelInboundHandler {
+    typealias InboundIn = HTTPServerRequestPart
+    typealias OutboundOut = HTTPServerResponsePart
+
+    private let stub: StubPlatform
+    private var head: HTTPRequestHead?
+    private var body = ByteBuffer()
+
+    init(stub: StubPlatform) {
+        self.stub = stub
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        switch unwrapInboundIn(data) {
+        case .head(let head):
+            self.head = head
+            body.clear()
+        case .body(var part):
+            body.writeBuffer(&part)
+        case .end:
+            guard let head else { return }
+            let request = StubPlatform.Request(
+                method: head.method.rawValue, target: head.uri, headers: head.headers.map { ($0.name, $0.value) },
+                body: body)
+            write(stub.answer(request), context: context)
+        }
+    }
+
+    private func write(_ response: StubPlatform.Response, context: ChannelHandlerContext) {
+        guard !response.isCutOff else { return context.close(promise: nil) }
+        var head = HTTPResponseHead(version: .http1_1, status: .init(statusCode: response.status))
+        if let type = response.contentType { head.headers.add(name: "Content-Type", value: type) }
+        if !response.staysOpen, response.parts.count <= 1 {
+            head.headers.add(name: "Content-Length", value: "\(response.parts.joined().utf8.count)")
+        }
+        context.writeAndFlush(wrapOutboundOut(.head(head)), promise: nil)
+        for part in response.parts {
+            context.writeAndFlush(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(string: part)))), promise: nil)
+        }
+        if !response.staysOpen { context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil) }
+    }
+}

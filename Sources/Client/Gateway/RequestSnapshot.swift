@@ -19,11 +19,11 @@ package struct RequestSnapshot: Sendable, Hashable {
 
     /// Reads the gateway's GET document.
     ///
-    /// - Throws: ``PlatformError`` `connection_failed` when it is something else.
+    /// - Throws: ``PlatformError`` `internal` when it is something else; asking again would not help.
     package init(document: ByteBuffer) throws {
         func wrong(_ cause: (any Error)? = nil) -> PlatformError {
             PlatformError(
-                .connectionFailed,
+                .internal,
                 "the gateway's answer is not understood; compare both versions with: cortex version", cause: cause)
         }
         guard let members = TopLevelMembers(document) else { throw wrong() }

@@ -5,7 +5,6 @@ package import NIOCore
 import NIOHTTP1
 import NIOPosix
 
-
 /// Who is talked to: for errors that say which address did what, and what to do next.
 package struct Peer: Sendable, Hashable {
     /// Scheme, host and port.

@@ -22,11 +22,20 @@ extension DoctorProbes {
 
     private struct EngineVersion: Decodable {
         struct Component: Decodable {
-            var Name: String?
-            var Version: String?
+            var name: String?
+
+            enum CodingKeys: String, CodingKey {
+                case name = "Name"
+            }
         }
-        var Version: String?
-        var Components: [Component]?
+
+        var version: String?
+        var components: [Component]?
+
+        enum CodingKeys: String, CodingKey {
+            case version = "Version"
+            case components = "Components"
+        }
     }
 
     private static func askEngine(socket path: String) async -> Result<String, DoctorFault> {
@@ -53,8 +62,8 @@ extension DoctorProbes {
                     request, timeout: .seconds(5), limit: 1 << 20, peer: Peer(address: path, environment: "engine"))
             }
             let version = try JSONDecoder().decode(EngineVersion.self, from: Data(buffer: reply.body))
-            let name = version.Components?.first?.Name?.replacingOccurrences(of: " Engine", with: "") ?? "an engine"
-            return .success("\(name) \(version.Version ?? "")".trimmingCharacters(in: .whitespaces).inOneLine)
+            let name = version.components?.first?.name?.replacingOccurrences(of: " Engine", with: "") ?? "an engine"
+            return .success("\(name) \(version.version ?? "")".trimmingCharacters(in: .whitespaces).inOneLine)
         } catch {
             return .failure(
                 DoctorFault(
@@ -65,10 +74,13 @@ extension DoctorProbes {
 
     private static func trySandbox() -> Result<String, DoctorFault> {
         let folders = (ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin").split(separator: ":")
-        guard let program = folders.map({ folder -> String in "\(folder)/bwrap" }).first(where: { access($0, X_OK) == 0 }) else {
+        guard
+            let program = folders.map({ folder -> String in "\(folder)/bwrap" }).first(where: { access($0, X_OK) == 0 })
+        else {
             return .failure(
                 DoctorFault(
-                    reason: "bubblewrap (bwrap) is not installed", advice: "install it, for example: apt install bubblewrap"))
+                    reason: "bubblewrap (bwrap) is not installed",
+                    advice: "install it, for example: apt install bubblewrap"))
         }
         let process = Process()
         process.executableURL = URL(fileURLWithPath: program)
@@ -85,7 +97,8 @@ extension DoctorProbes {
         let said = errors.fileHandleForReading.readDataToEndOfFile()
         process.waitUntilExit()
         guard process.terminationStatus == 0 else {
-            let reason = String(decoding: said.prefix(300), as: UTF8.self).inOneLine.trimmingCharacters(in: .whitespaces)
+            let reason = String(decoding: said.prefix(300), as: UTF8.self).inOneLine.trimmingCharacters(
+                in: .whitespaces)
             return .failure(
                 DoctorFault(
                     reason: "bubblewrap cannot make a sandbox: \(reason)",
@@ -139,7 +152,9 @@ extension DoctorProbes {
     private static func freeSpace(near path: String) -> Int64? {
         var information = statvfs()
         guard statvfs(nearest(path), &information) == 0 else { return nil }
-        return Int64(clamping: UInt64(information.f_bavail).multipliedReportingOverflow(by: UInt64(information.f_frsize)).partialValue)
+        return Int64(
+            clamping: UInt64(information.f_bavail).multipliedReportingOverflow(by: UInt64(information.f_frsize))
+                .partialValue)
     }
 
     private static func folder(_ path: String) -> Folder {

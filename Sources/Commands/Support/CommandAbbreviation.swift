@@ -1,21 +1,32 @@
 import ArgumentParser
+import Core
 
 /// Command names may be shortened to a prefix that only one of them has: `cortex desc hello` (reference: cortex.md §9.1).
 enum CommandAbbreviation {
-    static func expand(_ arguments: [String], root: any ParsableCommand.Type) -> [String] {
+    /// - Throws: ``PlatformError`` `usage` for a name that no command has, or more than one.
+    static func expand(_ arguments: [String], root: any ParsableCommand.Type) throws -> [String] {
         var arguments = arguments
         var parent: any ParsableCommand.Type = root
+        var path = root._commandName
         for index in arguments.indices {
             let word = arguments[index]
             let children = parent.configuration.subcommands
             guard !children.isEmpty, !word.isEmpty, !word.hasPrefix("-") else { break }
-            let names = children.map { ($0._commandName, $0) } + [("help", nil)] as [(String, (any ParsableCommand.Type)?)]
-            let matches =
-                names.filter { $0.0 == word }.isEmpty ? names.filter { $0.0.hasPrefix(word) } : names.filter { $0.0 == word }
-            guard matches.count == 1, let match = matches.first else { break }
-            arguments[index] = match.0
-            guard let child = match.1 else { break }
-            parent = child
+            let names = children.map { $0._commandName } + ["help"]
+            let matches = names.contains(word) ? [word] : names.filter { $0.hasPrefix(word) }
+            guard let match = matches.first else {
+                throw PlatformError(.usage, "there is no command \"\(path) \(word.inOneLine)\"; see: \(path) --help")
+            }
+            guard matches.count == 1 else {
+                throw PlatformError(
+                    .usage, "\"\(word)\" could be \(matches.sorted().joined(separator: ", ")); write more of it")
+            }
+            arguments[index] = match
+            // `help` is followed by names that may be shortened too, but by no command of its own.
+            if match != "help" {
+                parent = children.first { $0._commandName == match } ?? parent
+                path += " \(match)"
+            }
         }
         return arguments
     }

@@ -11,7 +11,7 @@ struct EnvironmentOption: ParsableArguments {
 struct OutputOption: ParsableArguments {
     @Option(
         name: [.customShort("o"), .customLong("output")],
-        help: ArgumentHelp("Format of the output: pretty, json or yaml.", valueName: "format"))
+        help: ArgumentHelp("Format of the output.", valueName: "format"))
     var output: OutputFormat = .pretty
 }
 
@@ -21,7 +21,8 @@ struct WatchOption: ParsableArguments {
 
     func validate(with output: OutputFormat) throws {
         guard !watch || output == .pretty else {
-            throw ValidationError("--watch draws on a terminal; it cannot be combined with --output \(output.rawValue).")
+            throw ValidationError(
+                "--watch draws on a terminal; it cannot be combined with --output \(output.rawValue).")
         }
     }
 }

@@ -35,7 +35,7 @@ struct EnvironmentConfigureCommand: AsyncParsableCommand {
         var environment = file[name] ?? Environment(name: name, operatorEndpoint: endpoint.text)
         if environment.operatorEndpoint != endpoint.text { environment.token = nil }
         environment.operatorEndpoint = endpoint.text
-        environment.token = knownToken(context, file, endpoint) ?? environment.token
+        environment.token = givenToken(context) ?? environment.token ?? storedToken(file, endpoint)
         let candidate = environment
         try await context.withOperator(candidate) { try await $0.verify() }
         if environment.token == nil, console.canAsk {
@@ -72,10 +72,13 @@ struct EnvironmentConfigureCommand: AsyncParsableCommand {
         throw PlatformError(.usage, "the operator's URL is missing; give it with: cortex env configure \(name) -o URL")
     }
 
-    private func knownToken(_ context: CommandContext, _ file: EnvironmentFile, _ endpoint: EndpointURL) -> String? {
+    private func givenToken(_ context: CommandContext) -> String? {
         if let token, !token.isEmpty { return token }
-        if let token = context.variables["CORTEX_TOKEN"], !token.isEmpty { return token }
-        return file.environments.first { environment in
+        return context.variables["CORTEX_TOKEN"].flatMap { $0.isEmpty ? nil : $0 }
+    }
+
+    private func storedToken(_ file: EnvironmentFile, _ endpoint: EndpointURL) -> String? {
+        file.environments.first { environment in
             environment.token != nil && (try? EndpointURL(environment.operatorEndpoint)) == endpoint
         }?.token
     }

@@ -20,8 +20,7 @@ struct ResultCommand: AsyncParsableCommand {
     var id: RequestID
     @OptionGroup var environment: EnvironmentOption
     @Option(
-        defaultAsFlag: WaitLimit.forever,
-        help: ArgumentHelp("Wait for the end, at most this many seconds.", valueName: "seconds"))
+        help: ArgumentHelp("Wait for the end, at most this many seconds if a number follows.", valueName: "seconds"))
     var wait: WaitLimit?
     @OptionGroup var format: OutputOption
 

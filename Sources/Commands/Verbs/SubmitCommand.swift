@@ -30,8 +30,7 @@ struct SubmitCommand: AsyncParsableCommand {
         help: ArgumentHelp("A further header; may be repeated.", valueName: "name:value"))
     var headers: [HeaderField] = []
     @Option(
-        defaultAsFlag: WaitLimit.forever,
-        help: ArgumentHelp("Wait for the result, at most this many seconds.", valueName: "seconds"))
+        help: ArgumentHelp("Wait for the result, at most this many seconds if a number follows.", valueName: "seconds"))
     var wait: WaitLimit?
     @OptionGroup var format: OutputOption
 
@@ -40,7 +39,8 @@ struct SubmitCommand: AsyncParsableCommand {
         let cluster = try context.resolve(environment.environment)
         let input = try PayloadInput(data)
         defer { input.close() }
-        let type = contentType ?? (headers.contains { $0.name.lowercased() == "content-type" } ? nil : input.contentType)
+        let type =
+            contentType ?? (headers.contains { $0.name.lowercased() == "content-type" } ? nil : input.contentType)
         let (payload, wait) = (input.payload, wait)
         let console = context.console
         let output = RequestOutput(context: context, format: format.output, api: target.api)

@@ -29,7 +29,8 @@ enum APITable {
         let status = row.api.status
         return [
             row.environment, name(of: row.api), status.map { "\($0.ready)/\($0.requested)" } ?? "-",
-            status.map { "\($0.upToDate)" } ?? "-", lastUpdated(row.api).map { Age.since(seconds: $0, now: now) } ?? "-",
+            status.map { "\($0.upToDate)" } ?? "-",
+            lastUpdated(row.api).map { Age.since(seconds: $0, now: now) } ?? "-",
         ]
     }
 

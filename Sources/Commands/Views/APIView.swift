@@ -9,7 +9,9 @@ enum APIView {
         var parts = [head(api, environment: environment, showsEnvironment: showsEnvironment, now: now, style: style)]
         if let versions = api.apiVersions, !versions.isEmpty {
             var table = Table(["api id", "last deployed"])
-            for version in versions { table.append([version.apiID, Age.since(seconds: version.lastUpdated, now: now)]) }
+            for version in versions {
+                table.append([version.apiID, Age.since(seconds: version.lastUpdated, now: now)])
+            }
             parts.append(table.render(style))
         }
         if verbose, let spec = api.spec {

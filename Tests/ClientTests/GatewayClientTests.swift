@@ -1,0 +1,174 @@
+import Core
+import Foundation
+import NIOCore
+import StubPlatform
+import TestSupport
+import Testing
+
+@testable import Client
+
+@Suite("A: the gateway's client", .timeLimit(.minutes(2)))
+struct GatewayClientTests {
+    private static let text = "0190f3a2-5d1c-7aaa-8bbb-1234567890ab"
+
+    private func with<Result: Sendable>(
+        clock: any PlatformClock = ManualClock(),
+        _ body: @Sendable (StubPlatform, GatewayClient, RequestID) async throws -> Result
+    ) async throws -> Result {
+        try await StubPlatform.with { stub in
+            let id = try #require(RequestID(Self.text))
+            let environment = Environment(name: "test", operatorEndpoint: stub.url)
+            return try await Transport.with { transport in
+                let client = try GatewayClient(
+                    api: APIDocument(endpoint: stub.url + "/hello"), name: "hello", environment: environment,
+                    transport: transport, clock: clock)
+                return try await body(stub, client, id)
+            }
+        }
+    }
+
+    private static func document(_ status: String, _ more: String = "") -> StubPlatform.Response {
+        .json(#"{"id":"\#(text)","status":"\#(status)"\#(more)}"#)
+    }
+
+    @Test("C2: a file is sent whole, with its length, its type and the caller's headers")
+    func submitsFile() async throws {
+        try await withTemporaryDirectory { folder in
+            let file = folder.appendingPathComponent("data")
+            let bytes = (0..<1_000_000).map { UInt8(truncatingIfNeeded: $0 &* 31) }
+            try Data(bytes).write(to: file)
+            let path = file.path
+            try await with { stub, client, id in
+                stub.on("POST /hello", .json(#"{"id":"\#(Self.text)"}"#))
+                let (payload, descriptor) = try Payload.open(path: path)
+                defer { close(descriptor) }
+                let answer = try await client.submit(payload, contentType: "image/x", headers: [("X-One", "1")])
+                #expect(answer.id == id)
+                let request = try #require(stub.requests.first)
+                #expect(Array(request.body.readableBytesView) == bytes)
+                #expect(request[header: "Content-Length"] == "1000000")
+                #expect(request[header: "Content-Type"] == "image/x")
+                #expect(request[header: "X-One"] == "1")
+                #expect(request[header: "CortexAPIVersion"] == nil)
+                #expect(request[header: "Authorization"] == nil)
+            }
+        }
+    }
+
+    @Test("C2: no payload is an empty body without a type")
+    func submitsNothing() async throws {
+        try await with { stub, client, _ in
+            stub.on("POST /hello", .json(#"{"id":"\#(Self.text)"}"#))
+            _ = try await client.submit(nil, contentType: nil)
+            let request = try #require(stub.requests.first)
+            #expect(request[header: "Content-Length"] == "0")
+            #expect(request[header: "Content-Type"] == nil)
+        }
+    }
+
+    @Test("A1: an answer without an id is no receipt")
+    func noReceipt() async throws {
+        try await with { stub, client, _ in
+            for response in [StubPlatform.Response.json("{}"), .json("hello"), .error(429, "queue_full", "full")] {
+                stub.on("POST /hello", response)
+                await #expect(throws: PlatformError.self) { try await client.submit(nil, contentType: nil) }
+            }
+        }
+    }
+
+    @Test("A5: waiting asks for a long poll and ends with the request")
+    func waits() async throws {
+        try await with { stub, client, id in
+            stub.on("GET /hello/\(id)", Self.document("completed", #","result":1"#))
+            let request = try await client.wait(id, limit: .seconds(7))
+            #expect(request.status == .completed)
+            #expect(stub.requests.map { $0[header: "Prefer"] } == ["wait=7"])
+        }
+    }
+
+    @Test("A5: a gateway that answers a long poll at once, or is away for a moment, is asked again after a pause")
+    func fallsBack() async throws {
+        let clock = ManualClock()
+        try await with(clock: clock) { stub, client, id in
+            stub.on(
+                "GET /hello/\(id)", Self.document("in_queue"), .error(503, "store_unavailable", "later"), .cutOff,
+                Self.document("failed", #","error":{"kind":"timeout","message":"slow"},"attempts":3"#))
+            async let waiting = client.wait(id, limit: nil)
+            for _ in 0..<3 {
+                #expect(try await eventually { clock.sleepers == 1 })
+                clock.advance(by: .seconds(2))
+            }
+            let request = try await waiting
+            #expect(request.error?.kind == .timeout)
+            #expect(request.attempts == 3)
+            #expect(stub.count("GET /hello/\(id)") == 4)
+        }
+    }
+
+    @Test("A5: the limit ends the wait with the present status; an unknown id ends it at once")
+    func ends() async throws {
+        try await with { stub, client, id in
+            stub.on("GET /hello/\(id)", Self.document("in_progress"), .error(404, "not_found", "gone"))
+            let waited = try await client.wait(id, limit: .zero)
+            #expect(waited.status == .inProgress)
+            await #expect(throws: PlatformError.self) { try await client.wait(id, limit: nil) }
+        }
+    }
+
+    @Test("A5: an answer that is not understood ends the wait; asking again would not help")
+    func nonsense() async throws {
+        try await with { stub, client, id in
+            stub.on("GET /hello/\(id)", .json("{}"))
+            await #expect(throws: PlatformError.self) { try await client.wait(id, limit: nil) }
+        }
+    }
+
+    @Test("A5: what passes is forgiven a number of times, not for ever")
+    func patience() {
+        let now = Timestamp(seconds: 1000)
+        var machine = ResultWait(start: now, limit: nil)
+        let away = PlatformError(.connectionFailed, "away")
+        for _ in 0..<ResultWait.patience {
+            guard case .sleep = machine.next(.away(away), at: now) else { return #expect(Bool(false)) }
+        }
+        guard case .fail = machine.next(.away(away), at: now) else { return #expect(Bool(false)) }
+    }
+
+    @Test("A7: a request is taken back; one that has ended is a conflict")
+    func cancels() async throws {
+        try await with { stub, client, id in
+            stub.on("DELETE /hello/\(id)", Self.document("cancelled"), .error(409, "conflict", "it has ended"))
+            let cancelled = try await client.cancel(id)
+            #expect(cancelled.status == .cancelled)
+            await #expect(throws: PlatformError.self) { try await client.cancel(id) }
+        }
+    }
+
+    @Test(
+        "C5: the result is cut out of the document byte for byte",
+        arguments: [
+            "12345678901234567890", "1.0", "1e400", "null", "\"a, } ] \\\" \\u00e4\"", "[]", "{}",
+            #"{"b":1,"a":[{"x":"}"},2],"b":2}"#, "[ 1 , 2\n]", "\"ä\\\\\"",
+        ])
+    func verbatim(result: String) throws {
+        for (before, after) in [("", ""), (" ", "\n"), ("\t\r\n", " ")] {
+            let text =
+                #"{ "id" : "\#(Self.text)","status":"completed" , "result":\#(before)\#(result)\#(after),"timestamp":"2026-01-01T00:00:00Z" } "#
+            let request = try RequestSnapshot(document: ByteBuffer(string: text))
+            #expect(request.result.map { String(buffer: $0) } == result)
+            #expect(request.timestamp == "2026-01-01T00:00:00Z")
+            #expect(String(buffer: request.document) == text)
+        }
+    }
+
+    @Test(
+        "A2: what is no request document is refused",
+        arguments: [
+            "", "[]", "{", "{}", #"{"id":1}"#, #"{"id":"x","status":"completed"}"#, #"{"id" "x"}"#, #"{"a":}"#,
+            #"{"id":"0190f3a2-5d1c-7aaa-8bbb-1234567890ab","status":"done"}"#,
+            #"{"id":"0190f3a2-5d1c-7aaa-8bbb-1234567890ab","status":"completed"} x"#, #"{"a":"\"#,
+        ])
+    func refuses(text: String) {
+        #expect(throws: PlatformError.self) { try RequestSnapshot(document: ByteBuffer(string: text)) }
+    }
+}
