@@ -89,7 +89,8 @@ let package = Package(
         room("EngineConformance", ["Core", "CPodInit", "TestSupport"]),
         room("PodmanSupport", ["Core", "TestSupport", "EngineDocker", logging]),
         room("TestSupport", ["Core"]),
-        room("PodmanSupport", ["Core", "TestSupport", "EngineDocker", logging]),
+        // Stands in for operator and gateway when the CLI is tested.
+        .target(name: "StubPlatform", dependencies: [nioCore, nioPosix, nioHTTP1], path: "Tests/StubPlatform", swiftSettings: strict),
 
         tests("CoreTests", []),
         tests("StoreTests", ["StoreMemory", "StoreSQLite", "StoreConformance", grdb, logging]),
@@ -106,8 +107,8 @@ let package = Package(
         tests("AutoscalerTests", ["Autoscaler", "StoreMemory", logging]),
         tests("LocalOrchestratorTests", ["LocalOrchestrator"]),
         tests("EngineDockerTests", ["EngineDocker", "EngineConformance", "PodmanSupport", subprocess, logging, nioCore, nioPosix, nioHTTP1]),
-        tests("EngineSandboxTests", ["EngineSandbox", "EngineConformance", subprocess, logging]),
-        tests("PodInitTests", ["CPodInit"]),
+        tests("EngineSandboxTests", ["EngineSandbox", "EngineConformance", "CPodInit", "PodInitClient", "PodInitProtocol", subprocess, logging]),
+        tests("PodInitTests", ["CPodInit", "PodInitClient", "PodInitProtocol", subprocess]),
         tests("ClientTests", ["Client", "StubPlatform", nioCore]),
         tests("CommandsTests", ["Commands", "Client", "StubPlatform", arguments, nioCore]),
         tests("ArchitectureTests", []),

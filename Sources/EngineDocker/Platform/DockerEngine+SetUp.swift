@@ -29,18 +29,6 @@ extension DockerEngine {
         }
     }
 
-    /// Removes everything of this installation from the engine: pods, forwarders, network. Images stay.
-    package func tearDown() async throws {
-        try await mapping {
-            state.platform = nil
-            for pod in try await list() { try await stop(pod: pod.id, grace: .zero) }
-            for container in try await client.containers(labels: [names.filter]) {
-                try await client.removeContainer(container.id)
-            }
-            try await client.removeNetwork(names.network)
-        }
-    }
-
     /// What pods need to be started; made again if `setUp` has not run or the engine lost it.
     func platform() async throws -> EngineState.Platform {
         if let platform = state.platform { return platform }
