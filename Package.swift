@@ -87,7 +87,7 @@ let package = Package(
         room("TestSupport", ["Core"]),
 
         tests("CoreTests", []),
-        tests("StoreTests", ["StoreMemory", "StoreSQLite", "StoreConformance", grdb]),
+        tests("StoreTests", ["StoreMemory", "StoreSQLite", "StoreConformance", grdb, logging]),
         tests("HTTPServingTests", ["HTTPServing", hummingbird, nioCore, nioPosix, nioHTTP1]),
         tests("GatewayTests", ["Gateway", "StoreMemory", "StoreSQLite", hummingbird, asyncHTTPClient, nioCore, nioPosix]),
         tests("DequeuerTests", ["Dequeuer", "StoreMemory", nioCore, nioPosix, nioHTTP1, logging]),

@@ -105,7 +105,8 @@ extension MemoryStore {
     package func retry(_ id: RequestID, api name: String, now: Timestamp) async throws -> RequestRecord? {
         guard var api = deployed(name), var request = api.requests[id], !request.isPurged(at: now) else { return nil }
         guard let status = RequestTransition.retryByHand.apply(to: request.status) else {
-            throw PlatformError(.conflict, "Only a failed request can be retried; this one is \(request.status.rawValue).")
+            throw PlatformError(
+                .conflict, "Only a failed request can be retried; this one is \(request.status.rawValue).")
         }
         guard request.payload != nil, let keepUntil = request.keepUntil, now < keepUntil else {
             throw PlatformError(

@@ -33,6 +33,7 @@ final class Committer: Sendable {
         var state: StoreState
         /// The last commit failed on the disk: until one succeeds, its log frames might still be found after a crash.
         var isUncertain = false
+        var transactions = 0
         /// Something was deleted since the log was last emptied.
         var holdsErasedBytes = false
     }
@@ -69,6 +70,12 @@ final class Committer: Sendable {
         get { committed.withLock { $0.holdsErasedBytes } }
         set { committed.withLock { $0.holdsErasedBytes = newValue } }
     }
+
+    /// How many transactions were committed since the store was opened.
+    var transactions: Int { committed.withLock { $0.transactions } }
+
+    /// How many items wait for a transaction.
+    var waiting: Int { pending.withLock { $0.items.count } }
 
     /// Commits `work` together with whatever else is waiting.
     ///
@@ -115,7 +122,7 @@ final class Committer: Sendable {
         }
     }
 
-    private static let closed = PlatformError(
+    static let closed = PlatformError(
         .storeUnavailable, "The server is shutting down: nothing was accepted. Try again in a moment.")
 
     // MARK: On the writer's thread
@@ -143,6 +150,7 @@ final class Committer: Sendable {
             let (answers, transaction) = try transact(batch)
             committed.withLock { committed in
                 committed.state = transaction.state
+                committed.transactions += 1
                 if transaction.isSynced { committed.isUncertain = false }
                 if transaction.erasesBytes { committed.holdsErasedBytes = true }
             }

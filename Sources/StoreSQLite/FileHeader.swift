@@ -39,11 +39,14 @@ struct FileHeader {
         guard word(at: 68) == UInt32(bitPattern: Schema.applicationID) else {
             throw PlatformError(
                 .storeCorrupt,
-                "The database in the data directory belongs to another program; nothing was changed. Choose another directory with --data-dir.")
+                "The database in the data directory belongs to another program; nothing was changed. Choose another directory with --data-dir."
+            )
         }
         guard word(at: 60) <= UInt32(Schema.latest) else { throw Schema.newerVersion }
         let pageSize: Int64 = word(at: 16) >> 16 == 1 ? 65_536 : Int64(word(at: 16) >> 16)
-        guard hasLog || fileSize >= Int64(word(at: 28)) * pageSize else { throw Self.damaged("its database is cut off") }
+        guard hasLog || fileSize >= Int64(word(at: 28)) * pageSize else {
+            throw Self.damaged("its database is cut off")
+        }
     }
 
     private func word(at offset: Int) -> UInt32 {

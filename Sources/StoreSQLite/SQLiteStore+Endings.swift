@@ -122,7 +122,8 @@ extension WriteTransaction {
 
     /// Ends a request other than by a result: what nobody needs any more is erased, and its retention begins.
     mutating func end(
-        _ id: RequestID, api: StoredAPI, from old: StoredState, to new: StoredState, failure: RequestFailure?, now: Timestamp
+        _ id: RequestID, api: StoredAPI, from old: StoredState, to new: StoredState, failure: RequestFailure?,
+        now: Timestamp
     ) throws {
         let keepUntil = new == .failed && api.policy.keepFailed > .zero ? now + api.policy.keepFailed : nil
         let idData = id.data

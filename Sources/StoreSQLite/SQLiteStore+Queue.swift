@@ -125,7 +125,8 @@ extension WriteTransaction {
         count(api, inQueue: -claimed.count, inProgress: claimed.count)
         return try claimed.map { row in
             let id: Data = row[0]
-            let body = try self.row("SELECT head, bytes, file, size FROM payload WHERE api = ? AND id = ?", [api.number, id])
+            let body = try self.row(
+                "SELECT head, bytes, file, size FROM payload WHERE api = ? AND id = ?", [api.number, id])
             let head = try body.map { try RequestHead(decoding: $0[0]) }
             return ClaimedRequest(
                 lease: Lease(api: name, id: try RequestID(id), token: row[1]),

@@ -120,7 +120,8 @@ extension WriteTransaction {
             guard let name = name(of: number), let api = state.apis[name] else { continue }
             try end(
                 RequestID(row[1] as Data), api: api, from: StoredState(reading: row[2]), to: .failed,
-                failure: RequestFailure(.expired, "The request waited in the queue longer than max_queue_time allows."), now: now)
+                failure: RequestFailure(.expired, "The request waited in the queue longer than max_queue_time allows."),
+                now: now)
         }
         return late.count
     }

@@ -37,6 +37,7 @@ package final class SQLiteStore: Store {
     let hints: StoreHints
     let logger: Logger
     private let lock: DirectoryLock
+    private let isOpen = Atomic(true)
     let erasure = Mutex(ErasureClock())
 
     /// Opens the store, making or migrating its files as needed, removing what a crash left behind.
@@ -82,7 +83,9 @@ package final class SQLiteStore: Store {
     /// Answers what was begun, refuses what comes later, and hands the directory to the next instance.
     ///
     /// - Throws: ``PlatformError`` `store_unavailable` when the log could not be folded into the database; nothing is lost then either.
+    /// Nothing happens the second time.
     package func close() async throws {
+        guard isOpen.exchange(false, ordering: .relaxed) else { return }
         await committer.close()
         hints.finish()
         await files.drain()
@@ -102,6 +105,7 @@ package final class SQLiteStore: Store {
 
     /// Runs a read on a snapshot, off the cooperative pool; never waits for the writer.
     func reading<Value: Sendable>(_ work: @escaping @Sendable (Database) throws -> Value) async throws -> Value {
+        guard isOpen.load(ordering: .relaxed) else { throw Committer.closed }
         do {
             return try await pool.read(work)
         } catch let error as CancellationError {

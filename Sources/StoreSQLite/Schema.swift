@@ -13,7 +13,8 @@ enum Schema {
     static var newerVersion: PlatformError {
         PlatformError(
             .storeCorrupt,
-            "The store in the data directory was written by a newer cortex; nothing was changed. Use that version, or choose another directory with --data-dir.")
+            "The store in the data directory was written by a newer cortex; nothing was changed. Use that version, or choose another directory with --data-dir."
+        )
     }
 
     static func version(_ db: Database) throws -> Int {
@@ -23,7 +24,9 @@ enum Schema {
     static func checkIdentity(_ db: Database) throws {
         guard try Int32.fetchOne(db, sql: "PRAGMA application_id") == applicationID else {
             throw PlatformError(
-                .storeCorrupt, "The database in the data directory belongs to another program. Choose another directory with --data-dir.")
+                .storeCorrupt,
+                "The database in the data directory belongs to another program. Choose another directory with --data-dir."
+            )
         }
     }
 

@@ -42,7 +42,8 @@ struct StoreFailure {
         guard let error = cause as? DatabaseError else { return .fault }
         switch error.resultCode {
         case .SQLITE_FULL: return .full
-        case .SQLITE_IOERR, .SQLITE_READONLY, .SQLITE_CANTOPEN, .SQLITE_PERM, .SQLITE_BUSY, .SQLITE_LOCKED, .SQLITE_NOMEM,
+        case .SQLITE_IOERR, .SQLITE_READONLY, .SQLITE_CANTOPEN, .SQLITE_PERM, .SQLITE_BUSY, .SQLITE_LOCKED,
+            .SQLITE_NOMEM,
             .SQLITE_PROTOCOL, .SQLITE_INTERRUPT, .SQLITE_ABORT:
             return .unavailable
         case .SQLITE_CORRUPT, .SQLITE_NOTADB: return .corrupt
@@ -64,10 +65,12 @@ struct StoreFailure {
         switch kind {
         case .full:
             return PlatformError(
-                .storeUnavailable, "The server's disk is full: nothing was accepted. Free space and try again.", cause: cause)
+                .storeUnavailable, "The server's disk is full: nothing was accepted. Free space and try again.",
+                cause: cause)
         case .unavailable:
             return PlatformError(
-                .storeUnavailable, "The server's store cannot be read or written now: nothing was accepted. Try again later.",
+                .storeUnavailable,
+                "The server's store cannot be read or written now: nothing was accepted. Try again later.",
                 cause: cause)
         case .corrupt:
             return PlatformError(
@@ -75,7 +78,8 @@ struct StoreFailure {
                 "The server's store is damaged: nothing was accepted. Stop the server and restore its data directory.",
                 cause: cause)
         case .fault:
-            return PlatformError(.internal, "The store could not carry this out. The server's log says why.", cause: cause)
+            return PlatformError(
+                .internal, "The store could not carry this out. The server's log says why.", cause: cause)
         }
     }
 
@@ -85,7 +89,8 @@ struct StoreFailure {
         switch kind {
         case .full:
             return PlatformError(
-                .setup, "The disk of the data directory is full. Free space, or choose another with --data-dir.", cause: cause)
+                .setup, "The disk of the data directory is full. Free space, or choose another with --data-dir.",
+                cause: cause)
         case .unavailable:
             return PlatformError(
                 .setup,

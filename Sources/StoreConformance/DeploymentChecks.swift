@@ -1,0 +1,100 @@
+import Core
+import Testing
+
+extension StoreCheck {
+    static let deployments = [
+        StoreCheck("A13: a deployed API is listed as it was given, sorted by name") { fixture in
+            #expect(try await fixture.store.deployedAPIs().isEmpty)
+            for name in ["zebra", "apple", "mango"] { try await fixture.deploy(name) }
+            let listed = try await fixture.store.deployedAPIs()
+            #expect(listed == [fixture.api("apple"), fixture.api("mango"), fixture.api("zebra")])
+        },
+        StoreCheck("A13: the last version is the present one, ten are kept, newest first") { fixture in
+            for version in 1...13 { try await fixture.deploy(version: version) }
+            #expect(try await fixture.store.deployedAPIs() == [fixture.api(version: 13)])
+            let versions = try await fixture.store.versions(of: "echo")
+            #expect(versions == (4...13).reversed().map { fixture.api(version: $0) })
+            #expect(try await fixture.store.versions(of: "unknown").isEmpty)
+        },
+        StoreCheck("A13: a version that is deployed again is kept once and becomes the present one") { fixture in
+            for version in [1, 2, 1] { try await fixture.deploy(version: version) }
+            #expect(try await fixture.store.versions(of: "echo").map(\.id) == ["echo-1", "echo-2"])
+            #expect(try await fixture.store.deployedAPIs().map(\.id) == ["echo-1"])
+        },
+        StoreCheck("A13: an update keeps the queue") { fixture in
+            try await fixture.deploy()
+            try await fixture.submit(1...3)
+            let lease = try await fixture.claimOne()
+            try await fixture.deploy(version: 2)
+            #expect(try await fixture.counts() == QueueCounts(inQueue: 2, inProgress: 1))
+            #expect(try await fixture.store.finish(lease, outcome: .completed(.empty), now: fixture.at(1)) == .applied)
+        },
+        StoreCheck("S2: the requested replicas are remembered until the API is deleted") { fixture in
+            try await fixture.deploy()
+            #expect(try await fixture.store.requestedReplicas(of: "echo") == nil)
+            try await fixture.store.saveRequestedReplicas(0, of: "echo")
+            #expect(try await fixture.store.requestedReplicas(of: "echo") == 0)
+            try await fixture.store.saveRequestedReplicas(7, of: "echo")
+            try await fixture.deploy(version: 2)
+            #expect(try await fixture.store.requestedReplicas(of: "echo") == 7)
+            try await fixture.store.saveRequestedReplicas(3, of: "unknown")
+            #expect(try await fixture.store.requestedReplicas(of: "unknown") == nil)
+            for keep in [true, false] {
+                _ = try await fixture.store.delete(api: "echo", keepRequests: keep, now: fixture.at(1))
+                #expect(try await fixture.store.requestedReplicas(of: "echo") == nil)
+                try await fixture.deploy(version: 3)
+                #expect(try await fixture.store.requestedReplicas(of: "echo") == nil)
+                try await fixture.store.saveRequestedReplicas(4, of: "echo")
+            }
+        },
+        StoreCheck("A13: deleting forgets the API, its versions and its requests") { fixture in
+            try await fixture.deploy()
+            try await fixture.bring(1, to: .completed)
+            try await fixture.bring(2, to: .failed)
+            try await fixture.bring(3, to: .inProgress)
+            try await fixture.bring(4, to: .inQueue)
+            #expect(try await fixture.store.delete(api: "echo", keepRequests: false, now: fixture.at(1)))
+            #expect(try await !fixture.store.delete(api: "echo", keepRequests: false, now: fixture.at(1)))
+            #expect(try await fixture.store.deployedAPIs().isEmpty)
+            #expect(try await fixture.store.versions(of: "echo").isEmpty)
+            #expect(try await fixture.store.counts().isEmpty)
+            for number in 1...4 { #expect(try await fixture.read(number) == nil) }
+            try await fixture.deploy(version: 2)
+            for number in 1...4 { #expect(try await fixture.read(number) == nil) }
+            #expect(try await fixture.store.list(api: "echo", filter: .init(), now: fixture.at(1)).isEmpty)
+            #expect(try await fixture.counts() == QueueCounts())
+            #expect(try await fixture.store.versions(of: "echo").map(\.id) == ["echo-2"])
+        },
+        StoreCheck("A13: kept requests are cancelled, unreadable, and readable again once the API is deployed again") {
+            fixture in
+            try await fixture.deploy()
+            try await fixture.bring(1, to: .completed)
+            try await fixture.bring(2, to: .failed)
+            try await fixture.submit(3...4)
+            let lease = try await fixture.claimOne()
+            #expect(try await fixture.store.delete(api: "echo", keepRequests: true, now: fixture.at(1)))
+            #expect(try await fixture.store.versions(of: "echo").isEmpty)
+            for number in 1...4 { #expect(try await fixture.read(number) == nil) }
+            #expect(try await fixture.store.finish(lease, outcome: .completed(.empty), now: fixture.at(2)) == .stale)
+            #expect(try await fixture.store.extend([lease], visibility: .seconds(30), now: fixture.at(2)) == [lease])
+            try await fixture.deploy(version: 2)
+            #expect(try await fixture.read(1)?.result == StoreFixture.result)
+            #expect(try await fixture.status(2) == .failed)
+            #expect(try await fixture.status(3) == .cancelled)
+            #expect(try await fixture.status(4) == .cancelled)
+            #expect(try await fixture.read(4)?.endedAt == fixture.at(1))
+            #expect(try await fixture.counts() == QueueCounts())
+            #expect(try await fixture.claim(10).isEmpty)
+            #expect(try await fixture.store.versions(of: "echo").map(\.id) == ["echo-2", "echo-1"])
+        },
+        StoreCheck("A13: a deletion is the API's alone") { fixture in
+            try await fixture.deploy("one")
+            try await fixture.deploy("two")
+            try await fixture.submit(1...1, api: "one")
+            try await fixture.submit(1...2, api: "two")
+            #expect(try await fixture.store.delete(api: "one", keepRequests: false, now: fixture.at(1)))
+            #expect(try await fixture.counts("two") == QueueCounts(inQueue: 2))
+            #expect(try await fixture.status(1, api: "two") == .inQueue)
+        },
+    ]
+}

@@ -1,0 +1,41 @@
+import Testing
+
+/// One promise of the protocol `Store`, as a value: a name for the report and a body that uses a fresh store.
+///
+/// An adapter's whole conformance is `@Test(arguments: StoreCheck.all(for: …)) func contract(_ check: StoreCheck) async throws`.
+package struct StoreCheck: Sendable, CustomTestStringConvertible {
+    /// What only some stores can do.
+    package enum Capability: Sendable, Hashable, CaseIterable {
+        /// What was acknowledged is there when the store is opened again.
+        case durable
+    }
+
+    /// Names the contract's clause first.
+    package let name: String
+    package let needs: Set<Capability>
+    private let body: @Sendable (StoreFixture) async throws -> Void
+
+    init(
+        _ name: String, needs: Set<Capability> = [], _ body: @escaping @Sendable (StoreFixture) async throws -> Void
+    ) {
+        self.name = name
+        self.needs = needs
+        self.body = body
+    }
+
+    package var testDescription: String { name }
+
+    package func callAsFunction(_ fixture: StoreFixture) async throws {
+        try await body(fixture)
+    }
+
+    /// Every check that a store with these capabilities must pass.
+    package static func all(for capabilities: Set<Capability>) -> [StoreCheck] {
+        let every = [
+            deployments, queue, leases, endings, transitions, reading, upkeep, idempotency, bodies, erasing, hints,
+            inputs,
+            concurrency, restarts,
+        ]
+        return every.flatMap { $0 }.filter { $0.needs.isSubset(of: capabilities) }
+    }
+}
