@@ -46,7 +46,7 @@ final class BodyFiles: Sendable {
             String.fetchAll(
                 db,
                 sql: """
-                    SELECT file FROM payload WHERE file IS NOT NULL UNION ALL SELECT file FROM result WHERE file IS NOT NULL
+                    SELECT file FROM payload WHERE file IS NOT NULL UNION ALL SELECT file FROM answer WHERE file IS NOT NULL
                     """))
     }
 

@@ -84,7 +84,7 @@ extension WriteTransaction {
         try run("DELETE FROM version WHERE api = ? AND id = ?", [number, api.id])
         try run(
             "INSERT INTO version (api, id, document) VALUES (?, ?, ?)",
-            [number, api.id, try FailureCoding.encode(api)])
+            [number, api.id, try JSONCoding.encode(api)])
         try run(
             """
             DELETE FROM version WHERE api = ?1 AND sequence NOT IN
@@ -128,7 +128,9 @@ extension WriteTransaction {
             let open = try rows(
                 "SELECT id FROM request WHERE api = ? AND state = \(old.rawValue) LIMIT ?", [number, limit])
             for row in open {
-                try end(RequestID(row[0] as Data), api: api, from: old, to: .cancelled, failure: nil, now: now)
+                let id = try RequestID(row[0] as Data)
+                guard let standing = try standing(of: id, api: number) else { continue }
+                try end(id, api: api, standing, to: .cancelled, now: now)
             }
             if !open.isEmpty { return true }
         }

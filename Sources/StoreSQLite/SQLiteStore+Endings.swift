@@ -23,161 +23,172 @@ extension SQLiteStore {
     }
 }
 
+/// How a request stands, with the places of what belongs to it.
+struct Standing {
+    let state: StoredState
+    let token: Int64
+    let isPastKeeping: Bool
+    let key: String?
+    let payload: BodyLog.Place?
+    let answer: BodyLog.Place?
+}
+
 extension WriteTransaction {
     mutating func finish(_ lease: Lease, outcome: Outcome, now: Timestamp) throws -> LeaseResult {
-        guard let api = state.deployed(lease.api) else { return .stale }
-        switch outcome {
-        case .completed(let body): return try complete(lease, api: api, result: body, now: now)
-        case .failed(let failure): return try fail(lease, api: api, failure: failure, notBefore: nil, now: now)
-        case .retry(let failure, let notBefore):
-            return try fail(lease, api: api, failure: failure, notBefore: notBefore, now: now)
-        }
-    }
-
-    private mutating func complete(_ lease: Lease, api: StoredAPI, result: Body, now: Timestamp) throws -> LeaseResult {
-        let id = lease.id.data
-        let changed = try run(
-            """
-            UPDATE request SET state = 2, attempts = attempts + 1, ended_at = ?, purge_at = ?,
-                lease_end = NULL, holder = NULL, deadline = NULL
-            WHERE api = ? AND id = ? AND state = 1 AND token = ?
-            """,
-            [
-                now.microseconds, (now + api.policy.retention).microseconds, api.number, id, lease.token,
-            ])
-        guard changed == 1 else { return .stale }
-        let columns = result.columns
-        try run(
-            "INSERT INTO result (api, id, bytes, file, size) VALUES (?, ?, ?, ?, ?)",
-            [api.number, id, columns.bytes, columns.file, columns.size])
-        try erasePayload(id, api: api.number)
-        count(api, inProgress: -1)
-        changes.ended.insert(lease.id)
-        return .applied
-    }
-
-    private mutating func fail(
-        _ lease: Lease, api: StoredAPI, failure: RequestFailure, notBefore: Timestamp?, now: Timestamp
-    ) throws -> LeaseResult {
-        let id = lease.id.data
-        guard
-            let row = try row(
-                "SELECT failures FROM request WHERE api = ? AND id = ? AND state = 1 AND token = ?",
-                [api.number, id, lease.token])
+        guard let api = state.deployed(lease.api), let standing = try standing(of: lease.id, api: api.number),
+            standing.state == .inProgress, standing.token == lease.token
         else { return .stale }
-        let failures = try FailureCoding.failures(row[0]) + [AttemptFailure(at: now, failure: failure)]
-        let failuresData = try FailureCoding.encode(failures)
-        if let notBefore {
+        let id = lease.id.data
+        try run("UPDATE request SET attempts = attempts + 1 WHERE api = ? AND id = ?", [api.number, id])
+        switch outcome {
+        case .completed(let body):
+            try end(lease.id, api: api, standing, to: .completed, result: body, now: now)
+        case .failed(let failure):
+            let attempt = AttemptFailure(at: now, failure: failure)
+            try end(lease.id, api: api, standing, to: .failed, failure: failure, attempt: attempt, now: now)
+        case .retry(let failure, let notBefore):
+            let attempt = AttemptFailure(at: now, failure: failure)
+            let answer = try replaceAnswer(
+                standing.answer, api: api.number, id: id, attempt: attempt, failure: nil, result: nil)
             // The deadline was for the first delivery, and that has happened.
             try run(
                 """
-                UPDATE request SET state = 5, attempts = attempts + 1, failures = ?, not_before = ?,
-                    lease_end = NULL, holder = NULL, deadline = NULL WHERE api = ? AND id = ?
-                """, [failuresData, notBefore.microseconds, api.number, id])
+                UPDATE request SET state = 5, answer = ?, not_before = ?, lease_end = NULL, holder = NULL, deadline = NULL
+                WHERE api = ? AND id = ?
+                """, [answer, notBefore.microseconds, api.number, id])
             count(api, inQueue: 1, inProgress: -1)
             changes.queued.insert(lease.api)
-        } else {
-            try run(
-                "UPDATE request SET attempts = attempts + 1, failures = ? WHERE api = ? AND id = ?",
-                [failuresData, api.number, id])
-            try end(lease.id, api: api, from: .inProgress, to: .failed, failure: failure, now: now)
         }
         return .applied
     }
 
     /// - Returns: whether this cancelled it; `nil` for an unknown request.
     mutating func cancel(_ id: RequestID, api name: String, now: Timestamp) throws -> Bool? {
-        guard let api = state.deployed(name), let old = try storedState(of: id, api: api, now: now) else { return nil }
-        guard RequestTransition.cancel.apply(to: old.status) != nil else { return false }
-        try end(id, api: api, from: old, to: .cancelled, failure: nil, now: now)
+        guard let api = state.deployed(name), let standing = try standing(of: id, api: api.number, at: now) else {
+            return nil
+        }
+        guard RequestTransition.cancel.apply(to: standing.state.status) != nil else { return false }
+        try end(id, api: api, standing, to: .cancelled, now: now)
         return true
     }
 
     /// - Returns: whether the request exists, or why it cannot run again.
     mutating func retry(_ id: RequestID, api name: String, now: Timestamp) throws -> Result<Bool, PlatformError> {
-        guard let api = state.deployed(name), let old = try storedState(of: id, api: api, now: now) else {
+        guard let api = state.deployed(name), let standing = try standing(of: id, api: api.number, at: now) else {
             return .success(false)
         }
-        guard RequestTransition.retryByHand.apply(to: old.status) != nil else {
+        let status = standing.state.status
+        guard RequestTransition.retryByHand.apply(to: status) != nil else {
             return .failure(
-                PlatformError(.conflict, "Only a failed request can be retried; this one is \(old.status.rawValue)."))
+                PlatformError(.conflict, "Only a failed request can be retried; this one is \(status.rawValue)."))
         }
-        let changed = try run(
-            """
-            UPDATE request SET state = 0, attempts = 0, failures = NULL, failure = NULL, ended_at = NULL, purge_at = NULL,
-                keep_until = NULL, deadline = ?
-            WHERE api = ? AND id = ? AND state = 3 AND keep_until > ?
-                AND EXISTS (SELECT 1 FROM payload p WHERE p.api = request.api AND p.id = request.id)
-            """,
-            [api.policy.maxQueueTime.map { (now + $0).microseconds }, api.number, id.data, now.microseconds])
-        guard changed == 1 else {
+        guard standing.payload != nil, !standing.isPastKeeping else {
             return .failure(
                 PlatformError(
                     .conflict, "The payload of this request is not kept any more (`keep_failed`). Submit it again."))
         }
+        try erase(standing.answer, in: .answer)
+        try run(
+            """
+            UPDATE request SET state = 0, attempts = 0, answer = NULL, ended_at = NULL, purge_at = NULL, keep_until = NULL,
+                deadline = ? WHERE api = ? AND id = ?
+            """,
+            [api.policy.maxQueueTime.map { (now + $0).microseconds }, api.number, id.data])
         count(api, inQueue: 1)
         changes.queued.insert(name)
         return .success(true)
     }
 
-    /// Ends a request other than by a result: what nobody needs any more is erased, and its retention begins.
+    /// Ends a request: what nobody needs any more is erased, and its retention begins.
     mutating func end(
-        _ id: RequestID, api: StoredAPI, from old: StoredState, to new: StoredState, failure: RequestFailure?,
-        now: Timestamp
+        _ id: RequestID, api: StoredAPI, _ standing: Standing, to new: StoredState, failure: RequestFailure? = nil,
+        attempt: AttemptFailure? = nil, result: Body? = nil, now: Timestamp
     ) throws {
-        let keepUntil = new == .failed && api.policy.keepFailed > .zero ? now + api.policy.keepFailed : nil
         let idData = id.data
+        let keepUntil = new == .failed && api.policy.keepFailed > .zero ? now + api.policy.keepFailed : nil
+        let answer = try replaceAnswer(
+            standing.answer, api: api.number, id: idData, attempt: attempt, failure: failure, result: result)
+        let payload =
+            keepUntil == nil ? nil : try dropCredentials(standing.payload, api: api.number, id: idData)
+        if payload == nil { try erase(standing.payload, in: .payload) }
         try run(
             """
-            UPDATE request SET state = ?, failure = ?, ended_at = ?, purge_at = ?, keep_until = ?,
+            UPDATE request SET state = ?, answer = ?, payload = ?, ended_at = ?, purge_at = ?, keep_until = ?,
                 not_before = NULL, deadline = NULL, lease_end = NULL, holder = NULL
             WHERE api = ? AND id = ?
             """,
             [
-                new.rawValue, try failure.map(FailureCoding.encode), now.microseconds,
-                (now + api.policy.retention).microseconds, keepUntil?.microseconds, api.number, idData,
+                new.rawValue, answer, payload, now.microseconds, (now + api.policy.retention).microseconds,
+                keepUntil?.microseconds, api.number, idData,
             ])
-        if keepUntil == nil {
-            try erasePayload(idData, api: api.number)
-        } else {
-            try eraseCredentials(idData, api: api.number)
-        }
-        countOut(api, of: old)
+        countOut(api, of: standing.state)
         changes.ended.insert(id)
     }
 
-    private mutating func eraseCredentials(_ id: Data, api: Int64) throws {
-        guard let row = try row("SELECT head FROM payload WHERE api = ? AND id = ?", [api, id]) else { return }
-        var head = try RequestHead(decoding: row[0])
-        guard head.headers.contains(where: \.carriesCredential) else { return }
-        head.headers.removeAll(where: \.carriesCredential)
-        try run("UPDATE payload SET head = ? WHERE api = ? AND id = ?", [head.encoded, api, id])
-        erasesBytes = true
+    /// Writes what is known of a request's outcome anew, where there is anything; the old row is erased.
+    ///
+    /// - Returns: the number of the row.
+    private mutating func replaceAnswer(
+        _ old: BodyLog.Place?, api: Int64, id: Data, attempt: AttemptFailure?, failure: RequestFailure?, result: Body?
+    ) throws -> Int64? {
+        guard attempt != nil || failure != nil || result != nil else { return old?.number }
+        var head: FailureHead?
+        if let old {
+            let row = try row("SELECT head FROM answer WHERE number = ?", [old.number])
+            head = try FailureHead(decoding: row?[0])
+            try erase(old, in: .answer)
+        }
+        if attempt != nil || failure != nil {
+            var changed = head ?? FailureHead()
+            if let attempt { changed.failures.append(attempt) }
+            changed.failure = failure
+            head = changed
+        }
+        return try append(to: .answer, api: api, id: id, head: try head.map(JSONCoding.encode), body: result)
     }
 
-    mutating func erasePayload(_ id: Data, api: Int64) throws {
-        orphan(try rows("DELETE FROM payload WHERE api = ? AND id = ? RETURNING file", [api, id]))
-        erasesBytes = true
+    /// Writes a payload that is kept anew without the headers that carry a credential, if there are any.
+    ///
+    /// - Returns: the number of its row now.
+    private mutating func dropCredentials(_ place: BodyLog.Place?, api: Int64, id: Data) throws -> Int64? {
+        guard let place else { return nil }
+        guard let row = try row("SELECT head, bytes, file, size FROM payload WHERE number = ?", [place.number]) else {
+            return nil
+        }
+        var head = try RequestHead(decoding: row[0])
+        guard head.headers.contains(where: \.carriesCredential), let body = Body(row, from: 1) else {
+            return place.number
+        }
+        head.headers.removeAll(where: \.carriesCredential)
+        try erase(BodyLog.Place(number: place.number, file: nil), in: .payload)
+        return try append(to: .payload, api: api, id: id, head: head.encoded, body: body)
     }
 
     /// Forgets a request altogether.
     mutating func erase(_ id: RequestID, api: Int64) throws {
-        let idData = id.data
-        try erasePayload(idData, api: api)
-        orphan(try rows("DELETE FROM result WHERE api = ? AND id = ? RETURNING file", [api, idData]))
-        let keys = try rows("DELETE FROM request WHERE api = ? AND id = ? RETURNING key", [api, idData])
-        for row in keys {
-            guard let key: String = row[0] else { continue }
-            try run("DELETE FROM idempotency WHERE api = ? AND key = ? AND id = ?", [api, key, idData])
-        }
+        guard let standing = try standing(of: id, api: api) else { return }
+        try erase(standing.payload, in: .payload)
+        try erase(standing.answer, in: .answer)
+        try run("DELETE FROM request WHERE api = ? AND id = ?", [api, id.data])
+        guard let key = standing.key else { return }
+        try run("DELETE FROM idempotency WHERE api = ? AND key = ? AND id = ?", [api, key, id.data])
     }
 
-    /// `nil` for a request that is unknown or past its retention.
-    private func storedState(of id: RequestID, api: StoredAPI, now: Timestamp) throws -> StoredState? {
+    /// `nil` for an unknown request, and with a time for one that is past its retention then.
+    func standing(of id: RequestID, api: Int64, at now: Timestamp? = nil) throws -> Standing? {
         let row = try row(
-            "SELECT state FROM request WHERE api = ? AND id = ? AND (purge_at IS NULL OR purge_at > ?)",
-            [api.number, id.data, now.microseconds])
-        return try row.map { try StoredState(reading: $0[0]) }
+            """
+            SELECT r.state, r.token, r.keep_until, r.key, r.payload, p.file, r.answer, a.file, r.purge_at
+            FROM request r LEFT JOIN payload p ON p.number = r.payload LEFT JOIN answer a ON a.number = r.answer
+            WHERE r.api = ? AND r.id = ?
+            """, [api, id.data])
+        guard let row else { return nil }
+        if let now, let purgeAt: Int64 = row[8], purgeAt <= now.microseconds { return nil }
+        let keepUntil: Int64? = row[2]
+        return Standing(
+            state: try StoredState(reading: row[0]), token: row[1],
+            isPastKeeping: now.map { (keepUntil ?? .min) <= $0.microseconds } ?? false, key: row[3],
+            payload: BodyLog.Place(number: row[4], file: row[5]), answer: BodyLog.Place(number: row[6], file: row[7]))
     }
 }
 

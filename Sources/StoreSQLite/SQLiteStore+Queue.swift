@@ -60,20 +60,17 @@ extension WriteTransaction {
         let id = submission.id.data
         let inserted = try run(
             """
-            INSERT INTO request (api, id, state, submitted_at, deadline, key) VALUES (?, ?, 0, ?, ?, ?)
+            INSERT INTO request (api, id, state, submitted_at, deadline, key, payload) VALUES (?, ?, 0, ?, ?, ?, ?)
             ON CONFLICT DO NOTHING
             """,
             [
                 api.number, id, now.microseconds, submission.queueDeadline?.microseconds, submission.idempotency?.key,
+                state.payloads.next,
             ])
         guard inserted == 1 else { return nil }
-        let payload = submission.payload.columns
-        try run(
-            "INSERT INTO payload (api, id, head, bytes, file, size) VALUES (?, ?, ?, ?, ?, ?)",
-            [
-                api.number, id, RequestHead(headers: submission.headers, query: submission.query).encoded,
-                payload.bytes, payload.file, payload.size,
-            ])
+        try append(
+            to: .payload, api: api.number, id: id,
+            head: RequestHead(headers: submission.headers, query: submission.query).encoded, body: submission.payload)
         if let key = submission.idempotency {
             try run(
                 "INSERT OR REPLACE INTO idempotency (api, key, fingerprint, id) VALUES (?, ?, ?, ?)",
@@ -117,7 +114,7 @@ extension WriteTransaction {
             WHERE api = ? AND id IN (
                 SELECT id FROM request INDEXED BY request_queue
                 WHERE api = ? AND state = 0 AND (deadline IS NULL OR deadline > ?) ORDER BY id LIMIT ?)
-            RETURNING id, token, attempts, submitted_at
+            RETURNING id, token, attempts, submitted_at, payload
             """,
             [
                 leaseEnd.microseconds, Data(holder.utf8), api.number, api.number, now.microseconds, limit,
@@ -125,8 +122,8 @@ extension WriteTransaction {
         count(api, inQueue: -claimed.count, inProgress: claimed.count)
         return try claimed.map { row in
             let id: Data = row[0]
-            let body = try self.row(
-                "SELECT head, bytes, file, size FROM payload WHERE api = ? AND id = ?", [api.number, id])
+            let payload: Int64? = row[4]
+            let body = try self.row("SELECT head, bytes, file, size FROM payload WHERE number = ?", [payload])
             let head = try body.map { try RequestHead(decoding: $0[0]) }
             return ClaimedRequest(
                 lease: Lease(api: name, id: try RequestID(id), token: row[1]),

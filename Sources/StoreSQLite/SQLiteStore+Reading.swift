@@ -8,15 +8,15 @@ extension SQLiteStore {
         return try await reading { db in
             let statement = try db.cachedStatement(
                 sql: """
-                    SELECT r.id, r.state, r.attempts, r.submitted_at, r.ended_at, r.failures, r.failure, t.bytes, t.file, t.size
-                    FROM request r LEFT JOIN result t ON t.api = r.api AND t.id = r.id
+                    SELECT r.id, r.state, r.attempts, r.submitted_at, r.ended_at, a.head, a.bytes, a.file, a.size
+                    FROM request r LEFT JOIN answer a ON a.number = r.answer
                     WHERE r.api = ? AND r.id = ? AND (r.purge_at IS NULL OR r.purge_at > ?)
                     """)
             guard
                 let row = try Row.fetchOne(statement, arguments: [stored.number, id.data, now.microseconds])
             else { return nil }
             var record = try RequestRecord(row, api: api)
-            record.result = Body(row, from: 7)
+            record.result = Body(row, from: 6)
             return record
         }
     }
@@ -31,8 +31,10 @@ extension SQLiteStore {
             for source in sources {
                 let statement = try db.cachedStatement(
                     sql: """
-                        SELECT id, state, attempts, submitted_at, ended_at, failures, failure FROM request \(source)
-                        AND api = ? AND id < ? AND (purge_at IS NULL OR purge_at > ?) ORDER BY id DESC LIMIT ?
+                        SELECT r.id, r.state, r.attempts, r.submitted_at, r.ended_at, a.head
+                        FROM (SELECT * FROM request \(source)
+                            AND api = ? AND id < ? AND (purge_at IS NULL OR purge_at > ?) ORDER BY id DESC LIMIT ?) r
+                        LEFT JOIN answer a ON a.number = r.answer ORDER BY r.id DESC
                         """)
                 let rows = try Row.fetchCursor(
                     statement, arguments: [stored.number, before, now.microseconds, limit])
@@ -63,13 +65,14 @@ extension SQLiteStore {
 }
 
 extension RequestRecord {
-    /// Reads id, state, attempts, submitted_at, ended_at, failures, failure.
+    /// Reads id, state, attempts, submitted_at, ended_at and the answer's head.
     init(_ row: Row, api: String) throws {
         let ended: Int64? = row[4]
-        let status = try StoredState(reading: row[1]).status
+        let head = try FailureHead(decoding: row[5])
         self.init(
-            id: try RequestID(row[0] as Data), api: api, status: status, attempts: row[2],
+            id: try RequestID(row[0] as Data), api: api, status: try StoredState(reading: row[1]).status,
+            attempts: row[2],
             submittedAt: Timestamp(microseconds: row[3]), endedAt: ended.map(Timestamp.init(microseconds:)),
-            failure: try FailureCoding.failure(row[6]), failures: try FailureCoding.failures(row[5]))
+            failure: head.failure, failures: head.failures)
     }
 }

@@ -36,6 +36,10 @@ extension SQLiteStore {
         if due[2] { upkeep.purged = try await inSteps { try $0.purge(now: now, limit: $1) } }
         if due[3] { _ = try await inSteps { try $0.dropKept(now: now, limit: $1) } }
         if due[4] { try await finishDeletions(now: now) }
+        for log in [committer.state.payloads, committer.state.answers] where log.isDirty {
+            // Lost in a power cut, it is only to be done again.
+            while try await committer.perform(durable: false, { try $0.compact(log.table, limit: Self.stepLimit) }) {}
+        }
         try await eraseFromDisk(now: now)
         await files.drain()
         return upkeep
@@ -113,15 +117,15 @@ extension WriteTransaction {
     /// Fails requests that waited too long.
     mutating func expire(now: Timestamp, limit: Int) throws -> Int {
         let late = try rows(
-            "SELECT api, id, state FROM request WHERE deadline <= ? AND state IN (0, 5) LIMIT ?",
+            "SELECT api, id FROM request WHERE deadline <= ? AND state IN (0, 5) LIMIT ?",
             [now.microseconds, limit])
         for row in late {
             let number: Int64 = row[0]
             guard let name = name(of: number), let api = state.apis[name] else { continue }
-            try end(
-                RequestID(row[1] as Data), api: api, from: StoredState(reading: row[2]), to: .failed,
-                failure: RequestFailure(.expired, "The request waited in the queue longer than max_queue_time allows."),
-                now: now)
+            let id = try RequestID(row[1] as Data)
+            guard let standing = try standing(of: id, api: number) else { continue }
+            let failure = RequestFailure(.expired, "The request waited in the queue longer than max_queue_time allows.")
+            try end(id, api: api, standing, to: .failed, failure: failure, now: now)
         }
         return late.count
     }
@@ -137,8 +141,12 @@ extension WriteTransaction {
     mutating func dropKept(now: Timestamp, limit: Int) throws -> Int {
         let old = try rows("SELECT api, id FROM request WHERE keep_until <= ? LIMIT ?", [now.microseconds, limit])
         for row in old {
-            try erasePayload(row[1], api: row[0])
-            try run("UPDATE request SET keep_until = NULL WHERE api = ? AND id = ?", [row[0] as Int64, row[1] as Data])
+            let number: Int64 = row[0]
+            guard let standing = try standing(of: RequestID(row[1] as Data), api: number) else { continue }
+            try erase(standing.payload, in: .payload)
+            try run(
+                "UPDATE request SET keep_until = NULL, payload = NULL WHERE api = ? AND id = ?",
+                [number, row[1] as Data])
         }
         return old.count
     }

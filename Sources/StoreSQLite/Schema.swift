@@ -43,9 +43,9 @@ enum Schema {
         }
     }
 
-    /// Requests are keyed by (api, id): ids grow with time, so inserts append, and a list of an API is a walk along its key. Payloads and results
-    /// stand in tables of their own, so that a change of status does not rewrite them. States are those of ``StoredState``; each index holds only
-    /// the rows it is for. Times are microseconds since 1970.
+    /// Requests are keyed by (api, id): ids grow with time, so inserts append, and a list of an API is a walk along its key. What a user sent and
+    /// what a container answered stands in tables of its own, see ``BodyLog``. States are those of ``StoredState``; each index holds only the rows
+    /// it is for. Times are microseconds since 1970.
     private static let version1 = """
         CREATE TABLE api (
             number INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -76,8 +76,8 @@ enum Schema {
             purge_at INTEGER,
             keep_until INTEGER,
             key TEXT,
-            failures BLOB,
-            failure BLOB,
+            payload INTEGER,
+            answer INTEGER,
             PRIMARY KEY (api, id)
         ) STRICT, WITHOUT ROWID;
         CREATE INDEX request_queue ON request (api, id) WHERE state = 0;
@@ -89,24 +89,25 @@ enum Schema {
         CREATE INDEX request_purge ON request (purge_at) WHERE purge_at IS NOT NULL;
         CREATE INDEX request_keep ON request (keep_until) WHERE keep_until IS NOT NULL;
         CREATE TABLE payload (
-            api INTEGER NOT NULL,
-            id BLOB NOT NULL,
-            head BLOB NOT NULL,
+            number INTEGER PRIMARY KEY,
+            api INTEGER,
+            id BLOB,
+            head BLOB,
             bytes BLOB,
             file TEXT,
-            size INTEGER NOT NULL,
-            PRIMARY KEY (api, id)
-        ) STRICT, WITHOUT ROWID;
+            size INTEGER
+        ) STRICT;
         CREATE INDEX payload_file ON payload (file) WHERE file IS NOT NULL;
-        CREATE TABLE result (
-            api INTEGER NOT NULL,
-            id BLOB NOT NULL,
+        CREATE TABLE answer (
+            number INTEGER PRIMARY KEY,
+            api INTEGER,
+            id BLOB,
+            head BLOB,
             bytes BLOB,
             file TEXT,
-            size INTEGER NOT NULL,
-            PRIMARY KEY (api, id)
-        ) STRICT, WITHOUT ROWID;
-        CREATE INDEX result_file ON result (file) WHERE file IS NOT NULL;
+            size INTEGER
+        ) STRICT;
+        CREATE INDEX answer_file ON answer (file) WHERE file IS NOT NULL;
         CREATE TABLE idempotency (
             api INTEGER NOT NULL,
             key TEXT NOT NULL,

@@ -9,10 +9,12 @@ struct StoreState: Sendable {
     var apis: [String: StoredAPI] = [:]
     /// By the API's number.
     var counts: [Int64: QueueCounts] = [:]
-
-    init() {}
+    var payloads = BodyLog(table: .payload)
+    var answers = BodyLog(table: .answer)
 
     init(loading db: Database) throws {
+        try payloads.load(db)
+        try answers.load(db)
         let rows = try Row.fetchAll(
             db,
             sql: """

@@ -51,13 +51,6 @@ struct WriteTransaction {
         case .completed, .failed, .cancelled: break
         }
     }
-
-    /// The file of a body row that a `RETURNING file` brought back.
-    mutating func orphan(_ rows: [Row]) {
-        for row in rows {
-            if let file: String = row[0] { orphanedFiles.append(file) }
-        }
-    }
 }
 
 extension RequestID {
@@ -69,27 +62,32 @@ extension RequestID {
     }
 }
 
-/// Lists of failures as the rows have them.
-enum FailureCoding {
+/// What went wrong with a request, as its answer row has it.
+struct FailureHead: Codable {
+    /// Why it failed for good.
+    var failure: RequestFailure?
+    /// What went wrong in each attempt that counted.
+    var failures: [AttemptFailure] = []
+
+    init() {}
+
+    init(decoding data: Data?) throws {
+        guard let data else { return }
+        self = try JSONDecoder().decode(FailureHead.self, from: data)
+    }
+}
+
+enum JSONCoding {
+    /// The same bytes for the same value, always.
     static func encode(_ value: some Encodable) throws -> Data {
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys]
         return try encoder.encode(value)
     }
-
-    static func failures(_ data: Data?) throws -> [AttemptFailure] {
-        guard let data else { return [] }
-        return try JSONDecoder().decode([AttemptFailure].self, from: data)
-    }
-
-    static func failure(_ data: Data?) throws -> RequestFailure? {
-        guard let data else { return nil }
-        return try JSONDecoder().decode(RequestFailure.self, from: data)
-    }
 }
 
 extension Body {
-    /// The three columns of a body row: bytes, file, size.
+    /// Three columns of a body row: bytes, file, size.
     var columns: (bytes: Data?, file: String?, size: Int64) {
         switch self {
         case .inline(let bytes): (Data(bytes), nil, Int64(bytes.count))
