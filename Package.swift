@@ -94,14 +94,9 @@ let package = Package(
 
         tests("CoreTests", []),
         tests("StoreTests", ["StoreMemory", "StoreSQLite", "StoreConformance", grdb, logging]),
-        tests("HTTPServingTests", ["HTTPServing", nioCore, nioPosix, nioHTTP1, logging, lifecycle]),
-        tests(
-            "GatewayTests",
-            [
-                "Gateway", "HTTPServing", "StoreMemory", "StoreSQLite", asyncHTTPClient, nioCore, nioPosix, nioHTTP1, logging, crypto,
-                lifecycle,
-            ]),
-        tests("DequeuerTests", ["Dequeuer", "StoreMemory", nioCore, nioPosix, nioHTTP1, logging, lifecycle]),
+        tests("HTTPServingTests", ["HTTPServing", hummingbird, nioCore, nioPosix, nioHTTP1]),
+        tests("GatewayTests", ["Gateway", "StoreMemory", "StoreSQLite", hummingbird, asyncHTTPClient, nioCore, nioPosix]),
+        tests("DequeuerTests", ["Dequeuer", "StoreMemory", nioCore, nioPosix, nioHTTP1, logging]),
         tests("ProbesTests", ["Probes", nioCore, nioPosix, nioHTTP1]),
         tests("OperatorTests", ["Operator", "HTTPServing", "StoreMemory", asyncHTTPClient, nioCore, nioHTTP1, logging, lifecycle]),
         tests("AutoscalerTests", ["Autoscaler", "StoreMemory", logging]),
