@@ -76,7 +76,7 @@ let package = Package(
             [
                 "Core", "HTTPServing", "Gateway", "Dequeuer", "Probes", "Operator", "Autoscaler", "LocalOrchestrator",
                 "EngineDocker", "EngineSandbox", "StoreMemory", "StoreSQLite", "Client",
-                arguments, logging, lifecycle, nioCore, nioPosix, asyncHTTPClient, unixSignals, yams,
+                arguments, logging, lifecycle, nioCore, nioPosix, nioHTTP1, asyncHTTPClient, subprocess, unixSignals, yams,
             ]),
         .executableTarget(name: "cortex", dependencies: ["Commands"], swiftSettings: strict),
         .target(name: "CPodInit"),

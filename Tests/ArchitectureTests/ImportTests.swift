@@ -17,29 +17,31 @@ private let allowed: [String: Set<String>] = [
     ],
     "Autoscaler": ["Core", "Logging", "ServiceLifecycle"],
     "LocalOrchestrator": ["Core", "Probes", "Logging", "ServiceLifecycle"],
-    "PodInitClient": ["Core", "CPodInit"],
-    "EngineDocker": ["Core", "CPodInit", "PodInitClient", "AsyncHTTPClient", "NIO*", "Logging", "Crypto"],
-    "EngineSandbox": ["Core", "CPodInit", "PodInitClient", "Subprocess", "Logging"],
+    "PodInitProtocol": [],
+    "PodInitClient": ["Core", "CPodInit", "PodInitProtocol"],
+    "EngineDocker": ["Core", "PodInitClient", "AsyncHTTPClient", "NIO*", "Logging", "Crypto", "Subprocess"],
+    "EngineSandbox": ["Core", "CPodInit", "PodInitClient", "PodInitProtocol", "Subprocess", "Logging"],
     "StoreMemory": ["Core"],
     "StoreSQLite": ["Core", "GRDB", "GRDBSQLite", "Logging"],
     "Client": ["Core", "AsyncHTTPClient", "NIO*", "Yams"],
     "Commands": ["*"],
     "cortex": ["Commands"],
-    "PodInit": ["CPodInit"],
+    "PodInit": ["CPodInit", "PodInitProtocol"],
     "StoreConformance": ["Core", "TestSupport", "Testing"],
-    "EngineConformance": ["Core", "TestSupport", "Testing"],
+    "EngineConformance": ["Core", "CPodInit", "TestSupport", "Testing"],
+    "PodmanSupport": ["Core", "EngineDocker", "Logging", "TestSupport"],
     "TestSupport": ["Core", "*"],
 ]
 
 /// What any room but `Core` and `PodInit` may use of the toolchain.
 private let toolchain: Set<String> = [
-    "Foundation", "Dispatch", "Glibc", "Musl", "Darwin", "Synchronization", "System", "SystemPackage",
+    "Foundation", "FoundationEssentials", "Dispatch", "Glibc", "Musl", "Darwin", "Synchronization", "System", "SystemPackage",
 ]
 
 /// Exceptions by file, each with its reason.
 private let exceptions: [String: Set<String>] = [
     // Decoding is the one place that knows YAML.
-    "Core/Configuration": ["Yams"],
+    "Core/Configuration": ["Yams", "CYaml"],
     // Reading the machine's clock is the only system call in Core.
     "Core/Time": ["Glibc", "Musl", "Darwin"],
     // PodInit is linked without Foundation.
@@ -62,6 +64,7 @@ struct ImportTests {
         let files = try FileManager.default.subpathsOfDirectory(atPath: sources.path).filter { $0.hasSuffix(".swift") }
         return try files.flatMap { file in
             try String(contentsOf: sources.appending(path: file), encoding: .utf8).split(separator: "\n")
+                .filter { isCode($0) }
                 .compactMap { line -> Import? in
                     var words = line.split(separator: " ").map(String.init)
                     while let first = words.first,
@@ -76,6 +79,11 @@ struct ImportTests {
                     return Import(file: file, module: String(name.split(separator: ".")[0]))
                 }
         }
+    }
+
+    /// Imports stand at the margin, or four columns in below an `#if`; further in stands text, such as a Python program of a test.
+    private static func isCode(_ line: Substring) -> Bool {
+        line.prefix { $0 == " " }.count <= 4
     }
 
     private static func isAllowed(_ item: Import) -> Bool {

@@ -1,4 +1,5 @@
 import Foundation
+import TestSupport
 
 /// The built `cortex` as a process, the way a user runs it.
 struct CortexProcess {
@@ -20,55 +21,18 @@ struct CortexProcess {
         return root.path + "/.build/debug/cortex"
     }()
 
-    /// Runs it to its end, on threads of its own.
+    /// Runs it to its end.
     static func run(
         _ arguments: [String], folder: URL, environment: [String: String] = [:], input: String? = nil
     ) async throws -> CortexProcess {
         guard FileManager.default.isExecutableFile(atPath: binary) else { throw Failure.noBinary(binary) }
-        return try await withCheckedThrowingContinuation { continuation in
-            Thread.detachNewThread {
-                continuation.resume(
-                    with: Result {
-                        try runBlocking(arguments, folder: folder, environment: environment, input: input)
-                    })
-            }
-        }
+        let result = try await ChildProcess.run(
+            binary, arguments, environment: variables(folder, environment), directory: folder.path, input: input)
+        return CortexProcess(status: result.status, output: result.output, errors: result.errors)
     }
 
-    private static func runBlocking(
-        _ arguments: [String], folder: URL, environment: [String: String], input: String?
-    ) throws -> CortexProcess {
-        let process = prepared(arguments, folder: folder, environment: environment)
-        // Files instead of pipes: neither side can fill up.
-        let names = ["out", "err", "in"].map {
-            folder.appendingPathComponent(".\($0)-\(UInt32.random(in: 0 ... .max))")
-        }
-        for name in names { try Data((input ?? "").utf8).write(to: name) }
-        for name in names.prefix(2) { try Data().write(to: name) }
-        let handles = try (
-            FileHandle(forWritingTo: names[0]), FileHandle(forWritingTo: names[1]), FileHandle(forReadingFrom: names[2])
-        )
-        process.standardOutput = handles.0
-        process.standardError = handles.1
-        process.standardInput = input == nil ? FileHandle.nullDevice : handles.2
-        try process.run()
-        process.waitUntilExit()
-        defer { for name in names { try? FileManager.default.removeItem(at: name) } }
-        return CortexProcess(
-            status: process.terminationReason == .exit ? process.terminationStatus : 128 + process.terminationStatus,
-            output: String(decoding: try Data(contentsOf: names[0]), as: UTF8.self),
-            errors: String(decoding: try Data(contentsOf: names[1]), as: UTF8.self))
-    }
-
-    static func prepared(_ arguments: [String], folder: URL, environment: [String: String]) -> Process {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: binary)
-        process.arguments = arguments
-        process.currentDirectoryURL = folder
-        var variables = ["HOME": folder.path, "CORTEX_CLI_CONFIG_DIR": folder.path, "PATH": "/usr/bin:/bin"]
-        variables.merge(environment) { $1 }
-        process.environment = variables
-        return process
+    private static func variables(_ folder: URL, _ more: [String: String]) -> [String: String] {
+        ["HOME": folder.path, "CORTEX_CLI_CONFIG_DIR": folder.path, "PATH": "/usr/bin:/bin"].merging(more) { $1 }
     }
 
     /// Runs it on a pseudo terminal until what it wrote contains `text`, then interrupts it.
@@ -81,17 +45,15 @@ struct CortexProcess {
         guard leader >= 0, ioctl(leader, 0x4004_5431, &lock) == 0, ioctl(leader, 0x8004_5430, &number) == 0 else {
             throw Failure.noTerminal
         }
-        let follower = open("/dev/pts/\(number)", O_RDWR | O_NOCTTY)
+        let follower = open("/dev/pts/\(number)", O_RDWR | O_NOCTTY | O_CLOEXEC)
         guard follower >= 0 else { throw Failure.noTerminal }
         var size = winsize(ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0)
         _ = ioctl(follower, UInt(TIOCSWINSZ), &size)
-        let process = prepared(arguments, folder: folder, environment: ["TERM": "xterm"])
-        let terminal = FileHandle(fileDescriptor: follower, closeOnDealloc: true)
-        process.standardOutput = terminal
-        process.standardError = terminal
-        process.standardInput = FileHandle.nullDevice
-        try process.run()
-        return await withCheckedContinuation { continuation in
+        let process = try ChildProcess(
+            binary, arguments, environment: variables(folder, ["TERM": "xterm"]), directory: folder.path,
+            output: .descriptor(follower), errors: .descriptor(follower))
+        close(follower)
+        let seen = await withCheckedContinuation { (continuation: CheckedContinuation<String, Never>) in
             Thread.detachNewThread {
                 var seen: [UInt8] = []
                 var chunk = [UInt8](repeating: 0, count: 4096)
@@ -102,11 +64,12 @@ struct CortexProcess {
                     seen += chunk.prefix(count)
                     if String(decoding: seen, as: UTF8.self).contains(text) { break }
                 }
-                process.interrupt()
-                process.waitUntilExit()
-                close(leader)
                 continuation.resume(returning: String(decoding: seen, as: UTF8.self))
             }
         }
+        process.send(SIGINT)
+        _ = await process.wait()
+        close(leader)
+        return seen
     }
 }

@@ -21,12 +21,12 @@ final class Platform: Sendable {
     let engine: EngineKind
     let folder: URL
     let addresses: Addresses
-    private let process: ProcessHandle
+    private let process: ChildProcess
 
     var data: URL { folder.appending(path: "data") }
     var pid: Int32 { process.pid }
 
-    private init(engine: EngineKind, folder: URL, addresses: Addresses, process: ProcessHandle) {
+    private init(engine: EngineKind, folder: URL, addresses: Addresses, process: ChildProcess) {
         self.engine = engine
         self.folder = folder
         self.addresses = addresses
@@ -59,9 +59,10 @@ final class Platform: Sendable {
         }
         let addressFile = folder.appending(path: "data/addresses.json")
         try? FileManager.default.removeItem(at: addressFile)
-        let process = try ProcessHandle(
-            cortex, command + arguments, environment: Self.environment(in: folder).merging(environment) { $1 },
-            output: folder.appending(path: "cortex.out"), errors: folder.appending(path: "cortex.log"))
+        let process = try ChildProcess(
+            cortex.path, command + arguments, environment: Self.environment(in: folder).merging(environment) { $1 },
+            output: .file(folder.appending(path: "cortex.out").path),
+            errors: .file(folder.appending(path: "cortex.log").path))
         let isUp = try await eventually(within: .seconds(60)) {
             if !process.isRunning { return true }
             guard let data = try? Data(contentsOf: addressFile),
@@ -122,11 +123,11 @@ final class Platform: Sendable {
     func wait() async -> Int32 { await process.wait() }
 
     /// Runs the CLI against this platform.
-    func cli(_ arguments: String..., input: String? = nil) async throws -> ProcessOutput {
+    func cli(_ arguments: String..., input: String? = nil) async throws -> ChildProcess.Output {
         try await cli(arguments, input: input)
     }
 
-    func cli(_ arguments: [String], input: String? = nil) async throws -> ProcessOutput {
-        try await ProcessHandle.run(Self.cortex, arguments, environment: Self.environment(in: folder), input: input)
+    func cli(_ arguments: [String], input: String? = nil) async throws -> ChildProcess.Output {
+        try await ChildProcess.run(Self.cortex.path, arguments, environment: Self.environment(in: folder), input: input)
     }
 }

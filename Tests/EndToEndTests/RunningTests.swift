@@ -121,8 +121,8 @@ struct RunningTests {
         "U5: a second platform on the same data, a taken port, a missing engine, a read-only folder: one line, exit 1")
     func refusals() async throws {
         try await Platform.with(.sandbox) { platform async throws in
-            func up(_ arguments: String...) async throws -> ProcessOutput { try await platform.cli(["up"] + arguments) }
-            func isOneLine(_ output: ProcessOutput) -> Bool {
+            func up(_ arguments: String...) async throws -> ChildProcess.Output { try await platform.cli(["up"] + arguments) }
+            func isOneLine(_ output: ChildProcess.Output) -> Bool {
                 output.status == 1 && output.errors.hasPrefix("error: ")
                     && output.errors.split(separator: "\n").count == 1
             }

@@ -5,13 +5,14 @@ import Foundation
 import NIOCore
 import NIOHTTP1
 import NIOPosix
+import Subprocess
 
 extension DoctorProbes {
     /// Looks at this machine. Blocking looks run on threads of their own.
     static func live() -> DoctorProbes {
         DoctorProbes(
             engine: { await askEngine(socket: $0) },
-            sandbox: { await offThread { trySandbox() } },
+            sandbox: { await trySandbox() },
             port: { await askPort($0) },
             freeSpace: { freeSpace(near: $0) },
             folder: { folder($0) },
@@ -72,7 +73,7 @@ extension DoctorProbes {
         }
     }
 
-    private static func trySandbox() -> Result<String, DoctorFault> {
+    private static func trySandbox() async -> Result<String, DoctorFault> {
         let folders = (ProcessInfo.processInfo.environment["PATH"] ?? "/usr/bin:/bin").split(separator: ":")
         guard
             let program = folders.map({ folder -> String in "\(folder)/bwrap" }).first(where: { access($0, X_OK) == 0 })
@@ -82,28 +83,21 @@ extension DoctorProbes {
                     reason: "bubblewrap (bwrap) is not installed",
                     advice: "install it, for example: apt install bubblewrap"))
         }
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: program)
-        process.arguments = ["--unshare-user", "--unshare-all", "--ro-bind", "/", "/", "--die-with-parent", "true"]
-        let errors = Pipe()
-        process.standardError = errors
-        process.standardOutput = FileHandle.nullDevice
-        process.standardInput = FileHandle.nullDevice
         do {
-            try process.run()
+            let result = try await run(
+                .name("bwrap"),
+                arguments: ["--unshare-user", "--unshare-all", "--ro-bind", "/", "/", "--die-with-parent", "true"],
+                output: .discarded, error: .string(limit: 4096))
+            if !result.terminationStatus.isSuccess {
+                let reason = result.standardError.prefix(300).description.inOneLine
+                return .failure(
+                    DoctorFault(
+                        reason: "bubblewrap cannot make a sandbox: \(reason.trimmingCharacters(in: .whitespaces))",
+                        advice: "allow user namespaces: sudo sysctl -w kernel.unprivileged_userns_clone=1"
+                            + " (Ubuntu: kernel.apparmor_restrict_unprivileged_userns=0)"))
+            }
         } catch {
             return .failure(DoctorFault(reason: "\(program) cannot be run", advice: "install bubblewrap again"))
-        }
-        let said = errors.fileHandleForReading.readDataToEndOfFile()
-        process.waitUntilExit()
-        guard process.terminationStatus == 0 else {
-            let reason = String(decoding: said.prefix(300), as: UTF8.self).inOneLine.trimmingCharacters(
-                in: .whitespaces)
-            return .failure(
-                DoctorFault(
-                    reason: "bubblewrap cannot make a sandbox: \(reason)",
-                    advice: "allow user namespaces: sudo sysctl -w kernel.unprivileged_userns_clone=1"
-                        + " (Ubuntu: kernel.apparmor_restrict_unprivileged_userns=0)"))
         }
         return .success("bubblewrap works (\(program))")
     }
