@@ -34,7 +34,9 @@ extension EngineCheck {
         },
         EngineCheck("C14: how a container ended is seen, and hinted at") { fixture in
             let hints = fixture.engine.hints()
-            try await fixture.withPod([fixture.shell("side", "exit 7"), fixture.shell("other", "kill -9 $$")]) {
+            try await fixture.withPod([
+                fixture.shell("side", "exit 7"), fixture.shell("other", "sh -c 'kill -9 $$'; exit $?"),
+            ]) {
                 (plan) async throws in
                 #expect(
                     try await eventually {
