@@ -193,9 +193,9 @@ struct SandboxEngineTests {
     func rotation() async throws {
         try await SandboxFixture.with { (original) async throws in
             var fixture = original
-            fixture.configuration.logLimit = 8192
+            fixture.configuration.logLimit = 70_000
             let engine = fixture.engine()
-            let script = "for i in $(seq 1 2000); do echo line $i; done; sleep 1000"
+            let script = "for i in $(seq 1 20000); do echo line $i; done; sleep 1000"
             let plan = fixture.plan([fixture.shell(script)])
             try await engine.start(plan)
             #expect(
@@ -205,17 +205,17 @@ struct SandboxEngineTests {
                     {
                         last = line
                     }
-                    return last == "line 2000"
+                    return last == "line 20000"
                 })
             var kept: [String] = []
             for try await line in try await engine.logs(container: "api", pod: plan.id, follow: false, tail: nil) {
                 kept.append(line)
             }
-            #expect(kept.suffix(100) == (1901...2000).map { "line \($0)" }[...])
+            #expect(kept.suffix(100) == (19901...20000).map { "line \($0)" }[...])
             let log = fixture.folder(plan.id).log("api")
             for path in [log, log + ".1"] {
                 let size = try FileManager.default.attributesOfItem(atPath: path)[.size] as? Int
-                #expect((1...8192 + 65536).contains(size ?? 0))
+                #expect((1...70_000).contains(size ?? 0))
             }
         }
     }
