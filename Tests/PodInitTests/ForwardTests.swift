@@ -59,7 +59,7 @@ struct ForwardTests {
             (pod) async throws in
             let echo = try Echo(pod.folder.path + "/out.sock")
             defer { echo.stop() }
-            let before = pod.descriptors
+            let before = PodInitProcess.idle + 1
             let descriptors = try (0..<500).map { _ in try connect(port) }
             #expect(try await eventually { pod.descriptors >= before + 1000 })
             let status = try String(contentsOfFile: "/proc/\(pod.process)/status", encoding: .utf8)
