@@ -32,21 +32,19 @@ final class HintHub: Sendable {
 
     /// Listens to a pod until it is gone. Nothing to do when that is done already.
     func watch(_ pod: String, _ client: PodInitClient) {
-        let isNew = state.withLock { $0.watched[pod] == nil }
-        guard isNew else { return }
-        let subscription = client.subscribe { [weak self] _ in
-            self?.tell(pod)
-        } onEnd: { [weak self] in
-            self?.forget(pod)
-            self?.tell(pod)
-        }
-        let superfluous = state.withLock { state -> PodInitClient.Subscription? in
-            guard state.watched[pod] == nil else { return subscription }
+        // Made and noted in one step, so that two callers never listen twice, and the end of one never ends the other.
+        let subscription = state.withLock { state -> PodInitClient.Subscription? in
+            guard state.watched[pod] == nil else { return nil }
+            let subscription = client.subscribe { [weak self] _ in
+                self?.tell(pod)
+            } onEnd: { [weak self] in
+                self?.forget(pod)
+                self?.tell(pod)
+            }
             state.watched[pod] = subscription
-            return nil
+            return subscription
         }
-        superfluous?.cancel()
-        if superfluous == nil { subscription.begin() }
+        subscription?.begin()
     }
 
     func forget(_ pod: String) {

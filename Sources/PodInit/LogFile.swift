@@ -36,8 +36,11 @@ final class LogFile {
     private func put(_ bytes: [UInt8]) -> Bool { bytes.withUnsafeBytes(put) }
 
     private func put(_ bytes: UnsafeRawBufferPointer) -> Bool {
-        if descriptor >= 0, size + bytes.count > limit { rotate() }
         if descriptor < 0 { open() }
+        if descriptor >= 0, size > 0, size + bytes.count > limit {
+            rotate()
+            open()
+        }
         guard descriptor >= 0 else { return false }
         var written = 0
         while written < bytes.count {

@@ -11,12 +11,18 @@ final class Reply: Sendable {
         var continuation: CheckedContinuation<Value, any Error>?
         var result: Result<Value, PlatformError>?
         var isCancelled = false
+        var isEnded = false
     }
 
     private let state = Mutex(State())
 
+    /// Hands over the waiting task. A task that is cancelled early finds the conversation ended already.
     func wait(_ continuation: CheckedContinuation<Value, any Error>) {
-        state.withLock { $0.continuation = continuation }
+        let isEnded = state.withLock { state in
+            if !state.isEnded { state.continuation = continuation }
+            return state.isEnded
+        }
+        if isEnded { continuation.resume(throwing: CancellationError()) }
     }
 
     func cancel() {
@@ -38,6 +44,7 @@ final class Reply: Sendable {
     /// Resumes the waiting task: with the reply if there is one, else with the error.
     func end(_ error: PlatformError?) {
         let (continuation, result, isCancelled) = state.withLock { state in
+            state.isEnded = true
             defer { state.continuation = nil }
             return (state.continuation, state.result, state.isCancelled)
         }

@@ -21,7 +21,7 @@ struct SandboxConformanceTests {
 
     @Test("engine contract", arguments: EngineCheck.all(for: capabilities))
     func contract(_ check: EngineCheck) async throws {
-        try await SandboxFixture.with { fixture in
+        try await SandboxFixture.with { (fixture) async throws in
             try await check(fixture.conformance)
         }
     }

@@ -1,0 +1,117 @@
+import Core
+import Testing
+
+@testable import EngineSandbox
+
+@Suite("The sandbox engine's rules that touch nothing")
+struct PureTests {
+    @Test("C12: a sandbox's arguments close everything before they open what a container may have")
+    func arguments() {
+        let folder = PodFolder(directory: "/data/pods", pod: "hello-1")
+        let host = HostSystem(
+            entries: [.folder("/usr"), .link("/bin", target: "usr/bin"), .folder("/etc/ssl")],
+            writableProc: ["/proc/sys"], secretProc: ["/proc/keys"])
+        let bubblewrap = BubblewrapArguments(host: host, folder: folder, forbidsUserNamespaces: true)
+        var container = ContainerPlan(name: "api", command: ["true"])
+        container.compute.shm = Quantity("1Mi")
+        container.volumes = [
+            .init(source: "/a", target: "/x", readOnly: true), .init(source: "/b", target: "/y"),
+        ]
+        let arguments = bubblewrap.arguments(container).joined(separator: " ") + " "
+        for part in [
+            "--unshare-user --uid 1000 --gid 1000 --unshare-pid --unshare-ipc --unshare-uts --hostname hello-1 ",
+            "--die-with-parent ", "--new-session ", "--cap-drop ALL ", "--disable-userns ", "--ro-bind-try /usr /usr ",
+            "--symlink usr/bin /bin ", "--ro-bind-try /etc/ssl /etc/ssl ",
+            "--ro-bind /data/pods/hello-1/etc/hosts /etc/hosts ", "--proc /proc ", "--size 1048576 --tmpfs /dev/shm ",
+            "--remount-ro /dev ", "--bind /data/pods/hello-1/mnt /mnt ",
+            "--ro-bind /data/pods/hello-1/client /cortex/client ", "--ro-bind-try /proc/sys /proc/sys ",
+            "--ro-bind-try /dev/null /proc/keys ", "--ro-bind /a /x ", "--bind /b /y ",
+        ] {
+            #expect(arguments.contains(part))
+        }
+        // Without it the container would be in the host's network or a pod of its own.
+        #expect(!arguments.contains("--unshare-net") && !arguments.contains("--share-net"))
+    }
+
+    @Test("C9: each variable is set once, the later one wins, the container's over the system's")
+    func variables() {
+        var container = ContainerPlan(name: "api")
+        container.environment = [
+            EnvironmentVariable("A", "1"), EnvironmentVariable("HOME", "/mnt"), EnvironmentVariable("A", "2"),
+        ]
+        let variables = BubblewrapArguments.variables(container)
+        #expect(variables.filter { $0.hasPrefix("A=") } == ["A=2"])
+        #expect(variables.filter { $0.hasPrefix("HOME=") } == ["HOME=/mnt"])
+        #expect(variables.contains { $0.hasPrefix("PATH=/usr/local/sbin:") })
+    }
+
+    @Test("C10: the hosts file names the platform where PodInit listens", arguments: ["veth", "loopback"])
+    func hosts(_ network: String) throws {
+        let hosts = try #require(SystemFiles.all(hostname: "pod", network: network)["hosts"])
+        let gateway = network == "veth" ? "169.254.77.1" : "127.0.0.80"
+        #expect(hosts.contains("\(gateway) \(ClusterNames.gateway)\n"))
+        #expect(hosts.contains("\(ClusterNames.operatorIngress) \(ClusterNames.operatorService)\n"))
+        #expect(hosts.hasPrefix("127.0.0.1 localhost pod\n"))
+    }
+
+    static let mountinfo = """
+        30 24 0:26 / /sys/fs/cgroup ro,nosuid shared:9 - tmpfs tmpfs ro,mode=755
+        31 30 0:27 /docker/abc /sys/fs/cgroup/memory rw,nosuid master:10 - cgroup cgroup rw,memory
+        32 30 0:28 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu,cpuacct
+        33 30 0:29 / /sys/fs/cgroup/unified rw - cgroup2 cgroup2 rw,nsdelegate
+        broken line
+        """
+
+    @Test("C12: mounted control groups are read from the kernel's own table")
+    func mounts() {
+        let mounts = ControlGroups.mounts(Self.mountinfo)
+        #expect(mounts.map(\.point) == ["/sys/fs/cgroup/memory", "/sys/fs/cgroup/cpu", "/sys/fs/cgroup/unified"])
+        #expect(mounts.map(\.isUnified) == [false, false, true])
+        #expect(mounts[0].root == "/docker/abc" && mounts[0].options.contains("memory"))
+        #expect(mounts[1].options.isSuperset(of: ["cpu", "cpuacct"]))
+    }
+
+    @Test("C12: a process's own groups are read for either version")
+    func memberships() {
+        let own = ControlGroups.memberships("4:memory:/a/b:c\n1:cpu,cpuacct:/\n0::/user.slice/x\nnonsense\n")
+        #expect(own == ["memory": "/a/b:c", "cpu": "/", "cpuacct": "/", "": "/user.slice/x"])
+    }
+
+    @Test(
+        "U4: a pod's id becomes a folder only if it can be nothing else",
+        arguments: [
+            ("hello-1", true), ("A_b.c-9", true), ("", false), (".hidden", false), ("..", false), ("a/b", false),
+            ("a b", false),
+            ("ü", false), (String(repeating: "x", count: 201), false),
+        ])
+    func names(_ name: String, _ isFine: Bool) {
+        #expect(SandboxEngine.isName(name) == isFine)
+    }
+
+    @Test("O4: bytes become lines however they are cut")
+    func lines() {
+        let text = Array("one\n\nthree ü\nlast".utf8)
+        for size in 1...text.count {
+            var cutter = LineCutter()
+            var lines: [String] = []
+            for start in stride(from: 0, to: text.count, by: size) {
+                lines += cutter.take(Array(text[start..<min(start + size, text.count)]))
+            }
+            lines += cutter.end()
+            #expect(lines == ["one", "", "three ü", "last"])
+        }
+    }
+
+    @Test("O4: a line over the limit comes in pieces that cut no character and are never longer")
+    func longLines() {
+        var cutter = LineCutter()
+        let text = String(repeating: "ü", count: 3 * Limits.logLine)
+        let pieces = cutter.take(Array(("a" + text + "\n").utf8))
+        #expect(pieces.joined() == "a" + text)
+        #expect(pieces.allSatisfy { $0.utf8.count <= Limits.logLine })
+        let broken = cutter.take([UInt8](repeating: 0xFF, count: 2 * Limits.logLine) + [10])
+        #expect(broken.allSatisfy { $0.utf8.count <= Limits.logLine })
+        #expect(broken.joined().count == 2 * Limits.logLine)
+        #expect(cutter.end() == [])
+    }
+}

@@ -1,0 +1,246 @@
+import CPodInit
+import Core
+import EngineConformance
+import Foundation
+import PodInitClient
+import PodInitProtocol
+import TestSupport
+import Testing
+
+@testable import EngineSandbox
+
+@Suite("What only the sandbox engine promises")
+struct SandboxEngineTests {
+    @Test("C12: what a sandbox cannot do is refused in words that name the field and the way out")
+    func problems() async throws {
+        try await SandboxFixture.with { (fixture) async throws in
+            var container = ContainerSpecification(name: "api", image: "hello:1")
+            container.compute.gpu = 1
+            container.volumes = [.init(source: "/tmp", target: "/usr/share/x"), .init(source: "/tmp", target: "/data")]
+            let problems = await fixture.engine().problems(with: specification([container]))
+            #expect(problems.count == 4)
+            for (field, word) in [
+                ("pod.containers[0].image", "leave image out"), ("pod.containers[0].command", "required"),
+                ("pod.containers[0].compute.gpu", "container engine"),
+                ("pod.containers[0].volumes[0]", "another target"),
+            ] {
+                #expect(problems.contains { $0.hasPrefix(field + ":") && $0.contains(word) })
+            }
+            let fine = ContainerSpecification(name: "api", command: ["true"])
+            #expect(await fixture.engine().problems(with: specification([fine])) == [])
+        }
+    }
+
+    @Test("U5: without bubblewrap or with an unusable folder one line says what to do")
+    func unusable() async throws {
+        try await SandboxFixture.with { (fixture) async throws in
+            var other = fixture
+            other.configuration.bubblewrap = "/nowhere/bwrap"
+            let missing = await #expect(throws: PlatformError.self) { try await other.engine().setUp() }
+            #expect(missing?.code == .engineUnavailable)
+            #expect(missing?.message.contains("install bubblewrap") == true)
+            other = fixture
+            other.configuration.bubblewrap = "/bin/false"
+            let broken = await #expect(throws: PlatformError.self) { try await other.engine().setUp() }
+            #expect(broken?.code == .engineUnavailable)
+            #expect(try FileManager.default.contentsOfDirectory(atPath: other.configuration.directory) == [])
+            other = fixture
+            other.configuration.directory = "/proc/pods"
+            let unwritable = await #expect(throws: PlatformError.self) { try await other.engine().setUp() }
+            #expect(unwritable?.code == .engineUnavailable)
+        }
+    }
+
+    @Test("C12: nothing of the machine in /proc can be written, whoever runs the platform")
+    func proc() async throws {
+        try await SandboxFixture.with { (fixture) async throws in
+            let plan = fixture.plan([fixture.shell("exec sleep 1000")])
+            try await fixture.engine().start(plan)
+            let script = """
+                import os
+                for folder, folders, files in os.walk("/proc"):
+                    if folder == "/proc": folders[:] = [name for name in folders if not name.isdigit()]
+                    for name in files:
+                        path = folder + "/" + name
+                        if os.path.islink(path): continue
+                        try: os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK)); print(path)
+                        except OSError: pass
+                """
+            let result = try await fixture.engine().exec(
+                ["python3", "-c", script], container: "api", pod: plan.id, timeout: .seconds(60))
+            #expect(result == ExecResult(exitCode: 0, output: ""))
+        }
+    }
+
+    @Test("C9: a container's environment stands on no command line, and rules nothing outside of it")
+    func environment() async throws {
+        try await SandboxFixture.with { (fixture) async throws in
+            var container = fixture.shell("exec sleep 1000")
+            container.environment = [
+                EnvironmentVariable("TOKEN", "very-secret-value"), EnvironmentVariable("LD_PRELOAD", "/mnt/evil.so"),
+            ]
+            let plan = fixture.plan([container])
+            try await fixture.engine().start(plan)
+            let status = try await PodInitClient(socketPath: fixture.folder(plan.id).socket).status()
+            let process = try #require(status.containers.first?.processID)
+            for file in ["cmdline", "environ"] {
+                let data = try #require(FileManager.default.contents(atPath: "/proc/\(process)/\(file)"))
+                let text = String(decoding: data, as: UTF8.self)
+                #expect(!text.contains("very-secret-value") && !text.contains("LD_PRELOAD"))
+            }
+        }
+    }
+
+    @Test("U4: a pod stands apart from the platform's process, session and group")
+    func independence() async throws {
+        try await SandboxFixture.with { (fixture) async throws in
+            let plan = fixture.plan([fixture.shell("exec sleep 1000")])
+            try await fixture.engine().start(plan)
+            let supervisor = try fixture.supervisor(plan.id)
+            #expect(getsid(supervisor) != getsid(0))
+            #expect(getpgid(supervisor) != getpgid(0))
+            let status = try String(contentsOfFile: "/proc/\(supervisor)/status", encoding: .utf8)
+            #expect(!status.contains("PPid:\t\(getpid())\n"))
+        }
+    }
+
+    @Test("C8: what a hostile container leaves in /mnt is removed with the pod")
+    func hostileFiles() async throws {
+        try await SandboxFixture.with { (fixture) async throws in
+            let script = """
+                import os
+                os.makedirs("/mnt/closed/inner"); open("/mnt/closed/inner/file", "w").close()
+                os.symlink("/tmp", "/mnt/link"); os.symlink("/nowhere", "/mnt/broken"); os.mkfifo("/mnt/fifo")
+                os.chdir("/mnt")
+                for _ in range(3000): os.mkdir("d"); os.chdir("d")
+                os.chmod("/mnt/closed/inner", 0); os.chmod("/mnt/closed", 0)
+                """
+            let plan = fixture.plan([ContainerPlan(name: "api", command: ["python3", "-c", script])])
+            let engine = fixture.engine()
+            try await engine.start(plan)
+            #expect(
+                try await eventually {
+                    try await engine.list().first?.containers.first?.state == .exited(ContainerExit(code: 0))
+                })
+            try await engine.stop(pod: plan.id, grace: .zero)
+            #expect(fixture.leftovers(plan.id) == [])
+            #expect(FileManager.default.fileExists(atPath: "/tmp"))
+        }
+    }
+
+    @Test(
+        "U4: a start that is cancelled, or whose second container fails, leaves nothing; a taken id leaves the other pod alone"
+    )
+    func failedStarts() async throws {
+        try await SandboxFixture.with { (fixture) async throws in
+            let engine = fixture.engine()
+            try await engine.setUp()
+            let plan = fixture.plan([fixture.shell("exec sleep 1000")])
+            let task = Task { try await engine.start(plan) }
+            task.cancel()
+            await #expect(throws: (any Error).self) { try await task.value }
+            #expect(fixture.leftovers(plan.id) == [])
+            try await engine.start(plan)
+            let error = await #expect(throws: PlatformError.self) { try await engine.start(plan) }
+            #expect(error?.code == .conflict)
+            #expect(try await engine.list().first?.containers.first?.state == .running)
+        }
+    }
+
+    @Test("U4: what a platform left half made or half removed is swept at the next start")
+    func sweep() async throws {
+        try await SandboxFixture.with { (fixture) async throws in
+            let manager = FileManager.default
+            for name in [".hello-1.new", ".hello-2.gone", "hello-3"] {
+                let path = fixture.folder(name).path
+                try manager.createDirectory(atPath: path + "/mnt", withIntermediateDirectories: true)
+                try manager.setAttributes([.modificationDate: Date(timeIntervalSinceNow: -120)], ofItemAtPath: path)
+            }
+            try await fixture.engine().setUp()
+            #expect(try manager.contentsOfDirectory(atPath: fixture.configuration.directory) == [])
+        }
+    }
+
+    @Test(
+        "C10: without veth the names still work, and port 80 is refused up front", arguments: ["gateway", "operator"])
+    func loopback(_ which: String) async throws {
+        try await SandboxFixture.with { (original) async throws in
+            var fixture = original
+            fixture.configuration.loopbackOnly = true
+            let engine = fixture.engine()
+            try await engine.setUp()
+            #expect(engine.network == "loopback")
+            var specification = specification([ContainerSpecification(name: "api", command: ["true"])])
+            specification.pod.port = 80
+            #expect(await engine.problems(with: specification).contains { $0.hasPrefix("pod.port:") })
+            let socket = which == "gateway" ? fixture.configuration.gatewaySocket : fixture.configuration.operatorSocket
+            let listener = cx_unix_listen(socket, 0o600, 4)
+            try #require(listener >= 0)
+            defer { close(listener) }
+            let name = which == "gateway" ? ClusterNames.gateway : ClusterNames.operatorService
+            let call = "import socket; socket.create_connection(('\(name)', \(which == "gateway" ? 80 : 8888))).recv(1)"
+            try await engine.start(fixture.plan([ContainerPlan(name: "api", command: ["python3", "-c", call])]))
+            #expect(
+                try await eventually {
+                    let accepted = cx_accept(listener)
+                    if accepted >= 0 { close(accepted) }
+                    return accepted >= 0
+                })
+        }
+    }
+
+    @Test("O4: a log is kept twice its limit, and following it misses no line of what is kept")
+    func rotation() async throws {
+        try await SandboxFixture.with { (original) async throws in
+            var fixture = original
+            fixture.configuration.logLimit = 70_000
+            let engine = fixture.engine()
+            let script = "for i in $(seq 1 20000); do echo line $i; done; sleep 1000"
+            let plan = fixture.plan([fixture.shell(script)])
+            try await engine.start(plan)
+            #expect(
+                try await eventually {
+                    var last = ""
+                    for try await line in try await engine.logs(container: "api", pod: plan.id, follow: false, tail: 1)
+                    {
+                        last = line
+                    }
+                    return last == "line 20000"
+                })
+            var kept: [String] = []
+            for try await line in try await engine.logs(container: "api", pod: plan.id, follow: false, tail: nil) {
+                kept.append(line)
+            }
+            #expect(kept.suffix(100) == (19901...20000).map { "line \($0)" }[...])
+            let log = fixture.folder(plan.id).log("api")
+            for path in [log, log + ".1"] {
+                let size = try FileManager.default.attributesOfItem(atPath: path)[.size] as? Int
+                #expect((1...70_000).contains(size ?? 0))
+            }
+        }
+    }
+
+    @Test("C12: a pod that asks for more memory than is free does not start")
+    func memory() throws {
+        let memory = Memory(meminfo: "MemTotal:  1024000 kB\nMemFree: 1 kB\nMemAvailable:   512000 kB\n")
+        #expect(memory.total == 1_024_000 * 1024 && memory.available == 512_000 * 1024)
+        var container = ContainerPlan(name: "api")
+        container.compute.mem = Quantity("400Mi")
+        let plan = PodPlan(
+            id: "a", api: "a", apiID: "", podID: "", deploymentID: "", createdAt: Timestamp(seconds: 0),
+            containers: [container], clientConfiguration: "")
+        try memory.check(plan, reserved: 0)
+        #expect(throws: PlatformError.self) { try memory.check(plan, reserved: 700 << 20) }
+        container.compute.mem = Quantity("600Mi")
+        #expect(throws: PlatformError.self) {
+            var plan = plan
+            plan.containers = [container]
+            try memory.check(plan, reserved: 0)
+        }
+    }
+
+    private func specification(_ containers: [ContainerSpecification]) -> APISpecification {
+        APISpecification(
+            name: "hello", networking: .init(endpoint: "/hello"), pod: PodSpecification(containers: containers))
+    }
+}
