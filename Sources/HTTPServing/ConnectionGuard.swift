@@ -10,11 +10,13 @@ final class ConnectionGuard: ChannelDuplexHandler {
 
     let caller = CallerPresence()
     private let idleTime: TimeAmount
+    private let lingerTime: TimeAmount
     private var watch: IdleWatch
     private var timer: Scheduled<Void>?
 
-    init(idleTime: Duration) {
-        self.idleTime = TimeAmount(idleTime)
+    init(limits: HTTPServerLimits) {
+        self.idleTime = TimeAmount(limits.idleTime)
+        self.lingerTime = TimeAmount(limits.lingerTime)
         self.watch = IdleWatch(idleTime: self.idleTime, now: .now())
     }
 
@@ -43,10 +45,12 @@ final class ConnectionGuard: ChannelDuplexHandler {
         }
         watch.sentEnd(now: .now())
         context.write(data, promise: promise)
-        if caller.isLeaving, !watch.isBusy {
-            context.flush()
-            context.close(mode: .output, promise: nil)
-        }
+        guard caller.isLeaving, !watch.isBusy else { return }
+        // The answer may have promised to keep the connection before the shutdown began.
+        context.flush()
+        context.close(mode: .output, promise: nil)
+        timer?.cancel()
+        timer = context.eventLoop.assumeIsolated().scheduleTask(in: lingerTime) { context.close(promise: nil) }
     }
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {

@@ -34,7 +34,7 @@ struct HTTPConnection: ServerChildChannel {
             // Framing headers are set here, as only here it is known whether a HEAD request is being answered.
             var encoding = HTTPResponseEncoder.Configuration()
             encoding.automaticallySetFramingHeaders = false
-            let guardian = ConnectionGuard(idleTime: limits.idleTime)
+            let guardian = ConnectionGuard(limits: limits)
             let pipeline = channel.pipeline.syncOperations
             try pipeline.addHandler(HTTPResponseEncoder(configuration: encoding))
             try pipeline.addHandler(
@@ -168,9 +168,11 @@ struct HTTPConnection: ServerChildChannel {
         _ parts: inout IncomingBody.Parts, _ outbound: IncomingBody.Outbound, channel: any Channel
     ) async throws {
         outbound.finish()
-        let deadline = channel.eventLoop.scheduleTask(in: TimeAmount(limits.lingerTime)) {
-            channel.close(promise: nil)
-        }
+        // Set on the event loop behind the answer: on a busy machine the time could be over before the answer was written.
+        let lingerTime = TimeAmount(limits.lingerTime)
+        let deadline = try await channel.eventLoop.submit {
+            channel.eventLoop.scheduleTask(in: lingerTime) { channel.close(promise: nil) }
+        }.get()
         defer { deadline.cancel() }
         while try await parts.next() != nil {}
     }

@@ -118,7 +118,7 @@ struct ConnectionTests {
 
     @Test("A4: a refused body that comes all the same does not cost the caller its answer")
     func refusedUpload() async throws {
-        try await withServer(limits: HTTPServerLimits(), handler: echo) { port, _ in
+        try await withServer(limits: HTTPServerLimits(lingerTime: .seconds(60)), handler: echo) { port, _ in
             try await RawConnection.open(port: port) { connection in
                 try await connection.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 20000000\r\n\r\n")
                 // More than socket buffers hold: without someone reading, this would not come to an end.
