@@ -72,7 +72,7 @@ done
 say "6. cortex result"
 printf '%-12s  %-36s  %-9s  %7s  %s\n' file id status seconds "recognised text, or the error"
 for index in "${!ids[@]}"; do
-  "$bin/cortex" result ocr "${ids[$index]}" --wait -o json >"$work/result.json" || true
+  "$bin/cortex" result ocr "${ids[$index]}" --wait -o json >"$work/result.json" 2>/dev/null || true
   /usr/bin/python3 - "$(basename "${files[$index]}")" "$work/result.json" <<'PYTHON'
 import json
 import sys
