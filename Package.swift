@@ -33,7 +33,8 @@ func room(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 }
 
 func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
-    .testTarget(name: name, dependencies: dependencies + ["Core", "TestSupport"], exclude: exclude, swiftSettings: strict)
+    .testTarget(
+        name: name, dependencies: dependencies + ["Core", "TestSupport"], exclude: exclude, swiftSettings: strict)
 }
 
 let package = Package(
@@ -66,7 +67,9 @@ let package = Package(
         room("LocalOrchestrator", ["Core", "Probes", logging, lifecycle]),
         room("PodInitProtocol", []),
         room("PodInitClient", ["Core", "CPodInit", "PodInitProtocol"]),
-        room("EngineDocker", ["Core", "PodInitClient", asyncHTTPClient, subprocess, nioCore, nioPosix, nioHTTP1, logging, crypto]),
+        room(
+            "EngineDocker",
+            ["Core", "PodInitClient", asyncHTTPClient, subprocess, nioCore, nioPosix, nioHTTP1, logging, crypto]),
         room("EngineSandbox", ["Core", "CPodInit", "PodInitClient", "PodInitProtocol", subprocess, logging]),
         room("StoreMemory", ["Core"]),
         room("StoreSQLite", ["Core", grdb, logging]),
@@ -76,7 +79,8 @@ let package = Package(
             [
                 "Core", "HTTPServing", "Gateway", "Dequeuer", "Probes", "Operator", "Autoscaler", "LocalOrchestrator",
                 "EngineDocker", "EngineSandbox", "StoreMemory", "StoreSQLite", "Client",
-                arguments, logging, lifecycle, nioCore, nioPosix, nioHTTP1, asyncHTTPClient, subprocess, unixSignals, yams,
+                arguments, logging, lifecycle, nioCore, nioPosix, nioHTTP1, asyncHTTPClient, subprocess, unixSignals,
+                yams,
             ]),
         .executableTarget(name: "cortex", dependencies: ["Commands"], swiftSettings: strict),
         .target(name: "CPodInit"),
@@ -90,23 +94,34 @@ let package = Package(
         room("PodmanSupport", ["Core", "TestSupport", "EngineDocker", logging]),
         room("TestSupport", ["Core"]),
         // Stands in for operator and gateway when the CLI is tested.
-        .target(name: "StubPlatform", dependencies: [nioCore, nioPosix, nioHTTP1], path: "Tests/StubPlatform", swiftSettings: strict),
+        .target(
+            name: "StubPlatform", dependencies: [nioCore, nioPosix, nioHTTP1], path: "Tests/StubPlatform",
+            swiftSettings: strict),
 
         tests("CoreTests", []),
         tests("StoreTests", ["StoreMemory", "StoreSQLite", "StoreConformance", grdb, logging]),
         tests("HTTPServingTests", ["HTTPServing", hummingbird, nioCore, nioPosix, nioHTTP1]),
-        tests("GatewayTests", ["Gateway", "StoreMemory", "StoreSQLite", hummingbird, asyncHTTPClient, nioCore, nioPosix]),
+        tests(
+            "GatewayTests", ["Gateway", "StoreMemory", "StoreSQLite", hummingbird, asyncHTTPClient, nioCore, nioPosix]),
         tests("DequeuerTests", ["Dequeuer", "StoreMemory", nioCore, nioPosix, nioHTTP1, logging]),
         tests("ProbesTests", ["Probes", nioCore, nioPosix, nioHTTP1]),
-        tests("OperatorTests", ["Operator", "HTTPServing", "StoreMemory", asyncHTTPClient, nioCore, nioHTTP1, logging, lifecycle]),
+        tests(
+            "OperatorTests",
+            ["Operator", "HTTPServing", "StoreMemory", asyncHTTPClient, nioCore, nioHTTP1, logging, lifecycle]),
         tests("AutoscalerTests", ["Autoscaler", "StoreMemory", logging]),
         tests("LocalOrchestratorTests", ["LocalOrchestrator"]),
-        tests("EngineDockerTests", ["EngineDocker", "EngineConformance", "PodmanSupport", subprocess, logging, nioCore, nioPosix, nioHTTP1]),
-        tests("EngineSandboxTests", ["EngineSandbox", "EngineConformance", "CPodInit", "PodInitClient", "PodInitProtocol", subprocess, logging]),
+        tests(
+            "EngineDockerTests",
+            ["EngineDocker", "EngineConformance", "PodmanSupport", subprocess, logging, nioCore, nioPosix, nioHTTP1]),
+        tests(
+            "EngineSandboxTests",
+            ["EngineSandbox", "EngineConformance", "CPodInit", "PodInitClient", "PodInitProtocol", subprocess, logging]),
         tests("PodInitTests", ["CPodInit", "PodInitClient", "PodInitProtocol", subprocess]),
         tests("ClientTests", ["Client", "StubPlatform", nioCore]),
         tests("CommandsTests", ["Commands", "Client", "StubPlatform", arguments, nioCore]),
         tests("ArchitectureTests", []),
-        tests("EndToEndTests", [asyncHTTPClient, nioCore, nioPosix, nioHTTP1, crypto, "EngineDocker", "PodmanSupport"], exclude: ["Fixtures"]),
+        tests(
+            "EndToEndTests", [asyncHTTPClient, nioCore, nioPosix, nioHTTP1, crypto, "EngineDocker", "PodmanSupport"],
+            exclude: ["Fixtures"]),
     ]
 )

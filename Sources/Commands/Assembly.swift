@@ -40,7 +40,8 @@ struct Assembly: Sendable {
         do {
             try directory.removeStale()
             try await PortCheck.check(
-                host: settings.host, ports: [(settings.gatewayPort, "--port"), (settings.operatorPort, "--operator-port")])
+                host: settings.host,
+                ports: [(settings.gatewayPort, "--port"), (settings.operatorPort, "--operator-port")])
             try await run(directory, store)
         } catch {
             // The first error is the one that matters; closing releases the lock either way.
@@ -58,7 +59,9 @@ struct Assembly: Sendable {
 
         // This process is the only one on its store: whoever held a lease is gone.
         let returned = try await store.releaseLeases(heldBy: nil, now: clock.now())
-        if returned > 0 { logger.info("requests of the last run went back to their queues", metadata: ["count": "\(returned)"]) }
+        if returned > 0 {
+            logger.info("requests of the last run went back to their queues", metadata: ["count": "\(returned)"])
+        }
 
         let tokens = try await TokenStore.open(directory: directory.path, random: SystemRandomNumberGenerator())
         let orchestrator = LocalOrchestrator(

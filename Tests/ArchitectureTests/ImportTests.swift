@@ -35,7 +35,8 @@ private let allowed: [String: Set<String>] = [
 
 /// What any room but `Core` and `PodInit` may use of the toolchain.
 private let toolchain: Set<String> = [
-    "Foundation", "FoundationEssentials", "Dispatch", "Glibc", "Musl", "Darwin", "Synchronization", "System", "SystemPackage",
+    "Foundation", "FoundationEssentials", "Dispatch", "Glibc", "Musl", "Darwin", "Synchronization", "System",
+    "SystemPackage",
 ]
 
 /// Exceptions by file, each with its reason.

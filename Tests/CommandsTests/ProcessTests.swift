@@ -88,7 +88,11 @@ struct ProcessTests {
     func brokenPipe() async throws {
         try await withTemporaryDirectory { folder in
             let result = try await ChildProcess.run(
-                "sh", ["-c", "{ \"$0\" --help; echo $? >status; } | true; while [ ! -s status ]; do :; done", CortexProcess.binary],
+                "sh",
+                [
+                    "-c", "{ \"$0\" --help; echo $? >status; } | true; while [ ! -s status ]; do :; done",
+                    CortexProcess.binary,
+                ],
                 environment: ["PATH": "/usr/bin:/bin", "HOME": folder.path], directory: folder.path)
             #expect(result.errors.isEmpty, "\(result.errors)")
         }

@@ -35,8 +35,8 @@ extension EndToEnd {
             #expect(first.json?["status"].string == "completed" && first.json?["attempts"].int == 1, "\(first.text)")
             _ = try await api.result("", do: "unready")
             try await expectEventually {
-                    try await platform.describe("probed")?["status"]["ready"].int == 0
-                }
+                try await platform.describe("probed")?["status"]["ready"].int == 0
+            }
             let waiting = try await api.submit("{}")
             let later = try await HTTP.get("\(api.url)/\(waiting)?wait=2")
             #expect(later.json?["status"].string == "in_queue")
@@ -185,15 +185,17 @@ extension EndToEnd {
             #expect(try await platform.cli("delete", "stopping", "-f", "--keep-cache").status == 0)
             let log = shared.appending(path: "log")
             try await expectEventually("\((try? String(contentsOf: log, encoding: .utf8)) ?? "nothing")") {
-                    (try? String(contentsOf: log, encoding: .utf8)) == "pre_stop TERM"
-                }
+                (try? String(contentsOf: log, encoding: .utf8)) == "pre_stop TERM"
+            }
         }
 
         @Test("C14: a container that exits is restarted in the same replica and serves again", arguments: engines)
         func restarts(_ engine: Platform.EngineKind) async throws {
             let platform = try EndToEnd.platform(engine)
             try await platform.with("phoenix", api: "retries: {max_attempts: 1}") { api async throws in
-                @Sendable func replica() async throws -> JSON? { try await platform.describe("phoenix")?["status"]["replicas"][0] }
+                @Sendable func replica() async throws -> JSON? {
+                    try await platform.describe("phoenix")?["status"]["replicas"][0]
+                }
                 let before = try await api.result("", do: "environment")["environment"]["CORTEX_REPLICA_ID"].string
                 #expect(try await api.call("3", do: "exit").json?["error"]["kind"].string == "replica_lost")
                 try await expectEventually {
@@ -216,9 +218,9 @@ extension EndToEnd {
                 // The probe's file is removed again by nobody: the container restarts over and over, each time a new process.
                 _ = try await api.result(#"{"path":"/mnt/sick","write":""}"#, do: "file")
                 try await expectEventually {
-                        let restarts = try await platform.describe("patient")?["status"]["replicas"][0]["restarts"].int
-                        return restarts ?? 0 >= 1
-                    }
+                    let restarts = try await platform.describe("patient")?["status"]["replicas"][0]["restarts"].int
+                    return restarts ?? 0 >= 1
+                }
             }
         }
     }

@@ -121,9 +121,9 @@ extension EndToEnd {
                 #expect(try await platform.cli("refresh", "fresh").status == 0)
                 for id in ids { #expect(try await api.ended(id).json?["status"].string == "completed") }
                 try await expectEventually(within: .seconds(60)) {
-                        let now = try await api.result("", do: "environment")["environment"]["CORTEX_REPLICA_ID"].string
-                        return now != before
-                    }
+                    let now = try await api.result("", do: "environment")["environment"]["CORTEX_REPLICA_ID"].string
+                    return now != before
+                }
             }
         }
 

@@ -44,17 +44,17 @@ struct RunningTests {
             try await expectEventually { try await api.read(id).json?["status"].string == "in_progress" }
             platform.send(SIGINT)
             try await expectEventually {
-                    platform.log.contains("again to exit at once") || platform.output.contains("again to exit at once")
-                }
+                platform.log.contains("again to exit at once") || platform.output.contains("again to exit at once")
+            }
             platform.send(SIGINT)
             #expect(await platform.wait() != 0)
             // What the hard exit left running is found and removed by the next start.
             let again = try await Platform.start(.sandbox, in: folder)
             #expect(try await again.cli("delete", "echo", "-f").status == 0)
             try await expectEventually {
-                    try FileManager.default.contentsOfDirectory(atPath: folder.appending(path: "data/pods").path)
-                        .isEmpty
-                }
+                try FileManager.default.contentsOfDirectory(atPath: folder.appending(path: "data/pods").path)
+                    .isEmpty
+            }
             #expect(try await again.stop() == 0)
         }
     }
@@ -121,7 +121,9 @@ struct RunningTests {
         "U5: a second platform on the same data, a taken port, a missing engine, a read-only folder: one line, exit 1")
     func refusals() async throws {
         try await Platform.with(.sandbox) { platform async throws in
-            func up(_ arguments: String...) async throws -> ChildProcess.Output { try await platform.cli(["up"] + arguments) }
+            func up(_ arguments: String...) async throws -> ChildProcess.Output {
+                try await platform.cli(["up"] + arguments)
+            }
             func isOneLine(_ output: ChildProcess.Output) -> Bool {
                 output.status == 1 && output.errors.hasPrefix("error: ")
                     && output.errors.split(separator: "\n").count == 1

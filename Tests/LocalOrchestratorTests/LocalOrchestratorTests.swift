@@ -24,13 +24,13 @@ struct LocalOrchestratorTests {
             await fixture.orchestrator.apply(OrchestratorFixture.api(), replicas: 1)
             try await expectEventually { fixture.engine.pods["echo-p1"] != nil }
             try await expectEventually {
-                    await fixture.orchestrator.status(api: "echo")?.replicas.first?.state == .notReady
-                }
+                await fixture.orchestrator.status(api: "echo")?.replicas.first?.state == .notReady
+            }
             fixture.engine.change("echo-p1") { $0.listening = [8080] }
             try await expectEventually {
-                    fixture.clock.advance(by: .seconds(1))
-                    return await fixture.orchestrator.status(api: "echo")?.ready == 1
-                }
+                fixture.clock.advance(by: .seconds(1))
+                return await fixture.orchestrator.status(api: "echo")?.ready == 1
+            }
         }
     }
 
@@ -46,13 +46,13 @@ struct LocalOrchestratorTests {
             #expect(status?.replicas.first?.reason?.contains("exited with code 3") == true)
             #expect(!fixture.engine.calls.contains("restart main of echo-p1"))
             try await expectEventually {
-                    fixture.clock.advance(by: .milliseconds(200))
-                    return fixture.engine.calls.contains("restart main of echo-p1")
-                }
+                fixture.clock.advance(by: .milliseconds(200))
+                return fixture.engine.calls.contains("restart main of echo-p1")
+            }
             try await expectEventually {
-                    fixture.clock.advance(by: .milliseconds(200))
-                    return await fixture.orchestrator.status(api: "echo")?.ready == 1
-                }
+                fixture.clock.advance(by: .milliseconds(200))
+                return await fixture.orchestrator.status(api: "echo")?.ready == 1
+            }
             #expect(await fixture.orchestrator.status(api: "echo")?.replicas.first?.restarts == 1)
         }
     }
@@ -89,20 +89,22 @@ struct LocalOrchestratorTests {
     @Test("S4, U4: pods of an earlier process are adopted, not restarted; those of no deployed API are removed")
     func adopts() async throws {
         let api = OrchestratorFixture.api()
-        try await OrchestratorFixture.with(prepare: { fixture async throws in
-            fixture.engine.insert(
-                PodPlan(of: api, id: "echo-before", createdAt: fixture.clock.now(), clientConfiguration: ""))
-            fixture.engine.insert(
-                PodPlan(
-                    of: OrchestratorFixture.api("gone"), id: "gone-before", createdAt: fixture.clock.now(),
-                    clientConfiguration: ""))
-            await fixture.orchestrator.apply(api, replicas: 1)
-        }, body: { fixture async throws in
-            let replicas = await fixture.ready { $0.count == 1 }
-            #expect(replicas.map(\.id) == ["echo-before"])
-            try await expectEventually { fixture.engine.calls.contains("stop gone-before") }
-            #expect(!fixture.engine.calls.contains { $0.hasPrefix("start") || $0 == "stop echo-before" })
-        })
+        try await OrchestratorFixture.with(
+            prepare: { fixture async throws in
+                fixture.engine.insert(
+                    PodPlan(of: api, id: "echo-before", createdAt: fixture.clock.now(), clientConfiguration: ""))
+                fixture.engine.insert(
+                    PodPlan(
+                        of: OrchestratorFixture.api("gone"), id: "gone-before", createdAt: fixture.clock.now(),
+                        clientConfiguration: ""))
+                await fixture.orchestrator.apply(api, replicas: 1)
+            },
+            body: { fixture async throws in
+                let replicas = await fixture.ready { $0.count == 1 }
+                #expect(replicas.map(\.id) == ["echo-before"])
+                try await expectEventually { fixture.engine.calls.contains("stop gone-before") }
+                #expect(!fixture.engine.calls.contains { $0.hasPrefix("start") || $0 == "stop echo-before" })
+            })
     }
 
     @Test("C13: a stopped replica gets no request, and is removed only when those inside have ended")
@@ -133,9 +135,9 @@ struct LocalOrchestratorTests {
             await fixture.orchestrator.delete(api: "echo")
             _ = await fixture.ready { $0.isEmpty }
             try await expectEventually {
-                    fixture.clock.advance(by: .seconds(5))
-                    return fixture.engine.pods.isEmpty
-                }
+                fixture.clock.advance(by: .seconds(5))
+                return fixture.engine.pods.isEmpty
+            }
             #expect(replica.activity.isCut)
         }
     }
@@ -164,9 +166,9 @@ struct LocalOrchestratorTests {
             #expect(await fixture.orchestrator.status(api: "echo")?.replicas.first?.state == .readyOutOfDate)
             fixture.engine.change("echo-p2") { $0.listening = [8080] }
             try await expectEventually {
-                    fixture.clock.advance(by: .milliseconds(500))
-                    return fixture.engine.pods["echo-p1"] == nil
-                }
+                fixture.clock.advance(by: .milliseconds(500))
+                return fixture.engine.pods["echo-p1"] == nil
+            }
             #expect(await fixture.latest().map(\.id) == ["echo-p2"])
         }
     }
@@ -191,13 +193,13 @@ struct LocalOrchestratorTests {
             fixture.engine.failNextPrepare(with: PlatformError(.imageUnavailable, "no such image: x"))
             await fixture.orchestrator.apply(OrchestratorFixture.api(), replicas: 1)
             try await expectEventually {
-                    await fixture.orchestrator.status(api: "echo")?.replicas.first?.state == .errImagePull
-                }
+                await fixture.orchestrator.status(api: "echo")?.replicas.first?.state == .errImagePull
+            }
             #expect(await fixture.orchestrator.status(api: "echo")?.replicas.first?.reason == "no such image: x")
             try await expectEventually {
-                    fixture.clock.advance(by: .milliseconds(500))
-                    return await fixture.orchestrator.status(api: "echo")?.ready == 1
-                }
+                fixture.clock.advance(by: .milliseconds(500))
+                return await fixture.orchestrator.status(api: "echo")?.ready == 1
+            }
         }
     }
 
@@ -208,9 +210,9 @@ struct LocalOrchestratorTests {
             _ = await fixture.ready { $0.count == 1 }
             fixture.engine.failList(with: PlatformError(.engineUnavailable, "the engine sleeps"))
             try await expectEventually {
-                    fixture.clock.advance(by: .seconds(5))
-                    return await fixture.orchestrator.status(api: "echo")?.reason == "the engine sleeps"
-                }
+                fixture.clock.advance(by: .seconds(5))
+                return await fixture.orchestrator.status(api: "echo")?.reason == "the engine sleeps"
+            }
             #expect(await fixture.latest().count == 1)
             #expect(!fixture.engine.calls.contains { $0.hasPrefix("stop") })
         }
@@ -225,13 +227,13 @@ struct LocalOrchestratorTests {
             _ = await fixture.ready { $0.count == 1 }
             fixture.engine.change("echo-p1", hint: false) { $0.listening = [8080] }
             try await expectEventually {
-                    fixture.clock.advance(by: .milliseconds(500))
-                    return fixture.engine.calls.contains("stop main of echo-p1")
-                }
+                fixture.clock.advance(by: .milliseconds(500))
+                return fixture.engine.calls.contains("stop main of echo-p1")
+            }
             try await expectEventually {
-                    fixture.clock.advance(by: .milliseconds(500))
-                    return fixture.engine.calls.contains("restart main of echo-p1")
-                }
+                fixture.clock.advance(by: .milliseconds(500))
+                return fixture.engine.calls.contains("restart main of echo-p1")
+            }
         }
     }
 

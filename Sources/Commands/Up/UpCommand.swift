@@ -21,7 +21,9 @@ struct UpCommand: AsyncParsableCommand {
               cortex up --port 0 --operator-port 0 --data-dir /tmp/try --engine sandbox
             """)
 
-    @Option(help: ArgumentHelp("Where requests, results and pods are kept (default: ~/.cortex/local).", valueName: "directory"))
+    @Option(
+        help: ArgumentHelp(
+            "Where requests, results and pods are kept (default: ~/.cortex/local).", valueName: "directory"))
     var dataDir: String?
 
     @Option(help: ArgumentHelp("Address to listen on (default: 127.0.0.1, this machine only).", valueName: "address"))
@@ -33,13 +35,17 @@ struct UpCommand: AsyncParsableCommand {
     @Option(help: ArgumentHelp("The operator's port (default: 8888; 0: any free one).", valueName: "number"))
     var operatorPort: String?
 
-    @Option(help: ArgumentHelp("What runs the pods: auto, docker (also Podman) or sandbox (default: auto).", valueName: "engine"))
+    @Option(
+        help: ArgumentHelp(
+            "What runs the pods: auto, docker (also Podman) or sandbox (default: auto).", valueName: "engine"))
     var engine: String?
 
     @Option(help: ArgumentHelp("The socket of Docker or Podman (default: the well-known places).", valueName: "path"))
     var engineSocket: String?
 
-    @Option(help: ArgumentHelp("The store: sqlite, or sqlite:DIRECTORY (default: sqlite in the data directory).", valueName: "url"))
+    @Option(
+        help: ArgumentHelp(
+            "The store: sqlite, or sqlite:DIRECTORY (default: sqlite in the data directory).", valueName: "url"))
     var store: String?
 
     @Option(
@@ -57,7 +63,8 @@ struct UpCommand: AsyncParsableCommand {
         let file = EnvironmentStore(environment: environment).directory + "/up.yaml"
         let settings = try UpSettings(
             flags: flags.compactMapValues { $0 }, environment: environment,
-            file: FileManager.default.fileExists(atPath: file) ? try String(contentsOfFile: file, encoding: .utf8) : nil,
+            file: FileManager.default.fileExists(atPath: file)
+                ? try String(contentsOfFile: file, encoding: .utf8) : nil,
             home: FileManager.default.homeDirectoryForCurrentUser.path)
         LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
         try await Assembly(
