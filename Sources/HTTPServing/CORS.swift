@@ -42,7 +42,7 @@ package struct CORS: Sendable {
     }
 
     private func allowed(_ request: IncomingRequest) -> String? {
-        guard let origin = request.value("origin") else { return nil }
+        guard let origin = request.header("origin") else { return nil }
         if allowedOrigins.contains("*") { return "*" }
         return allowedOrigins.contains { $0.lowercased() == origin.lowercased() } ? origin : nil
     }

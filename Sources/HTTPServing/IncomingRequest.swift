@@ -33,7 +33,7 @@ package struct IncomingRequest: Sendable {
     }
 
     /// The only value of a header, or `nil` when there are none or several.
-    package func value(_ name: String) -> String? {
+    package func header(_ name: String) -> String? {
         let values = values(name)
         return values.count == 1 ? values[0] : nil
     }
