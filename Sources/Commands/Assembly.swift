@@ -31,6 +31,7 @@ struct Assembly: Sendable {
     ///
     /// - Throws: ``PlatformError`` `setup` when it cannot start here: one line that says what to do.
     func run() async throws {
+        DescriptorLimit.raise(logger: logger)
         let directory = try PlatformDirectory.prepare(settings.dataDirectory)
         let store = try await SQLiteStore.open(
             configuration: .init(

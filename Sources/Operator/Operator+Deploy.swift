@@ -26,7 +26,7 @@ extension Operator {
         do {
             let outcomes = try await deployments.deploy(
                 file, fileName: fileName, baseDirectory: directory, force: force)
-            let addresses = configuration.addresses().reachable(from: request.value("host"))
+            let addresses = configuration.addresses().reachable(from: request.header("host"))
             return try Self.json(outcomes.map { Self.document($0, addresses) })
         } catch let rejected as ConfigurationRejected {
             let error = PlatformError(.configurationInvalid, rejected.message)
@@ -45,7 +45,7 @@ extension Operator {
     private func configurationFile(_ request: IncomingRequest, _ body: inout IncomingBody) async throws
         -> (file: [UInt8], name: String?)
     {
-        guard let boundary = try MultipartForm.boundary(ofContentType: request.value("content-type") ?? "") else {
+        guard let boundary = try MultipartForm.boundary(ofContentType: request.header("content-type") ?? "") else {
             let file = Array(buffer: try await body.collect(upTo: Limits.configuration))
             guard !file.isEmpty else {
                 throw PlatformError(

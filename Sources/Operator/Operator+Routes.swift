@@ -25,7 +25,7 @@ extension Operator {
             _ method: HTTPMethod, _ pattern: String, _ access: Access = .matchingVersion, _ answer: @escaping Answer
         ) {
             table.on(method, pattern) { request, body, parameters in
-                if access == .matchingVersion { try VersionCheck.check(client: request.value("CortexAPIVersion")) }
+                if access == .matchingVersion { try VersionCheck.check(client: request.header("CortexAPIVersion")) }
                 if access != .open { try this.authenticate(request) }
                 return try await answer(this, request, &body, parameters)
             }
@@ -74,13 +74,13 @@ extension Operator {
     }
 
     private func addresses(for request: IncomingRequest) -> PlatformAddresses {
-        configuration.addresses().reachable(from: request.value("host"))
+        configuration.addresses().reachable(from: request.header("host"))
     }
 
     // MARK: Access
 
     private func authenticate(_ request: IncomingRequest) throws {
-        let fields = [request.value("authorization"), request.value("x-cortex-authorization")]
+        let fields = [request.header("authorization"), request.header("x-cortex-authorization")]
         for field in fields.compactMap({ $0 }) where tokens.accepts(Self.token(of: field)) { return }
         throw HTTPFault(
             PlatformError(
