@@ -18,15 +18,16 @@ struct ConfigurationValue: Sendable {
     /// Whether the file does not say it.
     var isDefault: Bool
 
-    var string: String? { if case .string(let value) = content { value } else { nil } }
-    var integer: Int64? { if case .integer(let value) = content { value } else { nil } }
-    var number: Double? { if case .number(let value) = content { value } else { nil } }
-    var duration: Duration? { if case .duration(let value) = content { value } else { nil } }
-    var quantity: Quantity? { if case .quantity(let value) = content { value } else { nil } }
-    var amount: UpdateStrategy.Amount? { if case .amount(let value) = content { value } else { nil } }
-    var list: [ConfigurationValue]? { if case .list(let value) = content { value } else { nil } }
-    var map: [String: String]? { if case .map(let value) = content { value } else { nil } }
-    var object: ConfigurationObject? { if case .object(let value) = content { value } else { nil } }
+    // Not inlined: inlined into the long guards of SpecificationBuilder they make the optimizer of Swift 6.3.1 fail.
+    @inline(never) var string: String? { if case .string(let value) = content { value } else { nil } }
+    @inline(never) var integer: Int64? { if case .integer(let value) = content { value } else { nil } }
+    @inline(never) var number: Double? { if case .number(let value) = content { value } else { nil } }
+    @inline(never) var duration: Duration? { if case .duration(let value) = content { value } else { nil } }
+    @inline(never) var quantity: Quantity? { if case .quantity(let value) = content { value } else { nil } }
+    @inline(never) var amount: UpdateStrategy.Amount? { if case .amount(let value) = content { value } else { nil } }
+    @inline(never) var list: [ConfigurationValue]? { if case .list(let value) = content { value } else { nil } }
+    @inline(never) var map: [String: String]? { if case .map(let value) = content { value } else { nil } }
+    @inline(never) var object: ConfigurationObject? { if case .object(let value) = content { value } else { nil } }
 }
 
 /// A map of the file once it was read: its good fields, defaults filled in.
