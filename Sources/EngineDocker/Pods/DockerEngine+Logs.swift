@@ -31,6 +31,8 @@ extension DockerEngine {
 
     private func copyLogs(_ id: String, follow: Bool, tail: Int?, to lines: Lines) async throws {
         var since: String?
+        /// The end of the last run that was read whole.
+        var lastEnd: String?
         var tail = tail
         var skip = 0
         if version.isPodman, let wanted = tail, wanted > 0 {
@@ -41,19 +43,26 @@ extension DockerEngine {
         while true {
             // An engine that is being restarted is waited for; meanwhile the container runs on.
             guard let before = try await details(id, patiently: follow) else { return }
-            if follow, since != nil, !before.isRunning, before.state?.finishedAt.flatMap(Self.unixTime) == since {
+            if follow, lastEnd != nil, !before.isRunning, before.state?.finishedAt.flatMap(Self.unixTime) == lastEnd {
                 // Nothing new since the last run: the next is waited for. The clock is all there is to wait on.
                 try await clock.sleep(for: .milliseconds(200))
                 continue
             }
             let opened = clock.now()
             var broken: (any Error)?
+            var read = 0
             do {
                 var assembler = LogLines(limit: Limits.logLine)
                 for try await chunk in try await client.logs(id, follow: follow, tail: tail, since: since) {
-                    for line in assembler.append(chunk) { try await send(line, to: lines, skipping: &skip) }
+                    for line in assembler.append(chunk) {
+                        try await send(line, to: lines, skipping: &skip)
+                        read += 1
+                    }
                 }
-                for line in assembler.finish() { try await send(line, to: lines, skipping: &skip) }
+                for line in assembler.finish() {
+                    try await send(line, to: lines, skipping: &skip)
+                    read += 1
+                }
             } catch let refusal as DockerError {
                 // Podman has other words than 404 for one that is just being removed.
                 guard try await client.container(id) != nil else { return }
@@ -68,8 +77,15 @@ extension DockerEngine {
                 logger.debug("a log stream broke; it is opened again", metadata: ["error": "\(broken)"])
                 since = Self.unixTime(max(opened, clock.now() - .seconds(1)))
                 try await clock.sleep(for: .milliseconds(250))
+                continue
+            }
+            let end = try await endOfRun(id, before, fallback: clock.now())
+            lastEnd = end
+            if version.isPodman, since == nil {
+                // Podman stamps a run's last lines after its end when the machine is busy: what was read is counted, not dated.
+                skip = read
             } else {
-                since = try await endOfRun(id, before, fallback: clock.now())
+                since = end
             }
         }
     }
