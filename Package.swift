@@ -92,7 +92,7 @@ let package = Package(
         room("StoreConformance", ["Core", "TestSupport"]),
         room("EngineConformance", ["Core", "CPodInit", "TestSupport"]),
         room("PodmanSupport", ["Core", "TestSupport", "EngineDocker", logging]),
-        room("TestSupport", ["Core"]),
+        room("TestSupport", ["Core", nioCore, nioPosix, nioHTTP1]),
         // Stands in for operator and gateway when the CLI is tested.
         .target(
             name: "StubPlatform", dependencies: [nioCore, nioPosix, nioHTTP1], path: "Tests/StubPlatform",

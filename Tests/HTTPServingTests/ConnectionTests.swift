@@ -4,6 +4,7 @@ import NIOCore
 import NIOHTTP1
 import ServiceLifecycle
 import Synchronization
+import TestSupport
 import Testing
 
 @Suite("HTTP/1.1 connections")

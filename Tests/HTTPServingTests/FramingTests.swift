@@ -1,4 +1,5 @@
 import HTTPServing
+import TestSupport
 import Testing
 
 /// Requests that two servers in a row could read differently, or that are none.

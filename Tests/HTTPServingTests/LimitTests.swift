@@ -2,6 +2,7 @@ import Core
 import HTTPServing
 import NIOCore
 import NIOHTTP1
+import TestSupport
 import Testing
 
 @testable import struct HTTPServing.IdleWatch

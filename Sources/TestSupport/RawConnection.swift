@@ -3,7 +3,7 @@ import NIOHTTP1
 import NIOPosix
 
 /// A TCP connection of a test: writes exactly the bytes it is told to and reads what comes.
-final class RawConnection {
+package final class RawConnection {
     private let channel: NIOAsyncChannel<ByteBuffer, ByteBuffer>
     private let outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>
     private var inbound: NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
@@ -18,7 +18,7 @@ final class RawConnection {
         self.outbound = outbound
     }
 
-    static func open<Result>(
+    package static func open<Result>(
         port: Int, _ body: (RawConnection) async throws -> Result
     ) async throws -> Result {
         let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
@@ -35,32 +35,32 @@ final class RawConnection {
         }
     }
 
-    func send(_ text: String) async throws {
+    package func send(_ text: String) async throws {
         try await outbound.write(ByteBuffer(string: text))
     }
 
-    func send(bytes: [UInt8]) async throws {
+    package func send(bytes: [UInt8]) async throws {
         try await outbound.write(ByteBuffer(bytes: bytes))
     }
 
     /// Closes the sending side.
-    func finish() { outbound.finish() }
+    package func finish() { outbound.finish() }
 
     /// Breaks the connection off.
-    func abort() async throws {
+    package func abort() async throws {
         try await channel.channel.setOption(.socketOption(.init(rawValue: 13)), value: 0).get()
         try await channel.channel.close()
     }
 
     /// Everything until the server closes.
-    func readToEnd() async throws -> String {
+    package func readToEnd() async throws -> String {
         while let piece = try await inbound.next() { unread += String(buffer: piece) }
         defer { unread = "" }
         return unread
     }
 
     /// Up to and with the first occurrence of `mark`.
-    func read(through mark: String) async throws -> String {
+    package func read(through mark: String) async throws -> String {
         while true {
             if let range = unread.firstRange(of: mark) {
                 defer { unread = String(unread[range.upperBound...]) }
@@ -72,7 +72,7 @@ final class RawConnection {
     }
 
     /// One answer with a `Content-Length`, or none for `HEAD` and interim ones.
-    func readResponse(hasBody: Bool = true) async throws -> RawResponse {
+    package func readResponse(hasBody: Bool = true) async throws -> RawResponse {
         let head = try await read(through: "\r\n\r\n")
         var response = RawResponse(head: head)
         let length = hasBody ? response.headers["content-length"].flatMap { Int($0) } ?? 0 : 0
@@ -87,15 +87,15 @@ final class RawConnection {
     }
 }
 
-struct ConnectionEnded: Error {
-    let after: String
+package struct ConnectionEnded: Error {
+    package let after: String
     init(after: String) { self.after = after }
 }
 
-struct RawResponse {
-    let status: Int
-    let headers: [String: String]
-    var body = ""
+package struct RawResponse {
+    package let status: Int
+    package let headers: [String: String]
+    package var body = ""
 
     init(head: String) {
         let lines = head.split(separator: "\r\n")
