@@ -1,4 +1,5 @@
 import Core
+import EngineDocker
 import Foundation
 
 /// Runs programs for tests: blocking, on a thread of its own.
@@ -10,30 +11,32 @@ enum Shell {
     static func run(_ program: String, _ arguments: [String], environment: [String: String] = [:]) async throws
         -> String
     {
-        try await withCheckedThrowingContinuation { continuation in
-            Thread.detachNewThread {
-                continuation.resume(with: Result { try blocking(program, arguments, environment) })
+        try await onThread {
+            let path = FileManager.default.temporaryDirectory.path + "/cx-output-\(UInt64.random(in: .min ... .max))"
+            try Data().write(to: URL(fileURLWithPath: path))
+            let output = try FileHandle(forUpdating: URL(fileURLWithPath: path))
+            unlink(path)
+            let process = try ChildProcess.start(
+                [program] + arguments,
+                environment: ProcessInfo.processInfo.environment.merging(environment) { $1 },
+                input: FileHandle.nullDevice.fileDescriptor, output: output.fileDescriptor,
+                errors: output.fileDescriptor)
+            let status = process.wait(seconds: 300)
+            if status == nil { process.end() }
+            try output.seek(toOffset: 0)
+            let text = String(decoding: try output.readToEnd() ?? Data(), as: UTF8.self)
+            guard status == 0 else {
+                throw PlatformError(.setup, "\(program) failed (\(status ?? -1)): \(text)")
             }
+            return text
         }
     }
 
-    private static func blocking(
-        _ program: String, _ arguments: [String], _ environment: [String: String]
-    ) throws -> String {
-        let process = Process()
-        process.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-        process.arguments = [program] + arguments
-        process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
-        let pipe = Pipe()
-        process.standardOutput = pipe
-        process.standardError = pipe
-        process.standardInput = FileHandle.nullDevice
-        try process.run()
-        let output = String(decoding: pipe.fileHandleForReading.readDataToEndOfFile(), as: UTF8.self)
-        process.waitUntilExit()
-        guard process.terminationStatus == 0 else {
-            throw PlatformError(.setup, "\(program) failed (\(process.terminationStatus)): \(output)")
+    static func onThread<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
+        try await withCheckedThrowingContinuation { continuation in
+            Thread.detachNewThread {
+                continuation.resume(with: Result { try body() })
+            }
         }
-        return output
     }
 }
