@@ -67,9 +67,7 @@ let package = Package(
         room("LocalOrchestrator", ["Core", "Probes", logging, lifecycle]),
         room("PodInitProtocol", []),
         room("PodInitClient", ["Core", "CPodInit", "PodInitProtocol"]),
-        room(
-            "EngineDocker",
-            ["Core", "PodInitClient", asyncHTTPClient, subprocess, nioCore, nioPosix, nioHTTP1, logging, crypto]),
+        room("EngineDocker", ["Core", "PodInitClient", asyncHTTPClient, nioCore, nioPosix, nioHTTP1, logging, crypto]),
         room("EngineSandbox", ["Core", "CPodInit", "PodInitClient", "PodInitProtocol", subprocess, logging]),
         room("StoreMemory", ["Core"]),
         room("StoreSQLite", ["Core", grdb, logging]),

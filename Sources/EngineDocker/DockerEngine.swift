@@ -26,7 +26,7 @@ package struct DockerEngine: Engine {
         _ configuration: DockerEngineConfiguration, clock: any PlatformClock, logger: Logger
     ) async throws -> DockerEngine {
         let id = configuration.installationID
-        guard (1...16).contains(id.utf8.count),
+        guard (1...12).contains(id.utf8.count),
             id.utf8.allSatisfy({ (97...122).contains($0) || (48...57).contains($0) })
         else { throw PlatformError(.internal, "The installation's id is malformed.") }
         var client = DockerClient(socketPath: configuration.socketPath, clock: clock)

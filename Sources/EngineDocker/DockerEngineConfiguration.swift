@@ -17,7 +17,7 @@ package struct DockerEngineConfiguration: Sendable {
 
     /// The engine's unix socket.
     package var socketPath: String
-    /// Tells this platform's containers from those of another on the same engine: 1…16 lower-case letters and digits.
+    /// Tells this platform's containers from those of another on the same engine: 1…12 lower-case letters and digits.
     package var installationID: String
     /// Folder for what pods need on the host; made when missing, private to this user.
     package var dataDirectory: String

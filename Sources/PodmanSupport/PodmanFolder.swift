@@ -46,6 +46,7 @@ struct PodmanFolder: Sendable {
         insecure = true
 
         """.write(toFile: path + "/registries.conf", atomically: true, encoding: .utf8)
+        try "{}".write(toFile: path + "/home/auth.json", atomically: true, encoding: .utf8)
         try #"{"default":[{"type":"insecureAcceptAnything"}]}"#.write(
             toFile: path + "/policy.json", atomically: true, encoding: .utf8)
         return folder
@@ -78,8 +79,25 @@ struct PodmanFolder: Sendable {
         export CONTAINERS_CONF=$CX/containers.conf CONTAINERS_STORAGE_CONF=$CX/storage.conf HOME=$CX/home
         case "$CX" in /tmp/cxpodman-*) ;; *) exit 1 ;; esac
         [ -d "$CX" ] || exit 0
-        podman --network-config-dir "$CX/net" --tmpdir "$CX/tmp" rm --force --all --time 0 >/dev/null 2>&1
+        # Processes of containers don't have the folder in their command line: their ids stand in files.
+        mains=$(for file in "$CX"/run/*-containers/*/userdata/pidfile; do
+            id=${file%/userdata/pidfile}
+            [ -f "$file" ] && echo "$(cat "$file"):${id##*/}"
+        done)
+        # First whoever could still make something: the service and its callers.
+        for process in /proc/[0-9]*; do
+            if tr '\0' ' ' 2>/dev/null <"$process/cmdline" | grep -qF "$CX/p.sock"; then
+                kill -9 "${process#/proc/}" 2>/dev/null
+            fi
+        done
+        # Members before the owners of their namespace: more than one round.
         for round in 1 2 3; do
+            podman --network-config-dir "$CX/net" --tmpdir "$CX/tmp" rm --force --all --depend --time 0 >/dev/null 2>&1 && break
+        done
+        for round in 1 2; do
+            for main in $mains; do
+                grep -qF "${main#*:}" "/proc/${main%%:*}/cgroup" 2>/dev/null && kill -9 "${main%%:*}"
+            done
             for process in /proc/[0-9]*; do
                 if tr '\0' ' ' 2>/dev/null <"$process/cmdline" | grep -qF "$CX/"; then
                     kill -9 "${process#/proc/}" 2>/dev/null

@@ -15,8 +15,11 @@ package final class PrivatePodman: Sendable {
     /// The one instance of this process; started by the first caller.
     package static func shared() async throws -> PrivatePodman { try await starting.value }
 
+    /// One more, for a test that stops it. Starting it takes about a second.
+    package static func separate() async throws -> PrivatePodman { try await launch() }
+
     private let folder: PodmanFolder
-    private let service = Mutex<ChildProcess?>(nil)
+    private let service = Mutex<SpawnedProcess?>(nil)
     private let loaded = Mutex<Set<String>>([])
 
     /// The engine's unix socket.
@@ -60,10 +63,15 @@ package final class PrivatePodman: Sendable {
 
     /// Starts the service and waits until it answers. Containers live on without it.
     package func startService() async throws {
-        let process = try ChildProcess(
-            "podman", folder.arguments + ["system", "service", "--time", "0", "unix://" + folder.socket],
+        if !FileManager.default.fileExists(atPath: folder.log) {
+            try Data().write(to: URL(fileURLWithPath: folder.log))
+        }
+        let log = try FileHandle(forWritingTo: URL(fileURLWithPath: folder.log))
+        try log.seekToEnd()
+        let process = try SpawnedProcess.start(
+            ["podman"] + folder.arguments + ["system", "service", "--time", "0", "unix://" + folder.socket],
             environment: ProcessInfo.processInfo.environment.merging(folder.environment) { $1 },
-            output: .appending(folder.log), errors: .appending(folder.log))
+            input: FileHandle.nullDevice.fileDescriptor, output: log.fileDescriptor, errors: log.fileDescriptor)
         service.withLock { $0 = process }
         let socket = folder.socket
         let answers = try await eventually(within: .seconds(30)) {
@@ -78,8 +86,8 @@ package final class PrivatePodman: Sendable {
     /// Ends the service with SIGKILL and waits until it is gone.
     package func killService() async {
         guard let process = service.withLock({ $0 }) else { return }
-        process.send(SIGKILL)
-        _ = await process.wait()
+        process.end()
+        _ = try? await Shell.onThread { process.wait(seconds: 10) }
         try? FileManager.default.removeItem(atPath: folder.socket)
     }
 
@@ -105,18 +113,14 @@ package final class PrivatePodman: Sendable {
 
     /// Starts the shell that cleans up when this process ends: the other end of its standard input is ours alone.
     private static func watch(_ folder: PodmanFolder) throws {
-        let pipe = Pipe()
-        // Other children must not hold our end open.
-        for end in [pipe.fileHandleForReading, pipe.fileHandleForWriting] {
-            _ = fcntl(end.fileDescriptor, F_SETFD, FD_CLOEXEC)
-        }
-        _ = try ChildProcess(
-            "setsid", ["sh", "-c", "trap '' INT TERM HUP; cat >/dev/null; " + PodmanFolder.cleanUp],
-            environment: ProcessInfo.processInfo.environment.merging(["CX": folder.path]) { $1 },
-            input: .descriptor(pipe.fileHandleForReading.fileDescriptor))
-        // Kept open until the process ends.
-        kept.withLock { $0.append(pipe) }
+        var ends: [CInt] = [0, 0]
+        guard pipe(&ends) == 0 else { throw PlatformError(.setup, "no pipe can be made") }
+        for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
+        // The other end, `ends[1]`, stays open until this process ends, however it does.
+        _ = try SpawnedProcess.start(
+            ["setsid", "sh", "-c", "trap '' INT TERM HUP; cat >/dev/null; " + PodmanFolder.cleanUp],
+            environment: ProcessInfo.processInfo.environment.merging(["CX": folder.path]) { $1 }, input: ends[0],
+            output: FileHandle.nullDevice.fileDescriptor, errors: FileHandle.nullDevice.fileDescriptor)
+        close(ends[0])
     }
-
-    private static let kept = Mutex<[Pipe]>([])
 }

@@ -19,7 +19,7 @@ private let allowed: [String: Set<String>] = [
     "LocalOrchestrator": ["Core", "Probes", "Logging", "ServiceLifecycle"],
     "PodInitProtocol": [],
     "PodInitClient": ["Core", "CPodInit", "PodInitProtocol"],
-    "EngineDocker": ["Core", "PodInitClient", "AsyncHTTPClient", "NIO*", "Logging", "Crypto", "Subprocess"],
+    "EngineDocker": ["Core", "PodInitClient", "AsyncHTTPClient", "NIO*", "Logging", "Crypto"],
     "EngineSandbox": ["Core", "CPodInit", "PodInitClient", "PodInitProtocol", "Subprocess", "Logging"],
     "StoreMemory": ["Core"],
     "StoreSQLite": ["Core", "GRDB", "GRDBSQLite", "Logging"],

@@ -80,7 +80,7 @@ extension DockerClient {
             var id: String
             enum CodingKeys: String, CodingKey { case id = "Id" }
         }
-        let reply = try await call(.POST, "/containers/create", query: [("name", name)], json: body)
+        let reply = try await change(.POST, "/containers/create", query: [("name", name)], json: body)
         if !(200..<300).contains(reply.status), let existing = try await container(name), owned(existing) {
             // Docker says 409 to a name that is taken, Podman 500: what matters is who has it.
             return existing.id
@@ -90,7 +90,8 @@ extension DockerClient {
 
     /// `POST /containers/{id}/start`; one that runs already is fine.
     func startContainer(_ id: String) async throws {
-        _ = try await call(.POST, "/containers/\(Self.encode(id))/start", timeout: .seconds(120)).succeeding(304)
+        let path = "/containers/\(Self.encode(id))/start"
+        _ = try await change(.POST, path).succeeding(304)
     }
 
     /// `POST /containers/{id}/stop`: its stop signal, then SIGKILL after `grace` (whole seconds, rounded up). Returns once it has ended.
@@ -109,7 +110,7 @@ extension DockerClient {
     func removeContainer(_ id: String) async throws {
         let path = "/containers/\(Self.encode(id))"
         for attempt in 1... {
-            let reply = try await call(.DELETE, path, query: [("force", "1"), ("v", "1")])
+            let reply = try await change(.DELETE, path, query: [("force", "1"), ("v", "1")])
             if reply.status == 404 { return }
             if (200..<300).contains(reply.status) { return }
             guard attempt < 20 else { throw DockerError(status: reply.status, body: reply.body) }
@@ -126,6 +127,16 @@ extension DockerClient {
         query.append(("tail", tail.map { String(max(0, $0)) } ?? "all"))
         if let since { query.append(("since", since)) }
         return try await stream(.GET, "/containers/\(Self.encode(id))/logs", query: query)
+    }
+
+    /// A call that makes an engine work. Once it is sent its answer is waited for, though the caller be cancelled: the engine goes on with it
+    /// in any case, and whoever cleans up must find what it made.
+    private func change(
+        _ method: HTTPMethod, _ path: String, query: [(String, String)] = [], json: JSONValue? = nil
+    ) async throws -> Reply {
+        try await gate.pass {
+            try await Task { try await call(method, path, query: query, json: json, timeout: .seconds(120)) }.value
+        }
     }
 
     /// The JSON text of a `filters` parameter.

@@ -8,10 +8,12 @@ extension DockerClient {
         var exitCode: Int?
         /// On the engine's machine; 0 or missing when it has ended.
         var processID: Int?
+        var canRemove: Bool?
         enum CodingKeys: String, CodingKey {
             case running = "Running"
             case exitCode = "ExitCode"
             case processID = "Pid"
+            case canRemove = "CanRemove"
         }
     }
 

@@ -37,7 +37,10 @@ extension DockerClient {
     }
 
     /// `POST /networks/create`: a bridge. Addresses are handed out from the upper half, so that the lower half is free for fixed ones.
-    func createNetwork(_ name: String, subnet: IPv4Subnet, labels: [String: String]) async throws {
+    /// The bridge's name is given too: two Podmans that know nothing of each other would choose the same one.
+    func createNetwork(
+        _ name: String, bridge: String, subnet: IPv4Subnet, labels: [String: String]
+    ) async throws {
         let body: JSONValue = [
             "Name": .string(name), "Driver": "bridge", "CheckDuplicate": true,
             "IPAM": [
@@ -49,7 +52,7 @@ extension DockerClient {
                     ]
                 ],
             ],
-            "Labels": .strings(labels),
+            "Labels": .strings(labels), "Options": ["com.docker.network.bridge.name": .string(bridge)],
         ]
         _ = try await call(.POST, "/networks/create", json: body).succeeding()
     }

@@ -16,6 +16,8 @@ package struct DockerClient: Sendable {
     private let transport: Transport
     let host: String
     let clock: any PlatformClock
+    /// What makes an engine work hard goes through here: past some number at once it only gets slower, up to time-outs.
+    let gate = Gate(width: 6)
     /// The version in each path; raised to what the engine demands at least.
     package var api = DockerClient.oldestAPI
 

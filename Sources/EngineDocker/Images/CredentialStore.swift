@@ -2,14 +2,14 @@ import Core
 import Foundation
 import Logging
 import NIOPosix
-import Subprocess
 
 /// Finds the credentials for a registry where `docker login` put them.
 struct CredentialStore: Sendable {
     /// The folder of `config.json`.
     let directory: String
-    let clock: any PlatformClock
     let logger: Logger
+    /// Where helper programs are looked for; `nil`: where this process finds its own.
+    var searchPath: String?
 
     /// `nil` when there are none. Never an error: a registry may serve without, and says so if it does not.
     func credentials(for registry: String) async -> RegistryCredentials? {
@@ -57,12 +57,9 @@ struct CredentialStore: Sendable {
             })
         else { return nil }
         let key = DockerConfigurationFile.key(for: registry)
-        let output = try await withDeadline(.seconds(30), clock: clock) { () -> String? in
-            let result = try await run(
-                .name("docker-credential-\(helper)"), arguments: ["get"], input: .string(key),
-                output: .string(limit: 64 * 1024), error: .discarded)
-            // A failure mostly means that there are none for this registry.
-            return result.terminationStatus.isSuccess ? result.standardOutput : nil
+        let searchPath = searchPath
+        let output = try await PodFolder.offPool {
+            try HelperProgram(name: "docker-credential-\(helper)", searchPath: searchPath).run(input: key)
         }
         guard let output else { return nil }
         let document = try JSONDecoder().decode(Document.self, from: Data(output.utf8))

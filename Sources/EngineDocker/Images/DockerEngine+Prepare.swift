@@ -26,7 +26,7 @@ extension DockerEngine {
                 "The image \(text) is not on this machine, and localhost/ names are never pulled. Build or load it first."
             )
         }
-        let store = CredentialStore(directory: configuration.dockerConfigDirectory, clock: clock, logger: logger)
+        let store = CredentialStore(directory: configuration.dockerConfigDirectory, logger: logger)
         let credentials = await store.credentials(for: reference.registry)
         progress("Pulling \(text)")
         do {

@@ -34,6 +34,8 @@ package struct ImageArchive: Sendable {
     package let id: String
     /// The archive.
     package let bytes: [UInt8]
+    private let architecture: String
+    private let layers: [[UInt8]]
 
     /// `layers` are tar archives, the lowest first; `architecture` is Go's word (`amd64`).
     package init(tag: String, architecture: String, layers: [[UInt8]], configuration: Configuration) throws {
@@ -56,6 +58,8 @@ package struct ImageArchive: Sendable {
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         let encoded = Array(try encoder.encode(document))
         self.tag = tag
+        self.architecture = architecture
+        self.layers = layers
         self.id = Self.hexadecimal(SHA256.hash(data: encoded))
         let manifest: JSONValue = [
             [
@@ -68,6 +72,11 @@ package struct ImageArchive: Sendable {
         for (digest, layer) in zip(digests, layers) { try archive.addFile(digest + ".tar", layer) }
         try archive.addFile("manifest.json", Array(try encoder.encode(manifest)))
         self.bytes = archive.finished()
+    }
+
+    /// The same layers under another name and configuration.
+    package func reconfigured(tag: String, _ configuration: Configuration) throws -> ImageArchive {
+        try ImageArchive(tag: tag, architecture: architecture, layers: layers, configuration: configuration)
     }
 
     /// A SHA-256 in hexadecimal.

@@ -93,7 +93,8 @@ extension DockerEngine {
             }
             do {
                 try await client.createNetwork(
-                    names.network, subnet: subnet, labels: [Labels.installation: configuration.installationID])
+                    names.network, bridge: names.bridge, subnet: subnet,
+                    labels: [Labels.installation: configuration.installationID])
                 return subnet
             } catch let refusal as DockerError {
                 if let existing = try await client.network(names.network)?.subnets.first { return existing }

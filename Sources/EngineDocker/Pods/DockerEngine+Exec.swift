@@ -28,44 +28,67 @@ extension DockerEngine {
                     .containerFailed, "The command can't be run in container \(container): \(refusal.message)",
                     cause: refusal)
             }
-            // As a task of its own, so that stopping the pod can end it.
-            let work = Task { try await run(id, timeout: timeout) }
-            let key = state.addCommand(pod: pod) { work.cancel() }
-            defer { state.removeCommand(pod: pod, key) }
-            return try await withTaskCancellationHandler {
-                do {
-                    return try await work.value
-                } catch let error where error is CancellationError || (error as? PlatformError)?.code == .timedOut {
-                    // Cancelling the stream alone leaves the command running. The caller may be cancelled, this must not be.
-                    await Task { await kill(exec: id, in: member.id) }.value
-                    guard error is CancellationError, !Task.isCancelled else { throw error }
-                    throw PlatformError(.containerFailed, "The pod was stopped while the command ran.", cause: error)
-                } catch let refusal as DockerError {
-                    throw PlatformError(
-                        .containerFailed, "The command can't be run in container \(container): \(refusal.message)",
-                        cause: refusal)
-                }
-            } onCancel: {
-                work.cancel()
-            }
+            return try await outcome(of: id, in: member.id, container: container, pod: pod, timeout: timeout)
         }
     }
 
-    private func run(_ id: String, timeout: Duration) async throws -> ExecResult {
-        do {
-            return try await withDeadline(timeout, clock: clock) {
-                var frames = LogFrames()
-                var output: [UInt8] = []
-                for try await chunk in try await client.startExec(id) {
-                    for piece in frames.append(chunk) {
-                        output.append(contentsOf: piece.bytes.prefix(Limits.failureBody - output.count))
-                    }
-                }
-                return try await result(id, String(decoding: output, as: UTF8.self))
+    /// What ends the wait for a command.
+    private enum ExecEvent: Sendable {
+        case ended(Result<ExecResult, any Error>)
+        case late
+        case stopped
+    }
+
+    /// Waits for the command's end, its time, the stop of its pod or the caller's cancellation, whatever comes first.
+    ///
+    /// The command's stream is never cut off while the command may run: Podman would lose sight of a command whose caller leaves too early.
+    private func outcome(
+        of id: String, in member: String, container: String, pod: String, timeout: Duration
+    ) async throws -> ExecResult {
+        let (events, sender) = AsyncStream.makeStream(of: ExecEvent.self, bufferingPolicy: .bufferingOldest(4))
+        let work = Task {
+            do {
+                sender.yield(.ended(.success(try await collect(id))))
+            } catch {
+                sender.yield(.ended(.failure(error)))
             }
-        } catch let error as PlatformError where error.code == .timedOut {
-            throw PlatformError(.timedOut, "The command did not end in time.", cause: error)
         }
+        let timer = Task {
+            try await clock.sleep(for: timeout)
+            sender.yield(.late)
+        }
+        defer { timer.cancel() }
+        let key = state.addCommand(pod: pod) { sender.yield(.stopped) }
+        defer { state.removeCommand(pod: pod, key) }
+        let first = await events.first { _ in true }
+        switch first {
+        case .ended(.success(let result)): return result
+        case .ended(.failure(let refusal as DockerError)):
+            throw PlatformError(
+                .containerFailed, "The command can't be run in container \(container): \(refusal.message)",
+                cause: refusal)
+        case .ended(.failure(let error)): throw error
+        case .late:
+            await abandon(exec: id, in: member, work)
+            throw PlatformError(.timedOut, "The command did not end in time.")
+        case .stopped:
+            await abandon(exec: id, in: member, work)
+            throw PlatformError(.containerFailed, "The pod was stopped while the command ran.")
+        case nil:
+            await abandon(exec: id, in: member, work)
+            throw CancellationError()
+        }
+    }
+
+    private func collect(_ id: String) async throws -> ExecResult {
+        var frames = LogFrames()
+        var output: [UInt8] = []
+        for try await chunk in try await client.startExec(id) {
+            for piece in frames.append(chunk) {
+                output.append(contentsOf: piece.bytes.prefix(Limits.failureBody - output.count))
+            }
+        }
+        return try await result(id, String(decoding: output, as: UTF8.self))
     }
 
     /// The output may end a moment before the engine knows the exit code.
@@ -87,40 +110,54 @@ extension DockerEngine {
         return ExecResult(exitCode: 0, output: output)
     }
 
-    /// Ends a command by its process id, after making sure that the process is one of that container; else from inside, if there is a `kill`.
-    private func kill(exec id: String, in container: String) async {
-        do {
-            guard let process = try await processID(exec: id) else { return }
-            let inside = try await PodFolder.offPool { () -> Int? in
-                let root = "/proc/\(process)"
-                guard let groups = FileManager.default.contents(atPath: root + "/cgroup"),
-                    String(decoding: groups, as: UTF8.self).contains(container),
-                    let status = FileManager.default.contents(atPath: root + "/status")
-                else { return nil }
-                if Self.killTree(pid_t(process)) { return nil }
-                let line = String(decoding: status, as: UTF8.self).split(separator: "\n").first {
-                    $0.hasPrefix("NSpid:")
-                }
-                return line?.split(whereSeparator: { $0 == "\t" || $0 == " " }).last.flatMap { Int($0) }
+    /// Ends a command whose caller is gone; its stream ends with it, or is cut off when half a minute has passed.
+    ///
+    /// In tasks of their own, since the caller may be cancelled. An engine under load may have yet to start the command; that is not waited
+    /// for here, but it is ended then.
+    private func abandon(exec id: String, in container: String, _ work: Task<Void, Never>) async {
+        let isOver = await Task { await kill(exec: id, in: container) }.value
+        Task {
+            var isOver = isOver
+            for _ in 0..<120 where !work.isCancelled {
+                do { try await clock.sleep(for: .milliseconds(250)) } catch { break }
+                if !isOver { isOver = await kill(exec: id, in: container) }
             }
-            guard let inside, inside > 1 else { return }
+            work.cancel()
+        }
+    }
+
+    /// Ends a command by its process id, after making sure that the process is one of that container; else from inside, if there is a `kill`.
+    ///
+    /// - Returns: whether it is over; `false` when it may begin yet.
+    private func kill(exec id: String, in container: String) async -> Bool {
+        do {
+            let details = try await client.exec(id)
+            guard let process = details.processID, process > 1 else {
+                // Docker has no exit code before the end; Podman has one, and says by `CanRemove` that it holds.
+                return version.isPodman ? details.canRemove == true : details.running != true && details.exitCode != nil
+            }
+            let inside = try await PodFolder.offPool { try Self.killOutside(process, of: container) }
+            guard let inside else { return true }
             let killer = try await client.createExec(container, command: ["kill", "-9", String(inside)])
             for try await _ in try await client.startExec(killer) {}
         } catch {
             logger.warning("a command that took too long can't be ended", metadata: ["error": "\(error)"])
         }
+        return true
     }
 
-    /// The command's process id; `nil` when it has ended. One that was cut off while it was being started may begin yet: it is waited for.
-    private func processID(exec id: String) async throws -> Int? {
-        for _ in 0..<40 {
-            let details = try await client.exec(id)
-            if let process = details.processID, process > 1 { return process }
-            // Only Docker tells "has ended" from "has not begun".
-            if details.running != true, details.exitCode != nil, !version.isPodman { return nil }
-            try await clock.sleep(for: .milliseconds(50))
-        }
-        return nil
+    /// Sends SIGKILL to a process of this machine that belongs to the container.
+    ///
+    /// - Returns: its id inside the container when the system does not let us; `nil` when there is nothing more to do.
+    private static func killOutside(_ process: Int, of container: String) throws -> Int? {
+        let root = "/proc/\(process)"
+        guard let groups = FileManager.default.contents(atPath: root + "/cgroup"),
+            String(decoding: groups, as: UTF8.self).contains(container),
+            let status = FileManager.default.contents(atPath: root + "/status"), !killTree(pid_t(process))
+        else { return nil }
+        let lines = String(decoding: status, as: UTF8.self).split(separator: "\n")
+        let ids = lines.first { $0.hasPrefix("NSpid:") }?.split(whereSeparator: { $0 == "\t" || $0 == " " })
+        return ids?.last.flatMap { Int($0) }.flatMap { $0 > 1 ? $0 : nil }
     }
 
     /// The command and what it started. `false` where the system does not let us.

@@ -44,6 +44,8 @@ struct ResourceNames: Sendable {
 
     var prefix: String { "cortex-\(installationID)" }
     var network: String { prefix }
+    /// A name of an interface has at most 15 bytes.
+    var bridge: String { "cx-\(installationID)" }
     func podInit(_ pod: String) -> String { "\(prefix)-\(pod)" }
     /// A dot keeps it apart from the name of another pod.
     func member(_ pod: String, _ container: String) -> String { "\(prefix)-\(pod).\(container)" }
