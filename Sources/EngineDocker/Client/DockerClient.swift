@@ -105,7 +105,8 @@ package struct DockerClient: Sendable {
     /// A `GET` whose path names no version of the API.
     func callUnversioned(_ path: String) async throws -> Reply {
         let request = try makeRequest(.GET, path, query: [], json: nil, bytes: nil, headers: [])
-        return try await attempt(request, timeout: .seconds(10))
+        // Podman runs other programs to tell its version, which takes its time on a busy machine.
+        return try await attempt(request, timeout: .seconds(60))
     }
 
     private func attempt(_ request: HTTPClientRequest, timeout: Duration) async throws -> Reply {

@@ -77,7 +77,9 @@ final class ContainerServer: Sendable {
     }
 
     let port: Int
-    private let channel: NIOAsyncChannel<NIOAsyncChannel<ByteBuffer, ByteBuffer>, Never>
+    private let channel: any Channel
+    private let children: AsyncStream<NIOAsyncChannel<ByteBuffer, ByteBuffer>>
+    private let arrivals: AsyncStream<NIOAsyncChannel<ByteBuffer, ByteBuffer>>.Continuation
     private let accepted = Mutex(0)
     private let open = Mutex(0)
 
@@ -86,14 +88,22 @@ final class ContainerServer: Sendable {
     var openConnections: Int { open.withLock { $0 } }
 
     private init() async throws {
+        let (children, arrivals) = AsyncStream.makeStream(of: NIOAsyncChannel<ByteBuffer, ByteBuffer>.self)
+        self.children = children
+        self.arrivals = arrivals
         channel = try await ServerBootstrap(group: .singletonMultiThreadedEventLoopGroup)
             .serverChannelOption(.backlog, value: 128)
-            .bind(host: "127.0.0.1", port: 0) { child in
+            .childChannelInitializer { child in
                 child.eventLoop.makeCompletedFuture {
-                    try NIOAsyncChannel<ByteBuffer, ByteBuffer>(wrappingChannelSynchronously: child)
+                    let connection = try NIOAsyncChannel<ByteBuffer, ByteBuffer>(wrappingChannelSynchronously: child)
+                    // One that comes while the server stops must be closed properly: NIO traps on a channel that is dropped.
+                    if case .terminated = arrivals.yield(connection) {
+                        Task { try? await connection.executeThenClose { _, _ in } }
+                    }
                 }
             }
-        port = channel.channel.localAddress?.port ?? 0
+            .bind(host: "127.0.0.1", port: 0).get()
+        port = channel.localAddress?.port ?? 0
     }
 
     /// Serves every connection with `handler` while `body` runs; the connection is closed when the handler returns or throws.
@@ -105,32 +115,34 @@ final class ContainerServer: Sendable {
         let task = Task { await server.serve(handler) }
         do {
             let result = try await body(server)
-            task.cancel()
-            await task.value
+            await server.stop(task)
             return result
         } catch {
-            task.cancel()
-            await task.value
+            await server.stop(task)
             throw error
         }
     }
 
+    private func stop(_ task: Task<Void, Never>) async {
+        try? await channel.close()
+        arrivals.finish()
+        await task.value
+    }
+
     private func serve(_ handler: @escaping @Sendable (inout Connection) async throws -> Void) async {
         await withDiscardingTaskGroup { group in
-            try? await channel.executeThenClose { inbound in
-                for try await child in inbound {
-                    let number = self.accepted.withLock { count -> Int in
-                        count += 1
-                        return count
+            for await child in children {
+                let number = self.accepted.withLock { count -> Int in
+                    count += 1
+                    return count
+                }
+                self.open.withLock { $0 += 1 }
+                group.addTask {
+                    try? await child.executeThenClose { inbound, outbound in
+                        var connection = Connection(inbound, outbound, number)
+                        try await handler(&connection)
                     }
-                    self.open.withLock { $0 += 1 }
-                    group.addTask {
-                        try? await child.executeThenClose { inbound, outbound in
-                            var connection = Connection(inbound, outbound, number)
-                            try await handler(&connection)
-                        }
-                        self.open.withLock { $0 -= 1 }
-                    }
+                    self.open.withLock { $0 -= 1 }
                 }
             }
             group.cancelAll()
