@@ -15,7 +15,7 @@ extension EngineCheck {
                     try await eventually {
                         try await run(fixture, plan, "test -e /tmp/mine").exitCode == 0
                     })
-                let result = try await run(fixture, plan, "echo \"$GREETING\"; echo oops >&2; exit 4")
+                let result = try await run(fixture, plan, "echo \"$GREETING\"; sleep 0.2; echo oops >&2; exit 4")
                 #expect(result == ExecResult(exitCode: 4, output: "hello there\noops\n"))
                 let main = "import os; print(os.getuid(), os.getgid(), os.getcwd())"
                 let inside = try await run(
