@@ -93,7 +93,7 @@ for connections in (1, 16, 64):
         ["wrk", "-t1", f"-c{connections}", "-d5s", "--latency", "-s", path, f"{url}/constant"],
         capture_output=True, text=True, check=True).stdout
     rate = float(re.search(r"Requests/sec:\s+([\d.]+)", output)[1])
-    p99 = re.search(r"99%\s+(\S+)", output)[1]
+    p99 = re.search(r"^\s+99%\s+(\S+)", output, re.M)[1]
     errors = re.search(r"Non-2xx or 3xx responses: (\d+)", output)
     row(f"submits/s at {connections} connections (p99)", f"{rate:.0f} ({p99})" + (f", {errors[1]} refused" if errors else ""))
 os.remove(path)
