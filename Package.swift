@@ -20,7 +20,6 @@ let asyncHTTPClient = Target.Dependency.product(name: "AsyncHTTPClient", package
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
-let lifecycleTest = Target.Dependency.product(name: "ServiceLifecycleTestKit", package: "swift-service-lifecycle")
 let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
@@ -75,8 +74,8 @@ let package = Package(
         room(
             "Commands",
             [
-                "Core", "HTTPServing", "Gateway", "Dequeuer", "Probes", "Operator", "Autoscaler", "LocalOrchestrator",
-                "EngineDocker", "EngineSandbox", "StoreMemory", "StoreSQLite", "Client",
+                "Core", "HTTPServing", "Gateway", "Dequeuer", "Operator", "Autoscaler", "LocalOrchestrator",
+                "EngineDocker", "EngineSandbox", "StoreSQLite", "Client",
                 arguments, logging, lifecycle, nioCore, nioPosix, nioHTTP1, asyncHTTPClient, subprocess, unixSignals,
                 yams,
             ]),

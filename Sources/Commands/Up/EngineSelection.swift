@@ -12,27 +12,13 @@ struct EngineSelection: Sendable {
     var clock: any PlatformClock
     var logger: Logger
 
-    /// Places where an engine's socket may be, best first.
-    static func sockets(environment: [String: String]) -> [String] {
-        var sockets: [String] = []
-        for variable in ["DOCKER_HOST", "CONTAINER_HOST"] {
-            guard let host = environment[variable], host.hasPrefix("unix://") else { continue }
-            sockets.append(String(host.dropFirst("unix://".count)))
-        }
-        sockets.append("/var/run/docker.sock")
-        if let runtime = environment["XDG_RUNTIME_DIR"], !runtime.isEmpty {
-            sockets += ["\(runtime)/docker.sock", "\(runtime)/podman/podman.sock"]
-        }
-        sockets.append("/run/podman/podman.sock")
-        return sockets
-    }
-
     /// - Throws: ``PlatformError`` `setup`: one line that says what is missing and what to do.
     func select() async throws -> any Engine {
         switch settings.engine {
         case .sandbox: return try sandbox()
         case .docker:
-            let candidates = settings.engineSocket.map { [$0] } ?? Self.sockets(environment: environment)
+            let candidates =
+                settings.engineSocket.map { [$0] } ?? DockerEngineConfiguration.usualSockets(environment: environment)
             if let engine = try await firstDocker(of: candidates) { return engine }
             throw PlatformError(
                 .setup,
@@ -44,7 +30,10 @@ struct EngineSelection: Sendable {
                 throw PlatformError(
                     .setup, "no Docker or Podman answers at \(socket); start it, or leave --engine-socket out")
             }
-            if let engine = try await firstDocker(of: Self.sockets(environment: environment)) { return engine }
+            if let engine = try await firstDocker(of: DockerEngineConfiguration.usualSockets(environment: environment))
+            {
+                return engine
+            }
             return try sandbox()
         }
     }
@@ -58,7 +47,8 @@ struct EngineSelection: Sendable {
             }
             return try await DockerEngine.connect(
                 DockerEngineConfiguration(
-                    socketPath: socket, installationID: try directory.installationID(),
+                    socketPath: socket,
+                    installationID: DockerEngineConfiguration.installationID(dataDirectory: directory.path),
                     dataDirectory: directory.path, podInitExecutable: podInit,
                     gatewaySocket: directory.gatewaySocket, operatorSocket: directory.operatorSocket),
                 clock: clock, logger: logger)

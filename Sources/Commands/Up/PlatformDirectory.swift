@@ -35,15 +35,6 @@ struct PlatformDirectory: Sendable, Hashable {
         return directory
     }
 
-    /// Tells this platform's pods from those of another on the same engine; made once.
-    func installationID() throws -> String {
-        let file = "\(path)/installation"
-        if let known = try? String(contentsOfFile: file, encoding: .utf8), !known.isEmpty { return known }
-        let made = RandomWord.make(length: 8)
-        try Data(made.utf8).write(to: URL(filePath: file), options: .atomic)
-        return made
-    }
-
     /// What the last run left that must not be believed now.
     func removeStale() throws {
         for file in [addresses, gatewaySocket, operatorSocket] where FileManager.default.fileExists(atPath: file) {

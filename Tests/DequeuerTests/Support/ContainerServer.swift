@@ -192,6 +192,9 @@ final class LoopbackConnector: Connector {
         }
         guard !refuses else { throw PlatformError(.connectionFailed, "it refused the connection.") }
         let descriptor = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        // The kernel would let the buffer grow to 32 MiB, and a test of what is read ahead would measure that.
+        var buffer: CInt = 1 << 20
+        setsockopt(descriptor, SOL_SOCKET, SO_RCVBUF, &buffer, socklen_t(MemoryLayout<CInt>.size))
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_port = in_port_t(self.port).bigEndian
