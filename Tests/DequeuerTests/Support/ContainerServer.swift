@@ -11,14 +11,16 @@ final class ContainerServer: Sendable {
         var inbound: NIOAsyncChannelInboundStream<ByteBuffer>.AsyncIterator
         let outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>
         let number: Int
+        private let channel: any Channel
         private var rest = ByteBuffer()
 
         init(
             _ inbound: NIOAsyncChannelInboundStream<ByteBuffer>, _ outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>,
-            _ number: Int
+            _ channel: any Channel, _ number: Int
         ) {
             self.inbound = inbound.makeAsyncIterator()
             self.outbound = outbound
+            self.channel = channel
             self.number = number
         }
 
@@ -62,6 +64,9 @@ final class ContainerServer: Sendable {
         func write(_ text: String) async throws { try await outbound.write(ByteBuffer(string: text)) }
 
         func write(_ bytes: [UInt8]) async throws { try await outbound.write(ByteBuffer(bytes: bytes)) }
+
+        /// Returns when the socket took all of it; `write` only waits while the channel knows that it is full, which a busy event loop tells late.
+        func writeThrough(_ bytes: [UInt8]) async throws { try await channel.writeAndFlush(ByteBuffer(bytes: bytes)) }
 
         func answer(_ body: String, status: String = "200 OK", type: String? = "application/json", extra: String = "")
             async throws
@@ -139,7 +144,7 @@ final class ContainerServer: Sendable {
                 self.open.withLock { $0 += 1 }
                 group.addTask {
                     try? await child.executeThenClose { inbound, outbound in
-                        var connection = Connection(inbound, outbound, number)
+                        var connection = Connection(inbound, outbound, child.channel, number)
                         try await handler(&connection)
                     }
                     self.open.withLock { $0 -= 1 }
