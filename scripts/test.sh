@@ -10,24 +10,52 @@ if [ $# -gt 0 ]; then
   exec swift test --skip-build "$@"
 fi
 
+# Far above what a target takes, so that one that hangs is told and fails instead of holding up everything.
+limit=${CORTEX_TEST_LIMIT:-900}
+
+# Tests of a log that began and did not end; single cases of a test have no line at their end.
+unfinished() {
+  awk '/^◇ Test .* started\.$/ && !/^◇ Test (case|run)/ { sub(/^◇ /, ""); sub(/ started\.$/, ""); open[$0] = 1 }
+    /^(✔|✘) Test .* (passed|failed) after / {
+      sub(/^(✔|✘) /, ""); sub(/ with [0-9]+ test cases? (passed|failed) after .*/, ""); sub(/ (passed|failed) after .*/, "")
+      delete open[$0]
+    }
+    END { for (name in open) print "  not ended: " name }' "$1"
+}
+
+run_target() {
+  local target=$1 log=$2 options=()
+  # Real containers one test after the other: an engine that starts dozens of pods at once on two cores answers nobody in time.
+  case "$target" in EngineDockerTests | EndToEndTests) options=(--no-parallel) ;; esac
+  timeout --kill-after=10 "$limit" \
+    swift test --skip-build "${options[@]}" --filter "^$target\\." >"$log" 2>&1 </dev/null &&
+    grep -qE 'Test run with [1-9][0-9]* tests? .*passed' "$log"
+}
+
 passed=0
 failed=()
+log=$(mktemp)
+trap 'rm -f "$log"' EXIT
 for folder in Tests/*Tests; do
   target=$(basename "$folder")
   echo "--- $target"
-  log=$(mktemp)
-  # Real containers one test after the other: an engine that starts dozens of pods at once on two cores answers nobody in time.
-  options=()
-  case "$target" in EngineDockerTests | EndToEndTests) options=(--no-parallel) ;; esac
-  if swift test --skip-build "${options[@]}" --filter "^$target\\." >"$log" 2>&1 && grep -qE 'Test run with [1-9][0-9]* tests? .*passed' "$log"; then
+  status=0
+  run_target "$target" "$log" || status=$?
+  if [ "$status" -eq 0 ]; then
     grep -E 'Test run with' "$log"
     passed=$((passed + 1))
-  else
-    # Everything about the failures, without the lines of what went well.
-    grep -vE '^(◇|✔)|^\[|^$' "$log" | tail -200 || true
-    failed+=("$target")
+    continue
   fi
-  rm -f "$log"
+  # Everything about the failures, without the lines of what went well.
+  grep -vE '^(◇|✔)|^\[|^$' "$log" | tail -200 || true
+  if [ "$status" -ge 124 ]; then
+    echo "$target was ended after $limit s:"
+    unfinished "$log"
+    # The processes that are still there say what was waited for.
+    ps -eo pid,ppid,stat,etimes,wchan:24,args --forest | cut -c1-160 | tail -60
+    pkill -KILL -f 'cortexPackageTests' || true
+  fi
+  failed+=("$target")
 done
 
 [ ${#failed[@]} -eq 0 ] || printf 'failed: %s\n' "${failed[*]}"
