@@ -3,7 +3,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-@Suite("Delivery")
+@Suite("Delivery", .timeLimit(.minutes(5)))
 struct DeliveryTests {
     @Test(
         "C1, C2, C3: the container gets POST / with the caller's bytes, type, headers and query, and the request's id")

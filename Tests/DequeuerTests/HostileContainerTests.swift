@@ -2,7 +2,7 @@ import Core
 import TestSupport
 import Testing
 
-@Suite("Hostile containers")
+@Suite("Hostile containers", .timeLimit(.minutes(5)))
 struct HostileContainerTests {
     private func failure(
         maxResult: Int64 = Limits.maxResult,

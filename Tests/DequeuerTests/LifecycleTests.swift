@@ -38,7 +38,7 @@ private func silent(
     }
 }
 
-@Suite("Time and ends")
+@Suite("Time and ends", .timeLimit(.minutes(5)))
 struct LifecycleTests {
     private func manual(_ change: (inout Platform.Settings) -> Void = { _ in }) -> (ManualClock, Platform.Settings) {
         let clock = ManualClock()
@@ -315,7 +315,7 @@ struct LifecycleTests {
     }
 }
 
-@Suite("Rescuer")
+@Suite("Rescuer", .timeLimit(.minutes(5)))
 struct RescuerTests {
     @Test("A10: upkeep runs at once and every few seconds, also after the store was away; shutdown ends it")
     func upkeep() async throws {

@@ -47,7 +47,7 @@ private final class SlowWriter: BodyWriter {
     func discard() async {}
 }
 
-@Suite("Streaming")
+@Suite("Streaming", .timeLimit(.minutes(5)))
 struct StreamingTests {
     @Test("A9: a payload is read only as fast as the container takes it, and arrives whole")
     func payload() async throws {

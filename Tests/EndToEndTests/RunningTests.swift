@@ -4,7 +4,7 @@ import TestSupport
 import Testing
 
 /// `cortex up` itself: starting, stopping, crashing. Each test has platforms of its own.
-@Suite("Running the platform", .serialized)
+@Suite("Running the platform", .serialized, .timeLimit(.minutes(8)))
 struct RunningTests {
     static let engines = Platform.EngineKind.allCases
 

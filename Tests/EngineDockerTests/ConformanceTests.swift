@@ -5,7 +5,7 @@ import Foundation
 import PodmanSupport
 import Testing
 
-@Suite("EngineDocker keeps every promise of an engine, on Podman")
+@Suite("EngineDocker keeps every promise of an engine, on Podman", .timeLimit(.minutes(5)))
 struct ConformanceTests {
     private static let checks = EngineCheck.all(for: [.memoryLimit, .startFailure])
 

@@ -8,7 +8,7 @@ import Testing
 @testable import EngineDocker
 
 /// What Podman does not show, from a stub (reference: containers.md §3).
-@Suite("Differences of Docker, from a stub daemon")
+@Suite("Differences of Docker, from a stub daemon", .timeLimit(.minutes(5)))
 struct DockerDifferencesTests {
     /// An engine on a stub.
     static func withEngine<Result>(

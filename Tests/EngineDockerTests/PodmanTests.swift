@@ -6,7 +6,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-@Suite("Pods on a real Podman")
+@Suite("Pods on a real Podman", .timeLimit(.minutes(5)))
 struct PodmanTests {
     @Test("U4: setting up twice, or by another instance, changes nothing; a dead forwarder is made again")
     func setUp() async throws {
@@ -206,7 +206,7 @@ struct PodmanTests {
 }
 
 /// Stops the engine of all, so it runs alone.
-@Suite("An engine that is restarted", .serialized)
+@Suite("An engine that is restarted", .serialized, .timeLimit(.minutes(5)))
 struct EngineRestartTests {
     @Test("U4: pods live on, hints come again, logs that are followed go on, and nothing is read as gone meanwhile")
     func restart() async throws {

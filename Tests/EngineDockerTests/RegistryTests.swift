@@ -8,7 +8,7 @@ import TestSupport
 import Testing
 
 /// Pulls from the `docker-registry` of the distribution, with a password.
-@Suite("Pulling from a registry", .serialized)
+@Suite("Pulling from a registry", .serialized, .timeLimit(.minutes(5)))
 struct RegistryTests {
     @Test("C12: an image is pulled with the credentials of Docker's file, and progress is told")
     func pull() async throws {

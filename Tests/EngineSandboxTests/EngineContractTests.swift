@@ -13,7 +13,7 @@ import Testing
     import SystemPackage
 #endif
 
-@Suite("The sandbox engine keeps what every engine promises")
+@Suite("The sandbox engine keeps what every engine promises", .timeLimit(.minutes(5)))
 struct SandboxConformanceTests {
     static let capabilities: Set<EngineCapability> =
         ControlGroups.present().hasMemory
@@ -27,7 +27,7 @@ struct SandboxConformanceTests {
     }
 }
 
-@Suite("The sandbox engine needs no root")
+@Suite("The sandbox engine needs no root", .timeLimit(.minutes(5)))
 struct SandboxOrdinaryUserTests {
     /// The suite above once more, in a process of its own as `nobody`. Run by an ordinary user, the suite above was that already.
     @Test("U1: an ordinary user gets the same")

@@ -9,7 +9,7 @@ import Testing
 
 @testable import EngineSandbox
 
-@Suite("What only the sandbox engine promises")
+@Suite("What only the sandbox engine promises", .timeLimit(.minutes(5)))
 struct SandboxEngineTests {
     @Test("C12: what a sandbox cannot do is refused in words that name the field and the way out")
     func problems() async throws {

@@ -7,7 +7,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-@Suite("PodInit forwards the cluster's names out")
+@Suite("PodInit forwards the cluster's names out", .timeLimit(.minutes(5)))
 struct ForwardTests {
     /// A free port, for a moment: nobody else listens on 127.0.0.9.
     private static func port() -> Int { Int.random(in: 20_000..<30_000) }

@@ -7,7 +7,7 @@ import Subprocess
 import TestSupport
 import Testing
 
-@Suite("PodInit passes connections in")
+@Suite("PodInit passes connections in", .timeLimit(.minutes(5)))
 struct PodModeTests {
     @Test(
         "C7: the connected socket arrives, non-blocking and close-on-exec, over IPv4 and IPv6",

@@ -49,19 +49,18 @@ extension DockerEngine {
                 continue
             }
             let opened = clock.now()
+            let run = LogRun(skip: skip, now: opened)
             var broken: (any Error)?
-            var read = 0
             do {
-                var assembler = LogLines(limit: Limits.logLine)
-                for try await chunk in try await client.logs(id, follow: follow, tail: tail, since: since) {
-                    for line in assembler.append(chunk) {
-                        try await send(line, to: lines, skipping: &skip)
-                        read += 1
+                try await read(run, following: follow ? before : nil) { [tail, since] in
+                    var assembler = LogLines(limit: Limits.logLine)
+                    for try await chunk in try await client.logs(id, follow: follow, tail: tail, since: since) {
+                        run.gotChunk()
+                        for line in assembler.append(chunk) where run.take() { try await send(line, to: lines) }
+                        run.waits(at: clock.now())
                     }
-                }
-                for line in assembler.finish() {
-                    try await send(line, to: lines, skipping: &skip)
-                    read += 1
+                    run.gotChunk()
+                    for line in assembler.finish() where run.take() { try await send(line, to: lines) }
                 }
             } catch let refusal as DockerError {
                 // Podman has other words than 404 for one that is just being removed.
@@ -83,7 +82,7 @@ extension DockerEngine {
             lastEnd = end
             if version.isPodman, since == nil {
                 // Podman stamps a run's last lines after its end when the machine is busy: what was read is counted, not dated.
-                skip = read
+                skip = run.read
             } else {
                 since = end
             }
@@ -113,7 +112,7 @@ extension DockerEngine {
         return Self.unixTime(fallback)
     }
 
-    private func details(_ id: String, patiently: Bool) async throws -> DockerClient.ContainerDetails? {
+    func details(_ id: String, patiently: Bool) async throws -> DockerClient.ContainerDetails? {
         var backoff = Backoff()
         while true {
             do {
@@ -125,11 +124,7 @@ extension DockerEngine {
     }
 
     /// Hands a line over; waits while the reader is behind.
-    private func send(_ line: String, to lines: Lines, skipping skip: inout Int) async throws {
-        if skip > 0 {
-            skip -= 1
-            return
-        }
+    private func send(_ line: String, to lines: Lines) async throws {
         var pause = Duration.milliseconds(5)
         while case .dropped = lines.yield(line) {
             try await clock.sleep(for: pause)

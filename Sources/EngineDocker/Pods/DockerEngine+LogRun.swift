@@ -1,0 +1,85 @@
+import Core
+import Synchronization
+
+/// How far the log of one run of a container has been read.
+final class LogRun: Sendable {
+    private struct State {
+        var read = 0
+        var skip: Int
+        /// When the stream was last waited for; `nil` while what it brought is being handed on.
+        var waitingSince: Timestamp?
+    }
+
+    private let state: Mutex<State>
+
+    /// - Parameter skip: lines at the beginning that are not handed on.
+    init(skip: Int, now: Timestamp) {
+        state = Mutex(State(skip: skip, waitingSince: now))
+    }
+
+    /// Lines read so far, skipped ones included.
+    var read: Int { state.withLock { $0.read } }
+    var waitingSince: Timestamp? { state.withLock { $0.waitingSince } }
+
+    /// The stream brought something, if only its end.
+    func gotChunk() {
+        state.withLock { $0.waitingSince = nil }
+    }
+
+    func waits(at now: Timestamp) {
+        state.withLock { $0.waitingSince = now }
+    }
+
+    /// Counts a line.
+    ///
+    /// - Returns: whether it is to be handed on.
+    func take() -> Bool {
+        state.withLock { state in
+            state.read += 1
+            guard state.skip > 0 else { return true }
+            state.skip -= 1
+            return false
+        }
+    }
+}
+
+extension DockerEngine {
+    /// How long a stream that is followed may be silent after its container's end before it is taken for forgotten.
+    private static let silence: Duration = .seconds(2)
+
+    /// Reads a log to its end, or, with `follow`, to the end of the container's present run.
+    ///
+    /// Podman may forget to end a stream when its container stops just as the stream begins: once the run is over and nothing more comes,
+    /// it is over.
+    func read(
+        _ run: LogRun, following before: DockerClient.ContainerDetails?,
+        _ read: @escaping @Sendable () async throws -> Void
+    )
+        async throws
+    {
+        guard let before, version.isPodman else { return try await read() }
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask { try await read() }
+            group.addTask { try await self.waitForSilence(after: before, run) }
+            defer { group.cancelAll() }
+            try await group.next()
+        }
+    }
+
+    /// Returns when the run is over and the stream has been silent since.
+    private func waitForSilence(after before: DockerClient.ContainerDetails, _ run: LogRun) async throws {
+        var endSeen: Timestamp?
+        while true {
+            try await clock.sleep(for: .seconds(1))
+            if endSeen == nil, let now = try await details(before.id, patiently: true), now.isRunning,
+                now.state?.startedAt == before.state?.startedAt
+            {
+                continue
+            }
+            let now = clock.now()
+            let end = endSeen ?? now
+            endSeen = end
+            if let waiting = run.waitingSince, now - max(end, waiting) >= Self.silence { return }
+        }
+    }
+}
