@@ -64,6 +64,12 @@ package struct PodPlan: Sendable, Hashable, Codable {
     /// Text of `/cortex/client/cli.yaml` in each container.
     package var clientConfiguration: String
 
+    /// What stands in `/cortex/client`, which containers may only read: names and texts. The published Python package would make
+    /// `client-id.txt` when it is imported, and cannot be imported where it can neither find nor make it.
+    package var clientFiles: [(name: String, text: String)] {
+        [("cli.yaml", clientConfiguration), ("client-id.txt", id)]
+    }
+
     package init(
         id: String, api: String, apiID: String, podID: String, deploymentID: String, createdAt: Timestamp,
         containers: [ContainerPlan], clientConfiguration: String

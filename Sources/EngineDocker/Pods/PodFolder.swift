@@ -2,7 +2,7 @@ import Core
 import Foundation
 import NIOPosix
 
-/// A pod's folder on the host: `init` (its socket), `mnt`, `client/cli.yaml` and `hosts`. Blocking work runs on threads of its own.
+/// A pod's folder on the host: `init` (its socket), `mnt`, `client` and `hosts`. Blocking work runs on threads of its own.
 struct PodFolder: Sendable {
     let path: String
 
@@ -13,7 +13,7 @@ struct PodFolder: Sendable {
     var hosts: String { path + "/hosts" }
 
     /// Makes everything anew. The parent is private to us, so what is inside may be open to any user of a container.
-    func make(clientConfiguration: String, hosts text: String) async throws {
+    func make(clientFiles: [(name: String, text: String)], hosts text: String) async throws {
         try await Self.offPool {
             let manager = FileManager.default
             try manager.createDirectory(
@@ -25,7 +25,7 @@ struct PodFolder: Sendable {
             try Self.makeDirectory(client, mode: 0o755)
             // Any user of any container may write here, and remove only what is its own.
             try Self.makeDirectory(mnt, mode: 0o1777)
-            try Self.write(clientConfiguration, to: client + "/cli.yaml")
+            for file in clientFiles { try Self.write(file.text, to: "\(client)/\(file.name)") }
             try Self.write(text, to: hosts)
         }
     }
