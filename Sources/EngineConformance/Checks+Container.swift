@@ -41,6 +41,12 @@ extension EngineCheck {
                         """
                     #expect(
                         try await Agent.run(write, in: plan.id, of: fixture.engine, port: port) == ["EROFS", "EROFS"])
+                    let scratch = """
+                        import os
+                        os.makedirs("/cortex/client/\(PodPlan.clientScratch)/\(port)")
+                        result = True
+                        """
+                    #expect(try await Agent.run(scratch, in: plan.id, of: fixture.engine, port: port) == .bool(true))
                 }
             }
         },

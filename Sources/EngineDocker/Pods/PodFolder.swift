@@ -10,6 +10,8 @@ struct PodFolder: Sendable {
     var initSocket: String { path + "/init/init.sock" }
     var mnt: String { path + "/mnt" }
     var client: String { path + "/client" }
+    /// The part of `client` that containers may write to.
+    var clientScratch: String { "\(client)/\(PodPlan.clientScratch)" }
     var hosts: String { path + "/hosts" }
 
     /// Makes everything anew. The parent is private to us, so what is inside may be open to any user of a container.
@@ -25,6 +27,7 @@ struct PodFolder: Sendable {
             try Self.makeDirectory(client, mode: 0o755)
             // Any user of any container may write here, and remove only what is its own.
             try Self.makeDirectory(mnt, mode: 0o1777)
+            try Self.makeDirectory(clientScratch, mode: 0o1777)
             for file in clientFiles { try Self.write(file.text, to: "\(client)/\(file.name)") }
             try Self.write(text, to: hosts)
         }

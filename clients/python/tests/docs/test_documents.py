@@ -41,6 +41,13 @@ def test_the_python_of_the_readmes(client: cortex.Client, capsys: pytest.Capture
         assert [f"Hello, {name}!" in line for name, line in zip(greeted, shown)] == [True] * len(greeted)
 
 
+def test_the_comparison_can_fail() -> None:
+    documents.compare('{"id":"…"}\n…\nlast  column', '{"id":"a b"}\nanything\nelse\nlast      column')
+    for found in ('{"id":"a"}', '{"id":"a"}\nlast  colum', '{"ib":"a"}\nlast  column', ""):
+        with pytest.raises(AssertionError):
+            documents.compare('{"id":"…"}\n…\nlast  column', found)
+
+
 def test_links_lead_somewhere() -> None:
     for path in [ROOT / "README.md", ROOT / "clients/python/README.md", *(ROOT / "docs").glob("*.md")]:
         for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", path.read_text()):

@@ -172,7 +172,11 @@ import cortex
 class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         client = cortex.client()
-        data = json.dumps({"env": client.env, "apis": [api["metadata"]["name"] for api in client.list_apis()]}).encode()
+        spec = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        answer = {"env": client.env, "deployed": client.deploy(spec)["message"]}
+        answer["apis"] = [api["metadata"]["name"] for api in client.list_apis()]
+        client.delete(spec["name"])
+        data = json.dumps(answer).encode()
         self.send_response(200)
         self.send_header("Content-Type", "application/json")
         self.send_header("Content-Length", str(len(data)))
@@ -191,7 +195,7 @@ def libraries() -> list[str]:
 
 
 def test_inside_a_container_without_any_set_up(platform: Platform, tmp_path: Path) -> None:
-    """C9, C10: client() and the program find the cluster by what every container has."""
+    """C9, C10: client() and the program find the cluster by what every container has, and can deploy to it."""
     (tmp_path / "caller.py").write_text(CALLER)
     spec = platform_under_test.api(
         "insider",
@@ -212,11 +216,13 @@ def test_inside_a_container_without_any_set_up(platform: Platform, tmp_path: Pat
     file = tmp_path / "cortex.yaml"
     file.write_text(json.dumps([spec]))
     platform.cli("deploy", str(file), "--wait")
-    done = platform.cli("submit", "insider", "-d", "{}", "--wait", "120", "-o", "json", check=False)
+    inner = json.dumps(platform_under_test.api("inner"))
+    done = platform.cli("submit", "insider", "-d", inner, "--wait", "120", "-o", "json", check=False)
     if done.returncode != 0:
         pytest.fail(f"{done.stdout}{done.stderr}{platform.cli('logs', 'insider').stdout}")
     assert json.loads(done.stdout)["result"] == {
         "env": {"name": "default", "operator_endpoint": "http://operator.default.svc.cluster.local:8888"},
-        "apis": ["insider"],
+        "deployed": "creating inner (AsyncAPI)",
+        "apis": ["inner", "insider"],
     }
     platform.cli("delete", "insider", "--force")
