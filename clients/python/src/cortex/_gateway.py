@@ -72,7 +72,7 @@ class Gateway:
         except (ConnectionFailed, TimedOut):
             # Whether it got there shows in the request itself.
             now = yield from self.read(request_id)
-            if now.has_ended:
+            if now.status == "cancelled":
                 return now
             reply = yield from attempt(call, self.retry, Repeat.NEVER_ARRIVED)
         except Conflict:

@@ -16,7 +16,7 @@ from cortex._http import Call, Pause, Plan, Repeat, Retry, attempt, json_of
 from cortex._payload import Payload
 from cortex._version import __version__
 from cortex.environments import Environment
-from cortex.exceptions import ConnectionFailed, DeployFailed, NotFound, PlatformError, TimedOut, Unauthorized
+from cortex.exceptions import BadRequest, ConnectionFailed, DeployFailed, NotFound, TimedOut, Unauthorized
 
 Document = Dict[str, Any]
 
@@ -226,7 +226,7 @@ def read_configuration(path: Union[str, os.PathLike[str]]) -> tuple[bytes, str, 
 
 def segment(text: str) -> str:
     if not text:
-        raise PlatformError("a name cannot be empty", kind="bad_request")
+        raise BadRequest("a name or id cannot be empty")
     return quote(text, safe="")
 
 

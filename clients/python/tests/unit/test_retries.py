@@ -173,6 +173,16 @@ def test_a_lost_cancel_is_settled_by_looking() -> None:
     assert [request.method for request in stub.asked] == ["DELETE", "GET"]
 
 
+def test_a_cancel_that_came_too_late_says_so() -> None:
+    ended: Dict[str, Any] = {"id": "r1", "status": "completed", "result": 1, "attempts": 1, "timestamp": "t"}
+    stub = Stub(httpx.ReadError("reset"), httpx.Response(200, json=ended), error(409, "conflict", "it has ended"))
+    stub.answers.append(httpx.Response(200, json=ended))
+    with pytest.raises(cortex.Conflict, match="it has ended"):
+        stub.driver.run(stub.gateway().cancel("r1"))
+    with pytest.raises(cortex.BadRequest, match="empty"):
+        stub.driver.run(stub.gateway().read(""))
+
+
 def test_a_pipe_is_sent_once_and_a_file_from_where_it_stands(tmp_path: Path) -> None:
     reader, writer = os.pipe()
     with os.fdopen(reader, "rb") as pipe, os.fdopen(writer, "wb") as end:
