@@ -58,6 +58,17 @@ for folder in Tests/*Tests; do
   failed+=("$target")
 done
 
+for target in PythonClient PublishedPythonPackage Documents; do
+  echo "--- $target"
+  if timeout --kill-after=10 "$limit" scripts/test-python.sh "$target" >"$log" 2>&1 </dev/null; then
+    tail -1 "$log"
+    passed=$((passed + 1))
+  else
+    tail -200 "$log"
+    failed+=("$target")
+  fi
+done
+
 [ ${#failed[@]} -eq 0 ] || printf 'failed: %s\n' "${failed[*]}"
 echo "$passed passed, ${#failed[@]} failed"
 [ ${#failed[@]} -eq 0 ]

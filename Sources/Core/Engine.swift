@@ -64,6 +64,15 @@ package struct PodPlan: Sendable, Hashable, Codable {
     /// Text of `/cortex/client/cli.yaml` in each container.
     package var clientConfiguration: String
 
+    /// The one folder in `/cortex/client` that containers may write to: the published Python package puts there what it is about to deploy.
+    package static let clientScratch = "deployments"
+
+    /// What stands in `/cortex/client`, which containers may only read: names and texts. The published Python package would make
+    /// `client-id.txt` when it is imported, and cannot be imported where it can neither find nor make it.
+    package var clientFiles: [(name: String, text: String)] {
+        [("cli.yaml", clientConfiguration), ("client-id.txt", id)]
+    }
+
     package init(
         id: String, api: String, apiID: String, podID: String, deploymentID: String, createdAt: Timestamp,
         containers: [ContainerPlan], clientConfiguration: String

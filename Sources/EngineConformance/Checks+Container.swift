@@ -27,9 +27,11 @@ extension EngineCheck {
         EngineCheck("C9: /cortex/client/cli.yaml is there for reading only") { fixture in
             try await fixture.withPod([fixture.agent(), fixture.agent("second", port: 9000)]) { (plan) async throws in
                 for port in [8080, 9000] {
-                    let read = "result = open('/cortex/client/cli.yaml').read()"
-                    let text = try await Agent.run(read, in: plan.id, of: fixture.engine, port: port)
-                    #expect(text == .string(plan.clientConfiguration))
+                    for file in plan.clientFiles {
+                        let read = "result = open('/cortex/client/\(file.name)').read()"
+                        let text = try await Agent.run(read, in: plan.id, of: fixture.engine, port: port)
+                        #expect(text == .string(file.text))
+                    }
                     let write = """
                         import errno, os
                         result = []
@@ -39,6 +41,12 @@ extension EngineCheck {
                         """
                     #expect(
                         try await Agent.run(write, in: plan.id, of: fixture.engine, port: port) == ["EROFS", "EROFS"])
+                    let scratch = """
+                        import os
+                        os.makedirs("/cortex/client/\(PodPlan.clientScratch)/\(port)")
+                        result = True
+                        """
+                    #expect(try await Agent.run(scratch, in: plan.id, of: fixture.engine, port: port) == .bool(true))
                 }
             }
         },

@@ -43,7 +43,8 @@ struct BubblewrapArguments: Sendable {
             "--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--size", String(shared), "--tmpfs", "/dev/shm",
             "--remount-ro", "/dev", "--bind", folder.temporary(container.name), "/tmp", "--bind",
             folder.home(container.name), SystemFiles.home, "--bind", folder.shared, "/mnt", "--perms", "0755", "--dir",
-            "/cortex", "--ro-bind", folder.client, "/cortex/client",
+            "/cortex", "--ro-bind", folder.client, "/cortex/client", "--bind-try",
+            "\(folder.client)/\(PodPlan.clientScratch)", "/cortex/client/\(PodPlan.clientScratch)",
         ]
     }
 

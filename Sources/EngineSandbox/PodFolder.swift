@@ -36,14 +36,18 @@ struct PodFolder: Sendable, Hashable {
         let draft = "/\(parts)/.\(id).new"
         try Self.remove(draft)
         let manager = FileManager.default
-        for folder in ["mnt", "client", "etc", "logs", "rw"] {
+        for folder in ["mnt", "client/\(PodPlan.clientScratch)", "etc", "logs", "rw"] {
             try manager.createDirectory(
                 atPath: "\(draft)/\(folder)", withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
         }
         // Inside, other users than this one do not exist; the modes are what programs expect to see.
         try manager.setAttributes([.posixPermissions: 0o755], ofItemAtPath: draft + "/client")
+        try manager.setAttributes(
+            [.posixPermissions: 0o1777], ofItemAtPath: "\(draft)/client/\(PodPlan.clientScratch)")
         try manager.setAttributes([.posixPermissions: 0o777], ofItemAtPath: draft + "/mnt")
-        try Self.write(record.plan.clientConfiguration, to: draft + "/client/cli.yaml", mode: 0o600)
+        for file in record.plan.clientFiles {
+            try Self.write(file.text, to: "\(draft)/client/\(file.name)", mode: 0o600)
+        }
         let encoder = JSONEncoder()
         encoder.outputFormatting = .sortedKeys
         let text = String(decoding: try encoder.encode(record), as: UTF8.self)

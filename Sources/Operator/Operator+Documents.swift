@@ -30,7 +30,9 @@ extension Operator {
 
     /// `GET /get/{api}`
     func document(of name: String, _ addresses: PlatformAddresses) async throws -> APIDocument {
-        var document = await presentDocument(of: try await deployedAPI(name), addresses, detailed: false)
+        let api = try await deployedAPI(name)
+        var document = await presentDocument(of: api, addresses, detailed: false)
+        document.status?.statusCode = Self.statusCode(of: api, await orchestrator.status(api: name))
         document.apiVersions = try await store.versions(of: name).map(APIDocument.Version.init)
         return document
     }
@@ -75,6 +77,11 @@ extension Operator {
 
     static func endpoint(of api: DeployedAPI, _ addresses: PlatformAddresses) -> String {
         addresses.gateway + api.specification.networking.endpoint
+    }
+
+    private static func statusCode(of api: DeployedAPI, _ status: APIStatus?) -> String {
+        guard let status, !DeployPlan.isUpdating(api, status: status) else { return "status_updating" }
+        return status.upToDate < api.specification.autoscaling.minReplicas ? "status_error" : "status_live"
     }
 
     static func specDocument(_ api: DeployedAPI) -> SpecDocument {

@@ -60,9 +60,10 @@ struct DocumentTests {
             let endpoint = #""endpoint":"http://127.0.0.1:8889/iris""#
             #expect(try await fixture.call(.GET, "/get").body == "[{\(endpoint),\(metadata),\(status)}]\n")
             let versions = #""api_versions":[{"api_id":"\#(api.id)","last_updated":1800000000}]"#
+            let one = status.replacing(#","up_to_date""#, with: #","status_code":"status_updating","up_to_date""#)
             #expect(
                 try await fixture.call(.GET, "/get/iris/").body
-                    == "[{\(versions),\(endpoint),\(metadata),\"spec\":\(Self.golden(api)),\(status)}]\n")
+                    == "[{\(versions),\(endpoint),\(metadata),\"spec\":\(Self.golden(api)),\(one)}]\n")
             #expect(
                 try await fixture.call(.GET, "/get/iris/\(api.id)").body
                     == "[{\(endpoint),\(metadata),\"spec\":\(Self.golden(api)),\(status)}]\n")

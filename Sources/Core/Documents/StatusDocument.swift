@@ -11,6 +11,8 @@ package struct StatusDocument: Sendable, Hashable, Codable {
     package var reason: String?
     /// Requests that wait and requests inside replicas; left out when the store could not say.
     package var queue: QueueCounts?
+    /// The state in one word: `status_live`, `status_updating` or `status_error`. The published Python package waits for it (contract O2).
+    package var statusCode: String?
 
     package init(_ status: APIStatus, queue: QueueCounts?, detailed: Bool) {
         self.ready = status.ready
@@ -26,6 +28,7 @@ package struct StatusDocument: Sendable, Hashable, Codable {
         case ready, requested, replicas, reason, queue
         case upToDate = "up_to_date"
         case replicaCounts = "replica_counts"
+        case statusCode = "status_code"
     }
 
     /// Replicas by state; a state without any is 0.

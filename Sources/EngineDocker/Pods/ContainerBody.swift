@@ -34,6 +34,7 @@ struct ContainerBody: Sendable {
             [
                 mount(folder.hosts, "/etc/hosts", readOnly: true), mount(folder.mnt, "/mnt"),
                 mount(folder.client, "/cortex/client", readOnly: true),
+                mount(folder.clientScratch, "/cortex/client/\(PodPlan.clientScratch)"),
             ] + container.volumes.map { mount($0.source, $0.target, readOnly: $0.readOnly) })
         if let memory = container.compute.mem {
             host["Memory"] = .number(memory.whole)

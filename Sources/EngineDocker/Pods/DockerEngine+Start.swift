@@ -52,7 +52,7 @@ extension DockerEngine {
         for container in plan.containers { try await checkSources(container) }
         let folder = folder(plan.id)
         try await folder.make(
-            clientConfiguration: plan.clientConfiguration,
+            clientFiles: plan.clientFiles,
             hosts: ContainerBody.hosts(
                 pod: plan.id, gateway: platform.gatewayAddress, operator: platform.operatorAddress))
         let owner = try await launchPodInit(plan, platform)

@@ -2,7 +2,7 @@ import Core
 import Foundation
 import NIOPosix
 
-/// A pod's folder on the host: `init` (its socket), `mnt`, `client/cli.yaml` and `hosts`. Blocking work runs on threads of its own.
+/// A pod's folder on the host: `init` (its socket), `mnt`, `client` and `hosts`. Blocking work runs on threads of its own.
 struct PodFolder: Sendable {
     let path: String
 
@@ -10,10 +10,12 @@ struct PodFolder: Sendable {
     var initSocket: String { path + "/init/init.sock" }
     var mnt: String { path + "/mnt" }
     var client: String { path + "/client" }
+    /// The part of `client` that containers may write to.
+    var clientScratch: String { "\(client)/\(PodPlan.clientScratch)" }
     var hosts: String { path + "/hosts" }
 
     /// Makes everything anew. The parent is private to us, so what is inside may be open to any user of a container.
-    func make(clientConfiguration: String, hosts text: String) async throws {
+    func make(clientFiles: [(name: String, text: String)], hosts text: String) async throws {
         try await Self.offPool {
             let manager = FileManager.default
             try manager.createDirectory(
@@ -25,7 +27,8 @@ struct PodFolder: Sendable {
             try Self.makeDirectory(client, mode: 0o755)
             // Any user of any container may write here, and remove only what is its own.
             try Self.makeDirectory(mnt, mode: 0o1777)
-            try Self.write(clientConfiguration, to: client + "/cli.yaml")
+            try Self.makeDirectory(clientScratch, mode: 0o1777)
+            for file in clientFiles { try Self.write(file.text, to: "\(client)/\(file.name)") }
             try Self.write(text, to: hosts)
         }
     }

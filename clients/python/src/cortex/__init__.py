@@ -1,0 +1,160 @@
+"""The Python client of Cortex: deploys APIs, submits requests to them, fetches the results.
+
+import cortex
+
+client = cortex.client()
+request = client.submit("hello", {"name": "Ada"})
+print(request.result(wait=30))
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any, Dict, Optional
+
+from cortex import environments as _environments
+from cortex._addresses import endpoint_url as _endpoint_url
+from cortex._documents import Failure, LogLine, Snapshot
+from cortex._drivers import Driver as _Driver
+from cortex._http import Retry
+from cortex._operator import Deployed
+from cortex._operator import Operator as _Operator
+from cortex._version import __version__
+from cortex.aio import AsyncClient, AsyncEndpoint, AsyncRequest
+from cortex.binary import run_cli
+from cortex.client import Client
+from cortex.endpoint import Endpoint, Request
+from cortex.environments import ConfigurationFileError, Environment
+from cortex.exceptions import (
+    BadRequest,
+    ConfigurationInvalid,
+    Conflict,
+    ConnectionFailed,
+    CortexBinaryException,
+    CortexException,
+    DeployFailed,
+    IdempotencyKeyReused,
+    NotFound,
+    NotSupported,
+    PayloadTooLarge,
+    PlatformError,
+    QueueFull,
+    RequestCancelled,
+    RequestFailed,
+    ResultTimeout,
+    TimedOut,
+    Unauthorized,
+    Unavailable,
+    VersionMismatch,
+)
+
+__all__ = [
+    "AsyncClient",
+    "AsyncEndpoint",
+    "AsyncRequest",
+    "BadRequest",
+    "Client",
+    "ConfigurationFileError",
+    "ConfigurationInvalid",
+    "Conflict",
+    "ConnectionFailed",
+    "CortexBinaryException",
+    "CortexException",
+    "DeployFailed",
+    "Deployed",
+    "Endpoint",
+    "Environment",
+    "Failure",
+    "IdempotencyKeyReused",
+    "LogLine",
+    "NotFound",
+    "NotSupported",
+    "PayloadTooLarge",
+    "PlatformError",
+    "QueueFull",
+    "Request",
+    "RequestCancelled",
+    "RequestFailed",
+    "ResultTimeout",
+    "Retry",
+    "Snapshot",
+    "TimedOut",
+    "Unauthorized",
+    "Unavailable",
+    "VersionMismatch",
+    "__version__",
+    "async_client",
+    "client",
+    "env_delete",
+    "env_list",
+    "new_client",
+    "run_cli",
+]
+
+
+def client(env_name: Optional[str] = None, *, retry: Optional[Retry] = None) -> Client:
+    """A client of an environment of `cli.yaml`: the named one, else the default. Inside a container it is this cluster, without any set-up.
+
+    Raises:
+        NotFound: there is no such environment.
+    """
+    return Client(_environments.load().resolve(env_name), retry=retry)
+
+
+def async_client(env_name: Optional[str] = None, *, retry: Optional[Retry] = None) -> AsyncClient:
+    """The asynchronous twin of `client`."""
+    return AsyncClient(_environments.load().resolve(env_name), retry=retry)
+
+
+def new_client(
+    env_name: str, operator_endpoint: str, token: Optional[str] = None, *, retry: Optional[Retry] = None
+) -> Client:
+    """Makes an environment, or changes it, and gives a client of it.
+
+    Args:
+        operator_endpoint: the operator's URL; without a scheme, `http` is meant for this machine and `https` for all others.
+        token: the operator's token. Without one, CORTEX_TOKEN or that of a stored environment with the same URL is taken.
+
+    Raises:
+        ConnectionFailed: no operator answers there; nothing is stored.
+    """
+    _environments.check_name(env_name)
+    url = _endpoint_url(operator_endpoint)
+    driver = _Driver(url)
+    try:
+        driver.run(_Operator(Environment(env_name, url), Retry(attempts=1)).verify())
+    finally:
+        driver.close()
+
+    def put(file: _environments.EnvironmentFile) -> Environment:
+        known = token or os.environ.get("CORTEX_TOKEN") or None
+        if known is None:
+            known = next(
+                (each.token for each in file.environments if each.operator_endpoint == url and each.token), None
+            )
+        present = file.get(env_name)
+        environment = Environment(env_name, url, known, present.extra if present else {})
+        file.put(environment)
+        return environment
+
+    return Client(_environments.update(put), retry=retry)
+
+
+def env_list() -> Dict[str, Any]:
+    """All environments: `{"default_environment": …, "environments": [{"name", "operator_endpoint"}]}`, without their tokens."""
+    file = _environments.load()
+    return {
+        "default_environment": file.default_environment,
+        "environments": [
+            {"name": each.name, "operator_endpoint": each.operator_endpoint} for each in file.environments
+        ],
+    }
+
+
+def env_delete(name: str) -> None:
+    """Forgets an environment; nothing happens to its cluster.
+
+    Raises:
+        NotFound: there is no such environment.
+    """
+    _environments.update(lambda file: file.remove(name))

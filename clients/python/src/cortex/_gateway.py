@@ -1,0 +1,117 @@
+"""The gateway's calls as plans (contract A1–A7)."""
+
+from __future__ import annotations
+
+import time
+import uuid
+from dataclasses import dataclass, field
+from typing import Any, Callable, Mapping, Optional
+
+from cortex._documents import Snapshot, snapshot
+from cortex._http import Call, Pause, Plan, Repeat, Retry, attempt
+from cortex._operator import segment
+from cortex._payload import NO_PAYLOAD, payload
+from cortex.exceptions import Conflict, ConnectionFailed, PlatformError, TimedOut, Unavailable
+
+#: Longest wait of one long poll, in seconds.
+LONGEST_POLL = 60
+
+_ONCE = Retry(attempts=1)
+
+
+@dataclass
+class Gateway:
+    """Makes plans for one API's endpoint."""
+
+    url: str
+    retry: Retry = field(default_factory=Retry)
+    clock: Callable[[], float] = time.monotonic
+
+    def submit(
+        self,
+        value: Any = NO_PAYLOAD,
+        *,
+        content_type: Optional[str] = None,
+        headers: Optional[Mapping[str, str]] = None,
+        params: Optional[Mapping[str, str]] = None,
+        idempotency_key: Optional[str] = None,
+        waits_for_queue: bool = False,
+    ) -> Plan[str]:
+        """Submits a request; its id. Every try carries the same key, so a lost answer never makes two requests of one."""
+        body = payload(value, content_type)
+        fields = dict(headers or {})
+        if body.content_type and not any(name.lower() == "content-type" for name in fields):
+            fields["Content-Type"] = body.content_type
+        if not any(name.lower() == "idempotency-key" for name in fields):
+            fields["Idempotency-Key"] = idempotency_key or uuid.uuid4().hex
+        # The limit is on silence: a payload may take its time on the way.
+        call = Call("POST", self.url, fields, body, params or {}, timeout=120)
+        reply = yield from attempt(call, self.retry, waits_for_queue=waits_for_queue)
+        document = reply.json()
+        if not isinstance(document, dict) or not isinstance(document.get("id"), str):
+            raise ConnectionFailed(f"what answers at {self.url} is not a Cortex gateway")
+        identifier: str = document["id"]
+        return identifier
+
+    def read(self, request_id: str, wait: float = 0, retry: Optional[Retry] = None) -> Plan[Snapshot]:
+        """The request as it stands; with `wait`, answered when it ends or the time is over."""
+        seconds = int(min(wait, LONGEST_POLL))
+        call = Call(
+            "GET",
+            f"{self.url}/{segment(request_id)}",
+            {"Prefer": f"wait={seconds}"} if seconds else {},
+            timeout=30 + seconds,
+        )
+        reply = yield from attempt(call, retry or self.retry)
+        return snapshot(reply.body, self.url)
+
+    def cancel(self, request_id: str) -> Plan[Snapshot]:
+        call = Call("DELETE", f"{self.url}/{segment(request_id)}", timeout=60)
+        try:
+            reply = yield from attempt(call, self.retry, Repeat.NEVER_ARRIVED)
+        except (ConnectionFailed, TimedOut):
+            # Whether it got there shows in the request itself.
+            now = yield from self.read(request_id)
+            if now.status == "cancelled":
+                return now
+            reply = yield from attempt(call, self.retry, Repeat.NEVER_ARRIVED)
+        except Conflict:
+            now = yield from self.read(request_id)
+            if now.status == "cancelled":
+                return now
+            raise
+        return snapshot(reply.body, self.url)
+
+    def wait(self, request_id: str, limit: Optional[float]) -> Plan[Snapshot]:
+        """The request once it has ended, or as it stands after `limit` seconds (None: it waits for the end).
+
+        Long polls; a gateway that answers them at once is asked again ever more seldom, and one that is away for a while is forgiven.
+        """
+        deadline = None if limit is None else self.clock() + limit
+        pause, away = 0.2, 0
+        while True:
+            start = self.clock()
+            rest = float(LONGEST_POLL) if deadline is None else max(0.0, deadline - start)
+            seconds = int(min(rest, LONGEST_POLL))
+            try:
+                now = yield from self.read(request_id, seconds, retry=_ONCE)
+            except (ConnectionFailed, TimedOut, Unavailable) as error:
+                away += 1
+                if away >= self.retry.attempts or (deadline is not None and self.clock() >= deadline):
+                    raise _while_waiting(error, request_id) from error
+                pause = self.retry.pause(away, error.retry_after)
+            else:
+                away = 0
+                if now.has_ended or (deadline is not None and self.clock() >= deadline):
+                    return now
+                if seconds and self.clock() - start >= seconds - 0.5:
+                    pause = 0.2
+                    continue
+            yield Pause(pause if deadline is None else min(pause, max(0.0, deadline - self.clock())))
+            pause = min(2.0, pause * 2)
+
+
+def _while_waiting(error: PlatformError, request_id: str) -> PlatformError:
+    return type(error)(
+        f"{error.message} (while waiting for request {request_id}, which goes on)", kind=error.kind, status=error.status
+    )

@@ -1,0 +1,181 @@
+"""Calls as values, and plans of them: what to send, when to wait, when to give up.
+
+A plan is a generator that yields `Call`s and `Pause`s and is sent the `Reply`s. It does no I/O, so the synchronous and the asynchronous client run the same
+plans, and tests run them without a network or a clock.
+"""
+
+from __future__ import annotations
+
+import email.utils
+import json
+import random
+import time
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Callable, Generator, Mapping, Optional, TypeVar, Union
+
+from cortex._payload import Payload
+from cortex._version import __version__
+from cortex.exceptions import ConnectionFailed, PlatformError, QueueFull, platform_error
+
+T = TypeVar("T")
+
+USER_AGENT = f"cortex-python/{__version__}"
+
+
+@dataclass(frozen=True)
+class Call:
+    """One HTTP request."""
+
+    method: str
+    url: str
+    headers: Mapping[str, str] = field(default_factory=dict)
+    payload: Optional[Payload] = None
+    params: Mapping[str, str] = field(default_factory=dict)
+    #: Longest silence of the other side, in seconds.
+    timeout: float = 30.0
+
+
+@dataclass(frozen=True)
+class Pause:
+    """Nothing to do for some seconds."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What came back."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    url: str = ""
+
+    def json(self) -> Any:
+        try:
+            return json.loads(self.body)
+        except (ValueError, RecursionError):
+            return None
+
+
+class LinkFailure(Exception):
+    """No answer came.
+
+    Attributes:
+        error: what to tell the caller.
+        may_have_arrived: whether the other side may have acted on the call.
+    """
+
+    def __init__(self, error: PlatformError, *, may_have_arrived: bool) -> None:
+        super().__init__(str(error))
+        self.error = error
+        self.may_have_arrived = may_have_arrived
+
+
+Step = Union[Call, Pause]
+Plan = Generator[Step, Any, T]
+
+
+class Repeat(Enum):
+    """When a call may be sent again after no answer came."""
+
+    #: Acting on it twice is the same as once.
+    ALWAYS = "always"
+    #: Only if it surely never arrived.
+    NEVER_ARRIVED = "never arrived"
+
+
+@dataclass(frozen=True)
+class Retry:
+    """How often and how patiently a call is tried again: after 429, 503 and lost connections.
+
+    Pauses double from `initial` to `longest` seconds, each shortened by chance by up to half so that many callers do not come back at once.
+    A `Retry-After` of the platform is never undercut.
+    """
+
+    #: Tries in all; 1 for none but the first.
+    attempts: int = 10
+    initial: float = 0.2
+    longest: float = 10.0
+    #: Between 0 and 1; tests put their own here.
+    chance: Callable[[], float] = random.random
+
+    def pause(self, failures: int, retry_after: Optional[float]) -> float:
+        """Seconds until the next try, after so many failures in a row."""
+        spread = 1.0 - 0.5 * self.chance()
+        pause: float = min(self.longest, self.initial * 2.0 ** min(failures - 1, 30)) * spread
+        if retry_after is None:
+            return pause
+        return max(pause, retry_after * (1.0 + 0.25 * (1.0 - spread)))
+
+
+def retry_after(headers: Mapping[str, str]) -> Optional[float]:
+    """`Retry-After`: seconds, or a date."""
+    text = headers.get("retry-after", "").strip()
+    if not text:
+        return None
+    if text.isdigit():
+        return float(text)
+    try:
+        return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
+    except (TypeError, ValueError):
+        return None
+
+
+def error_of(reply: Reply) -> PlatformError:
+    """The error that an answer other than a success stands for."""
+    document = reply.json()
+    return platform_error(
+        reply.status,
+        document if isinstance(document, Mapping) else {},
+        default=f"{reply.url} answered {reply.status}; is a Cortex {__version__} there?",
+        retry_after=retry_after(reply.headers),
+    )
+
+
+def attempt(call: Call, retry: Retry, repeat: Repeat = Repeat.ALWAYS, *, waits_for_queue: bool = False) -> Plan[Reply]:
+    """Sends a call until it is answered with something else than 429 or 503.
+
+    Args:
+        waits_for_queue: whether a full queue is waited for as long as it takes.
+
+    Raises:
+        PlatformError: what the last try said, and every answer that is no success.
+    """
+    failures = 0
+    while True:
+        error: PlatformError
+        try:
+            reply: Reply = yield call
+        except LinkFailure as failure:
+            if failure.may_have_arrived and repeat is Repeat.NEVER_ARRIVED:
+                raise failure.error from None
+            error = failure.error
+        else:
+            if 200 <= reply.status < 300:
+                return reply
+            error = error_of(reply)
+            if reply.status not in (429, 503):
+                raise error
+        if not (isinstance(error, QueueFull) and waits_for_queue):
+            failures += 1
+            if failures >= retry.attempts:
+                raise error
+        if call.payload is not None and not call.payload.is_repeatable:
+            raise error
+        yield Pause(retry.pause(max(1, failures), error.retry_after))
+
+
+def json_of(reply: Reply) -> Any:
+    """A success as JSON.
+
+    Raises:
+        ConnectionFailed: when it is none, so whoever answers is no operator of ours.
+    """
+    try:
+        return json.loads(reply.body)
+    except ValueError as error:
+        raise ConnectionFailed(
+            f"the answer of {reply.url} is not understood; compare both versions: this package has {__version__}"
+        ) from error

@@ -1,0 +1,114 @@
+"""What is submitted: how each kind of Python value becomes a request's body."""
+
+from __future__ import annotations
+
+import io
+import json
+import mimetypes
+import os
+from typing import IO, Any, Iterator, Optional, Tuple
+
+_CHUNK = 256 * 1024
+
+
+class NoPayload:
+    """The default of `submit`: an empty body. `None` is JSON's `null`."""
+
+    def __repr__(self) -> str:
+        return "NO_PAYLOAD"
+
+
+NO_PAYLOAD = NoPayload()
+
+
+class Payload:
+    """A request's body: bytes, or a file that is streamed and never held in memory."""
+
+    def __init__(
+        self,
+        content_type: Optional[str],
+        *,
+        data: bytes = b"",
+        path: Optional[str] = None,
+        file: Optional[IO[bytes]] = None,
+    ) -> None:
+        self.content_type = content_type
+        self.data = data
+        self._path = path
+        self._file = file
+        self._start: Optional[int] = None
+        if file is not None and file.seekable():
+            self._start = file.tell()
+
+    @property
+    def is_streamed(self) -> bool:
+        return self._path is not None or self._file is not None
+
+    @property
+    def is_repeatable(self) -> bool:
+        """Whether it can be sent a second time: a pipe cannot."""
+        return self._file is None or self._start is not None
+
+    def open(self) -> Tuple[Optional[int], Iterator[bytes]]:
+        """Its length, where it is known, and its pieces from the beginning. Reading blocks."""
+        if self._path is not None:
+            file = open(self._path, "rb")  # noqa: SIM115
+            length = os.fstat(file.fileno()).st_size
+            return length, _pieces(file, length, close=True)
+        assert self._file is not None
+        if self._start is None:
+            return None, _pieces(self._file, None, close=False)
+        end = self._file.seek(0, io.SEEK_END)
+        self._file.seek(self._start)
+        length = max(0, end - self._start)
+        return length, _pieces(self._file, length, close=False)
+
+
+def _pieces(file: IO[bytes], length: Optional[int], *, close: bool) -> Iterator[bytes]:
+    """Exactly `length` bytes: a file that grows is cut off, one that shrinks is an error."""
+    rest = length
+    try:
+        while rest is None or rest > 0:
+            piece = file.read(_CHUNK if rest is None else min(_CHUNK, rest))
+            if not piece:
+                if rest:
+                    raise OSError("the payload's file became shorter while it was read; submit it again")
+                return
+            if rest is not None:
+                rest -= len(piece)
+            yield piece
+    finally:
+        if close:
+            file.close()
+
+
+def payload(value: Any, content_type: Optional[str] = None) -> Payload:
+    """The body for a value.
+
+    Bytes go as they are (`application/octet-stream`), text as UTF-8 (`text/plain`), a path or an open binary file is streamed (its type guessed from its name),
+    and everything else is sent as JSON.
+    """
+    if isinstance(value, NoPayload):
+        return Payload(content_type)
+    if isinstance(value, (bytes, bytearray, memoryview)):
+        return Payload(content_type or "application/octet-stream", data=bytes(value))
+    if isinstance(value, str):
+        return Payload(content_type or "text/plain; charset=utf-8", data=value.encode())
+    if isinstance(value, os.PathLike):
+        path = os.fspath(value)
+        name = os.fsdecode(path)
+        with open(name, "rb"):
+            pass  # A path that cannot be read is the caller's error, before anything is sent.
+        return Payload(content_type or _guess(name), path=name)
+    if isinstance(value, io.TextIOBase):
+        raise TypeError("the file is open for text; open it with mode 'rb', so that its bytes are sent as they are")
+    if hasattr(value, "read"):
+        file_name = getattr(value, "name", None)
+        return Payload(content_type or _guess(file_name if isinstance(file_name, str) else ""), file=value)
+    data = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
+    return Payload(content_type or "application/json", data=data)
+
+
+def _guess(name: str) -> str:
+    kind, encoding = mimetypes.guess_type(name)
+    return kind if kind and not encoding else "application/octet-stream"

@@ -1,0 +1,3 @@
+"""The version: the file VERSION of the repository says the same (a test compares them)."""
+
+__version__ = "1.0.0-dev"

@@ -1,0 +1,371 @@
+"""The asynchronous twins: the same names and arguments, with `await` (asyncio)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections import deque
+from types import TracebackType
+from typing import Any, AsyncIterator, Deque, Dict, Iterable, List, Mapping, Optional, Set, Type, Union
+
+import httpx
+
+from cortex._addresses import endpoint_url, gateway_url
+from cortex._documents import LogLine, Snapshot
+from cortex._drivers import AsyncDriver
+from cortex._gateway import Gateway
+from cortex._http import Retry
+from cortex._operator import Deployed, Document, Operator, configuration_of, read_configuration
+from cortex._payload import NO_PAYLOAD
+from cortex._progress import Progress
+from cortex.client import JOBS, environment_of, log_line
+from cortex.endpoint import length_of, outcome, title_of, window_of
+from cortex.environments import Environment
+from cortex.exceptions import CortexException, NotFound, RequestCancelled, RequestFailed
+
+
+class AsyncRequest:
+    """One submitted request."""
+
+    def __init__(self, gateway: Gateway, driver: AsyncDriver, request_id: str) -> None:
+        self._gateway, self._driver = gateway, driver
+        self.id = request_id
+        self._ended: Optional[Snapshot] = None
+
+    def __repr__(self) -> str:
+        return f"<AsyncRequest {self.id} at {self._gateway.url}>"
+
+    def _seen(self, now: Snapshot) -> Snapshot:
+        if now.status in ("completed", "cancelled"):
+            self._ended = now
+        return now
+
+    async def read(self) -> Snapshot:
+        """See `Request.read`."""
+        return self._ended or self._seen(await self._driver.run(self._gateway.read(self.id)))
+
+    async def status(self) -> str:
+        """See `Request.status`; a method here, as it asks the gateway."""
+        return (await self.read()).status
+
+    async def wait(self, seconds: Optional[float] = None) -> Snapshot:
+        """See `Request.wait`."""
+        return self._ended or self._seen(await self._driver.run(self._gateway.wait(self.id, seconds)))
+
+    async def result(self, wait: Optional[float] = None) -> Any:
+        """See `Request.result`."""
+        return outcome(await self.wait(wait))
+
+    async def cancel(self) -> Snapshot:
+        """See `Request.cancel`."""
+        return self._seen(await self._driver.run(self._gateway.cancel(self.id)))
+
+
+class AsyncEndpoint:
+    """See `Endpoint`."""
+
+    def __init__(self, url: str, *, retry: Optional[Retry] = None, http: Optional[httpx.AsyncClient] = None) -> None:
+        address = endpoint_url(url)
+        self._gateway = Gateway(address, retry or Retry())
+        self._driver = AsyncDriver(address, http)
+
+    @classmethod
+    def _of(cls, gateway: Gateway, driver: AsyncDriver) -> AsyncEndpoint:
+        endpoint = cls.__new__(cls)
+        endpoint._gateway, endpoint._driver = gateway, driver
+        return endpoint
+
+    @property
+    def url(self) -> str:
+        return self._gateway.url
+
+    def __repr__(self) -> str:
+        return f"<AsyncEndpoint {self.url}>"
+
+    async def close(self) -> None:
+        await self._driver.close()
+
+    async def __aenter__(self) -> AsyncEndpoint:
+        return self
+
+    async def __aexit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        await self.close()
+
+    async def submit(
+        self,
+        payload: Any = NO_PAYLOAD,
+        *,
+        content_type: Optional[str] = None,
+        headers: Optional[Mapping[str, str]] = None,
+        params: Optional[Mapping[str, str]] = None,
+        idempotency_key: Optional[str] = None,
+    ) -> AsyncRequest:
+        """See `Endpoint.submit`."""
+        plan = self._gateway.submit(
+            payload, content_type=content_type, headers=headers, params=params, idempotency_key=idempotency_key
+        )
+        return self.request(await self._driver.run(plan))
+
+    def request(self, request_id: str) -> AsyncRequest:
+        """See `Endpoint.request`."""
+        return AsyncRequest(self._gateway, self._driver, request_id)
+
+    async def map(
+        self,
+        inputs: Iterable[Any],
+        *,
+        concurrency: int = 16,
+        content_type: Optional[str] = None,
+        headers: Optional[Mapping[str, str]] = None,
+        params: Optional[Mapping[str, str]] = None,
+        return_exceptions: bool = False,
+        progress: Optional[bool] = None,
+    ) -> AsyncIterator[Any]:
+        """See `Endpoint.map`. Leaving early takes effect when the iterator is closed: use `contextlib.aclosing` where that matters."""
+        if concurrency < 1:
+            raise ValueError("concurrency must be 1 or more")
+        options = dict(content_type=content_type, headers=headers, params=params)
+        bar = Progress(title_of(self.url), length_of(inputs), progress)
+        waiting: Deque[asyncio.Task[Any]] = deque()
+        running: Set[asyncio.Task[Any]] = set()
+        rest = iter(inputs)
+        has_more = True
+        try:
+            while True:
+                while has_more and len(running) < concurrency and len(waiting) < window_of(concurrency):
+                    try:
+                        value = next(rest)
+                    except StopIteration:
+                        has_more = False
+                        break
+                    task = asyncio.ensure_future(self._one(value, options))
+                    waiting.append(task)
+                    running.add(task)
+                if not waiting:
+                    return
+                if waiting[0] not in running:
+                    yield _value(waiting.popleft(), return_exceptions)
+                    continue
+                done, running = await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
+                for task in done:
+                    bar.step(failed=task.exception() is not None)
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*waiting, return_exceptions=True)
+            bar.close()
+
+    async def _one(self, value: Any, options: Mapping[str, Any]) -> Any:
+        plan = self._gateway.submit(value, waits_for_queue=True, **options)
+        request = self.request(await self._driver.run(plan))
+        try:
+            return await request.result()
+        except asyncio.CancelledError:
+            once = Gateway(self._gateway.url, Retry(attempts=1))
+            with contextlib.suppress(CortexException):
+                await self._driver.run(once.cancel(request.id))
+            raise
+
+
+def _value(task: asyncio.Task[Any], return_exceptions: bool) -> Any:
+    error = task.exception()
+    if error is None:
+        return task.result()
+    if return_exceptions and isinstance(error, (RequestFailed, RequestCancelled)):
+        return error
+    raise error
+
+
+class AsyncClient:
+    """See `Client`. Made by `cortex.async_client()`; use it within one event loop."""
+
+    def __init__(
+        self,
+        env: Union[Environment, Mapping[str, Any]],
+        *,
+        retry: Optional[Retry] = None,
+        http: Optional[httpx.AsyncClient] = None,
+    ) -> None:
+        self._environment = environment_of(env)
+        self._operator = Operator(self._environment, retry or Retry())
+        self._driver = AsyncDriver(self._operator.base, http)
+        self._endpoints: Dict[str, Gateway] = {}
+        self.env = {"name": self._environment.name, "operator_endpoint": self._environment.operator_endpoint}
+        self.env_name = self._environment.name
+
+    def __repr__(self) -> str:
+        return f"<AsyncClient of {self.env_name}: {self._operator.base}>"
+
+    async def close(self) -> None:
+        await self._driver.close()
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        await self.close()
+
+    async def deploy(
+        self, api_spec: Document, force: bool = True, wait: bool = False, *, timeout: float = 1800
+    ) -> Deployed:
+        """See `Client.deploy`."""
+        name = str(api_spec.get("name", "api"))
+        plan = self._operator.deploy(configuration_of(api_spec), f"{name}.json", os.getcwd(), force, wait, timeout)
+        return await self._driver.run(plan)
+
+    async def deploy_from_file(
+        self,
+        config_file: Union[str, os.PathLike[str]],
+        force: bool = False,
+        wait: bool = False,
+        *,
+        timeout: float = 1800,
+    ) -> Deployed:
+        """See `Client.deploy_from_file`."""
+        content, name, folder = await asyncio.to_thread(read_configuration, config_file)
+        return await self._driver.run(self._operator.deploy(content, name, folder, force, wait, timeout))
+
+    async def get_api(self, api_name: str) -> Document:
+        """See `Client.get_api`."""
+        return await self._driver.run(self._operator.api(api_name))
+
+    async def get_api_by_id(self, api_name: str, api_id: str) -> Document:
+        """See `Client.get_api_by_id`."""
+        return await self._driver.run(self._operator.api(api_name, api_id))
+
+    async def describe(self, api_name: str) -> Document:
+        """See `Client.describe`."""
+        return await self._driver.run(self._operator.describe(api_name))
+
+    async def list_apis(self) -> List[Document]:
+        """See `Client.list_apis`."""
+        return await self._driver.run(self._operator.apis())
+
+    async def refresh(self, api_name: str, force: bool = False) -> None:
+        """See `Client.refresh`."""
+        await self._driver.run(self._operator.refresh(api_name, force))
+
+    async def delete(self, api_name: str, keep_cache: bool = False) -> None:
+        """See `Client.delete`."""
+        await self._driver.run(self._operator.delete(api_name, keep_cache))
+        self._endpoints.pop(api_name, None)
+
+    async def logs(
+        self,
+        api_name: str,
+        *,
+        follow: bool = False,
+        tail: Optional[int] = None,
+        replica: Optional[str] = None,
+        container: Optional[str] = None,
+    ) -> AsyncIterator[LogLine]:
+        """See `Client.logs`."""
+        async for document in self._driver.lines(self._operator.logs(api_name, follow, tail, replica, container)):
+            line = log_line(document)
+            if line is not None:
+                yield line
+
+    async def info(self) -> Document:
+        """See `Client.info`."""
+        return await self._driver.run(self._operator.info())
+
+    async def endpoint(self, api_name: str) -> AsyncEndpoint:
+        """See `Client.endpoint`."""
+        gateway = self._endpoints.get(api_name)
+        if gateway is None:
+            api = await self._driver.run(self._operator.api(api_name))
+            gateway = Gateway(gateway_url(api, self._operator.base), self._operator.retry)
+            self._endpoints[api_name] = gateway
+        return AsyncEndpoint._of(gateway, self._driver)
+
+    async def submit(
+        self,
+        api_name: str,
+        payload: Any = NO_PAYLOAD,
+        *,
+        content_type: Optional[str] = None,
+        headers: Optional[Mapping[str, str]] = None,
+        params: Optional[Mapping[str, str]] = None,
+        idempotency_key: Optional[str] = None,
+    ) -> AsyncRequest:
+        """See `Client.submit`."""
+        known = self._endpoints.get(api_name)
+        endpoint = await self.endpoint(api_name)
+        try:
+            return await endpoint.submit(
+                payload, content_type=content_type, headers=headers, params=params, idempotency_key=idempotency_key
+            )
+        except NotFound:
+            if known is None:
+                raise
+            del self._endpoints[api_name]
+            if (await self.endpoint(api_name)).url == endpoint.url:
+                raise
+        return await (await self.endpoint(api_name)).submit(
+            payload, content_type=content_type, headers=headers, params=params, idempotency_key=idempotency_key
+        )
+
+    async def request(self, api_name: str, request_id: str) -> AsyncRequest:
+        """See `Client.request`."""
+        return (await self.endpoint(api_name)).request(request_id)
+
+    async def map(
+        self,
+        api_name: str,
+        inputs: Iterable[Any],
+        *,
+        concurrency: int = 16,
+        content_type: Optional[str] = None,
+        headers: Optional[Mapping[str, str]] = None,
+        params: Optional[Mapping[str, str]] = None,
+        return_exceptions: bool = False,
+        progress: Optional[bool] = None,
+    ) -> AsyncIterator[Any]:
+        """See `Client.map`."""
+        results = (await self.endpoint(api_name)).map(
+            inputs,
+            concurrency=concurrency,
+            content_type=content_type,
+            headers=headers,
+            params=params,
+            return_exceptions=return_exceptions,
+            progress=progress,
+        )
+        try:
+            async for result in results:
+                yield result
+        finally:
+            await results.aclose()  # type: ignore[attr-defined]
+
+    async def requests(
+        self, api_name: str, *, status: Optional[str] = None, limit: Optional[int] = None
+    ) -> AsyncIterator[Document]:
+        """See `Client.requests`."""
+        before: Optional[str] = None
+        while limit is None or limit > 0:
+            page = await self._driver.run(self._operator.requests(api_name, status, before, min(limit or 100, 100)))
+            for document in page["requests"]:
+                yield document
+            before = page.get("next")
+            if before is None:
+                return
+            if limit is not None:
+                limit -= len(page["requests"])
+
+    async def retry(self, api_name: str, request_id: str) -> AsyncRequest:
+        """See `Client.retry`."""
+        await self._driver.run(self._operator.retry_request(api_name, request_id))
+        return await self.request(api_name, request_id)
+
+    async def get_job(self, api_name: str, job_id: str) -> Document:
+        """Batch and Task jobs are not served yet: raises NotSupported."""
+        raise JOBS
+
+    async def stop_job(self, api_name: str, job_id: str, keep_cache: bool = False) -> None:
+        """Batch and Task jobs are not served yet: raises NotSupported."""
+        raise JOBS

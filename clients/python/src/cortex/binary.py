@@ -1,0 +1,56 @@
+"""`run_cli`, as the original package had it. No program is inside this package: the `cortex` of the platform is used."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from typing import List
+
+from cortex.exceptions import CortexBinaryException
+
+
+def get_cli_path() -> str:
+    """What CORTEX_CLI_PATH names, else the `cortex` on the PATH.
+
+    Raises:
+        CortexBinaryException: where there is none.
+    """
+    path = os.environ.get("CORTEX_CLI_PATH")
+    if path:
+        if not os.path.exists(path):
+            raise CortexBinaryException(f"there is no {path}, which CORTEX_CLI_PATH names")
+        return path
+    found = shutil.which("cortex")
+    if not found:
+        raise CortexBinaryException("there is no cortex program on the PATH; set CORTEX_CLI_PATH to it")
+    return found
+
+
+def run_cli(args: List[str], hide_output: bool = False) -> str:
+    """Runs the CLI; what it printed.
+
+    Raises:
+        CortexBinaryException: with its error output, where it fails.
+    """
+    with tempfile.TemporaryFile("w+", encoding="utf8") as errors:
+        process = subprocess.Popen(
+            [get_cli_path(), *args],
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            encoding="utf8",
+            env={**os.environ, "CORTEX_CLI_INVOKER": "python"},
+        )
+        assert process.stdout is not None
+        output = ""
+        for line in process.stdout:
+            output += line
+            if not hide_output:
+                sys.stdout.write(line)
+                sys.stdout.flush()
+        if process.wait() != 0:
+            errors.seek(0)
+            raise CortexBinaryException(errors.read())
+    return output

@@ -1,0 +1,247 @@
+"""The client of an environment: deploys and manages APIs, and submits requests to them."""
+
+from __future__ import annotations
+
+import logging
+import os
+from types import TracebackType
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Type, Union
+
+import httpx
+
+from cortex._addresses import gateway_url
+from cortex._documents import LogLine
+from cortex._drivers import Driver
+from cortex._gateway import Gateway
+from cortex._http import Retry
+from cortex._operator import Deployed, Document, Operator, configuration_of, read_configuration
+from cortex._payload import NO_PAYLOAD
+from cortex.endpoint import Endpoint, Request
+from cortex.environments import Environment
+from cortex.exceptions import NotFound, NotSupported, platform_error
+
+_logger = logging.getLogger("cortex")
+
+
+def environment_of(env: Union[Environment, Mapping[str, Any]]) -> Environment:
+    """An environment, also from the dict that the original's constructor took."""
+    if isinstance(env, Environment):
+        return env
+    return Environment(env["name"], env["operator_endpoint"], env.get("token"))
+
+
+def log_line(document: Dict[str, Any]) -> Optional[LogLine]:
+    """A line of a container; None for what the platform has to say, which goes to this package's logger."""
+    if document.get("error"):
+        raise platform_error(500, document, default="the log stream broke off")
+    if document.get("notice"):
+        _logger.warning("%s", document["notice"])
+        return None
+    return LogLine(document.get("replica", "-"), document.get("container", "-"), document.get("text", ""))
+
+
+JOBS = NotSupported("this platform serves asynchronous APIs; it has no Batch or Task jobs yet", status=400)
+
+
+class Client:
+    """Deploys and manages the APIs of an environment. Made by `cortex.client()` or `cortex.new_client()`. Safe from any thread."""
+
+    def __init__(
+        self,
+        env: Union[Environment, Mapping[str, Any]],
+        *,
+        retry: Optional[Retry] = None,
+        http: Optional[httpx.Client] = None,
+    ) -> None:
+        self._environment = environment_of(env)
+        self._operator = Operator(self._environment, retry or Retry())
+        self._driver = Driver(self._operator.base, http)
+        self._endpoints: Dict[str, Gateway] = {}
+        self.env = {"name": self._environment.name, "operator_endpoint": self._environment.operator_endpoint}
+        self.env_name = self._environment.name
+
+    def __repr__(self) -> str:
+        return f"<Client of {self.env_name}: {self._operator.base}>"
+
+    def close(self) -> None:
+        """Closes its connections."""
+        self._driver.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(
+        self, kind: Optional[Type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        self.close()
+
+    # APIs
+
+    def deploy(self, api_spec: Document, force: bool = True, wait: bool = False, *, timeout: float = 1800) -> Deployed:
+        """Deploys or updates one API.
+
+        Args:
+            api_spec: what would stand in `cortex.yaml`, as a dict. Relative volumes are resolved against the working directory.
+            force: goes on although the API is being updated.
+            wait: returns only when its replicas are ready.
+            timeout: with `wait`, the longest time in seconds.
+
+        Raises:
+            ConfigurationInvalid: with every problem of it; nothing was deployed.
+            DeployFailed: its replicas do not get ready.
+            TimedOut: with `wait`, after `timeout`.
+        """
+        name = str(api_spec.get("name", "api"))
+        plan = self._operator.deploy(configuration_of(api_spec), f"{name}.json", os.getcwd(), force, wait, timeout)
+        return self._driver.run(plan)
+
+    def deploy_from_file(
+        self,
+        config_file: Union[str, os.PathLike[str]],
+        force: bool = False,
+        wait: bool = False,
+        *,
+        timeout: float = 1800,
+    ) -> Deployed:
+        """Deploys or updates every API of a `cortex.yaml`. The result is that of the first one; its `results` has all. Raises what `deploy` does."""
+        content, name, folder = read_configuration(config_file)
+        return self._driver.run(self._operator.deploy(content, name, folder, force, wait, timeout))
+
+    def get_api(self, api_name: str) -> Document:
+        """An API: `spec`, `metadata`, `status`, `endpoint`, `api_versions`."""
+        return self._driver.run(self._operator.api(api_name))
+
+    def get_api_by_id(self, api_name: str, api_id: str) -> Document:
+        """One version of an API; of an older one only its `spec`."""
+        return self._driver.run(self._operator.api(api_name, api_id))
+
+    def describe(self, api_name: str) -> Document:
+        """An API with its replicas: the state of each, and why."""
+        return self._driver.run(self._operator.describe(api_name))
+
+    def list_apis(self) -> List[Document]:
+        """All APIs."""
+        return self._driver.run(self._operator.apis())
+
+    def refresh(self, api_name: str, force: bool = False) -> None:
+        """Restarts all replicas of an API, losing no request."""
+        self._driver.run(self._operator.refresh(api_name, force))
+
+    def delete(self, api_name: str, keep_cache: bool = False) -> None:
+        """Removes an API; its requests and results too, unless `keep_cache`."""
+        self._driver.run(self._operator.delete(api_name, keep_cache))
+        self._endpoints.pop(api_name, None)
+
+    def logs(
+        self,
+        api_name: str,
+        *,
+        follow: bool = False,
+        tail: Optional[int] = None,
+        replica: Optional[str] = None,
+        container: Optional[str] = None,
+    ) -> Iterator[LogLine]:
+        """What an API's containers wrote; with `follow`, without end. Leave the loop to stop."""
+        for document in self._driver.lines(self._operator.logs(api_name, follow, tail, replica, container)):
+            line = log_line(document)
+            if line is not None:
+                yield line
+
+    def info(self) -> Document:
+        """The platform: its version, engine and addresses."""
+        return self._driver.run(self._operator.info())
+
+    # Requests
+
+    def endpoint(self, api_name: str) -> Endpoint:
+        """An API's endpoint, as it is reached from here. Asks the operator the first time."""
+        gateway = self._endpoints.get(api_name)
+        if gateway is None:
+            api = self._driver.run(self._operator.api(api_name))
+            gateway = Gateway(gateway_url(api, self._operator.base), self._operator.retry)
+            self._endpoints[api_name] = gateway
+        return Endpoint._of(gateway, self._driver)
+
+    def submit(
+        self,
+        api_name: str,
+        payload: Any = NO_PAYLOAD,
+        *,
+        content_type: Optional[str] = None,
+        headers: Optional[Mapping[str, str]] = None,
+        params: Optional[Mapping[str, str]] = None,
+        idempotency_key: Optional[str] = None,
+    ) -> Request:
+        """Submits a request to an API; see `Endpoint.submit`."""
+        known = self._endpoints.get(api_name)
+        endpoint = self.endpoint(api_name)
+        try:
+            return endpoint.submit(
+                payload, content_type=content_type, headers=headers, params=params, idempotency_key=idempotency_key
+            )
+        except NotFound:
+            # It may have moved since it was looked up; where it has not, the answer stands.
+            if known is None:
+                raise
+            del self._endpoints[api_name]
+            if self.endpoint(api_name).url == endpoint.url:
+                raise
+        return self.endpoint(api_name).submit(
+            payload, content_type=content_type, headers=headers, params=params, idempotency_key=idempotency_key
+        )
+
+    def request(self, api_name: str, request_id: str) -> Request:
+        """A request that was submitted before, here or elsewhere."""
+        return self.endpoint(api_name).request(request_id)
+
+    def map(
+        self,
+        api_name: str,
+        inputs: Iterable[Any],
+        *,
+        concurrency: int = 16,
+        content_type: Optional[str] = None,
+        headers: Optional[Mapping[str, str]] = None,
+        params: Optional[Mapping[str, str]] = None,
+        return_exceptions: bool = False,
+        progress: Optional[bool] = None,
+    ) -> Iterator[Any]:
+        """Submits every input to an API and yields the results in their order; see `Endpoint.map`."""
+        return self.endpoint(api_name).map(
+            inputs,
+            concurrency=concurrency,
+            content_type=content_type,
+            headers=headers,
+            params=params,
+            return_exceptions=return_exceptions,
+            progress=progress,
+        )
+
+    def requests(
+        self, api_name: str, *, status: Optional[str] = None, limit: Optional[int] = None
+    ) -> Iterator[Document]:
+        """An API's requests, newest first, page by page: `id`, `status`, `attempts`, `submitted_at`, and why they failed."""
+        before: Optional[str] = None
+        while limit is None or limit > 0:
+            page = self._driver.run(self._operator.requests(api_name, status, before, min(limit or 100, 100)))
+            yield from page["requests"]
+            before = page.get("next")
+            if before is None:
+                return
+            if limit is not None:
+                limit -= len(page["requests"])
+
+    def retry(self, api_name: str, request_id: str) -> Request:
+        """Puts a failed request back into the queue."""
+        self._driver.run(self._operator.retry_request(api_name, request_id))
+        return self.request(api_name, request_id)
+
+    # Kinds that this platform does not serve yet
+
+    def get_job(self, api_name: str, job_id: str) -> Document:
+        """Batch and Task jobs are not served yet: raises NotSupported."""
+        raise JOBS
+
+    def stop_job(self, api_name: str, job_id: str, keep_cache: bool = False) -> None:
+        """Batch and Task jobs are not served yet: raises NotSupported."""
+        raise JOBS

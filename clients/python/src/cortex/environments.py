@@ -1,0 +1,239 @@
+"""`cli.yaml`: the environments that the CLI and this package share."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Dict, Iterator, List, Optional, TypeVar
+
+import yaml
+
+from cortex.exceptions import CortexException, NotFound
+
+try:
+    import fcntl
+except ImportError:  # Windows: without a lock, the write is still whole or not at all.
+    fcntl = None  # type: ignore[assignment]
+
+T = TypeVar("T")
+
+_NAME = re.compile(r"[A-Za-z0-9_.][A-Za-z0-9_.-]{0,62}\Z")
+_LARGEST = 1 << 20
+
+
+@dataclass
+class Environment:
+    """A platform that can be talked to."""
+
+    name: str
+    operator_endpoint: str
+    token: Optional[str] = field(default=None, repr=False)
+    #: Keys of other programs, kept as they are.
+    extra: Dict[str, Any] = field(default_factory=dict, repr=False)
+
+
+@dataclass
+class EnvironmentFile:
+    """The content of `cli.yaml`."""
+
+    default_environment: Optional[str] = None
+    environments: List[Environment] = field(default_factory=list)
+    telemetry: Optional[bool] = None
+
+    def get(self, name: str) -> Optional[Environment]:
+        return next((each for each in self.environments if each.name == name), None)
+
+    def resolve(self, name: Optional[str]) -> Environment:
+        """The named environment, else the default, else the only one.
+
+        Raises:
+            NotFound: saying what to do.
+        """
+        if name is None:
+            name = self.default_environment
+            if name is None and len(self.environments) == 1:
+                return self.environments[0]
+        if name is not None:
+            found = self.get(name)
+            if found is not None:
+                return found
+            known = f"; there are: {self._names()}" if self.environments else ""
+            raise NotFound(f"there is no environment {name!r}{known}; make it with cortex.new_client({name!r}, URL)")
+        if not self.environments:
+            raise NotFound(
+                "no environment is configured; start a platform on this machine with: cortex up"
+                " (or connect to one with cortex.new_client(NAME, URL))"
+            )
+        raise NotFound(f"no environment is the default; choose one of {self._names()}: cortex.client(NAME)")
+
+    def put(self, environment: Environment) -> None:
+        """Adds it, or replaces the one of its name. The only one there is becomes the default."""
+        for index, each in enumerate(self.environments):
+            if each.name == environment.name:
+                self.environments[index] = environment
+                break
+        else:
+            self.environments.append(environment)
+        self._adopt_only_one()
+
+    def remove(self, name: str) -> None:
+        """Forgets it. If it was the default, the only one that is left takes its place."""
+        found = self.get(name)
+        if found is None:
+            raise NotFound(f"there is no environment {name!r}; there are: {self._names() or 'none'}")
+        self.environments.remove(found)
+        if self.default_environment == name:
+            self.default_environment = None
+        self._adopt_only_one()
+
+    def _adopt_only_one(self) -> None:
+        if self.default_environment is None and len(self.environments) == 1:
+            self.default_environment = self.environments[0].name
+
+    def _names(self) -> str:
+        return ", ".join(each.name for each in self.environments)
+
+
+def check_name(name: str) -> None:
+    """Raises ConfigurationFileError for a name that would need quoting in a shell, or is too long."""
+    if not _NAME.match(name):
+        raise ConfigurationFileError(
+            f"{name!r} cannot be an environment's name: use at most 63 letters, digits, '-', '_' and '.'"
+        )
+
+
+class ConfigurationFileError(CortexException):
+    """`cli.yaml` cannot be read, understood or written."""
+
+
+def directory() -> Path:
+    """The folder that CORTEX_CLI_CONFIG_DIR names, else `~/.cortex`."""
+    folder = os.environ.get("CORTEX_CLI_CONFIG_DIR")
+    return Path(folder).expanduser() if folder else Path.home() / ".cortex"
+
+
+def load(folder: Optional[Path] = None) -> EnvironmentFile:
+    """Reads the file; an empty one where there is none."""
+    path = (folder or directory()) / "cli.yaml"
+    try:
+        if not path.exists():
+            return EnvironmentFile()
+        data = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationFileError(f"{path} cannot be read: {error.strerror}; check its owner and mode") from error
+    if len(data) > _LARGEST:
+        raise ConfigurationFileError(f"{path} is larger than 1 MiB; move it away and configure again")
+    try:
+        return _parse(yaml.safe_load(data.decode()))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationFileError(f"{path}: it is not YAML") from error
+    except ValueError as error:
+        raise ConfigurationFileError(f"{path}: {error}") from error
+
+
+def _parse(content: Any) -> EnvironmentFile:
+    if content is None:
+        return EnvironmentFile()
+    if not isinstance(content, dict):
+        raise ValueError("it must be a map with default_environment and environments")
+    unknown = [str(key) for key in content if key not in ("telemetry", "default_environment", "environments")]
+    if unknown:
+        raise ValueError(f"it has an unknown key {unknown[0]!r}")
+    file = EnvironmentFile(telemetry=content.get("telemetry"))
+    environments = content.get("environments") or []
+    if not isinstance(environments, list):
+        raise ValueError("environments must be a list")
+    for index, item in enumerate(environments):
+        environment = _environment(item, f"environments[{index}]")
+        if file.get(environment.name):
+            raise ValueError(f"there are two environments {environment.name!r}")
+        file.environments.append(environment)
+    file.default_environment = content.get("default_environment") or None
+    if file.default_environment is not None and file.get(file.default_environment) is None:
+        raise ValueError(f"default_environment is {file.default_environment!r}, which is not one of its environments")
+    return file
+
+
+def _environment(item: Any, path: str) -> Environment:
+    if not isinstance(item, dict):
+        raise ValueError(f"{path} must be a map")
+    extra = {str(key): value for key, value in item.items()}
+    name, endpoint, token = (extra.pop(key, None) for key in ("name", "operator_endpoint", "token"))
+    if not name:
+        raise ValueError(f"{path}.name is missing")
+    if not endpoint:
+        raise ValueError(f"{path}.operator_endpoint is missing (environment {name!r})")
+    return Environment(str(name), str(endpoint), str(token) if token else None, extra)
+
+
+def _render(file: EnvironmentFile) -> str:
+    content: Dict[str, Any] = {
+        "default_environment": file.default_environment,
+        "environments": [
+            {
+                **each.extra,
+                "name": each.name,
+                "operator_endpoint": each.operator_endpoint,
+                **({"token": each.token} if each.token else {}),
+            }
+            for each in file.environments
+        ],
+    }
+    if file.telemetry is not None:
+        content["telemetry"] = file.telemetry
+    text: str = yaml.safe_dump(content, sort_keys=True, allow_unicode=True, width=10_000)
+    return text
+
+
+def update(change: Callable[[EnvironmentFile], T], folder: Optional[Path] = None) -> T:
+    """Reads, changes and writes the file while no other program can: the CLI takes the same lock.
+
+    The file is replaced as a whole, readable by its owner only. If `change` raises, it stays as it was.
+    """
+    folder = folder or directory()
+    path = folder / "cli.yaml"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _locked(folder):
+            file = load(folder)
+            before = _render(file)
+            result = change(file)
+            text = _render(file)
+            if text != before:
+                _replace(path, text)
+            return result
+    except OSError as error:
+        raise ConfigurationFileError(
+            f"{path} cannot be written: {error.strerror}; set CORTEX_CLI_CONFIG_DIR to a folder you can write to"
+        ) from error
+
+
+@contextlib.contextmanager
+def _locked(folder: Path) -> Iterator[None]:
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _replace(path: Path, text: str) -> None:
+    temporary = path.with_name(f".cli.yaml.{os.getpid()}")
+    temporary.unlink(missing_ok=True)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
