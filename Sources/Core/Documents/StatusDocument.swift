@@ -11,8 +11,12 @@ package struct StatusDocument: Sendable, Hashable, Codable {
     package var reason: String?
     /// Requests that wait and requests inside replicas; left out when the store could not say.
     package var queue: QueueCounts?
+    /// Only in `describe`: why there are as many replicas as there are.
+    package var autoscaling: ScalingDocument?
 
-    package init(_ status: APIStatus, queue: QueueCounts?, detailed: Bool) {
+    package init(
+        _ status: APIStatus, queue: QueueCounts?, detailed: Bool, autoscaling: ScalingDocument? = nil
+    ) {
         self.ready = status.ready
         self.requested = status.requested
         self.upToDate = status.upToDate
@@ -20,10 +24,11 @@ package struct StatusDocument: Sendable, Hashable, Codable {
         self.replicas = detailed ? status.replicas.map(ReplicaDocument.init) : nil
         self.reason = status.reason
         self.queue = queue
+        self.autoscaling = autoscaling
     }
 
     enum CodingKeys: String, CodingKey {
-        case ready, requested, replicas, reason, queue
+        case ready, requested, replicas, reason, queue, autoscaling
         case upToDate = "up_to_date"
         case replicaCounts = "replica_counts"
     }
@@ -99,6 +104,8 @@ package struct ReplicaDocument: Sendable, Hashable, Codable {
     package var startedAt: Int64
     /// Requests inside it.
     package var inFlight: Int
+    /// What a container wrote last, where that may say why the replica is not ready.
+    package var lastLogLines: [String]?
 
     package init(_ replica: ReplicaStatus) {
         self.id = replica.id
@@ -107,11 +114,13 @@ package struct ReplicaDocument: Sendable, Hashable, Codable {
         self.restarts = replica.restarts
         self.startedAt = replica.startedAt.seconds
         self.inFlight = replica.inFlight
+        self.lastLogLines = replica.lastLines.isEmpty ? nil : replica.lastLines
     }
 
     enum CodingKeys: String, CodingKey {
         case id, state, reason, restarts
         case startedAt = "started_at"
         case inFlight = "in_flight"
+        case lastLogLines = "last_log_lines"
     }
 }
