@@ -1,6 +1,6 @@
 """Times of replicas on this machine, sandbox engine. replicas.py CORTEX [wake] [update] [adopt]
 
-wake: POST to result at zero replicas, and what of it is the container's own start.
+wake: POST to result at zero replicas, and what it consists of.
 update: a rolling update of 10 replicas under load, from `deploy` until only the new version runs.
 adopt: 50 replicas, kill -9 of the platform, and the time until all serve again."""
 
@@ -18,21 +18,25 @@ def row(name, value):
 
 
 def wake(platform, rounds=8):
-    times = []
+    phases = []
     for _ in range(rounds):
         platform.deploy(api("sleeper", "worker.py", ["autoscaling: {min_replicas: 0, init_replicas: 0}"]), "--wait")
-        began = time.perf_counter()
+        began = time.time()
         document = platform.result("sleeper", platform.submit("sleeper", {"number": 1}))
-        total = time.perf_counter() - began
+        ended = time.time()
         assert document["status"] == "completed", document
-        own = document["result"]["listening"] - document["result"]["began"]
-        times.append((total, own))
+        first, listening = document["result"]["began"], document["result"]["listening"]
+        phases.append((ended - began, first - began, listening - first, ended - listening))
         platform.cli("delete", "sleeper", "-f")
-    times.sort()
-    total, own = times[len(times) // 2]
-    row("wake from zero: POST to result, ms, median", f"{total * 1000:.0f}")
-    row("  of it the program's own start (first line to listen)", f"{own * 1000:.0f}")
-    row("  all rounds, ms", " ".join(f"{total * 1000:.0f}" for total, _ in times))
+
+    def median(index):
+        return f"{sorted(phase[index] for phase in phases)[rounds // 2] * 1000:.0f}"
+
+    row("wake from zero: POST to result, ms, median", median(0))
+    row("  POST to the program's first line (sandbox, interpreter)", median(1))
+    row("  the program's own start, first line to listening", median(2))
+    row("  listening to result (probe, delivery, storing)", median(3))
+    row("  all rounds, ms", " ".join(f"{phase[0] * 1000:.0f}" for phase in sorted(phases)))
 
 
 def update(platform, count=10):
