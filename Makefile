@@ -42,6 +42,17 @@ bench: ## Submits/s, completed requests/s, latency, CPU and memory of a release 
 	@scripts/build.sh
 	@scripts/bench.sh
 
+CORTEX ?= .build/dist/cortex
+MINUTES ?= 20
+
+.PHONY: measure
+measure: ## Times of replicas: wake-up from zero, rolling update of 10, adoption of 50 (CORTEX=… another build)
+	@python3 Benchmarks/replicas.py $(CORTEX)
+
+.PHONY: soak
+soak: ## The long haul: load, deploys, kills; MINUTES=20, SEED=… to repeat one, CORTEX=… another build
+	@python3 Benchmarks/soak.py $(CORTEX) $(MINUTES)
+
 .PHONY: clean
 clean: ## Remove everything that was built
 	rm -rf .build examples/ocr/packages

@@ -14,6 +14,8 @@ package actor Autoscaler: Service {
     private let clock: any PlatformClock
     private let logger: Logger
     private var histories: [String: ScalingHistory] = [:]
+    /// Oldest first.
+    private var decisions: [String: [ScalingDecision]] = [:]
     private var isBlind = false
 
     package init(store: any Store, orchestrator: any Orchestrator, clock: any PlatformClock, logger: Logger) {
@@ -44,17 +46,21 @@ package actor Autoscaler: Service {
         }
     }
 
+    /// The last decisions about an API, oldest first: why it has as many replicas as it has. Empty for an unknown one.
+    package func decisions(of api: String) -> [ScalingDecision] { decisions[api] ?? [] }
+
     /// Looks at every API once.
     package func look() async {
         guard let (apis, counts) = await observe() else { return }
         let names = Set(apis.map(\.name))
         histories = histories.filter { names.contains($0.key) }
+        decisions = decisions.filter { names.contains($0.key) }
         for api in apis {
             guard let current = await orchestrator.status(api: api.name)?.requested else { continue }
             let decision = ScalingRule.decide(
                 api.specification.autoscaling, sample: counts[api.name]?.total, current: current, now: clock.now(),
                 history: &histories[api.name, default: ScalingHistory()])
-            await carryOut(decision, of: api.name, from: current)
+            await carryOut(decision, of: api.name)
             // A request may have come just before its last replica was taken away: its hint found one still there.
             if decision.replicas == 0, current > 0 { await wake([api.name]) }
         }
@@ -71,7 +77,7 @@ package actor Autoscaler: Service {
                     api.specification.autoscaling, waiting: count.total, current: current, now: clock.now(),
                     history: &histories[api.name, default: ScalingHistory()])
             else { continue }
-            await carryOut(decision, of: api.name, from: current)
+            await carryOut(decision, of: api.name)
         }
     }
 
@@ -91,8 +97,9 @@ package actor Autoscaler: Service {
         }
     }
 
-    private func carryOut(_ decision: ScalingDecision, of api: String, from current: Int) async {
-        guard decision.replicas != current else { return }
+    private func carryOut(_ decision: ScalingDecision, of api: String) async {
+        note(decision, of: api)
+        guard decision.replicas != decision.current else { return }
         do {
             try await store.saveRequestedReplicas(decision.replicas, of: api)
         } catch {
@@ -102,8 +109,26 @@ package actor Autoscaler: Service {
         }
         await orchestrator.scale(api: api, replicas: decision.replicas)
         logger.info(
-            "autoscaling event: \(current) -> \(decision.replicas)",
-            metadata: ["api": "\(api)", "reason": "\(decision.reason.rawValue)"])
+            "autoscaling event: \(decision.current) -> \(decision.replicas)", metadata: Self.metadata(decision, of: api)
+        )
+    }
+
+    private func note(_ decision: ScalingDecision, of api: String) {
+        decisions[api, default: []].append(decision)
+        let excess = (decisions[api]?.count ?? 0) - Limits.scalingDecisions
+        if excess > 0 { decisions[api]?.removeFirst(excess) }
+        logger.debug("autoscaling decision", metadata: Self.metadata(decision, of: api))
+    }
+
+    private static func metadata(_ decision: ScalingDecision, of api: String) -> Logger.Metadata {
+        var metadata: Logger.Metadata = ["api": "\(api)", "reason": "\(decision.reason.rawValue)"]
+        if let inFlight = decision.inFlight { metadata["in_flight"] = "\(inFlight)" }
+        if let steps = decision.steps {
+            metadata["average"] = "\(steps.average)"
+            metadata["target"] = "\(steps.target)"
+            metadata["recommended"] = "\(steps.bounds)"
+        }
+        return metadata
     }
 }
 

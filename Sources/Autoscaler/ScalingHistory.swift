@@ -15,6 +15,7 @@ package struct ScalingHistory: Sendable, Hashable {
 
     /// When the first decision was asked for; `nil` before.
     package private(set) var startedAt: Timestamp?
+    private var lastLook: Timestamp?
     /// Oldest first.
     package private(set) var recommendations: [Recommendation] = []
     /// Oldest first.
@@ -22,12 +23,19 @@ package struct ScalingHistory: Sendable, Hashable {
 
     package init() {}
 
-    mutating func begin(at now: Timestamp) {
-        // A clock that was set back would otherwise make every record one of the future.
-        if let startedAt, now >= startedAt { return }
+    /// To be called at every look, first.
+    ///
+    /// - Parameter memory: how far back records matter. After a longer gap (the clock was set forward, the machine slept, the store was
+    ///   away) nothing is known of the time in between, so the history begins anew; so it does when the clock was set back.
+    mutating func begin(at now: Timestamp, memory: Duration) {
+        defer { lastLook = now }
+        if let lastLook, now >= lastLook, now - lastLook <= max(memory, Self.shortestGap) { return }
         self = ScalingHistory()
         startedAt = now
     }
+
+    /// A gap up to this long is a slow look.
+    private static let shortestGap: Duration = .seconds(60)
 
     mutating func add(sample: Int, at now: Timestamp, window: Duration) {
         samples.append(Sample(at: now, inFlight: sample))

@@ -10,16 +10,18 @@ package enum ScalingRule {
     package static func decide(
         _ policy: AutoscalingPolicy, sample: Int?, current: Int, now: Timestamp, history: inout ScalingHistory
     ) -> ScalingDecision {
-        history.begin(at: now)
-        guard let sample else { return ScalingDecision(replicas: current, reason: .insufficientData) }
-        history.add(sample: max(0, sample), at: now, window: policy.window)
-        if let waking = wake(policy, waiting: sample, current: current, now: now, history: &history) { return waking }
-        guard let average = history.average else {
-            return ScalingDecision(replicas: current, reason: .insufficientData)
+        history.begin(at: now, memory: max(policy.window, recordPeriod(policy)))
+        if let sample { history.add(sample: max(0, sample), at: now, window: policy.window) }
+        guard let sample, let average = history.average else {
+            return ScalingDecision(at: now, current: current, replicas: current, reason: .insufficientData)
         }
-        let recommended = recommendation(policy, average: average, current: current)
-        record(recommended, policy, now: now, history: &history)
-        return stabilize(recommended, policy, current: current, now: now, history: history)
+        if let waking = wake(policy, waiting: sample, current: current, now: now, history: &history) { return waking }
+        var steps = recommendation(policy, average: average, current: current)
+        history.add(recommendation: steps.bounds, at: now, keeping: recordPeriod(policy))
+        let reason = stabilize(&steps, policy, current: current, now: now, history: history)
+        return ScalingDecision(
+            at: now, current: current, replicas: steps.upscaleStabilization, reason: reason, inFlight: sample,
+            steps: steps)
     }
 
     /// At zero replicas the first request wakes one at once, whatever was recommended before (contract S2). To be asked whenever a request may have come.
@@ -29,55 +31,63 @@ package enum ScalingRule {
         _ policy: AutoscalingPolicy, waiting: Int, current: Int, now: Timestamp, history: inout ScalingHistory
     ) -> ScalingDecision? {
         guard current == 0, waiting > 0 else { return nil }
-        history.begin(at: now)
+        history.begin(at: now, memory: max(policy.window, recordPeriod(policy)))
         let replicas = max(1, policy.minReplicas)
         // The record keeps it up for a whole downscale period.
-        record(replicas, policy, now: now, history: &history)
-        return ScalingDecision(replicas: replicas, reason: .wakeFromZero)
+        history.add(recommendation: replicas, at: now, keeping: recordPeriod(policy))
+        return ScalingDecision(
+            at: now, current: current, replicas: replicas, reason: .wakeFromZero, inFlight: waiting)
     }
 
     /// Steps 1 to 5: what the load asks for, with tolerance, pace and bounds.
-    static func recommendation(_ policy: AutoscalingPolicy, average: Double, current: Int) -> Int {
+    static func recommendation(_ policy: AutoscalingPolicy, average: Double, current: Int) -> ScalingDecision.Steps {
         let replicas = Double(current)
         let raw = average / policy.targetInFlight
-        var recommended = whole(raw.rounded(.up))
+        let load = whole(raw.rounded(.up))
         let isWithinTolerance =
             (replicas * (1 - policy.downscaleTolerance) < raw && raw < replicas)
             || (replicas < raw && raw < replicas * (1 + policy.upscaleTolerance))
-        if isWithinTolerance { recommended = current }
+        let tolerated = isWithinTolerance ? current : load
         // One fewer and one more are always possible.
         let floor = min(current - 1, whole((replicas * policy.maxDownscaleFactor).rounded(.up)))
         let cap = max(current + 1, whole((replicas * policy.maxUpscaleFactor).rounded(.up)))
-        recommended = min(max(recommended, floor), cap)
-        return min(max(recommended, policy.minReplicas), policy.maxReplicas)
+        let raised = max(tolerated, floor)
+        let capped = min(raised, cap)
+        let bounded = min(max(capped, policy.minReplicas), policy.maxReplicas)
+        return ScalingDecision.Steps(
+            average: average, target: policy.targetInFlight, raw: raw, load: load, tolerance: tolerated,
+            downscaleFactor: raised, upscaleFactor: capped, bounds: bounded, downscaleStabilization: bounded,
+            upscaleStabilization: bounded)
     }
 
     /// Steps 6 and 7: what was recommended lately holds back both directions.
     private static func stabilize(
-        _ recommended: Int, _ policy: AutoscalingPolicy, current: Int, now: Timestamp, history: ScalingHistory
-    ) -> ScalingDecision {
-        func isWithinFirst(_ period: Duration) -> Bool { history.isWithinFirst(period, at: now) }
+        _ steps: inout ScalingDecision.Steps, _ policy: AutoscalingPolicy, current: Int, now: Timestamp,
+        history: ScalingHistory
+    ) -> ScalingDecision.Reason {
+        let recommended = steps.bounds
+        var request = recommended
         if recommended < current {
             let period = policy.downscaleStabilizationPeriod
             let recent = history.recommendations(within: period, of: now).max() ?? recommended
-            let request = isWithinFirst(period) ? current : max(recommended, min(recent, current))
-            return ScalingDecision(replicas: request, reason: request < current ? .lessLoad : .downscaleHeld)
+            request =
+                history.isWithinFirst(period, at: now) ? current : max(recommended, min(recent, current))
         }
-        if recommended > current {
+        steps.downscaleStabilization = request
+        if request > current {
             let period = policy.upscaleStabilizationPeriod
             let recent = history.recommendations(within: period, of: now).min() ?? recommended
-            let request = isWithinFirst(period) ? current : min(recommended, max(recent, current))
-            return ScalingDecision(replicas: request, reason: request > current ? .moreLoad : .upscaleHeld)
+            request = history.isWithinFirst(period, at: now) ? current : min(request, max(recent, current))
         }
-        return ScalingDecision(replicas: current, reason: .steady)
+        steps.upscaleStabilization = request
+        if request != current { return request > current ? .moreLoad : .lessLoad }
+        if recommended == current { return .steady }
+        return recommended > current ? .upscaleHeld : .downscaleHeld
     }
 
-    private static func record(
-        _ recommended: Int, _ policy: AutoscalingPolicy, now: Timestamp, history: inout ScalingHistory
-    ) {
-        history.add(
-            recommendation: recommended, at: now,
-            keeping: max(policy.downscaleStabilizationPeriod, policy.upscaleStabilizationPeriod))
+    /// How long a recommendation can matter.
+    private static func recordPeriod(_ policy: AutoscalingPolicy) -> Duration {
+        max(policy.downscaleStabilizationPeriod, policy.upscaleStabilizationPeriod)
     }
 
     /// A load divided by a tiny target can exceed every integer.

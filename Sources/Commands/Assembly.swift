@@ -72,7 +72,8 @@ struct Assembly: Sendable {
                 makePodSuffix: { RandomWord.make(length: 10) }),
             logger: logger)
         let book = AddressBook()
-        let control = makeOperator(store, orchestrator, tokens, book, engine: engine.name)
+        let autoscaler = Autoscaler(store: store, orchestrator: orchestrator, clock: clock, logger: logger)
+        let control = makeOperator(store, orchestrator, autoscaler, tokens, book, engine: engine.name)
         try await control.restore()
 
         let gateway = Gateway(
@@ -97,8 +98,7 @@ struct Assembly: Sendable {
             Dequeuer(
                 store: store, orchestrator: orchestrator, clock: clock, random: SystemRandomNumberGenerator(),
                 logger: logger),
-            Autoscaler(store: store, orchestrator: orchestrator, clock: clock, logger: logger),
-            announcement, controlServer, gateway,
+            autoscaler, announcement, controlServer, gateway,
         ]
         let group = ServiceGroup(
             configuration: .init(
@@ -116,8 +116,8 @@ struct Assembly: Sendable {
     }
 
     private func makeOperator(
-        _ store: SQLiteStore, _ orchestrator: LocalOrchestrator, _ tokens: TokenStore, _ book: AddressBook,
-        engine: String
+        _ store: SQLiteStore, _ orchestrator: LocalOrchestrator, _ autoscaler: Autoscaler, _ tokens: TokenStore,
+        _ book: AddressBook, engine: String
     ) -> Operator {
         Operator(
             store: store, orchestrator: orchestrator, tokens: tokens, clock: clock,
@@ -133,7 +133,8 @@ struct Assembly: Sendable {
                     } catch {
                         return ["the store does not answer"]
                     }
-                }),
+                },
+                scaling: { await autoscaler.decisions(of: $0) }),
             logger: logger)
     }
 

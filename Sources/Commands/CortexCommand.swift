@@ -21,7 +21,7 @@ struct CortexCommand: AsyncParsableCommand {
                 name: "API",
                 subcommands: [
                     DeployCommand.self, GetCommand.self, DescribeCommand.self, LogsCommand.self, RefreshCommand.self,
-                    DeleteCommand.self,
+                    RollbackCommand.self, DeleteCommand.self,
                 ]),
             CommandGroup(
                 name: "Request",

@@ -11,6 +11,9 @@ package protocol Engine: Sendable {
     /// What this engine cannot do of this specification: one line per problem, naming the field.
     func problems(with specification: APISpecification) async -> [String]
 
+    /// What this machine has for pods; `nil` where that is not known, and then nothing is held back for lack of it.
+    func capacity() async -> ComputeAmount?
+
     /// Makes the pod's images present, pulling what is missing. `progress` gets short lines for people.
     ///
     /// - Throws: `image_unavailable` with the registry's reason.
@@ -48,6 +51,10 @@ package protocol Engine: Sendable {
 
     /// Ids of pods in which something happened. Hints only: `list` tells the truth.
     func hints() -> AsyncStream<String>
+}
+
+extension Engine {
+    package func capacity() async -> ComputeAmount? { nil }
 }
 
 /// Everything an engine needs to start one replica.

@@ -10,6 +10,7 @@ package struct PlatformError: Error, Sendable, CustomStringConvertible {
             case notFound = "not_found"
             case methodNotAllowed = "method_not_allowed"
             case conflict = "conflict"
+            case apiUpdating = "asyncapi.api_updating"
             case payloadTooLarge = "payload_too_large"
             case idempotencyMismatch = "idempotency_key_reused"
             case queueFull = "queue_full"
@@ -41,6 +42,8 @@ package struct PlatformError: Error, Sendable, CustomStringConvertible {
         package static let methodNotAllowed = Code(.methodNotAllowed)
         /// 409: not possible in the present state.
         package static let conflict = Code(.conflict)
+        /// 409: an API is being updated, and nobody said to go on regardless; the original's word.
+        package static let apiUpdating = Code(.apiUpdating)
         /// 413: over `max_payload`.
         package static let payloadTooLarge = Code(.payloadTooLarge)
         /// 422: an idempotency key came again with another request.

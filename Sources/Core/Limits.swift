@@ -36,6 +36,8 @@ package enum Limits {
     package static let logFile = 16 << 20
     /// Deployed versions of an API that are kept.
     package static let versions = 10
+    /// Decisions of the autoscaler that are kept of each API.
+    package static let scalingDecisions = 100
     /// Rows of a list page.
     package static let listPage = 1000
 }

@@ -15,6 +15,9 @@ package protocol Orchestrator: Sendable {
     /// `nil` for an API that was never applied.
     func status(api: String) async -> APIStatus?
 
+    /// What the machine has for replicas and what they have taken; `nil` where that is not known.
+    func capacity() async -> Capacity?
+
     /// Lines of all replicas, or of those that `options` names. Ends when everything was read, or never with `follow` (cancel the task).
     func logs(api: String, options: LogOptions) async throws -> AsyncThrowingStream<ReplicaLogLine, any Error>
 
@@ -22,6 +25,10 @@ package protocol Orchestrator: Sendable {
     ///
     /// A replica that is missing from the newest element gets no further request; those inside it go on until they end or its activity is cut.
     func readyReplicas() -> AsyncStream<[ReadyReplica]>
+}
+
+extension Orchestrator {
+    package func capacity() async -> Capacity? { nil }
 }
 
 /// A replica whose readiness probes pass.

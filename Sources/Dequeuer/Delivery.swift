@@ -13,6 +13,7 @@ final class Delivery {
 
     let request: ClaimedRequest
     let replica: ReadyReplica
+    let startedAt: Timestamp
     let deadline: Timestamp
     /// Whether the container may still be working on it.
     var isInside = true
@@ -29,6 +30,7 @@ final class Delivery {
     init(_ request: ClaimedRequest, replica: ReadyReplica, now: Timestamp) {
         self.request = request
         self.replica = replica
+        self.startedAt = now
         self.deadline = now + replica.api.specification.requests.timeout
     }
 

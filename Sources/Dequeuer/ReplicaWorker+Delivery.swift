@@ -19,7 +19,7 @@ extension ReplicaWorker {
         shared.hub.left(request.id)
         delivery.isInside = false
         delivery.connection = nil
-        delivery.replica.activity.end()
+        delivery.replica.activity.end(startedAt: delivery.startedAt)
         signal.fire(.state)
         await settle(delivery, settlement)
         deliveries[request.lease] = nil

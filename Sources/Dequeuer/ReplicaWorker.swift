@@ -181,6 +181,7 @@ actor ReplicaWorker {
         for request in claimed {
             let now = shared.clock.now()
             let delivery = Delivery(request, replica: replica, now: now)
+            replica.activity.started(at: now)
             deliveries[request.lease] = delivery
             wake(at: delivery.deadline)
         }

@@ -27,6 +27,18 @@ extension SandboxEngine {
             problems += Self.problems(
                 path, command: container.command, compute: container.compute, volumes: container.volumes, machine)
         }
+        let wanted = ComputeAmount(reservedBy: specification.pod)
+        if let capacity = await capacity() {
+            if wanted.cpu > capacity.cpu {
+                problems.append(
+                    "pod.containers: together they need \(wanted.cpu)m of cpu, this machine has \(capacity.cpu)m")
+            }
+            if wanted.memory > capacity.memory {
+                problems.append(
+                    "pod.containers: together they need \(wanted.memory >> 20)Mi of mem, this machine has \(capacity.memory >> 20)Mi"
+                )
+            }
+        }
         if machine.network == "loopback", specification.pod.port == 80 {
             problems.append(
                 "pod.port: 80 is taken on this machine, whose kernel has no veth; choose another port, or use a container engine"

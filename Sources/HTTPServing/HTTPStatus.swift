@@ -9,7 +9,7 @@ extension PlatformError.Code {
         case .unauthorized: .unauthorized
         case .notFound: .notFound
         case .methodNotAllowed: .methodNotAllowed
-        case .conflict: .conflict
+        case .conflict, .apiUpdating: .conflict
         case .payloadTooLarge: .payloadTooLarge
         case .idempotencyMismatch: .unprocessableEntity
         case .queueFull: .tooManyRequests

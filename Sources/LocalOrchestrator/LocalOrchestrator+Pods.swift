@@ -9,15 +9,14 @@ extension LocalOrchestrator {
 
     // MARK: Start
 
-    /// Enters a new pod into the table and starts it.
+    /// Enters a new pod into the table; it starts as soon as there is room for it.
     func begin(_ api: DeployedAPI) {
         let id = "\(api.name)-\(configuration.makePodSuffix())"
         let now = clock.now()
         let pod = Pod(
             id: id, api: api, podID: api.podID, deploymentID: api.deploymentID, createdAt: now,
-            plan: plan(for: api, id: id, createdAt: now), phase: .starting)
+            plan: plan(for: api, id: id, createdAt: now), phase: .pending(since: now))
         pods[id] = pod
-        work.yield { await self.start(id) }
     }
 
     func start(_ id: String) async {
@@ -57,7 +56,12 @@ extension LocalOrchestrator {
         let retryAt = pod.startBackoff.ended(startedAt: nil, now: clock.now())
         pod.phase = .startFailed(retryAt: retryAt)
         pod.reason = failure?.message ?? "it could not be started"
-        pod.imageFailed = failure?.code == .imageUnavailable
+        pod.startFailure =
+            switch failure?.code {
+            case .imageUnavailable: .image
+            case .unavailable: .room
+            default: .other
+            }
         pods[id] = pod
         reconcile(at: retryAt)
         reconcileSoon()
@@ -97,6 +101,7 @@ extension LocalOrchestrator {
     func stop(_ id: String) {
         guard let pod = pods[id], pod.phase != .stopping else { return }
         pod.activity.close()
+        guard !pod.isPending else { return forget(id) }
         pods[id]?.phase = .stopping
         stopProbing(id)
         if pod.phase != .starting { work.yield { await self.drainAndRemove(id) } }
@@ -111,7 +116,8 @@ extension LocalOrchestrator {
         var backoff = RestartBackoff()
         while !Task.isCancelled {
             do {
-                try await engine.stop(pod: id, grace: max(.zero, deadline - clock.now()))
+                // Never more than the grace period, wherever the clock was set meanwhile.
+                try await engine.stop(pod: id, grace: max(.zero, min(grace, deadline - clock.now())))
                 break
             } catch {
                 logger.warning("cannot remove replica; trying again: \(error)", metadata: ["replica": "\(id)"])
@@ -146,7 +152,8 @@ extension LocalOrchestrator {
                     try await clock.sleep(for: max(.zero, deadline - clock.now()))
                     activity.cut()
                 } catch {
-                    // Everything inside ended before the grace period did.
+                    // Everything inside ended before the grace period did; or the platform has no more time.
+                    if activity.inFlight > 0 { activity.cut() }
                 }
             }
             await activity.waitUntilIdle()

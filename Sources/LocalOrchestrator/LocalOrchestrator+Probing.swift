@@ -14,6 +14,7 @@ extension LocalOrchestrator {
         let round = pod.probeRound + 1
         let (end, continuation) = AsyncStream.makeStream(of: Never.self)
         pods[id]?.probeRound = round
+        if pods[id]?.unreadySince == nil { pods[id]?.unreadySince = clock.now() }
         pods[id]?.probes = Array(repeating: false, count: gates.count)
         pods[id]?.probing = continuation
         work.yield {
@@ -44,6 +45,7 @@ extension LocalOrchestrator {
         pods[id]?.probing?.finish()
         pods[id]?.probing = nil
         pods[id]?.probes = []
+        if pods[id]?.unreadySince == nil { pods[id]?.unreadySince = clock.now() }
         publishReady()
     }
 
@@ -80,8 +82,12 @@ extension LocalOrchestrator {
         guard let isReady = pods[id]?.isReady, isReady != wasReady else { return }
         if isReady {
             pods[id]?.reason = nil
+            pods[id]?.lastExit = nil
+            pods[id]?.lastLines = []
+            pods[id]?.linesReadAt = nil
             pods[id]?.wasReady = true
         }
+        pods[id]?.unreadySince = isReady ? nil : clock.now()
         logger.info(
             isReady ? "replica ready" : "replica not ready",
             metadata: ["api": "\(pod.api.name)", "replica": "\(id)", "reason": "\(report.reason ?? "")"])
@@ -111,7 +117,9 @@ extension LocalOrchestrator {
             metadata: [
                 "api": "\(pod.api.name)", "replica": "\(id)", "container": "\(container)", "reason": "\(reason ?? "")",
             ])
-        pods[id]?.reason = "liveness probe of \(container) failed: \(reason ?? "no answer")"
+        let failure = "liveness probe of \(container) failed: \(reason ?? "no answer")"
+        pods[id]?.reason = failure
+        pods[id]?.livenessFailure = failure
         stopProbing(id)
         work.yield { [engine, logger] in
             do {

@@ -4,6 +4,7 @@ import Logging
 /// The comparison of what is declared with what runs, and the next steps.
 extension LocalOrchestrator {
     func reconcile() async {
+        await learnCapacity()
         // What changes while the engine is asked is newer than its answer, and is not judged by it.
         let before = pods
         let observed: [ObservedPod]
@@ -24,6 +25,8 @@ extension LocalOrchestrator {
         restartDueContainers()
         retryDueStarts()
         for name in Set(declared.keys).union(pods.values.map(\.api.name)).sorted() { roll(name) }
+        admitPending()
+        readLastLines()
         publishReady()
     }
 
@@ -40,10 +43,14 @@ extension LocalOrchestrator {
             logger.warning(
                 "replica lost; it will be replaced",
                 metadata: ["api": "\(before.api.name)", "replica": "\(before.id)"])
-            pods[before.id]?.reason = "its supervisor process died"
-            pods[before.id]?.isLost = true
-            stop(before.id)
+            lose(before.id)
         }
+    }
+
+    private func lose(_ id: String) {
+        pods[id]?.reason = "its supervisor process died"
+        pods[id]?.isLost = true
+        stop(id)
     }
 
     private func observe(_ state: ObservedContainer.State, of name: String, _ known: Pod.Container, in pod: Pod) {
@@ -58,7 +65,11 @@ extension LocalOrchestrator {
             guard container.restartAt == nil else { return }
             let restartAt = container.backoff.ended(startedAt: container.startedAt, now: now)
             container.restartAt = restartAt
-            pods[pod.id]?.reason = Self.describe(exit, of: name)
+            let sentence = pods[pod.id]?.livenessFailure ?? exit.sentence(of: name)
+            pods[pod.id]?.reason = sentence
+            pods[pod.id]?.lastExit = sentence
+            pods[pod.id]?.livenessFailure = nil
+            pods[pod.id]?.linesReadAt = nil
             logger.warning(
                 "container exited",
                 metadata: [
@@ -93,13 +104,17 @@ extension LocalOrchestrator {
             pod.containers[container.name] = Pod.Container(state: .running, startedAt: observation.createdAt)
         }
         pods[pod.id] = pod
+        guard observation.isAlive else {
+            // The machine or the engine went down with it.
+            logger.warning(
+                "a replica did not outlive the platform; it will be replaced",
+                metadata: ["api": "\(pod.api.name)", "replica": "\(pod.id)"])
+            return lose(pod.id)
+        }
         logger.info("adopted", metadata: ["api": "\(pod.api.name)", "replica": "\(pod.id)"])
         startProbing(pod.id)
-    }
-
-    private static func describe(_ exit: ContainerExit, of container: String) -> String {
-        if exit.outOfMemory { return "container \(container) ran out of memory (raise compute.mem)" }
-        return "container \(container) exited with code \(exit.code) (see its logs)"
+        // How containers ended meanwhile is judged by the next look.
+        if observation.containers.contains(where: { $0.state != .running }) { reconcileSoon() }
     }
 
     // MARK: Steps
@@ -108,7 +123,9 @@ extension LocalOrchestrator {
         let now = clock.now()
         for (id, pod) in pods where pod.phase == .running {
             for (name, container) in pod.containers {
-                guard let restartAt = container.restartAt, restartAt <= now, !container.isRestarting else { continue }
+                guard let restartAt = container.restartAt, RestartBackoff.isOver(restartAt, now: now),
+                    !container.isRestarting
+                else { continue }
                 pods[id]?.containers[name]?.isRestarting = true
                 work.yield { await self.restart(name, of: id) }
             }
@@ -118,7 +135,9 @@ extension LocalOrchestrator {
     private func retryDueStarts() {
         let now = clock.now()
         for (id, pod) in pods {
-            guard case .startFailed(let retryAt) = pod.phase, retryAt <= now else { continue }
+            guard case .startFailed(let retryAt) = pod.phase, RestartBackoff.isOver(retryAt, now: now) else {
+                continue
+            }
             pods[id]?.phase = .starting
             work.yield { await self.start(id) }
         }
@@ -127,17 +146,18 @@ extension LocalOrchestrator {
     private func roll(_ name: String) {
         let declaration = declared[name]
         let replicas = pods.values.filter { $0.api.name == name && $0.phase != .stopping }.map { pod in
-            RolloutReplica(
-                id: pod.id, isCurrent: declaration.map { pod.isCurrent($0.api) } ?? false, isReady: pod.isReady,
-                inFlight: pod.activity.inFlight, createdAt: pod.createdAt)
+            pod.rolloutReplica(isCurrent: declaration.map { pod.isCurrent($0.api) } ?? false)
         }
         guard let declaration else {
             for replica in replicas { stop(replica.id) }
             return
         }
         let steps = Rollout.steps(
-            wanted: declaration.replicas, strategy: declaration.api.specification.updateStrategy, replicas: replicas)
+            wanted: declaration.replicas, strategy: declaration.api.specification.updateStrategy, replicas: replicas,
+            now: clock.now())
         for id in steps.stop { stop(id) }
+        // Those that stop are not counted any more: the next ones need not wait until they have drained.
+        if !steps.stop.isEmpty { reconcileSoon() }
         for _ in 0..<steps.start { begin(declaration.api) }
     }
 }

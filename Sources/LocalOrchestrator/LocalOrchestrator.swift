@@ -46,6 +46,9 @@ package actor LocalOrchestrator: Orchestrator, Service {
     var pods: [String: Pod] = [:]
     /// Set when the engine does not answer: nothing is concluded from what is not known.
     var engineProblem: String?
+    /// What this machine has for pods, and when that was asked last.
+    var machine: ComputeAmount?
+    var machineAskedAt: Timestamp?
     /// Told of every pod that is gone, during shutdown.
     var removals: AsyncStream<Void>.Continuation?
 
@@ -75,7 +78,10 @@ package actor LocalOrchestrator: Orchestrator, Service {
     }
 
     package func scale(api: String, replicas: Int) {
-        guard declared[api]?.replicas != replicas else { return }
+        guard let declaration = declared[api] else { return }
+        // A decision may have been made just before an update lowered the bound.
+        let replicas = min(replicas, declaration.api.specification.autoscaling.maxReplicas)
+        guard declaration.replicas != replicas else { return }
         declared[api]?.replicas = replicas
         reconcileSoon()
     }
@@ -89,12 +95,7 @@ package actor LocalOrchestrator: Orchestrator, Service {
         guard let declaration = declared[api] else { return nil }
         let replicas =
             pods.values.filter { $0.api.name == api }.sorted { ($0.createdAt, $0.id) < ($1.createdAt, $1.id) }
-            .map { pod in
-                ReplicaStatus(
-                    id: pod.id, state: pod.state(isCurrent: pod.isCurrent(declaration.api)),
-                    reason: pod.isReady ? nil : pod.reason, restarts: pod.restarts, startedAt: pod.createdAt,
-                    inFlight: pod.activity.inFlight)
-            }
+            .map { $0.status(isCurrent: $0.isCurrent(declaration.api), now: clock.now()) }
         return APIStatus(requested: declaration.replicas, replicas: replicas, reason: engineProblem)
     }
 

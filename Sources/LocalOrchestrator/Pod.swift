@@ -3,12 +3,22 @@ import Core
 /// What the orchestrator knows of one pod: an entry of its table. All changes happen on the orchestrator's actor.
 struct Pod: Sendable {
     enum Phase: Sendable, Hashable {
+        /// It waits for room on the machine; nothing of it exists.
+        case pending(since: Timestamp)
         /// Images are being pulled or containers made.
         case starting
         /// It could not be started; another try begins at `retryAt`.
         case startFailed(retryAt: Timestamp)
         case running
         case stopping
+    }
+
+    /// Why a start failed, as far as its state shows it.
+    enum StartFailure: Sendable, Hashable {
+        case image
+        /// The engine found less free than was declared.
+        case room
+        case other
     }
 
     let id: String
@@ -27,12 +37,22 @@ struct Pod: Sendable {
     var probes: [Bool] = []
     /// Why it is not ready, as the last thing that went wrong said it.
     var reason: String?
+    /// How its containers last ended since it was ready.
+    var lastExit: String?
+    /// What went wrong with the container that is being stopped for its liveness probe.
+    var livenessFailure: String?
+    /// What its container wrote last, while it is not ready.
+    var lastLines: [String] = []
+    /// When those were read; `nil` when they are to be read anew.
+    var linesReadAt: Timestamp?
     /// Its `PodInit` died: there is nothing left to drain.
     var isLost = false
     /// Whether it was ever ready: one that never was holds no work that a long grace period could save.
     var wasReady = false
-    /// Distinguishes the failure to get an image from other failures to start.
-    var imageFailed = false
+    /// Since when it is not ready.
+    var unreadySince: Timestamp?
+    /// Why its last start failed.
+    var startFailure: StartFailure?
     /// Ends the probes of this pod.
     var probing: AsyncStream<Never>.Continuation?
     /// Counts the rounds of probing, so that a late answer of an old round is not believed.
@@ -49,8 +69,18 @@ struct Pod: Sendable {
 
     var isReady: Bool {
         phase == .running && !probes.isEmpty && probes.allSatisfy { $0 } && !activity.isClosed
-            && containers.values.allSatisfy { $0.state == .running }
+            && containersRun
     }
+
+    var containersRun: Bool { containers.values.allSatisfy { $0.state == .running } }
+
+    var isPending: Bool {
+        if case .pending = phase { return true }
+        return false
+    }
+
+    /// What it reserves of the machine.
+    var amount: ComputeAmount { ComputeAmount(reservedBy: api.specification.pod) }
 
     var restarts: Int { containers.values.reduce(0) { $0 + $1.backoff.count } }
 
@@ -58,21 +88,11 @@ struct Pod: Sendable {
         podID == declared.podID && deploymentID == declared.deploymentID
     }
 
-    /// The state that `cortex describe` shows (reference: cortex.md §11).
-    func state(isCurrent: Bool) -> ReplicaState {
-        switch phase {
-        case .stopping: return .terminating
-        case .starting: return .creating
-        case .startFailed: return imageFailed ? .errImagePull : .failed
-        case .running: break
-        }
-        if isReady { return isCurrent ? .ready : .readyOutOfDate }
-        let exits = containers.values.compactMap { container -> ContainerExit? in
-            guard case .exited(let exit) = container.state else { return nil }
-            return exit
-        }
-        if exits.contains(where: \.outOfMemory) { return .killedOOM }
-        if exits.contains(where: { [129, 130, 137, 143].contains($0.code) }) { return .killed }
-        return exits.isEmpty ? .notReady : .failed
+    /// The pod as the rollout sees it.
+    func rolloutReplica(isCurrent: Bool) -> RolloutReplica {
+        RolloutReplica(
+            id: id, isCurrent: isCurrent, isReady: isReady, isPending: isPending,
+            waversSince: phase == .running && wasReady && containersRun && !isReady ? unreadySince : nil,
+            inFlight: activity.inFlight, youngestStart: activity.youngestStart, createdAt: createdAt)
     }
 }

@@ -10,6 +10,11 @@ struct RestartBackoff: Sendable, Hashable {
     private(set) var count = 0
     private var next = RestartBackoff.first
 
+    /// Whether a wait until `moment` is over. Nothing waits longer than ``longest``: a moment further away was set by another clock.
+    static func isOver(_ moment: Timestamp, now: Timestamp) -> Bool {
+        moment <= now || moment - now > longest
+    }
+
     /// Notes an end and gives the moment of the next start.
     ///
     /// - Parameter startedAt: when what ended had started; `nil` if it never did.

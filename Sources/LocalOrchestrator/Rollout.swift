@@ -1,27 +1,41 @@
 import Core
 
-/// One replica as the rollout sees it.
+/// One replica as the rollout sees it. Those that are already stopping are not passed in.
 struct RolloutReplica: Sendable, Hashable {
     var id: String
     /// Made from the declared version and deployment.
     var isCurrent: Bool
     var isReady: Bool
+    /// Waits for room on the machine: nothing of it runs.
+    var isPending = false
+    /// It was ready once, all its containers run, and only its probes fail since this moment; `nil` for any other.
+    var waversSince: Timestamp?
     /// Requests inside.
     var inFlight: Int
+    /// When the youngest of them began.
+    var youngestStart: Timestamp?
     var createdAt: Timestamp
 }
 
 /// What to do next so that an API has the declared number of replicas of the declared version.
 struct RolloutSteps: Sendable, Hashable {
+    /// Replicas of the declared version to start.
     var start = 0
     /// Replicas to drain and stop.
     var stop: [String] = []
 }
 
-/// The rule by which replicas are started and stopped: never more than `replicas + surge`, never fewer ready ones than
-/// `replicas - unavailable` by our own doing (contract S3). Pure; replicas that are already stopping are not passed in.
+/// The rolling update as a state machine without a state of its own: it is asked again after every change, and what it was shown is all it knows.
+///
+/// Its promises (contract S3): never more than `wanted + surge` replicas by its doing; never fewer ready ones than `wanted - unavailable` by its
+/// doing; a version that never gets ready takes nothing down; as soon as new replicas get ready it ends, with `wanted` of the declared version.
 enum Rollout {
-    static func steps(wanted: Int, strategy: UpdateStrategy, replicas: [RolloutReplica]) -> RolloutSteps {
+    /// How long an old replica whose probes fail is expected back. After that it counts as broken.
+    static let patience: Duration = .seconds(60)
+
+    static func steps(
+        wanted: Int, strategy: UpdateStrategy, replicas: [RolloutReplica], now: Timestamp
+    ) -> RolloutSteps {
         var steps = RolloutSteps()
         let current = replicas.filter(\.isCurrent)
         let old = replicas.filter { !$0.isCurrent }
@@ -30,7 +44,6 @@ enum Rollout {
         if excess > 0 {
             steps.stop += current.sorted(by: isBetterVictim).prefix(excess).map(\.id)
         }
-
         if old.isEmpty {
             steps.start = max(0, wanted - current.count)
             return steps
@@ -39,23 +52,47 @@ enum Rollout {
         var surge = strategy.maxSurge.count(of: wanted, roundingUp: true)
         let unavailable = strategy.maxUnavailable.count(of: wanted, roundingUp: false)
         if surge == 0, unavailable == 0 { surge = 1 }
-
-        // Old replicas that serve nobody go at once; ready ones only as far as enough others are ready.
-        let idleOld = old.filter { !$0.isReady }
-        steps.stop += idleOld.map(\.id)
-        let readyOld = old.filter(\.isReady).sorted(by: isBetterVictim)
+        let floor = max(0, wanted - unavailable)
         let readyCurrent = current.count { $0.isReady }
-        let spare = readyCurrent + readyOld.count - max(0, wanted - unavailable)
-        steps.stop += readyOld.prefix(max(0, spare)).map(\.id)
+        let readyOld = old.filter(\.isReady).sorted(by: isBetterVictim)
 
-        let total = current.count + old.count
-        steps.start = max(0, min(wanted - current.count, wanted + surge - total + idleOld.count))
+        // Old replicas that never served, or will not again, hold nothing up: they go at once.
+        let wavering = old.filter { isExpectedBack($0, now: now) }
+        var dead = old.filter { !$0.isReady && !isExpectedBack($0, now: now) }
+        // Nor do those that may come back, if nobody serves and they take the room of the new ones.
+        let isBlocked = readyOld.isEmpty && readyCurrent == 0 && current.contains(where: \.isPending)
+        if isBlocked {
+            dead += wavering
+        } else {
+            let unready = current.count - readyCurrent
+            let spare = current.count + readyOld.count + wavering.count - floor - unready
+            dead += wavering.sorted(by: isBetterVictim).prefix(max(0, spare))
+        }
+        steps.stop += dead.map(\.id)
+        steps.stop += readyOld.prefix(max(0, readyCurrent + readyOld.count - floor)).map(\.id)
+
+        let total = current.count + old.count - dead.count
+        steps.start = max(0, min(wanted - current.count, wanted + surge - total))
         return steps
     }
 
-    /// Not ready before ready, idle before busy, young before old.
-    private static func isBetterVictim(_ left: RolloutReplica, _ right: RolloutReplica) -> Bool {
+    private static func isExpectedBack(_ replica: RolloutReplica, now: Timestamp) -> Bool {
+        guard !replica.isReady, let since = replica.waversSince else { return false }
+        return now - since < patience
+    }
+
+    /// Who is missed least: what waits for room, then the not ready, the idle, then who is likely to be free first, and the young before the old.
+    ///
+    /// Requests of one API are taken to last about equally long, so the replica whose youngest request began first is free first.
+    static func isBetterVictim(_ left: RolloutReplica, _ right: RolloutReplica) -> Bool {
+        if left.isPending != right.isPending { return left.isPending }
         if left.isReady != right.isReady { return !left.isReady }
+        let isLeftIdle = left.inFlight == 0 || left.youngestStart == nil
+        let isRightIdle = right.inFlight == 0 || right.youngestStart == nil
+        if isLeftIdle != isRightIdle { return isLeftIdle }
+        if !isLeftIdle, let first = left.youngestStart, let second = right.youngestStart, first != second {
+            return first < second
+        }
         if left.inFlight != right.inFlight { return left.inFlight < right.inFlight }
         if left.createdAt != right.createdAt { return left.createdAt > right.createdAt }
         return left.id < right.id

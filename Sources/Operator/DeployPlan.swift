@@ -89,7 +89,7 @@ enum DeployPlan {
 
     private static func updating(_ specification: APISpecification) -> PlatformError {
         PlatformError(
-            .conflict,
+            .apiUpdating,
             "\(specification.title) is updating: wait until it is live, or force it (--force, ?force=true)")
     }
 }

@@ -6,12 +6,12 @@ import Synchronization
 ///
 /// One such change happens at a time. What dies between the two steps is mended by the next `restore`.
 package final class DeployService: Sendable {
-    private let store: any Store
-    private let orchestrator: any Orchestrator
-    private let clock: any PlatformClock
-    private let random: Mutex<any RandomNumberGenerator & Sendable>
-    private let logger: Logger
-    private let gate = SerialGate()
+    let store: any Store
+    let orchestrator: any Orchestrator
+    let clock: any PlatformClock
+    let random: Mutex<any RandomNumberGenerator & Sendable>
+    let logger: Logger
+    let gate = SerialGate()
 
     package init(
         store: any Store, orchestrator: any Orchestrator, clock: any PlatformClock,
@@ -45,7 +45,7 @@ package final class DeployService: Sendable {
         let declared = try Declaration.read(file, fileName: fileName, baseDirectory: baseDirectory)
         return try await gate.run {
             let deployed = try await store.deployedAPIs()
-            try await refuseProblems(of: declared, deployed: deployed, fileName: fileName)
+            try await refuseProblems(of: declared.map(\.specification), deployed: deployed, fileName: fileName)
             var outcomes: [Outcome] = []
             for declaration in declared {
                 let previous = deployed.first { $0.name == declaration.specification.name }
@@ -57,7 +57,7 @@ package final class DeployService: Sendable {
 
     /// Rolls out the same specification again (contract S4).
     ///
-    /// - Throws: `not_found`; `conflict` while it is being updated, unless `force`; `store_unavailable`.
+    /// - Throws: `not_found`; `asyncapi.api_updating` while it is being updated, unless `force`; `store_unavailable`.
     package func refresh(api name: String, force: Bool) async throws -> DeployedAPI {
         try await gate.run {
             guard let present = try await store.deployedAPIs().first(where: { $0.name == name }) else {
@@ -96,11 +96,13 @@ package final class DeployService: Sendable {
 
     // MARK: Steps
 
-    private func refuseProblems(of declared: [Declaration], deployed: [DeployedAPI], fileName: String) async throws {
-        var problems = DeployPlan.conflicts(of: declared.map(\.specification), with: deployed, fileName: fileName)
-        for declaration in declared {
-            let name = declaration.specification.name
-            for message in await orchestrator.problems(with: declaration.specification) {
+    func refuseProblems(of specifications: [APISpecification], deployed: [DeployedAPI], fileName: String)
+        async throws
+    {
+        var problems = DeployPlan.conflicts(of: specifications, with: deployed, fileName: fileName)
+        for specification in specifications {
+            let name = specification.name
+            for message in await orchestrator.problems(with: specification) {
                 problems.append(
                     ErrorDocument.Problem(
                         file: fileName, api: name, kind: PlatformError.Code.notSupported.kind, message: message,
@@ -146,7 +148,7 @@ package final class DeployService: Sendable {
     }
 
     /// Makes `api` the present version, first in the store; `nil` keeps the number of replicas as far as the policy allows.
-    private func roll(_ api: DeployedAPI, to count: Int?) async throws {
+    func roll(_ api: DeployedAPI, to count: Int?) async throws {
         let target: Int
         if let count { target = count } else { target = try await replicas(of: api) }
         try await store.deploy(api, now: clock.now())

@@ -39,7 +39,7 @@ extension Operator {
     {
         DeployResultDocument(
             api: outcome.api.map { APIDocument(spec: specDocument($0), endpoint: endpoint(of: $0, addresses)) },
-            message: outcome.message, error: outcome.error?.message ?? "")
+            message: outcome.message, error: outcome.error?.message ?? "", errorKind: outcome.error?.code.kind)
     }
 
     private func configurationFile(_ request: IncomingRequest, _ body: inout IncomingBody) async throws

@@ -72,7 +72,8 @@ extension Operator {
                 apiVersion: CortexVersion.current, clusterName: configuration.clusterName,
                 engine: configuration.engine, store: configuration.store, gatewayEndpoint: addresses.gateway,
                 operatorEndpoint: addresses.operator),
-            numPendingReplicas: pending, numAPIs: apis.count, queue: queue)
+            numPendingReplicas: pending, numAPIs: apis.count, queue: queue,
+            capacity: await orchestrator.capacity().map(CapacityDocument.init))
     }
 
     static func endpoint(of api: DeployedAPI, _ addresses: PlatformAddresses) -> String {
@@ -101,7 +102,9 @@ extension Operator {
 
     private func status(of api: DeployedAPI, _ counts: [String: QueueCounts]?, detailed: Bool) async -> StatusDocument {
         let status = await orchestrator.status(api: api.name) ?? APIStatus(requested: 0)
-        return StatusDocument(status, queue: counts.map { $0[api.name] ?? QueueCounts() }, detailed: detailed)
+        let scaling = detailed ? ScalingDocument(await configuration.scaling(api.name)) : nil
+        return StatusDocument(
+            status, queue: counts.map { $0[api.name] ?? QueueCounts() }, detailed: detailed, autoscaling: scaling)
     }
 
     /// `nil` when the store cannot say: unknown is not zero, and an API's state is worth showing without it.

@@ -42,6 +42,9 @@ extension Operator {
             let version = try await this.deployments.refresh(api: parameters["api"] ?? "", force: force)
             return try Self.json(MessageDocument(message: "updating \(version.specification.title)"))
         }
+        on(.POST, "/rollback/{api}") { this, request, _, parameters in
+            try await this.rollback(parameters["api"] ?? "", request)
+        }
         on(.DELETE, "/delete/{api}") { this, request, _, parameters in
             let name = parameters["api"] ?? ""
             let keep = try QueryParameters(request).bool("keepCache")

@@ -1,3 +1,5 @@
+package import Core
+
 /// What the operator tells about the platform it is part of.
 package struct OperatorConfiguration: Sendable {
     /// Name of the installation, for `/info`.
@@ -12,10 +14,13 @@ package struct OperatorConfiguration: Sendable {
     package var addresses: @Sendable () -> PlatformAddresses
     /// What is not ready yet, in words for people; empty once requests are accepted (contract U2).
     package var notReady: @Sendable () async -> [String]
+    /// The autoscaler's last decisions about an API, oldest first.
+    package var scaling: @Sendable (_ api: String) async -> [ScalingDecision]
 
     package init(
         clusterName: String = "local", engine: String, store: String, heartbeat: Duration = .seconds(10),
-        addresses: @escaping @Sendable () -> PlatformAddresses, notReady: @escaping @Sendable () async -> [String]
+        addresses: @escaping @Sendable () -> PlatformAddresses, notReady: @escaping @Sendable () async -> [String],
+        scaling: @escaping @Sendable (_ api: String) async -> [ScalingDecision] = { _ in [] }
     ) {
         self.clusterName = clusterName
         self.engine = engine
@@ -23,5 +28,6 @@ package struct OperatorConfiguration: Sendable {
         self.heartbeat = heartbeat
         self.addresses = addresses
         self.notReady = notReady
+        self.scaling = scaling
     }
 }

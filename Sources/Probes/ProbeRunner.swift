@@ -52,7 +52,9 @@ package struct ProbeRunner: Sendable {
             for action in actions {
                 switch action {
                 case .wait(let moment):
-                    let duration = moment - clock.now()
+                    // A clock that was set back must not put the next check off beyond what was declared.
+                    let longest = max(probe.period, probe.initialDelay, ProbeMachine.shortestPeriod)
+                    let duration = min(moment - clock.now(), longest)
                     if duration > .zero, (try? await clock.sleep(for: duration)) == nil { return }
                     event = .tick
                 case .check:

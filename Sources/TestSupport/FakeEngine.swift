@@ -21,6 +21,8 @@ package final class FakeEngine: Engine {
         var listensAtStart: Set<Int> = [8080]
         var listeners: [AsyncStream<String>.Continuation] = []
         var logLines: [String: [String]] = [:]
+        var capacity: ComputeAmount?
+        var execResult = ExecResult(exitCode: 0, output: "")
     }
 
     private let state = Mutex(State())
@@ -41,6 +43,12 @@ package final class FakeEngine: Engine {
     package func setLog(_ lines: [String], of container: String, pod: String) {
         state.withLock { $0.logLines["\(pod)/\(container)"] = lines }
     }
+
+    /// What the machine has; `nil`, as at first, when the engine does not say.
+    package func setCapacity(_ capacity: ComputeAmount?) { state.withLock { $0.capacity = capacity } }
+    /// What every command gives from now on.
+    package func setExec(_ result: ExecResult) { state.withLock { $0.execResult = result } }
+    package func forgetCalls() { state.withLock { $0.calls = [] } }
 
     /// Changes a pod behind the orchestrator's back, as a crash would, and sends the hint that an engine would send.
     package func change(_ pod: String, hint: Bool = true, _ body: @Sendable (inout FakePod) -> Void) {
@@ -73,6 +81,8 @@ package final class FakeEngine: Engine {
     package func setUp() async throws {}
 
     package func problems(with specification: APISpecification) async -> [String] { [] }
+
+    package func capacity() async -> ComputeAmount? { state.withLock { $0.capacity } }
 
     package func prepare(_ plan: PodPlan, progress: @escaping @Sendable (String) -> Void) async throws {
         record("prepare \(plan.id)")
@@ -125,7 +135,7 @@ package final class FakeEngine: Engine {
     package func exec(_ command: [String], container: String, pod: String, timeout: Duration) async throws -> ExecResult
     {
         record("exec \(command.joined(separator: " ")) in \(container) of \(pod)")
-        return ExecResult(exitCode: 0, output: "")
+        return state.withLock { $0.execResult }
     }
 
     package func logs(container: String, pod: String, follow: Bool, tail: Int?) async throws

@@ -37,6 +37,16 @@ package final class ManualClock: PlatformClock {
         for sleeper in due { sleeper.continuation.resume() }
     }
 
+    /// Sets the clock forward or back, as an administrator or a time server does. Whoever is asleep sleeps on for as long as before.
+    package func jump(by duration: Duration) {
+        state.withLock { state in
+            state.now = state.now + duration
+            state.sleepers = state.sleepers.mapValues {
+                Sleeper(deadline: $0.deadline + duration, continuation: $0.continuation)
+            }
+        }
+    }
+
     package func sleep(for duration: Duration) async throws {
         let id = state.withLock { state -> Int in
             state.nextID += 1

@@ -80,6 +80,45 @@ struct AutoscalerTests {
         #expect(store.state.withLock { $0.saved } == ["iris": 1])
     }
 
+    @Test("S1: a change of the configuration takes effect at the next look")
+    func configuration() async {
+        await autoscaler.look()
+        #expect(orchestrator.events.withLock { $0 } == ["iris 2"])
+        store.state.withLock {
+            $0.apis[0].specification.autoscaling.targetInFlight = 0.5
+            $0.apis[0].specification.autoscaling.maxUpscaleFactor = 10
+        }
+        clock.advance(by: .seconds(10))
+        await autoscaler.look()
+        #expect(orchestrator.events.withLock { $0 } == ["iris 2", "iris 6"])
+    }
+
+    @Test("S1: the last hundred decisions are kept with what they were made of, and go with their API")
+    func decisions() async throws {
+        for _ in 0..<3 {
+            await autoscaler.look()
+            clock.advance(by: .seconds(10))
+        }
+        let decisions = await autoscaler.decisions(of: "iris")
+        #expect(decisions.map(\.current) == [1, 2, 3] && decisions.map(\.replicas) == [2, 3, 3])
+        #expect(decisions.map(\.reason) == [.moreLoad, .moreLoad, .steady])
+        let steps = try #require(decisions.first?.steps)
+        #expect(steps.average == 3 && steps.target == 1 && steps.raw == 3)
+        #expect(
+            [
+                steps.load, steps.tolerance, steps.downscaleFactor, steps.upscaleFactor, steps.bounds,
+                steps.downscaleStabilization, steps.upscaleStabilization,
+            ] == [3, 3, 3, 2, 2, 2, 2])
+        let document = try #require(ScalingDocument(decisions))
+        #expect(document.why == "3 replicas: 3 requests on average, 1 for each replica; the load fits")
+        #expect(document.decisions.map(\.to) == [3, 3, 2], "newest first")
+        for _ in 0..<150 { await autoscaler.look() }
+        #expect(await autoscaler.decisions(of: "iris").count == 100)
+        store.state.withLock { $0.apis = [] }
+        await autoscaler.look()
+        #expect(await autoscaler.decisions(of: "iris").isEmpty)
+    }
+
     @Test("S1, S2: looks every ten seconds, wakes on a hint in between, and ends without an error")
     func service() async throws {
         set(0)

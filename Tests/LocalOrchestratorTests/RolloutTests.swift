@@ -6,18 +6,24 @@ import Testing
 @Suite("Rollout: which replicas to start and to stop")
 struct RolloutTests {
     private func replica(
-        _ id: String, current: Bool = true, ready: Bool = true, inFlight: Int = 0, age: Int64 = 0
+        _ id: String, current: Bool = true, ready: Bool = true, pending: Bool = false, wavers: Int64? = nil,
+        inFlight: Int = 0, began: Int64? = nil, age: Int64 = 0
     ) -> RolloutReplica {
         RolloutReplica(
-            id: id, isCurrent: current, isReady: ready, inFlight: inFlight, createdAt: Timestamp(seconds: -age))
+            id: id, isCurrent: current, isReady: ready, isPending: pending,
+            waversSince: wavers.map { Timestamp(seconds: -$0) }, inFlight: inFlight,
+            youngestStart: began.map { Timestamp(seconds: -$0) }, createdAt: Timestamp(seconds: -age))
     }
+
+    private let now = Timestamp(seconds: 0)
 
     private func steps(
         _ wanted: Int, surge: UpdateStrategy.Amount = .percent(25), unavailable: UpdateStrategy.Amount = .percent(25),
         _ replicas: RolloutReplica...
     ) -> RolloutSteps {
         Rollout.steps(
-            wanted: wanted, strategy: UpdateStrategy(maxSurge: surge, maxUnavailable: unavailable), replicas: replicas)
+            wanted: wanted, strategy: UpdateStrategy(maxSurge: surge, maxUnavailable: unavailable), replicas: replicas,
+            now: now)
     }
 
     @Test("S3: missing replicas are started, all at once where nothing old runs")
@@ -29,12 +35,20 @@ struct RolloutTests {
     }
 
     @Test(
-        "S2: scale-down takes the not ready first, then the idle, then the one with the least inside, the youngest of equals"
+        "S2: scale-down takes what waits for room first, then the not ready, the idle, then who is free soonest, the youngest of equals"
     )
     func choosesVictims() {
         #expect(steps(1, replica("busy", inFlight: 2), replica("new", ready: false)).stop == ["new"])
         #expect(steps(1, replica("busy", inFlight: 1), replica("idle")).stop == ["idle"])
-        #expect(steps(1, replica("busier", inFlight: 5), replica("busy", inFlight: 1)).stop == ["busy"])
+        #expect(steps(1, replica("new", ready: false), replica("waits", ready: false, pending: true)).stop == ["waits"])
+        #expect(
+            steps(1, replica("asks", inFlight: 3), replica("busy", inFlight: 1, began: 60)).stop == ["asks"],
+            "whoever has only asked for requests has none inside")
+        #expect(
+            steps(1, replica("long", inFlight: 5, began: 90), replica("short", inFlight: 1, began: 2)).stop == ["long"],
+            "its youngest request began first, so it is likely to be free first")
+        #expect(
+            steps(1, replica("busier", inFlight: 5, began: 9), replica("busy", inFlight: 1, began: 9)).stop == ["busy"])
         #expect(steps(1, replica("old", age: 50), replica("young", age: 5)).stop == ["young"])
         #expect(steps(0, replica("a"), replica("b")).stop.sorted() == ["a", "b"])
     }
@@ -53,14 +67,15 @@ struct RolloutTests {
         let old = (0..<4).map { replica("old\($0)", current: false) }
         let new = (0..<2).map { replica("new\($0)", ready: false) }
         let steps = Rollout.steps(
-            wanted: 4, strategy: UpdateStrategy(maxSurge: .count(2), maxUnavailable: .count(0)), replicas: old + new)
+            wanted: 4, strategy: UpdateStrategy(maxSurge: .count(2), maxUnavailable: .count(0)), replicas: old + new,
+            now: now)
         #expect(steps == RolloutSteps())
     }
 
     @Test("S3: surge rounds up, unavailable rounds down, and never are more started than wanted plus surge allows")
     func rounding() {
         let old = (0..<10).map { replica("old\($0)", current: false) }
-        let steps = Rollout.steps(wanted: 10, strategy: UpdateStrategy(), replicas: old)
+        let steps = Rollout.steps(wanted: 10, strategy: UpdateStrategy(), replicas: old, now: now)
         #expect(steps.start == 3)
         #expect(steps.stop.count == 2)
         #expect(UpdateStrategy.Amount.percent(25).count(of: 1, roundingUp: true) == 1)
@@ -76,13 +91,45 @@ struct RolloutTests {
     }
 
     @Test(
+        "S3: an old replica whose probes fail for a moment is kept until the new one serves; after a minute it counts as broken"
+    )
+    func wavering() {
+        let starting = replica("new", ready: false)
+        #expect(steps(1, replica("old", current: false, ready: false, wavers: 5), starting) == RolloutSteps())
+        #expect(steps(1, replica("old", current: false, ready: false, wavers: 60), starting).stop == ["old"])
+        #expect(steps(1, replica("old", current: false, ready: false, wavers: 5), replica("new")).stop == ["old"])
+        // Two of three serve; the third may come back, and counts as there.
+        let two = [replica("a", current: false), replica("b", current: false)]
+        let third = replica("c", current: false, ready: false, wavers: 5)
+        let careful = Rollout.steps(
+            wanted: 3, strategy: UpdateStrategy(maxSurge: .count(1), maxUnavailable: .count(0)),
+            replicas: two + [third], now: now)
+        #expect(careful == RolloutSteps(start: 1))
+        // Without a surge it is the one that makes room.
+        let replacing = Rollout.steps(
+            wanted: 3, strategy: UpdateStrategy(maxSurge: .count(0), maxUnavailable: .count(1)),
+            replicas: two + [third], now: now)
+        #expect(replacing == RolloutSteps(start: 1, stop: ["c"]))
+    }
+
+    @Test("S3: where nobody serves, the old one makes room for a new one that waits for it")
+    func makesRoom() {
+        let old = replica("old", current: false, ready: false, wavers: 5)
+        let waiting = replica("new", ready: false, pending: true)
+        #expect(steps(1, old, waiting).stop == ["old"])
+        #expect(
+            steps(1, replica("old", current: false), waiting) == RolloutSteps(), "who serves is never taken down for it"
+        )
+    }
+
+    @Test(
         "S3: whatever order things happen in, a rollout ends with the wanted number of current replicas",
         arguments: 1...8)
     func converges(wanted: Int) {
         var replicas = (0..<wanted).map { replica("old\($0)", current: false) }
         var made = 0
         for _ in 0..<100 {
-            let steps = Rollout.steps(wanted: wanted, strategy: UpdateStrategy(), replicas: replicas)
+            let steps = Rollout.steps(wanted: wanted, strategy: UpdateStrategy(), replicas: replicas, now: now)
             if steps == RolloutSteps() && replicas.allSatisfy({ $0.isCurrent && $0.isReady }) { break }
             replicas.removeAll { steps.stop.contains($0.id) }
             #expect(replicas.count { $0.isReady } >= wanted - wanted * 25 / 100)

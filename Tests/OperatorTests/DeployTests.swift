@@ -97,6 +97,7 @@ struct DeployTests {
             let refused = try await fixture.deploy(both).decoded([DeployResultDocument].self)
             #expect(refused[0].api == nil)
             #expect(refused[0].error.contains("is updating"))
+            #expect(refused[0].errorKind == "asyncapi.api_updating" && refused[1].errorKind == nil)
             #expect(refused[1].message == "creating lily (AsyncAPI)")
             let forced = try await fixture.deploy(both, "?force=true").decoded([DeployResultDocument].self)
             #expect(forced.map(\.message) == ["updating iris (AsyncAPI)", "lily (AsyncAPI) is already updating"])

@@ -95,7 +95,7 @@ extension PlatformError.Code {
         .badRequest, .unauthorized, .notFound, .methodNotAllowed, .conflict, .payloadTooLarge, .idempotencyMismatch,
         .queueFull, .configurationInvalid, .versionMismatch, .notSupported, .storeUnavailable, .storeCorrupt,
         .engineUnavailable, .imageUnavailable, .containerFailed, .timedOut, .unavailable, .connectionFailed, .usage,
-        .setup, .internal,
+        .setup, .internal, .apiUpdating,
     ]
 
     /// The code with this word on the wire. `usage` is this side's own: a server cannot make an exit status of 2.

@@ -17,6 +17,9 @@ enum DescribeView {
         var parts = [
             APIView.head(api, environment: environment, showsEnvironment: showsEnvironment, now: now, style: style)
         ]
+        if let scaling = api.status?.autoscaling {
+            parts[0] += "\n\(style.bold("autoscaling:")) \(scaling.why.inOneLine)"
+        }
         if let counts = api.status?.replicaCounts {
             var table = Table([.init("replica status", minimumWidth: 32), .init("replica count")])
             table.append(["Requested", "\(counts.requested)"])
@@ -27,8 +30,17 @@ enum DescribeView {
         }
         if let replicas = api.status?.replicas, !replicas.isEmpty {
             parts.append(self.replicas(replicas, now: now).render(style))
+            parts += lastLines(of: replicas, style)
         }
         return parts.joined(separator: "\n\n")
+    }
+
+    /// What containers of replicas that are not ready wrote last; of many alike the first few are enough.
+    private static func lastLines(of replicas: [ReplicaDocument], _ style: TextStyle) -> [String] {
+        replicas.filter { $0.lastLogLines?.isEmpty == false }.prefix(3).map { replica in
+            ([style.bold("last lines of \(replica.id)")] + (replica.lastLogLines ?? []).map { "  \($0.inOneLine)" })
+                .joined(separator: "\n")
+        }
     }
 
     static func title(of state: ReplicaState) -> String {

@@ -71,10 +71,18 @@ package struct DeployResultDocument: Sendable, Hashable, Codable {
     @OrNull package var api: APIDocument?
     package var message: String
     package var error: String
+    /// A word of ``PlatformError/Code`` that goes with `error`; left out where there is none.
+    package var errorKind: String?
 
-    package init(api: APIDocument?, message: String, error: String = "") {
+    package init(api: APIDocument?, message: String, error: String = "", errorKind: String? = nil) {
         self.api = api
         self.message = message
         self.error = error
+        self.errorKind = errorKind
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case api, message, error
+        case errorKind = "error_kind"
     }
 }

@@ -9,18 +9,24 @@ package struct InfoDocument: Sendable, Hashable, Codable {
     package var numAPIs: Int
     /// Requests of all APIs; left out when the store could not say.
     package var queue: QueueCounts?
+    /// What the machine has and what replicas have declared of it; left out when the engine does not say.
+    package var capacity: CapacityDocument?
 
-    package init(clusterConfig: ClusterConfiguration, numPendingReplicas: Int, numAPIs: Int, queue: QueueCounts?) {
+    package init(
+        clusterConfig: ClusterConfiguration, numPendingReplicas: Int, numAPIs: Int, queue: QueueCounts?,
+        capacity: CapacityDocument? = nil
+    ) {
         self.clusterConfig = clusterConfig
         self.workerNodeInfos = []
         self.operatorNodeInfos = []
         self.numPendingReplicas = numPendingReplicas
         self.numAPIs = numAPIs
         self.queue = queue
+        self.capacity = capacity
     }
 
     enum CodingKeys: String, CodingKey {
-        case queue
+        case queue, capacity
         case clusterConfig = "cluster_config"
         case workerNodeInfos = "worker_node_infos"
         case operatorNodeInfos = "operator_node_infos"

@@ -13,8 +13,12 @@ package struct StatusDocument: Sendable, Hashable, Codable {
     package var queue: QueueCounts?
     /// The state in one word: `status_live`, `status_updating` or `status_error`. The published Python package waits for it (contract O2).
     package var statusCode: String?
+    /// Only in `describe`: why there are as many replicas as there are.
+    package var autoscaling: ScalingDocument?
 
-    package init(_ status: APIStatus, queue: QueueCounts?, detailed: Bool) {
+    package init(
+        _ status: APIStatus, queue: QueueCounts?, detailed: Bool, autoscaling: ScalingDocument? = nil
+    ) {
         self.ready = status.ready
         self.requested = status.requested
         self.upToDate = status.upToDate
@@ -22,10 +26,11 @@ package struct StatusDocument: Sendable, Hashable, Codable {
         self.replicas = detailed ? status.replicas.map(ReplicaDocument.init) : nil
         self.reason = status.reason
         self.queue = queue
+        self.autoscaling = autoscaling
     }
 
     enum CodingKeys: String, CodingKey {
-        case ready, requested, replicas, reason, queue
+        case ready, requested, replicas, reason, queue, autoscaling
         case upToDate = "up_to_date"
         case replicaCounts = "replica_counts"
         case statusCode = "status_code"
@@ -102,6 +107,8 @@ package struct ReplicaDocument: Sendable, Hashable, Codable {
     package var startedAt: Int64
     /// Requests inside it.
     package var inFlight: Int
+    /// What a container wrote last, where that may say why the replica is not ready.
+    package var lastLogLines: [String]?
 
     package init(_ replica: ReplicaStatus) {
         self.id = replica.id
@@ -110,11 +117,13 @@ package struct ReplicaDocument: Sendable, Hashable, Codable {
         self.restarts = replica.restarts
         self.startedAt = replica.startedAt.seconds
         self.inFlight = replica.inFlight
+        self.lastLogLines = replica.lastLines.isEmpty ? nil : replica.lastLines
     }
 
     enum CodingKeys: String, CodingKey {
         case id, state, reason, restarts
         case startedAt = "started_at"
         case inFlight = "in_flight"
+        case lastLogLines = "last_log_lines"
     }
 }

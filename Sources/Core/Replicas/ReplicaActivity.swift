@@ -6,6 +6,8 @@ import Synchronization
 package final class ReplicaActivity: Sendable {
     private struct State {
         var inFlight = 0
+        /// When the requests inside began; those that are still being claimed are not among them.
+        var starts: [Timestamp] = []
         var isClosed = false
         var isCut = false
         var idle: [CheckedContinuation<Void, Never>] = []
@@ -18,6 +20,12 @@ package final class ReplicaActivity: Sendable {
 
     /// Requests inside the replica now.
     package var inFlight: Int { state.withLock { $0.inFlight } }
+
+    /// When the youngest of the requests inside began; `nil` when none has.
+    ///
+    /// Requests of one API last about equally long, as far as anyone knows before they end: so of two replicas the one whose youngest request
+    /// began first is likely to be free first.
+    package var youngestStart: Timestamp? { state.withLock { $0.starts.max() } }
 
     /// Whether the replica takes no more requests.
     package var isClosed: Bool { state.withLock { $0.isClosed } }
@@ -46,6 +54,19 @@ package final class ReplicaActivity: Sendable {
             return state.idle
         }
         for continuation in waiting { continuation.resume() }
+    }
+
+    /// Notes that `count` of the requests counted in have really begun.
+    package func started(_ count: Int = 1, at now: Timestamp) {
+        state.withLock { $0.starts.append(contentsOf: repeatElement(now, count: count)) }
+    }
+
+    /// Counts a request out that was noted with ``started(_:at:)``.
+    package func end(startedAt: Timestamp) {
+        state.withLock { state in
+            if let index = state.starts.firstIndex(of: startedAt) { state.starts.remove(at: index) }
+        }
+        end()
     }
 
     /// From now on no request begins.

@@ -25,10 +25,12 @@ package struct ReplicaStatus: Sendable, Hashable, Codable {
     package var startedAt: Timestamp
     /// Requests inside it now.
     package var inFlight: Int
+    /// What a container that is not ready wrote last; empty for a ready one.
+    package var lastLines: [String]
 
     package init(
         id: String, state: ReplicaState, reason: String? = nil, restarts: Int = 0, startedAt: Timestamp,
-        inFlight: Int = 0
+        inFlight: Int = 0, lastLines: [String] = []
     ) {
         self.id = id
         self.state = state
@@ -36,12 +38,14 @@ package struct ReplicaStatus: Sendable, Hashable, Codable {
         self.restarts = restarts
         self.startedAt = startedAt
         self.inFlight = inFlight
+        self.lastLines = lastLines
     }
 
     enum CodingKeys: String, CodingKey {
         case id, state, reason, restarts
         case startedAt = "started_at"
         case inFlight = "in_flight"
+        case lastLines = "last_lines"
     }
 }
 

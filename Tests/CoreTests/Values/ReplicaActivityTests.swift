@@ -17,6 +17,21 @@ struct ReplicaActivityTests {
         #expect(activity.begin(upTo: -1, maxConcurrency: 9) == 0)
     }
 
+    @Test("S2: the youngest start is that of the requests that are still inside")
+    func youngestStart() {
+        let activity = ReplicaActivity()
+        #expect(activity.begin(upTo: 3, maxConcurrency: 3) == 3)
+        #expect(activity.youngestStart == nil, "asked for, but not begun")
+        activity.started(2, at: Timestamp(seconds: 5))
+        activity.started(at: Timestamp(seconds: 9))
+        #expect(activity.youngestStart == Timestamp(seconds: 9))
+        activity.end(startedAt: Timestamp(seconds: 9))
+        #expect(activity.youngestStart == Timestamp(seconds: 5) && activity.inFlight == 2)
+        activity.end(startedAt: Timestamp(seconds: 5))
+        activity.end(startedAt: Timestamp(seconds: 5))
+        #expect(activity.youngestStart == nil && activity.inFlight == 0)
+    }
+
     @Test("C11: nor when many ask at once")
     func concurrent() async {
         let activity = ReplicaActivity()

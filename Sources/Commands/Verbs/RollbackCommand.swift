@@ -1,0 +1,40 @@
+import ArgumentParser
+import Client
+import Core
+
+struct RollbackCommand: AsyncParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "rollback",
+        abstract: "Deploy an earlier version of an API again.",
+        discussion: """
+            Without a version it goes back to the one before. The last ten versions
+            are kept; cortex get API lists them. No request is lost, and replicas
+            are restarted only if the pod is another one.
+
+            Examples:
+              cortex rollback hello
+              cortex rollback hello 68d7f2a90c1b3e55
+            """)
+
+    @OptionGroup var target: APIArgument
+    @Argument(help: ArgumentHelp("Id of the version, or the beginning of it.", valueName: "version"))
+    var version: String?
+    @OptionGroup var environment: EnvironmentOption
+    @Flag(name: .shortAndLong, help: "Even while the API is updating.")
+    var force = false
+    @Flag(name: .long, help: "Wait until all replicas are ready, and say why when they cannot get so.")
+    var wait = false
+    @OptionGroup var format: OutputOption
+
+    func run() async throws {
+        let context = CommandContext.live()
+        let cluster = try context.resolve(environment.environment, announce: format.output == .pretty)
+        try await context.withOperator(cluster) { client in
+            let answer = try await client.rollback(target.api, to: version, force: force)
+            try context.show(answer, as: format.output) { _ in answer.message.inOneLine }
+            if wait {
+                try await DeployWatcher(client: client, context: context, limit: .seconds(1800)).run([target.api])
+            }
+        }
+    }
+}

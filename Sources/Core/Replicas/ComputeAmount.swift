@@ -1,0 +1,72 @@
+/// Compute that can be added up: what a machine has, or what pods ask for.
+package struct ComputeAmount: Sendable, Hashable {
+    /// Thousandths of a core.
+    package var cpu: Int64
+    /// Bytes.
+    package var memory: Int64
+    package var gpu: Int64
+
+    package init(cpu: Int64 = 0, memory: Int64 = 0, gpu: Int64 = 0) {
+        self.cpu = cpu
+        self.memory = memory
+        self.gpu = gpu
+    }
+
+    /// Saturates instead of overflowing.
+    package static func + (left: ComputeAmount, right: ComputeAmount) -> ComputeAmount {
+        ComputeAmount(
+            cpu: sum(left.cpu, right.cpu), memory: sum(left.memory, right.memory), gpu: sum(left.gpu, right.gpu))
+    }
+
+    private static func sum(_ left: Int64, _ right: Int64) -> Int64 {
+        let (value, overflow) = left.addingReportingOverflow(right)
+        return overflow ? .max : value
+    }
+}
+
+extension ComputeAmount {
+    /// What a replica reserves: the sum of what its containers declare.
+    ///
+    /// `cpu` that was left at its default is a share that nobody asked for: such containers share what there is, and reserve nothing.
+    package init(reservedBy pod: PodSpecification) {
+        self = pod.containers.reduce(ComputeAmount()) { sum, container in
+            let compute = container.compute
+            let cpu = compute.cpu == Compute().cpu ? 0 : compute.cpu?.milli ?? 0
+            return sum
+                + ComputeAmount(cpu: cpu, memory: compute.mem?.whole ?? 0, gpu: Int64(compute.gpu))
+        }
+    }
+}
+
+/// What a machine has for replicas, and what those that are there have reserved of it. Pure.
+package struct Capacity: Sendable, Hashable {
+    package var total: ComputeAmount
+    package var reserved: ComputeAmount
+
+    package init(total: ComputeAmount, reserved: ComputeAmount = ComputeAmount()) {
+        self.total = total
+        self.reserved = reserved
+    }
+
+    /// Why a replica that asks for `amount` does not fit now, in one line; `nil` when it fits.
+    ///
+    /// What is not asked for is never lacking, even where more is reserved than there is.
+    package func lack(for amount: ComputeAmount) -> String? {
+        if amount.cpu > 0, amount.cpu > total.cpu - min(total.cpu, reserved.cpu) {
+            return Self.sentence("cpu", amount.cpu, reserved.cpu, total.cpu) { "\($0)m" }
+        }
+        if amount.memory > 0, amount.memory > total.memory - min(total.memory, reserved.memory) {
+            return Self.sentence("mem", amount.memory, reserved.memory, total.memory) { "\($0 >> 20)Mi" }
+        }
+        if amount.gpu > 0, amount.gpu > total.gpu - min(total.gpu, reserved.gpu) {
+            return Self.sentence("gpu", amount.gpu, reserved.gpu, total.gpu) { "\($0)" }
+        }
+        return nil
+    }
+
+    private static func sentence(
+        _ name: String, _ wanted: Int64, _ taken: Int64, _ total: Int64, _ text: (Int64) -> String
+    ) -> String {
+        "waits for room: it declares \(text(wanted)) of \(name), \(text(taken)) of this machine's \(text(total)) are taken"
+    }
+}

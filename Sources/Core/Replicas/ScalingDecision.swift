@@ -1,0 +1,115 @@
+/// How many replicas an API should have, and why: one look of the autoscaler with everything it was made of.
+package struct ScalingDecision: Sendable, Hashable {
+    package enum Reason: String, Sendable, Hashable, CaseIterable {
+        /// The load asks for as many as there are.
+        case steady = "the load fits"
+        case moreLoad = "more load"
+        case lessLoad = "less load"
+        /// Fewer would do, but not for long enough yet.
+        case downscaleHeld = "held until the downscale stabilization period is over"
+        /// More are wanted, but not for long enough yet.
+        case upscaleHeld = "held until the upscale stabilization period is over"
+        /// A request waits and there is no replica at all.
+        case wakeFromZero = "a request waits and there is no replica"
+        /// The load is not known: the present number stays.
+        case insufficientData = "the load is not known"
+    }
+
+    /// What the load asks for, step by step (reference: cortex.md §7); each number is a count of replicas.
+    package struct Steps: Sendable, Hashable {
+        /// Queued and in-progress requests, averaged over the window.
+        package var average: Double
+        /// `target_in_flight`.
+        package var target: Double
+        /// `average / target`.
+        package var raw: Double
+        /// Step 1: `raw`, rounded up.
+        package var load: Int
+        /// Step 2: after the tolerances.
+        package var tolerance: Int
+        /// Step 3: after `max_downscale_factor`.
+        package var downscaleFactor: Int
+        /// Step 4: after `max_upscale_factor`.
+        package var upscaleFactor: Int
+        /// Step 5: after `min_replicas` and `max_replicas`. What is remembered for the stabilization periods.
+        package var bounds: Int
+        /// Step 6: after the downscale stabilization period.
+        package var downscaleStabilization: Int
+        /// Step 7: after the upscale stabilization period: the decision.
+        package var upscaleStabilization: Int
+
+        package init(
+            average: Double, target: Double, raw: Double, load: Int, tolerance: Int, downscaleFactor: Int,
+            upscaleFactor: Int, bounds: Int, downscaleStabilization: Int, upscaleStabilization: Int
+        ) {
+            self.average = average
+            self.target = target
+            self.raw = raw
+            self.load = load
+            self.tolerance = tolerance
+            self.downscaleFactor = downscaleFactor
+            self.upscaleFactor = upscaleFactor
+            self.bounds = bounds
+            self.downscaleStabilization = downscaleStabilization
+            self.upscaleStabilization = upscaleStabilization
+        }
+    }
+
+    package var at: Timestamp
+    /// Replicas that were requested before.
+    package var current: Int
+    /// Replicas to request now.
+    package var replicas: Int
+    package var reason: Reason
+    /// Queued and in-progress requests at this moment; `nil` when they could not be read.
+    package var inFlight: Int?
+    /// `nil` where the load was not asked: it is not known, or a request waits at zero replicas.
+    package var steps: Steps?
+
+    package init(
+        at: Timestamp, current: Int, replicas: Int, reason: Reason, inFlight: Int? = nil, steps: Steps? = nil
+    ) {
+        self.at = at
+        self.current = current
+        self.replicas = replicas
+        self.reason = reason
+        self.inFlight = inFlight
+        self.steps = steps
+    }
+
+    /// Why there are so many replicas, in one line for people.
+    package var explanation: String {
+        var text = "\(replicas) \(replicas == 1 ? "replica" : "replicas"): "
+        guard let steps else { return text + reason.rawValue }
+        text += "\(steps.average.brief) requests on average, \(steps.target.brief) for each replica"
+        if steps.load != replicas || steps.load != current { text += ", asks for \(steps.load)" }
+        for limit in limits(of: steps) { text += ", \(limit)" }
+        return text + "; \(reason.rawValue)"
+    }
+
+    /// What made the recommendation another one than the load asks for.
+    private func limits(of steps: Steps) -> [String] {
+        var limits: [String] = []
+        if steps.tolerance != steps.load { limits.append("\(steps.tolerance) within tolerance") }
+        if steps.downscaleFactor != steps.tolerance {
+            limits.append("\(steps.downscaleFactor) by max_downscale_factor")
+        }
+        if steps.upscaleFactor != steps.downscaleFactor {
+            limits.append("\(steps.upscaleFactor) by max_upscale_factor")
+        }
+        if steps.bounds > steps.upscaleFactor { limits.append("\(steps.bounds) by min_replicas") }
+        if steps.bounds < steps.upscaleFactor { limits.append("\(steps.bounds) by max_replicas") }
+        return limits
+    }
+}
+
+extension Double {
+    /// At most two places after the point, none that say nothing: `2`, `2.5`, `0.33`.
+    fileprivate var brief: String {
+        guard abs(self) < 1e15 else { return "\(self)" }
+        let hundredths = Int64((self * 100).rounded())
+        let (whole, rest) = (hundredths / 100, abs(hundredths % 100))
+        if rest == 0 { return "\(whole)" }
+        return rest % 10 == 0 ? "\(whole).\(rest / 10)" : "\(whole).\(rest < 10 ? "0" : "")\(rest)"
+    }
+}

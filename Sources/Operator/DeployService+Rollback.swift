@@ -1,0 +1,41 @@
+package import Core
+import Logging
+import Synchronization
+
+extension DeployService {
+    /// Deploys an earlier version again: what it declared becomes the newest version. Its queue and requests stay.
+    ///
+    /// - Parameter version: see ``RollbackPlan``; `nil` for the one before.
+    /// - Returns: the version that is present now, and what happened, for people.
+    /// - Throws: `not_found` with the versions that are kept; `asyncapi.api_updating` while it is being updated, unless `force`;
+    ///   ``ConfigurationRejected`` when it does not fit beside the APIs of today; `store_unavailable`.
+    package func rollback(api name: String, to version: String?, force: Bool) async throws -> (
+        api: DeployedAPI, message: String
+    ) {
+        try await gate.run {
+            let deployed = try await store.deployedAPIs()
+            guard let present = deployed.first(where: { $0.name == name }) else { throw PlatformError.unknownAPI(name) }
+            let target = try RollbackPlan.target(
+                of: present, among: try await store.versions(of: name), wanted: version)
+            try await refuseProblems(of: [target.specification], deployed: deployed, fileName: target.fileName)
+            let status = await orchestrator.status(api: name)
+            let step = try random.withLock {
+                try DeployPlan.step(
+                    for: target.specification, submitted: target.submitted, fileName: target.fileName,
+                    previous: present, status: status, force: force, now: clock.now(), random: &$0)
+            }
+            let title = present.specification.title
+            switch step {
+            case .create(let api, _), .update(let api):
+                try await roll(api, to: nil)
+                logger.info(
+                    "API rolled back", metadata: ["api": "\(name)", "api.id": "\(api.id)", "from": "\(target.id)"])
+                return (api, "rolling \(title) back to \(target.id)")
+            case .unchanged(let api, _):
+                return (api, "\(title) is at \(target.id) already")
+            case .refuse(let error):
+                throw error
+            }
+        }
+    }
+}

@@ -1,0 +1,17 @@
+import Core
+import HTTPServing
+
+extension Operator {
+    /// `POST /rollback/{api}?version=ID&force=true`
+    func rollback(_ name: String, _ request: IncomingRequest) async throws -> OutgoingResponse {
+        let query = try QueryParameters(request)
+        let (version, force) = (try query.text("version"), try query.bool("force"))
+        do {
+            let outcome = try await deployments.rollback(api: name, to: version, force: force)
+            return try Self.json(MessageDocument(message: outcome.message))
+        } catch let rejected as ConfigurationRejected {
+            let error = PlatformError(.configurationInvalid, rejected.message)
+            return try Self.json(ErrorDocument(error, problems: rejected.problems), status: error.code.status)
+        }
+    }
+}
