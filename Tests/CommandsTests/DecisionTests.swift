@@ -64,7 +64,7 @@ struct DecisionTests {
     @Test(
         "O2: wrong arguments are refused before anything is done",
         arguments: [
-            ["get", "a", "b"], ["describe"], ["get", "--nope"], ["get", "-o", "xml"], ["get", "-w", "-o", "json"],
+            ["get", "a", "b", "c"], ["describe"], ["get", "--nope"], ["get", "-o", "xml"], ["get", "-w", "-o", "json"],
             ["describe", "a", "-w", "-o", "yaml"], ["logs", "a", "--tail", "-1"], ["logs", "a", "--tail", "x"],
             ["logs", "a", "--random-pod", "--replica", "r"], ["result", "a", "no-id"], ["result", "a"],
             ["requests", "a", "--status", "lost"], ["requests", "a", "--limit", "0"], ["submit"],

@@ -5,7 +5,7 @@ import Foundation
 struct Console: Sendable {
     let output: CInt
     let errors: CInt
-    let style: TextStyle
+    private let baseStyle: TextStyle
     /// Whether standard error is a terminal: progress lines are redrawn there.
     let hasErrorTerminal: Bool
     /// Whether somebody can be asked: standard input and standard error are terminals.
@@ -20,9 +20,17 @@ struct Console: Sendable {
         self.canAsk = isatty(STDIN_FILENO) == 1 && isatty(errors) == 1
         let isTerminal = isatty(output) == 1
         let noColor = environment["NO_COLOR"].map { !$0.isEmpty } ?? false
-        self.style = TextStyle(
+        self.baseStyle = TextStyle(
             isTerminal: isTerminal, hasColor: isTerminal && !noColor && environment["TERM"] != "dumb",
             size: isTerminal ? Self.size(of: output) : nil)
+    }
+
+    /// How text looks there, at the terminal's present size.
+    var style: TextStyle {
+        guard baseStyle.isTerminal else { return baseStyle }
+        var style = baseStyle
+        style.size = Self.size(of: output) ?? baseStyle.size
+        return style
     }
 
     /// Writes data; a line end is added where it is missing.

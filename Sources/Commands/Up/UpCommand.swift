@@ -54,6 +54,8 @@ struct UpCommand: AsyncParsableCommand {
             valueName: "level"))
     var durability: String?
 
+    @OptionGroup var format: OutputOption
+
     func run() async throws {
         let environment = ProcessInfo.processInfo.environment
         let flags: [UpSettings.Key: String?] = [
@@ -69,6 +71,7 @@ struct UpCommand: AsyncParsableCommand {
         LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
         try await Assembly(
             settings: settings, environment: environment, console: Console(environment: environment),
+            format: format.output,
             logger: Logger(label: "cortex")
         ).run()
     }
