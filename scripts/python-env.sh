@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 
 name=$1
 requirements=$2
-folder=$PWD/.build/python/$name
+folder=$PWD/.build/test-tools/$name
 stamp=$(cat "$requirements"; /usr/bin/python3 --version)
 if [ "$(cat "$folder/stamp" 2>/dev/null)" != "$stamp" ]; then
   rm -rf "$folder"

@@ -24,7 +24,8 @@ enum ClusterView {
         if let capacity = info.capacity {
             let (used, total) = (capacity.used, capacity.total)
             facts.append(("cpu", "\(cores(used.cpuMilli)) of \(cores(total.cpuMilli)) cores declared"))
-            facts.append(("memory", "\(Doctor.gigabytes(used.memBytes)) of \(Doctor.gigabytes(total.memBytes)) declared"))
+            facts.append(
+                ("memory", "\(Doctor.gigabytes(used.memBytes)) of \(Doctor.gigabytes(total.memBytes)) declared"))
             if total.gpu > 0 { facts.append(("gpu", "\(used.gpu) of \(total.gpu) taken")) }
         }
         return lines(facts.map { ("", $0.0, $0.1) }, style)

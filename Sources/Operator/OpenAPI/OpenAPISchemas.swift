@@ -79,7 +79,8 @@ enum OpenAPISchemas {
                 ]), "worker_node_infos": list([:]), "operator_node_infos": list([:]), "num_pending_replicas": count,
                 "num_apis": count,
             ], optional: ["queue": reference("Queue"), "capacity": reference("Capacity")]),
-        "Capacity": object(["total": amount, "used": amount], "What the machine has, and what replicas declare of it."),
+        "Capacity": object(
+            ["total": amount, "used": amount], "What the machine has, and what replicas declare of it."),
         "Queue": object(
             ["in_queue": count, "in_progress": count], "Requests that wait, and requests inside replicas."),
         "Failure": object(
