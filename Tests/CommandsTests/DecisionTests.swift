@@ -39,7 +39,7 @@ struct DecisionTests {
 
     @Test(
         "O2: a name that none or several have says so",
-        arguments: [("nosuch", "no command"), ("de", "delete, deploy, describe")])
+        arguments: [("nosuch", "no command"), ("depoly", "did you mean deploy?"), ("de", "delete, deploy, describe")])
     func noCommand(word: String, text: String) {
         let error = #expect(throws: PlatformError.self) {
             try CommandAbbreviation.expand([word], root: CortexCommand.self)

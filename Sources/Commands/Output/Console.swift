@@ -48,7 +48,17 @@ struct Console: Sendable {
     /// Tells the person who runs the command something that is not the command's data.
     func note(_ text: String) {
         // Nobody is left to be told when standard error is closed.
-        try? Self.write(Array((text + "\n").utf8), to: errors)
+        try? Self.write(Array((wrapped(text) + "\n").utf8), to: errors)
+    }
+
+    /// On a terminal, lines broken between words instead of anywhere.
+    private func wrapped(_ text: String) -> String {
+        guard hasErrorTerminal, let columns = Self.size(of: errors)?.columns, columns > 20 else { return text }
+        return text.split(separator: "\n", omittingEmptySubsequences: false).map { line in
+            // What begins with a space, or is short enough, was laid out by somebody.
+            guard line.count > columns, line.first != " ", !line.contains("\u{1B}") else { return String(line) }
+            return Table.wrap(String(line), to: columns).joined(separator: "\n")
+        }.joined(separator: "\n")
     }
 
     /// Writes to standard error without a line end: for progress and prompts.

@@ -91,7 +91,10 @@ struct GetCommand: AsyncParsableCommand {
     }
 
     private func draw(_ rows: [APITable.Row], showsEnvironment: Bool, _ context: CommandContext) throws -> String {
-        guard !rows.isEmpty else { return "no apis are deployed" }
+        guard !rows.isEmpty else {
+            let hint = context.console.style.isTerminal ? "; deploy one with: cortex deploy cortex.yaml" : ""
+            return "no apis are deployed\(hint)"
+        }
         var text = APITable.render(
             rows, showsEnvironment: showsEnvironment, now: context.clock.now(), style: context.console.style)
         if verbose {
