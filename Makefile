@@ -26,11 +26,13 @@ test: ## Everything that CI runs: lint, then all tests on real SQLite, bubblewra
 	@scripts/setup.sh test
 	@$(MAKE) --no-print-directory lint
 	@scripts/test.sh
+	@scripts/api-test.sh
+	@scripts/doc-test.sh
 
 .PHONY: lint
 lint: ## Layout of the Swift code, and the shell scripts
 	@swift format lint --strict --parallel --recursive $(SWIFT_SOURCES)
-	@! command -v shellcheck >/dev/null || shellcheck scripts/*.sh .ci/run
+	@! command -v shellcheck >/dev/null || shellcheck -x scripts/*.sh .ci/run
 
 .PHONY: format
 format: ## Lay the Swift code out as `swift format` decides

@@ -10,7 +10,8 @@ fi
 # What each purpose needs, as Debian packages.
 build=(libsqlite3-dev)
 demo=("${build[@]}" bubblewrap util-linux python3 python3-pip)
-test=("${demo[@]}" podman runc conmon netavark aardvark-dns uidmap busybox-static docker-registry iptables shellcheck python3-venv curl jq)
+test=("${demo[@]}" podman runc conmon netavark aardvark-dns uidmap busybox-static docker-registry iptables shellcheck
+  python3-venv curl jq zsh fish)
 bench=("${demo[@]}" wrk)
 
 case "${1:-all}" in
@@ -29,7 +30,16 @@ missing=()
 for package in "${wanted[@]}"; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
 done
-[ ${#missing[@]} -eq 0 ] && exit 0
+# Python packages of the tests, kept under .build: fetched while the network is there.
+python_packages() {
+  case "$1" in
+    test | all) "$(dirname "$0")/python-env.sh" schemathesis scripts/schemathesis-requirements.txt >/dev/null ;;
+  esac
+}
+if [ ${#missing[@]} -eq 0 ]; then
+  python_packages "${1:-all}"
+  exit 0
+fi
 
 if ! command -v apt-get >/dev/null; then
   echo "error: this machine has no apt-get. Install by hand what these Debian packages hold: ${missing[*]}" >&2
@@ -52,3 +62,4 @@ if ! { "${sudo[@]}" apt-get update && "${sudo[@]}" apt-get install -y --no-insta
   echo "error: apt-get could not install: ${missing[*]}" >&2
   exit 1
 fi
+python_packages "${1:-all}"

@@ -17,13 +17,18 @@ struct Assembly: Sendable {
     let settings: UpSettings
     let environment: [String: String]
     let console: Console
+    /// How it is said where the platform listens.
+    let format: OutputFormat
     let logger: Logger
     private let clock = SystemClock()
 
-    init(settings: UpSettings, environment: [String: String], console: Console, logger: Logger) {
+    init(
+        settings: UpSettings, environment: [String: String], console: Console, format: OutputFormat, logger: Logger
+    ) {
         self.settings = settings
         self.environment = environment
         self.console = console
+        self.format = format
         self.logger = logger
     }
 
@@ -73,7 +78,7 @@ struct Assembly: Sendable {
             logger: logger)
         let book = AddressBook()
         let autoscaler = Autoscaler(store: store, orchestrator: orchestrator, clock: clock, logger: logger)
-        let control = makeOperator(store, orchestrator, autoscaler, tokens, book, engine: engine.name)
+        let control = makeOperator(store, orchestrator, autoscaler, tokens, book, directory, engine)
         try await control.restore()
 
         let gateway = Gateway(
@@ -89,7 +94,7 @@ struct Assembly: Sendable {
         let announcement = Announcement(
             gateway: gateway.addresses, operator: controlServer.addresses, directory: directory,
             environments: EnvironmentStore(environment: environment), token: tokens.token(TokenStore.user) ?? "",
-            engine: engine.name, book: book, console: console)
+            engine: engine.name, book: book, console: console, format: format)
 
         // In the order of dependency: shutdown closes the gateway first and the orchestrator last.
         let services: [any Service] = [
@@ -117,13 +122,15 @@ struct Assembly: Sendable {
 
     private func makeOperator(
         _ store: SQLiteStore, _ orchestrator: LocalOrchestrator, _ autoscaler: Autoscaler, _ tokens: TokenStore,
-        _ book: AddressBook, engine: String
+        _ book: AddressBook, _ directory: PlatformDirectory, _ engine: any Engine
     ) -> Operator {
-        Operator(
+        let health = PlatformHealth(
+            store: store, engine: engine, book: book, directory: directory.path, clock: clock)
+        return Operator(
             store: store, orchestrator: orchestrator, tokens: tokens, clock: clock,
             random: SystemRandomNumberGenerator(),
             configuration: OperatorConfiguration(
-                engine: engine, store: "sqlite",
+                engine: engine.name, store: "sqlite",
                 addresses: { book.known ?? PlatformAddresses(gateway: "", operator: "") },
                 notReady: {
                     guard book.known != nil else { return ["the gateway does not listen yet"] }
@@ -134,7 +141,7 @@ struct Assembly: Sendable {
                         return ["the store does not answer"]
                     }
                 },
-                scaling: { await autoscaler.decisions(of: $0) }),
+                scaling: { await autoscaler.decisions(of: $0) }, components: { await health.components() }),
             logger: logger)
     }
 

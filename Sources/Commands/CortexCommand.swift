@@ -16,7 +16,7 @@ struct CortexCommand: AsyncParsableCommand {
             """,
         version: CortexVersion.current,
         groupedSubcommands: [
-            CommandGroup(name: "Platform", subcommands: [UpCommand.self, DoctorCommand.self]),
+            CommandGroup(name: "Platform", subcommands: [UpCommand.self, ClusterCommand.self, DoctorCommand.self]),
             CommandGroup(
                 name: "API",
                 subcommands: [

@@ -13,6 +13,11 @@ package enum CortexMain {
     /// - Returns: the exit status.
     static func run(_ arguments: [String]) async -> Int32 {
         let console = Console(environment: ProcessInfo.processInfo.environment)
+        if arguments.first == CompletionAnswer.command {
+            // Somebody is typing: whatever goes wrong, there is just nothing to offer.
+            try? await CompletionAnswer.run(Array(arguments.dropFirst()), context: .live())
+            return ExitStatus.success
+        }
         do {
             let words = try CommandAbbreviation.expand(arguments, root: CortexCommand.self)
             var command = try CortexCommand.parseAsRoot(ArgumentRepair.repair(words))

@@ -16,6 +16,13 @@ package struct RouteTable: Sendable {
 
     private var routes: [Route] = []
 
+    /// Every method and pattern there is, in the order in which they were added.
+    package var entries: [(method: HTTPMethod, pattern: String)] {
+        routes.flatMap { route in
+            route.methods.map { ($0.method, "/" + route.segments.joined(separator: "/")) }
+        }
+    }
+
     package init() {}
 
     /// Adds a route. Where several match, one with fewer `{names}` wins.

@@ -17,11 +17,11 @@ extension Operator {
         }
         let (file, partName) = try await configurationFile(request, &body)
         let fileName = try query.text("configFileName") ?? partName ?? "cortex.yaml"
-        guard fileName.utf8.count <= 255,
+        guard fileName.unicodeScalars.count <= 255,
             !fileName.unicodeScalars.contains(where: { $0.value < 0x20 || $0.value == 0x7F })
         else {
             throw PlatformError(
-                .badRequest, "configFileName must have at most 255 bytes and no control characters")
+                .badRequest, "configFileName must have at most 255 characters and no control characters")
         }
         do {
             let outcomes = try await deployments.deploy(

@@ -3,82 +3,71 @@ import HTTPServing
 import NIOHTTP1
 
 extension Operator {
-    /// Who may call a route.
-    private enum Access {
-        /// Anyone.
-        case open
-        /// Who has a token. A client of any version: this is how it learns the server's.
-        case anyVersion
-        /// Who has a token and a client of the server's version.
-        case matchingVersion
-    }
-
-    private typealias Answer =
-        @Sendable (Operator, IncomingRequest, inout IncomingBody, RouteTable.Parameters) async throws ->
-        OutgoingResponse
-
+    /// Every route there is, and the document that describes them.
     func makeRoutes() -> RouteTable {
+        let routes = Self.platformRoutes + Self.apiRoutes + Self.requestRoutes
         var table = RouteTable()
         // `routes` of this copy is empty; it is never used by an answer.
         let this = self
-        func on(
-            _ method: HTTPMethod, _ pattern: String, _ access: Access = .matchingVersion, _ answer: @escaping Answer
-        ) {
-            table.on(method, pattern) { request, body, parameters in
-                if access == .matchingVersion { try VersionCheck.check(client: request.header("CortexAPIVersion")) }
-                if access != .open { try this.authenticate(request) }
-                return try await answer(this, request, &body, parameters)
+        for route in routes {
+            table.on(route.method, route.path) { request, body, parameters in
+                if route.access == .matchingVersion, let version = request.header(VersionHandshake.header) {
+                    try VersionHandshake.check(client: version, server: CortexVersion.current)
+                }
+                if route.access != .open { try this.authenticate(request) }
+                var response = try await route.answer(this, request, &body, parameters)
+                response.headers.add(name: VersionHandshake.header, value: CortexVersion.current)
+                return response
             }
-        }
-        on(.GET, "/healthz", .open) { _, _, _, _ in try Self.json(["status": "ok"]) }
-        on(.GET, "/readyz", .open) { this, _, _, _ in try await this.readiness() }
-        on(.GET, "/verifycortex", .open) { _, _, _, _ in try Self.json([String: String]()) }
-        on(.GET, "/info", .anyVersion) { this, request, _, _ in
-            try Self.json(try await this.info(this.addresses(for: request)))
-        }
-        on(.POST, "/deploy") { this, request, body, _ in try await this.deploy(request, &body) }
-        on(.POST, "/refresh/{api}") { this, request, _, parameters in
-            let force = try QueryParameters(request).bool("force")
-            let version = try await this.deployments.refresh(api: parameters["api"] ?? "", force: force)
-            return try Self.json(MessageDocument(message: "updating \(version.specification.title)"))
-        }
-        on(.POST, "/rollback/{api}") { this, request, _, parameters in
-            try await this.rollback(parameters["api"] ?? "", request)
-        }
-        on(.DELETE, "/delete/{api}") { this, request, _, parameters in
-            let name = parameters["api"] ?? ""
-            let keep = try QueryParameters(request).bool("keepCache")
-            try await this.deployments.delete(api: name, keepRequests: keep)
-            return try Self.json(MessageDocument(message: "deleting \(name)"))
-        }
-        on(.GET, "/get") { this, request, _, _ in try Self.json(try await this.list(this.addresses(for: request))) }
-        on(.GET, "/get/{api}") { this, request, _, parameters in
-            try Self.json([try await this.document(of: parameters["api"] ?? "", this.addresses(for: request))])
-        }
-        on(.GET, "/get/{api}/{id}") { this, request, _, parameters in
-            try Self.json([
-                try await this.document(
-                    of: parameters["api"] ?? "", version: parameters["id"] ?? "", this.addresses(for: request))
-            ])
-        }
-        on(.GET, "/describe/{api}") { this, request, _, parameters in
-            try Self.json([try await this.description(of: parameters["api"] ?? "", this.addresses(for: request))])
-        }
-        on(.GET, "/logs/{api}") { this, request, _, parameters in
-            try await this.logs(of: parameters["api"] ?? "", request)
-        }
-        on(.GET, "/requests/{api}") { this, request, _, parameters in
-            try Self.json(try await this.requests(of: parameters["api"] ?? "", try QueryParameters(request)))
-        }
-        on(.POST, "/retry/{api}/{id}") { this, _, _, parameters in
-            try Self.json(try await this.retry(parameters["id"] ?? "", of: parameters["api"] ?? ""))
         }
         return table
     }
 
-    private func addresses(for request: IncomingRequest) -> PlatformAddresses {
-        configuration.addresses().reachable(from: request.header("host"))
-    }
+    /// Anyone's: is it there, is it ready, what does it serve.
+    private static let platformRoutes: [OperatorRoute] = [
+        OperatorRoute(
+            .GET, "/healthz", access: .open,
+            OpenAPIOperation(
+                id: "isAlive", summary: "Whether the process answers.", answer: OpenAPIOperation.json("Liveness"))
+        ) { _, _, _, _ in try json(["status": "ok"]) },
+        OperatorRoute(
+            .GET, "/readyz", access: .open,
+            OpenAPIOperation(
+                id: "isReady", summary: "Whether requests are accepted.", answer: OpenAPIOperation.json("Liveness"),
+                errors: [503: "Not yet, or not now; the message says why."])
+        ) { this, _, _, _ in try await this.readiness() },
+        OperatorRoute(
+            .GET, "/verifycortex", access: .open,
+            OpenAPIOperation(
+                id: "verify", summary: "Tells a Cortex operator from something else.",
+                answer: OpenAPIOperation.json("Nothing"))
+        ) { _, _, _, _ in try json([String: String]()) },
+        OperatorRoute(
+            .GET, OpenAPIDocument.path, access: .open,
+            OpenAPIOperation(
+                id: "describeInterface", summary: "This document.", answer: OpenAPIOperation.json("OpenAPI"))
+        ) { _, _, _, _ in try json(document) },
+        OperatorRoute(
+            .GET, "/info", access: .anyVersion,
+            OpenAPIOperation(
+                id: "info", summary: "Version, engine, store, addresses, and how much there is of what.",
+                answer: OpenAPIOperation.json("Info"))
+        ) { this, request, _, _ in try json(try await this.info(this.addresses(for: request))) },
+        OperatorRoute(
+            .GET, "/health", access: .anyVersion,
+            OpenAPIOperation(
+                id: "health", summary: "Each part of the platform, and whether it does its work.",
+                description: "200 either way: `status` tells. A load balancer asks `/readyz`.",
+                answer: OpenAPIOperation.json("Health"))
+        ) { this, _, _, _ in
+            try json(
+                HealthDocument(
+                    apiVersion: CortexVersion.current, components: await this.configuration.components()))
+        },
+    ]
+
+    /// Built once: it depends on nothing but the routes.
+    static let document = OpenAPIDocument.build(platformRoutes + apiRoutes + requestRoutes)
 
     // MARK: Access
 
@@ -103,6 +92,10 @@ extension Operator {
             throw HTTPFault(PlatformError(.unavailable, "not ready yet: \(missing.joined(separator: "; "))"))
         }
         return try Self.json(["status": "ready"])
+    }
+
+    func addresses(for request: IncomingRequest) -> PlatformAddresses {
+        configuration.addresses().reachable(from: request.header("host"))
     }
 
     // MARK: Answers

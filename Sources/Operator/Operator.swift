@@ -14,7 +14,7 @@ package struct Operator: Sendable {
     let logger: Logger
     /// Deploys, refreshes, deletes and restores APIs.
     package let deployments: DeployService
-    private var routes = RouteTable()
+    private(set) var routes = RouteTable()
 
     /// - Parameter random: makes deployment ids; nobody's security rests on it.
     package init(

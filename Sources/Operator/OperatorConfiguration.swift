@@ -16,11 +16,14 @@ package struct OperatorConfiguration: Sendable {
     package var notReady: @Sendable () async -> [String]
     /// The autoscaler's last decisions about an API, oldest first.
     package var scaling: @Sendable (_ api: String) async -> [ScalingDecision]
+    /// Each part of the platform and whether it does its work, for `/health`.
+    package var components: @Sendable () async -> [HealthDocument.Component]
 
     package init(
         clusterName: String = "local", engine: String, store: String, heartbeat: Duration = .seconds(10),
         addresses: @escaping @Sendable () -> PlatformAddresses, notReady: @escaping @Sendable () async -> [String],
-        scaling: @escaping @Sendable (_ api: String) async -> [ScalingDecision] = { _ in [] }
+        scaling: @escaping @Sendable (_ api: String) async -> [ScalingDecision] = { _ in [] },
+        components: @escaping @Sendable () async -> [HealthDocument.Component] = { [] }
     ) {
         self.clusterName = clusterName
         self.engine = engine
@@ -29,5 +32,6 @@ package struct OperatorConfiguration: Sendable {
         self.addresses = addresses
         self.notReady = notReady
         self.scaling = scaling
+        self.components = components
     }
 }

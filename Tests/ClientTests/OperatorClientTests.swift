@@ -40,6 +40,40 @@ struct OperatorClientTests {
         }
     }
 
+    @Test("O6: a server of another major.minor is told even where it does not refuse; info and health are read")
+    func otherServer() async throws {
+        try await with(version: "1.2.3") { stub, client in
+            stub.on("GET /get", .init(parts: ["[]"], headers: [("CortexAPIVersion", "1.3.0")]))
+            let error = await failure { try await client.apis() }
+            #expect(error?.code == .versionMismatch)
+            #expect(
+                error?.message
+                    == "the client has version 1.2.3 and the server has version 1.3.0, which do not understand each other:"
+                    + " use a client of version 1.3, or bring the server to version 1.2")
+            stub.on("GET /get", .init(parts: ["[]"], headers: [("CortexAPIVersion", "1.2.9")]))
+            #expect(try await client.apis().isEmpty)
+            let health = #"{"status":"healthy","api_version":"1.3.0","components":[]}"#
+            stub.on("GET /health", .init(parts: [health], headers: [("CortexAPIVersion", "1.3.0")]))
+            #expect(try await client.health().status == .healthy)
+        }
+    }
+
+    @Test(
+        "O6: only the same major.minor is understood",
+        arguments: [
+            ("1.0.0", "1.0.9-dev", true), ("1.0", "1.0.0", true), ("1.1.0", "1.0.0", false), ("0.1.0", "1.1.0", false),
+            ("x", "1.0.0", false), ("1.0.0", "", false),
+        ])
+    func versions(client: String, server: String, isUnderstood: Bool) {
+        var isRefused = false
+        do {
+            try VersionHandshake.check(client: client, server: server)
+        } catch {
+            isRefused = true
+        }
+        #expect(isRefused != isUnderstood)
+    }
+
     @Test("O1: names and parameters are encoded")
     func encoding() async throws {
         try await with { stub, client in

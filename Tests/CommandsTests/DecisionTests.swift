@@ -39,7 +39,7 @@ struct DecisionTests {
 
     @Test(
         "O2: a name that none or several have says so",
-        arguments: [("nosuch", "no command"), ("de", "delete, deploy, describe")])
+        arguments: [("nosuch", "no command"), ("depoly", "did you mean deploy?"), ("de", "delete, deploy, describe")])
     func noCommand(word: String, text: String) {
         let error = #expect(throws: PlatformError.self) {
             try CommandAbbreviation.expand([word], root: CortexCommand.self)
@@ -64,7 +64,7 @@ struct DecisionTests {
     @Test(
         "O2: wrong arguments are refused before anything is done",
         arguments: [
-            ["get", "a", "b"], ["describe"], ["get", "--nope"], ["get", "-o", "xml"], ["get", "-w", "-o", "json"],
+            ["get", "a", "b", "c"], ["describe"], ["get", "--nope"], ["get", "-o", "xml"], ["get", "-w", "-o", "json"],
             ["describe", "a", "-w", "-o", "yaml"], ["logs", "a", "--tail", "-1"], ["logs", "a", "--tail", "x"],
             ["logs", "a", "--random-pod", "--replica", "r"], ["result", "a", "no-id"], ["result", "a"],
             ["requests", "a", "--status", "lost"], ["requests", "a", "--limit", "0"], ["submit"],

@@ -318,6 +318,7 @@ struct ProcessTests {
             #expect(
                 failed.errors
                     == "error: request \(Self.id) failed: container_status: status 500 (attempts: 2)\nboom\u{FFFD}[2J\nend\n"
+                    + "see what the container wrote with: cortex logs hello; run it again with: cortex retry hello \(Self.id)\n"
             )
             stub.on(route, .error(404, "not_found", "no request"))
             let unknown = try await run(["result", "hello", Self.id], folder)
@@ -437,8 +438,12 @@ struct ProcessTests {
         try await with { _, folder in
             let seen = try await CortexProcess.onTerminal(
                 ["describe", "hello", "--watch"], folder: folder, until: "\u{1B}[J")
-            #expect(seen.hasPrefix("\u{1B}[2J\u{1B}[Hcortex describe hello   every 2s"))
+            let start = "\u{1B}[?1049h\u{1B}[?25l\u{1B}[2J\u{1B}[H"
+            #expect(seen.hasPrefix("\(start)\u{1B}[Hcortex describe hello   every 2s"), "\(seen.debugDescription)")
             #expect(seen.contains("\u{1B}[1menv     async api"))
+            // Ctrl-C brings the terminal back, and leaves the last picture on it.
+            let (_, end) = try #require(seen.split(separator: "\u{1B}[?25h\u{1B}[?1049l", maxSplits: 1).pair)
+            #expect(end.contains("async api") && !end.contains("\u{1B}[K"))
             let process = try await run(["describe", "hello", "--watch"], folder)
             #expect(process.status == 2)
             #expect(process.errors.contains("terminal"))

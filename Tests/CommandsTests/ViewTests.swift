@@ -74,8 +74,8 @@ struct ViewTests {
                     KilledOOM                          1
 
                     replica   status           restarts   in flight   age    reason
-                    hello-a   ReadyOutOfDate   0          1           3m4s\("   ")
-                    hello-b   Ready            0          1           3m4s\("   ")
+                    hello-a   ReadyOutOfDate   0          1           3m4s
+                    hello-b   Ready            0          1           3m4s
                     hello-c   KilledOOM        4          1           3m4s   out of memory again
                     """)
     }
@@ -91,7 +91,7 @@ struct ViewTests {
         #expect(
             RequestsView.render([waiting, failed].map(RequestDocument.init), now: Fixtures.now, style: .plain) == """
                 id                                     status     attempts   submitted   ended   error
-                0190f3a2-5d1c-7aaa-8bbb-1234567890ab   in_queue   0          1s          -\("       ")
+                0190f3a2-5d1c-7aaa-8bbb-1234567890ab   in_queue   0          1s          -
                 0190f3a2-5d1c-7aaa-8bbb-1234567890ab   failed     2          1m10s       5s      timeout: too slow
                 """)
         #expect(RequestsView.render([], now: Fixtures.now, style: .plain) == "no requests")

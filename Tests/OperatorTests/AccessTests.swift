@@ -76,6 +76,8 @@ struct AccessTests {
                 let error = try reply.error
                 #expect(error.kind == "version_mismatch")
                 #expect(error.message.contains(client) && error.message.contains(CortexVersion.current))
+            } else {
+                #expect(reply.headers["CortexAPIVersion"] == [CortexVersion.current])
             }
             #expect(try await fixture.call(.GET, "/info", headers: headers).status == 200)
         }

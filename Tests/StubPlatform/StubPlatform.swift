@@ -31,16 +31,18 @@ package final class StubPlatform: Sendable {
         package var staysOpen: Bool
         /// Whether the connection is closed without any answer.
         package var isCutOff: Bool
+        package var headers: [(name: String, value: String)]
 
         package init(
             status: Int = 200, contentType: String? = "application/json", parts: [String], staysOpen: Bool = false,
-            isCutOff: Bool = false
+            isCutOff: Bool = false, headers: [(name: String, value: String)] = []
         ) {
             self.status = status
             self.contentType = contentType
             self.parts = parts
             self.staysOpen = staysOpen
             self.isCutOff = isCutOff
+            self.headers = headers
         }
 
         package static func json(_ text: String, status: Int = 200) -> Response {
@@ -152,6 +154,7 @@ private final class Handler: ChannelInboundHandler {
         guard !response.isCutOff else { return context.close(promise: nil) }
         var head = HTTPResponseHead(version: .http1_1, status: .init(statusCode: response.status))
         if let type = response.contentType { head.headers.add(name: "Content-Type", value: type) }
+        for (name, value) in response.headers { head.headers.add(name: name, value: value) }
         if !response.staysOpen, response.parts.count <= 1 {
             head.headers.add(name: "Content-Length", value: "\(response.parts.joined().utf8.count)")
         }

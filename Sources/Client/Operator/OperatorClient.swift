@@ -11,7 +11,7 @@ package struct OperatorClient: Sendable {
     package let environment: Environment
     let base: EndpointURL
     let transport: Transport
-    let version: String
+    package let version: String
 
     /// Time for calls that only read.
     static let readTimeout: Duration = .seconds(30)
@@ -48,6 +48,11 @@ package struct OperatorClient: Sendable {
         try await call("GET", "/info", timeout: .seconds(10))
     }
 
+    /// Each part of the platform (`GET /health`).
+    package func health() async throws -> HealthDocument {
+        try await call("GET", "/health", timeout: .seconds(20))
+    }
+
     /// All APIs (`GET /get`).
     package func apis(timeout: Duration = readTimeout) async throws -> [APIDocument] {
         try await call("GET", "/get", timeout: timeout)
@@ -56,6 +61,12 @@ package struct OperatorClient: Sendable {
     /// One API with its history (`GET /get/{api}`).
     package func api(_ name: String) async throws -> APIDocument {
         let list: [APIDocument] = try await call("GET", "/get/\(Self.segment(name))")
+        return try one(list, name)
+    }
+
+    /// One version of an API (`GET /get/{api}/{apiID}`): the present one whole, of an older one its specification.
+    package func api(_ name: String, version: String) async throws -> APIDocument {
+        let list: [APIDocument] = try await call("GET", "/get/\(Self.segment(name))/\(Self.segment(version))")
         return try one(list, name)
     }
 
@@ -97,7 +108,7 @@ extension OperatorClient {
         }
         var request = HTTPClientRequest(url: url)
         request.method = HTTPMethod(rawValue: method)
-        request.headers.add(name: "CortexAPIVersion", value: version)
+        request.headers.add(name: VersionHandshake.header, value: version)
         request.headers.add(name: "User-Agent", value: "cortex/\(version)")
         request.headers.add(name: "Accept", value: "application/json")
         if let token = environment.token {
@@ -117,6 +128,10 @@ extension OperatorClient {
         }
         let reply = try await transport.send(request, timeout: timeout, limit: Self.answerLimit, peer: peer)
         guard (200..<300).contains(reply.status.code) else { throw peer.error(for: reply) }
+        // A server that does not refuse us may still be one that we do not understand (contract O6).
+        if !Self.anyVersion.contains(path), let server = reply.headers.first(name: VersionHandshake.header) {
+            try VersionHandshake.check(client: version, server: server)
+        }
         return reply
     }
 
@@ -133,6 +148,9 @@ extension OperatorClient {
                 "the answer of \(base) is not understood; compare both versions with: cortex version", cause: error)
         }
     }
+
+    /// What answers a client of any version: this is how it learns the server's.
+    private static let anyVersion: Set<String> = ["/verifycortex", "/info", "/health"]
 
     static func segment(_ text: String) -> String {
         text.addingPercentEncoding(withAllowedCharacters: unreserved) ?? text

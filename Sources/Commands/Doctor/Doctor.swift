@@ -133,7 +133,7 @@ struct Doctor: Sendable {
                 report.problem(
                     "cli.yaml", "\(path) holds a token and others may read it", advice: "run: chmod 600 \(path)")
             } else {
-                report.ok("cli.yaml", "\(path): \(file.environments.count) environments")
+                report.ok("cli.yaml", "\(path): environments: \(file.environments.map(\.name).joined(separator: ", "))")
             }
             return file
         } catch {

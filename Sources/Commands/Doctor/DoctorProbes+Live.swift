@@ -143,7 +143,8 @@ extension DoctorProbes {
         return url.path
     }
 
-    private static func freeSpace(near path: String) -> Int64? {
+    /// Bytes that may still be written at a path, or at its nearest folder that exists.
+    static func freeSpace(near path: String) -> Int64? {
         var information = statvfs()
         guard statvfs(nearest(path), &information) == 0 else { return nil }
         return Int64(

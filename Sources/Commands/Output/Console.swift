@@ -5,7 +5,7 @@ import Foundation
 struct Console: Sendable {
     let output: CInt
     let errors: CInt
-    let style: TextStyle
+    private let baseStyle: TextStyle
     /// Whether standard error is a terminal: progress lines are redrawn there.
     let hasErrorTerminal: Bool
     /// Whether somebody can be asked: standard input and standard error are terminals.
@@ -20,9 +20,17 @@ struct Console: Sendable {
         self.canAsk = isatty(STDIN_FILENO) == 1 && isatty(errors) == 1
         let isTerminal = isatty(output) == 1
         let noColor = environment["NO_COLOR"].map { !$0.isEmpty } ?? false
-        self.style = TextStyle(
+        self.baseStyle = TextStyle(
             isTerminal: isTerminal, hasColor: isTerminal && !noColor && environment["TERM"] != "dumb",
             size: isTerminal ? Self.size(of: output) : nil)
+    }
+
+    /// How text looks there, at the terminal's present size.
+    var style: TextStyle {
+        guard baseStyle.isTerminal else { return baseStyle }
+        var style = baseStyle
+        style.size = Self.size(of: output) ?? baseStyle.size
+        return style
     }
 
     /// Writes data; a line end is added where it is missing.
@@ -40,7 +48,17 @@ struct Console: Sendable {
     /// Tells the person who runs the command something that is not the command's data.
     func note(_ text: String) {
         // Nobody is left to be told when standard error is closed.
-        try? Self.write(Array((text + "\n").utf8), to: errors)
+        try? Self.write(Array((wrapped(text) + "\n").utf8), to: errors)
+    }
+
+    /// On a terminal, lines broken between words instead of anywhere.
+    private func wrapped(_ text: String) -> String {
+        guard hasErrorTerminal, let columns = Self.size(of: errors)?.columns, columns > 20 else { return text }
+        return text.split(separator: "\n", omittingEmptySubsequences: false).map { line in
+            // What begins with a space, or is short enough, was laid out by somebody.
+            guard line.count > columns, line.first != " ", !line.contains("\u{1B}") else { return String(line) }
+            return Table.wrap(String(line), to: columns).joined(separator: "\n")
+        }.joined(separator: "\n")
     }
 
     /// Writes to standard error without a line end: for progress and prompts.

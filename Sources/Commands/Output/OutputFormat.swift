@@ -26,6 +26,13 @@ enum JSONText {
         return String(decoding: try encoder.encode(document), as: UTF8.self)
     }
 
+    /// Keys sorted, in one line.
+    static func line(_ document: some Encodable) throws -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
+        return String(decoding: try encoder.encode(document), as: UTF8.self)
+    }
+
     static func value(of document: some Encodable) throws -> JSONValue {
         try JSONDecoder().decode(JSONValue.self, from: try JSONEncoder().encode(document))
     }

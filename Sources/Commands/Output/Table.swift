@@ -1,22 +1,28 @@
-/// Rows under titles, as every list of the CLI is shown: columns three spaces apart, titles bold on a terminal, lines cut to its width (reference: cortex.md §9.3).
+/// Rows under titles, as every list of the CLI is shown: columns three spaces apart, titles bold on a terminal (reference: cortex.md §9.3).
+///
+/// On a terminal it fits the width: long texts are cut with `...`, then columns move closer, then the last column gets lines of its own, and
+/// where even that is too wide each row becomes a list of `title: value`. Identifiers are never cut: a part of one is of no use.
 struct Table {
     struct Column {
         var title: String
         /// At least this wide.
         var minimumWidth: Int
+        /// A text that may be cut; otherwise it is whole or not in the table.
+        var isText: Bool
 
-        init(_ title: String, minimumWidth: Int = 0) {
+        init(_ title: String, minimumWidth: Int = 0, isText: Bool = false) {
             self.title = title
             self.minimumWidth = minimumWidth
+            self.isText = isText
         }
     }
 
     var columns: [Column]
     private(set) var rows: [[String]] = []
 
-    private static let gap = "   "
-    /// No column is cut below this.
-    private static let narrowest = 8
+    private static let gap = 3
+    /// No text is cut below this.
+    private static let narrowest = 16
 
     init(_ columns: [Column]) {
         self.columns = columns
@@ -44,37 +50,97 @@ struct Table {
     }
 
     func render(_ style: TextStyle) -> String {
-        var widths = columns.indices.map { index in
-            rows.reduce(max(columns[index].title.count, columns[index].minimumWidth)) {
-                max($0, index < $1.count ? $1[index].count : 0)
+        let widths = columns.indices.map { index in
+            rows.reduce(max(columns[index].title.displayWidth, columns[index].minimumWidth)) {
+                max($0, index < $1.count ? $1[index].displayWidth : 0)
             }
         }
-        if let limit = style.size?.columns { Self.shrink(&widths, to: limit) }
-        func line(_ cells: [String]) -> String {
-            var text = ""
-            for (index, cell) in cells.enumerated() {
-                if index > 0 { text += Self.gap }
-                let cut = Self.cut(cell, to: widths[index])
-                text += cut
-                if index < cells.count - 1 { text += String(repeating: " ", count: widths[index] - cut.count) }
-            }
-            return text
+        guard let limit = style.size?.columns else { return lines(widths, gap: Self.gap, style) }
+        for gap in [Self.gap, 2, 1] {
+            if let fitting = fitting(widths, gap: gap, to: limit) { return lines(fitting, gap: gap, style) }
         }
-        return ([style.bold(line(columns.map(\.title)))] + rows.map(line)).joined(separator: "\n")
+        if columns.count > 2, columns.last?.isText == true {
+            for gap in [Self.gap, 2, 1] {
+                if let fitting = fitting(Array(widths.dropLast()), gap: gap, to: limit) {
+                    return folded(fitting, gap: gap, style, limit)
+                }
+            }
+        }
+        return records(style)
     }
 
-    /// Narrows the widest column until the line fits, as long as one can be narrowed.
-    private static func shrink(_ widths: inout [Int], to limit: Int) {
-        let gaps = gap.count * max(0, widths.count - 1)
-        while widths.reduce(gaps, +) > limit {
-            guard let widest = widths.indices.max(by: { widths[$0] < widths[$1] }), widths[widest] > narrowest
-            else { return }
+    /// Widths whose line is at most `limit` wide, texts narrowed where needed, widest first; `nil` where that is not enough.
+    private func fitting(_ widths: [Int], gap: Int, to limit: Int) -> [Int]? {
+        var widths = widths
+        while widths.reduce(gap * max(0, widths.count - 1), +) > limit {
+            let texts = widths.indices.filter { columns[$0].isText && widths[$0] > Self.narrowest }
+            guard let widest = texts.max(by: { widths[$0] < widths[$1] }) else { return nil }
             widths[widest] -= 1
         }
+        return widths
+    }
+
+    private func lines(_ widths: [Int], gap: Int, _ style: TextStyle) -> String {
+        ([style.bold(Self.line(columns.map(\.title), widths, gap))] + rows.map { Self.line($0, widths, gap) })
+            .joined(separator: "\n")
+    }
+
+    /// The last column below its row, indented.
+    private func folded(_ widths: [Int], gap: Int, _ style: TextStyle, _ limit: Int) -> String {
+        let titles = columns.dropLast().map(\.title)
+        var lines = [style.bold(Self.line(titles, widths, gap))]
+        for row in rows {
+            lines.append(Self.line(Array(row.prefix(widths.count)), widths, gap))
+            guard row.count > widths.count, let last = row.last, !last.isEmpty else { continue }
+            lines += Self.wrap(last, to: max(Self.narrowest, limit - 2)).map { "  \($0)" }
+        }
+        return lines.joined(separator: "\n")
+    }
+
+    private func records(_ style: TextStyle) -> String {
+        rows.map { row in
+            zip(columns, row).filter { !$0.1.isEmpty }.map { "\(style.bold("\($0.0.title):")) \($0.1)" }
+                .joined(separator: "\n")
+        }.joined(separator: "\n\n")
+    }
+
+    private static func line(_ cells: [String], _ widths: [Int], _ gap: Int) -> String {
+        var text = ""
+        for (index, cell) in cells.enumerated() {
+            if index > 0 { text += String(repeating: " ", count: gap) }
+            let cut = cut(cell, to: widths[index])
+            text += cut
+            if index < cells.count - 1 {
+                text += String(repeating: " ", count: max(0, widths[index] - cut.displayWidth))
+            }
+        }
+        while text.last == " " { text.removeLast() }
+        return text
     }
 
     static func cut(_ text: String, to width: Int) -> String {
-        guard text.count > width else { return text }
-        return String(text.prefix(max(0, width - 3))) + "..."
+        guard text.displayWidth > width else { return text }
+        return text.prefix(columns: max(0, width - 3)) + "..."
+    }
+
+    /// Lines of at most `width` columns, broken between words where there are any.
+    static func wrap(_ text: String, to width: Int) -> [String] {
+        var lines: [String] = []
+        var line = ""
+        for word in text.split(separator: " ", omittingEmptySubsequences: true) {
+            var word = String(word)
+            if !line.isEmpty, line.displayWidth + 1 + word.displayWidth > width {
+                lines.append(line)
+                line = ""
+            }
+            while word.displayWidth > width {
+                let part = word.prefix(columns: max(1, width))
+                guard !part.isEmpty else { break }
+                lines.append(String(part))
+                word.removeFirst(part.count)
+            }
+            line += line.isEmpty ? word : " \(word)"
+        }
+        return line.isEmpty ? lines : lines + [line]
     }
 }

@@ -16,31 +16,29 @@ struct Watch {
             throw PlatformError(.usage, "--watch draws on a terminal, and the output is none; leave it away")
         }
         var shown = try await view()
-        var isFirst = true
-        while true {
-            let size = Console.size(of: console.output) ?? console.style.size
-            let header = "\(title)   every 2s   \(Self.localTime(clock.now()))"
-            try console.write(Self.frame(header: header, text: shown, size: size, isFirst: isFirst).utf8)
-            isFirst = false
-            try await clock.sleep(for: Self.period)
-            do {
-                shown = try await view()
-            } catch let error as PlatformError {
-                shown = "error: \(error.message)"
+        try await TerminalScreen.run(console) { screen in
+            while true {
+                let header = "\(title)   every 2s   \(Self.localTime(clock.now()))"
+                try screen.draw(Self.frame(header: header, text: shown, size: console.style.size), leaving: shown)
+                try await clock.sleep(for: Self.period)
+                do {
+                    shown = try await view()
+                } catch let error as PlatformError {
+                    shown = "error: \(error.message)"
+                }
             }
         }
     }
 
     /// One picture: from the top left corner, each line cleared to its end, what is below cleared too; no longer than the terminal is high.
-    static func frame(header: String, text: String, size: TextStyle.Size?, isFirst: Bool) -> String {
+    static func frame(header: String, text: String, size: TextStyle.Size?) -> String {
         var lines = [header, ""] + text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
         if let size, size.rows > 2, lines.count > size.rows - 1 {
             let hidden = lines.count - (size.rows - 2)
             lines = lines.prefix(size.rows - 2) + ["... \(hidden) more lines"]
         }
         if let size { lines[0] = Table.cut(header, to: size.columns) }
-        let start = isFirst ? "\u{1B}[2J\u{1B}[H" : "\u{1B}[H"
-        return start + lines.map { "\($0)\u{1B}[K\n" }.joined() + "\u{1B}[J"
+        return "\u{1B}[H" + lines.map { "\($0)\u{1B}[K\n" }.joined() + "\u{1B}[J"
     }
 
     private static func localTime(_ now: Timestamp) -> String {

@@ -15,7 +15,11 @@ enum CommandAbbreviation {
             let names = children.map { $0._commandName } + ["help"]
             let matches = names.contains(word) ? [word] : names.filter { $0.hasPrefix(word) }
             guard let match = matches.first else {
-                throw PlatformError(.usage, "there is no command \"\(path) \(word.inOneLine)\"; see: \(path) --help")
+                let near = NearestKey.find(word, among: names)
+                throw PlatformError(
+                    .usage,
+                    "there is no command \"\(path) \(word.inOneLine)\"; "
+                        + (near.map { "did you mean \($0)?" } ?? "see: \(path) --help"))
             }
             guard matches.count == 1 else {
                 throw PlatformError(

@@ -51,6 +51,11 @@ struct CommandContext: Sendable {
         }
     }
 
+    /// Prints what was done: a line, or the document `{"message"}`.
+    func say(_ message: String, as format: OutputFormat) throws {
+        try show(MessageDocument(message: message), as: format) { _ in message }
+    }
+
     /// Prints a document in the format, or what `pretty` draws.
     func show(_ document: some Encodable, as format: OutputFormat, pretty: (TextStyle) throws -> String) throws {
         try console.print(try format.render(document) ?? pretty(console.style))

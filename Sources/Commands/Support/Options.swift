@@ -4,7 +4,7 @@ import Core
 struct EnvironmentOption: ParsableArguments {
     @Option(
         name: [.customShort("e"), .customLong("env")],
-        help: ArgumentHelp("Environment to use instead of the default one.", valueName: "name"))
+        help: ArgumentHelp("Environment to use instead of the default one.", valueName: "environment"))
     var environment: String?
 }
 

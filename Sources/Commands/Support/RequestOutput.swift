@@ -29,7 +29,10 @@ struct RequestOutput {
             if format == .pretty, let result = request.result { try printVerbatim(result) }
         case .failed:
             let reason = request.error.map { FailureText.full($0, attempts: request.attempts) } ?? "no reason is known"
-            throw PlatformError(.containerFailed, "request \(request.id) failed: \(reason)")
+            throw PlatformError(
+                .containerFailed,
+                "request \(request.id) failed: \(reason)\nsee what the container wrote with: cortex logs \(api);"
+                    + " run it again with: cortex retry \(api) \(request.id)")
         case .cancelled:
             throw PlatformError(.conflict, "request \(request.id) was cancelled")
         case .inQueue, .inProgress:

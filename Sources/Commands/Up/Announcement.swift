@@ -26,6 +26,7 @@ struct Announcement: Service {
     let engine: String
     let book: AddressBook
     let console: Console
+    let format: OutputFormat
 
     private struct AddressFile: Encodable {
         var gateway: String
@@ -47,14 +48,20 @@ struct Announcement: Service {
         try encoder.encode(AddressFile(gateway: addresses.gateway, operator: addresses.operator))
             .write(to: URL(filePath: directory.addresses), options: .atomic)
         book.set(addresses)
-        try? console.print(
-            """
-            gateway   \(addresses.gateway)  (callers POST here)
-            operator  \(addresses.operator)
-            engine    \(engine)
-            data      \(directory.path)
-            ready     \(hint)
-            """)
+        let document = [
+            "gateway": addresses.gateway, "operator": addresses.operator, "engine": engine, "data": directory.path,
+        ]
+        let text =
+            try format.render(document)
+                ?? """
+                gateway   \(addresses.gateway)  (callers POST here)
+                operator  \(addresses.operator)
+                engine    \(engine)
+                data      \(directory.path)
+                ready     \(hint)
+                """
+        // Whoever started it may have closed the pipe: the platform runs all the same.
+        try? console.print(text)
         try? await gracefulShutdown()
     }
 

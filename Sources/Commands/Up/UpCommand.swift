@@ -54,6 +54,8 @@ struct UpCommand: AsyncParsableCommand {
             valueName: "level"))
     var durability: String?
 
+    @OptionGroup var format: OutputOption
+
     func run() async throws {
         let environment = ProcessInfo.processInfo.environment
         let flags: [UpSettings.Key: String?] = [
@@ -65,10 +67,13 @@ struct UpCommand: AsyncParsableCommand {
             flags: flags.compactMapValues { $0 }, environment: environment,
             file: FileManager.default.fileExists(atPath: file)
                 ? try String(contentsOfFile: file, encoding: .utf8) : nil,
-            home: FileManager.default.homeDirectoryForCurrentUser.path)
+            // As `cli.yaml` is found.
+            home: environment["HOME"].flatMap { $0.isEmpty ? nil : $0 }
+                ?? FileManager.default.homeDirectoryForCurrentUser.path)
         LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
         try await Assembly(
             settings: settings, environment: environment, console: Console(environment: environment),
+            format: format.output,
             logger: Logger(label: "cortex")
         ).run()
     }

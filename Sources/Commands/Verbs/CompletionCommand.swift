@@ -6,18 +6,19 @@ struct CompletionCommand: AsyncParsableCommand {
         commandName: "completion",
         abstract: "Print a completion script for bash, zsh or fish.",
         discussion: """
+            It completes commands, flags, files, and the names of APIs, replicas,
+            containers, requests and environments.
+
             Examples:
-              source <(cortex completion bash)
-              cortex completion zsh > ~/.zsh/completions/_cortex
+              source <(cortex completion bash)        in ~/.bashrc
+              source <(cortex completion zsh)         in ~/.zshrc, after compinit
+              cortex completion fish | source         in ~/.config/fish/config.fish
             """)
 
     @Argument(help: "bash, zsh or fish.")
-    var shell: String
+    var shell: CompletionScript
 
     func run() async throws {
-        guard let shell = CompletionShell(rawValue: shell) else {
-            throw PlatformError(.usage, "there is no completion for \(shell); choose bash, zsh or fish")
-        }
-        try CommandContext.live().console.print(CortexCommand.completionScript(for: shell))
+        try CommandContext.live().console.print(shell.text)
     }
 }

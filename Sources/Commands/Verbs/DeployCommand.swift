@@ -15,7 +15,9 @@ struct DeployCommand: AsyncParsableCommand {
               cortex deploy cortex.yaml --wait
             """)
 
-    @Argument(help: ArgumentHelp("The file; - reads standard input.", valueName: "config-file"))
+    @Argument(
+        help: ArgumentHelp("The file; - reads standard input.", valueName: "config-file"),
+        completion: .file(extensions: ["yaml", "yml", "json"]))
     var configFile = "cortex.yaml"
     @OptionGroup var environment: EnvironmentOption
     @Flag(name: .shortAndLong, help: "Even while an API of the file is updating.")

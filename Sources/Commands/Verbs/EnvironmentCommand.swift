@@ -49,16 +49,18 @@ struct EnvironmentDefaultCommand: AsyncParsableCommand {
               cortex env default office
             """)
 
-    @Argument(help: "The new default.")
+    @Argument(help: ArgumentHelp("The new default.", valueName: "environment"))
     var name: String?
+    @OptionGroup var format: OutputOption
 
     func run() async throws {
         let context = CommandContext.live()
         guard let name else {
-            return try context.console.print(try context.environments.load().resolve(nil).name)
+            let name = try context.environments.load().resolve(nil).name
+            return try context.show(["default_environment": name], as: format.output) { _ in name }
         }
         try context.environments.update { try $0.setDefault(name) }
-        try context.console.print("\(name) is the default environment")
+        try context.say("\(name) is the default environment", as: format.output)
     }
 }
 
@@ -70,15 +72,16 @@ struct EnvironmentRenameCommand: AsyncParsableCommand {
               cortex env rename office work
             """)
 
-    @Argument(help: "Its present name.")
+    @Argument(help: ArgumentHelp("Its present name.", valueName: "environment"))
     var old: String
     @Argument(help: "Its new name.")
     var new: String
+    @OptionGroup var format: OutputOption
 
     func run() async throws {
         let context = CommandContext.live()
         try context.environments.update { try $0.rename(old, to: new) }
-        try context.console.print("\(old) is now \(new)")
+        try context.say("\(old) is now \(new)", as: format.output)
     }
 }
 
@@ -90,12 +93,13 @@ struct EnvironmentDeleteCommand: AsyncParsableCommand {
               cortex env delete office
             """)
 
-    @Argument(help: "Its name.")
+    @Argument(help: ArgumentHelp("Its name.", valueName: "environment"))
     var name: String
+    @OptionGroup var format: OutputOption
 
     func run() async throws {
         let context = CommandContext.live()
         try context.environments.update { try $0.remove(name) }
-        try context.console.print("\(name) is deleted")
+        try context.say("\(name) is deleted", as: format.output)
     }
 }

@@ -14,7 +14,7 @@ struct EnvironmentConfigureCommand: AsyncParsableCommand {
               cortex env configure office -o https://cortex.example.com --token TOKEN
             """)
 
-    @Argument(help: "The environment's name.")
+    @Argument(help: ArgumentHelp("The environment's name.", valueName: "environment"))
     var name: String
     @Option(
         name: [.customShort("o"), .long],
@@ -22,6 +22,9 @@ struct EnvironmentConfigureCommand: AsyncParsableCommand {
     var operatorEndpoint: String?
     @Option(help: "The operator's token (CORTEX_TOKEN).")
     var token: String?
+    // `-o` is the endpoint here, as in the original.
+    @Option(name: .customLong("output"), help: ArgumentHelp("Format of the output.", valueName: "format"))
+    var output: OutputFormat = .pretty
 
     func validate() throws {
         if let problem = Environment.problem(withName: name) { throw ValidationError(problem) }
@@ -46,7 +49,7 @@ struct EnvironmentConfigureCommand: AsyncParsableCommand {
             file.put(made)
             return file.defaultEnvironment == made.name
         }
-        try console.print("environment \(name) is configured\(isDefault ? ", and the default" : "")")
+        try context.say("environment \(name) is configured\(isDefault ? ", and the default" : "")", as: output)
         guard made.token != nil else {
             return console.note(
                 "no token is known for \(endpoint); give it with: cortex env configure \(name) -o \(endpoint) --token TOKEN"

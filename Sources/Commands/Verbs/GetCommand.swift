@@ -12,11 +12,14 @@ struct GetCommand: AsyncParsableCommand {
             Examples:
               cortex get
               cortex get hello --verbose
+              cortex get hello 5c3f… -o yaml     one of its versions
               cortex get hello -o json
             """)
 
-    @Argument(help: "Name of an API.")
+    @Argument(help: ArgumentHelp("Name of an API.", valueName: "api"))
     var api: String?
+    @Argument(help: ArgumentHelp("One of its versions, as its history lists them.", valueName: "version"))
+    var version: String?
     @OptionGroup var environment: EnvironmentOption
     @OptionGroup var watch: WatchOption
     @OptionGroup var format: OutputOption
@@ -48,10 +51,15 @@ struct GetCommand: AsyncParsableCommand {
     private func one(_ name: String, _ context: CommandContext, isQuiet: Bool) async throws -> String {
         let target = try context.resolve(
             environment.environment, announce: format.output == .pretty && !isQuiet)
-        let api = try await context.withOperator(target) { try await $0.api(name) }
+        let version = version
+        let api = try await context.withOperator(target) { client in
+            guard let version else { return try await client.api(name) }
+            return try await client.api(name, version: version)
+        }
         return try format.output.render([api])
             ?? APIView.render(
-                api, environment: target.name, showsEnvironment: environment.environment == nil, verbose: verbose,
+                api, environment: target.name, showsEnvironment: environment.environment == nil,
+                verbose: verbose || version != nil,
                 now: context.clock.now(), style: context.console.style)
     }
 
@@ -83,7 +91,10 @@ struct GetCommand: AsyncParsableCommand {
     }
 
     private func draw(_ rows: [APITable.Row], showsEnvironment: Bool, _ context: CommandContext) throws -> String {
-        guard !rows.isEmpty else { return "no apis are deployed" }
+        guard !rows.isEmpty else {
+            let hint = context.console.style.isTerminal ? "; deploy one with: cortex deploy cortex.yaml" : ""
+            return "no apis are deployed\(hint)"
+        }
         var text = APITable.render(
             rows, showsEnvironment: showsEnvironment, now: context.clock.now(), style: context.console.style)
         if verbose {

@@ -7,7 +7,8 @@ struct LogsCommand: AsyncParsableCommand {
         commandName: "logs",
         abstract: "Print what an API's containers wrote.",
         discussion: """
-            Each line begins with its replica and container.
+            Each line begins with its replica and container. With -o json each line
+            is a JSON document: replica, container and text.
 
             Examples:
               cortex logs hello
@@ -29,8 +30,10 @@ struct LogsCommand: AsyncParsableCommand {
     var randomPod = false
     @Flag(name: .shortAndLong, help: .hidden)
     var yes = false
+    @OptionGroup var format: OutputOption
 
     func validate() throws {
+        guard format.output != .yaml else { throw ValidationError("logs come as pretty or json.") }
         guard (tail ?? 0) >= 0 else { throw ValidationError("--tail must be 0 or more.") }
         guard !randomPod || replica == nil else {
             throw ValidationError("--random-pod and --replica cannot be combined.")
@@ -49,6 +52,10 @@ struct LogsCommand: AsyncParsableCommand {
             }
             var printer = LogPrinter(style: context.console.style)
             for try await line in try await client.logs(target.api, options: options) {
+                if format.output != .pretty {
+                    try context.console.print(try JSONText.line(line))
+                    continue
+                }
                 if let notice = line.notice { context.console.note(notice.inOneLine) }
                 guard let text = line.text else { continue }
                 try context.console.print(

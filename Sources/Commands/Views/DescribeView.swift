@@ -48,7 +48,8 @@ enum DescribeView {
     }
 
     private static func replicas(_ replicas: [ReplicaDocument], now: Timestamp) -> Table {
-        var table = Table(["replica", "status", "restarts", "in flight", "age", "reason"])
+        var table = Table(
+            ["replica", "status", "restarts", "in flight", "age"].map { .init($0) } + [.init("reason", isText: true)])
         for replica in replicas.sorted(by: { ($0.startedAt, $0.id) < ($1.startedAt, $1.id) }) {
             table.append([
                 replica.id, title(of: replica.state), "\(replica.restarts)", "\(replica.inFlight)",

@@ -4,7 +4,8 @@ import Core
 enum RequestsView {
     static func render(_ requests: [RequestDocument], now: Timestamp, style: TextStyle) -> String {
         guard !requests.isEmpty else { return "no requests" }
-        var table = Table(["id", "status", "attempts", "submitted", "ended", "error"])
+        var table = Table(
+            ["id", "status", "attempts", "submitted", "ended"].map { .init($0) } + [.init("error", isText: true)])
         for request in requests {
             table.append([
                 request.id.description, request.status.rawValue, "\(request.attempts)",

@@ -1,0 +1,105 @@
+import Core
+import NIOHTTP1
+
+/// The OpenAPI 3.1 document of the operator, built from the table of its routes: what is served is what is described.
+enum OpenAPIDocument {
+    static let path = "/openapi.json"
+
+    static func build(_ routes: [OperatorRoute]) -> JSONValue {
+        var paths: [String: JSONValue] = [:]
+        for route in routes {
+            var item: [String: JSONValue] = [:]
+            if case .object(let present) = paths[route.path] { item = present }
+            item[route.method.rawValue.lowercased()] = operation(route)
+            paths[route.path] = .object(item)
+        }
+        return [
+            "openapi": "3.1.0",
+            "info": [
+                "title": "Cortex operator", "version": .string(CortexVersion.current),
+                "summary": "Deploys APIs, shows what they are at, and lists their requests.",
+                "description": .string(overview),
+                "license": ["name": "Apache-2.0", "identifier": "Apache-2.0"],
+            ],
+            "servers": [["url": "/", "description": "This operator"]],
+            "paths": .object(paths),
+            "components": [
+                "schemas": .object(OpenAPISchemas.all),
+                "securitySchemes": [
+                    "token": [
+                        "type": "http", "scheme": "bearer",
+                        "description": "The operator's token, as `cli.yaml` holds it.",
+                    ]
+                ],
+                "parameters": [
+                    "version": [
+                        "name": .string(VersionHandshake.header), "in": "header", "required": false,
+                        "description":
+                            "The client's version. One of another major.minor is refused; a call without it is served.",
+                        "schema": ["type": "string", "const": .string(CortexVersion.current)],
+                    ]
+                ],
+            ],
+        ]
+    }
+
+    private static let overview = """
+        Requests are submitted to the gateway, which listens on a port of its own; see `/info`. Every error has the shape of `Error`, with a word in \
+        `kind` and a message that says what to do. Answers carry the server's version in the header `\(VersionHandshake.header)`.
+        """
+
+    private static func operation(_ route: OperatorRoute) -> JSONValue {
+        let operation = route.operation
+        var parameters = pathNames(route.path).map { parameter(.path($0), place: "path") }
+        parameters += operation.query.map { parameter($0, place: "query") }
+        if route.access == .matchingVersion { parameters.append(["$ref": "#/components/parameters/version"]) }
+        var responses: [String: JSONValue] = [
+            "200": [
+                "description": .string(operation.success),
+                "content": [operation.answer.type: ["schema": operation.answer.schema]],
+            ]
+        ]
+        let errors = operation.errors.merging(errors(of: route)) { own, _ in own }
+        for (status, description) in errors {
+            responses["\(status)"] = [
+                "description": .string(description),
+                "content": ["application/json": ["schema": OpenAPISchemas.reference("Error")]],
+            ]
+        }
+        var members: [String: JSONValue] = [
+            "operationId": .string(operation.id), "summary": .string(operation.summary),
+            "responses": .object(responses),
+            "security": route.access == .open ? [] : [["token": []]],
+        ]
+        if let description = operation.description { members["description"] = .string(description) }
+        if !parameters.isEmpty { members["parameters"] = .array(parameters) }
+        if let body = operation.body { members["requestBody"] = ["required": true, "content": body] }
+        return .object(members)
+    }
+
+    /// What follows from who may call a route, and from what its path and query name.
+    private static func errors(of route: OperatorRoute) -> [Int: String] {
+        var errors: [Int: String] = [:]
+        if route.access != .open {
+            errors[401] = "No token, or one that is not known."
+            errors[503] = "The store does not answer. Nothing was changed; try again."
+        }
+        if route.access == .matchingVersion || !route.operation.query.isEmpty {
+            errors[400] = "A parameter or the client's version is not understood."
+        }
+        if route.path.contains("{") { errors[404] = "No such API, or no such version or request of it." }
+        return errors
+    }
+
+    private static func parameter(_ parameter: OpenAPIOperation.Parameter, place: String) -> JSONValue {
+        [
+            "name": .string(parameter.name), "in": .string(place), "required": .bool(parameter.isRequired),
+            "description": .string(parameter.description), "schema": parameter.schema,
+        ]
+    }
+
+    /// `api` and `id` of `/retry/{api}/{id}`.
+    private static func pathNames(_ path: String) -> [String] {
+        path.split(separator: "/").filter { $0.hasPrefix("{") }.map { String($0.dropFirst().dropLast()) }
+    }
+}

@@ -1,0 +1,158 @@
+import Core
+
+/// The shapes of the operator's documents as JSON Schema (2020-12). A test holds them against the documents themselves.
+enum OpenAPISchemas {
+    static func reference(_ name: String) -> JSONValue { ["$ref": .string("#/components/schemas/\(name)")] }
+
+    static let apiName: JSONValue = [
+        "type": "string", "pattern": "^[a-z]([-a-z0-9]*[a-z0-9])?$", "maxLength": 42,
+    ]
+    static let requestID: JSONValue = [
+        "type": "string", "format": "uuid", "pattern": "^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$",
+    ]
+
+    static let all: [String: JSONValue] = general.merging(apis) { first, _ in first }
+        .merging(specification) { first, _ in first }
+
+    /// An object with members that are always there and others that may be.
+    static func object(
+        _ required: [String: JSONValue], optional: [String: JSONValue] = [:], _ description: String? = nil
+    )
+        -> JSONValue
+    {
+        var members: [String: JSONValue] = [
+            "type": "object", "properties": .object(required.merging(optional) { first, _ in first }),
+            "required": .array(required.keys.sorted().map { .string($0) }),
+        ]
+        if let description { members["description"] = .string(description) }
+        return .object(members)
+    }
+
+    static func list(_ items: JSONValue) -> JSONValue { ["type": "array", "items": items] }
+    static func orNull(_ schema: JSONValue) -> JSONValue { ["oneOf": [schema, ["type": "null"]]] }
+    static func words(_ words: [String]) -> JSONValue {
+        ["type": "string", "enum": .array(words.map { .string($0) })]
+    }
+
+    static let text: JSONValue = ["type": "string"]
+    static let textOrNull: JSONValue = ["type": ["string", "null"]]
+    static let flag: JSONValue = ["type": "boolean"]
+    static let number: JSONValue = ["type": "number"]
+    static let count: JSONValue = ["type": "integer", "minimum": 0]
+    static let countOrNull: JSONValue = ["type": ["integer", "null"], "minimum": 0]
+    static let url: JSONValue = ["type": "string", "format": "uri"]
+    static let moment: JSONValue = ["type": "string", "format": "date-time"]
+    static let seconds: JSONValue = ["type": "integer", "description": "Seconds since 1970."]
+    static let nanoseconds: JSONValue = ["type": "integer", "minimum": 0, "description": "Nanoseconds."]
+    static let nanosecondsOrNull: JSONValue = [
+        "type": ["integer", "null"], "minimum": 0, "description": "Nanoseconds.",
+    ]
+
+    // MARK: Errors, requests, the platform
+
+    private static let general: [String: JSONValue] = [
+        "Error": object([
+            "error": object(
+                ["kind": text, "message": text],
+                optional: ["problems": list(reference("Problem"))],
+                "`kind` is a word for programs, `message` says what to do next.")
+        ]),
+        "Problem": object(
+            ["message": text, "text": text],
+            optional: [
+                "file": text, "line": count, "column": count, "api": text, "path": text, "kind": text,
+            ], "One problem of a deployed file; `text` is all of it in one line."),
+        "Message": object(["message": text]),
+        "Liveness": object(["status": text]),
+        "Nothing": object([:]),
+        "OpenAPI": object(["openapi": text, "info": object([:]), "paths": object([:])]),
+        "Health": object([
+            "status": words(["healthy", "unhealthy"]), "api_version": text,
+            "components": list(
+                object(["name": text, "status": words(["healthy", "unhealthy"]), "detail": text])),
+        ]),
+        "Info": object(
+            [
+                "cluster_config": object([
+                    "api_version": text, "cluster_name": text, "engine": text, "store": text, "gateway_endpoint": text,
+                    "operator_endpoint": text,
+                ]), "worker_node_infos": list([:]), "operator_node_infos": list([:]), "num_pending_replicas": count,
+                "num_apis": count,
+            ], optional: ["queue": reference("Queue"), "capacity": reference("Capacity")]),
+        "Capacity": object(
+            ["total": amount, "used": amount], "What the machine has, and what replicas declare of it."),
+        "Queue": object(
+            ["in_queue": count, "in_progress": count], "Requests that wait, and requests inside replicas."),
+        "Failure": object(
+            ["kind": words(RequestFailure.Kind.allCases.map(\.rawValue)), "message": text],
+            optional: ["status_code": ["type": "integer"], "body": text], "Why an attempt went wrong."),
+        "Request": object(
+            [
+                "id": requestID, "status": words(RequestStatus.allCases.map(\.rawValue)), "attempts": count,
+                "submitted_at": moment,
+            ],
+            optional: [
+                "timestamp": moment, "error": reference("Failure"),
+                "failures": list(object(["timestamp": moment, "error": reference("Failure")])),
+            ]),
+        "RequestList": object(
+            ["requests": list(reference("Request"))], optional: ["next": requestID],
+            "Newest first; `next` is `before` of the next page."),
+    ]
+
+    private static let amount = object([
+        "cpu_milli": ["type": "integer", "description": "Thousandths of a core."],
+        "mem_bytes": ["type": "integer"], "gpu": ["type": "integer"],
+    ])
+
+    // MARK: APIs
+
+    /// The recommendation after each step of the autoscaler.
+    private static let stepNames: [String: JSONValue] = Dictionary(
+        uniqueKeysWithValues: [
+            "load", "tolerance", "bounds", "max_downscale_factor", "max_upscale_factor", "downscale_stabilization",
+            "upscale_stabilization",
+        ].map { ($0, ["type": "integer"] as JSONValue) })
+
+    private static let apis: [String: JSONValue] = [
+        "API": object(
+            [:],
+            optional: [
+                "spec": reference("Specification"), "metadata": reference("Metadata"), "status": reference("Status"),
+                "endpoint": url,
+                "api_versions": list(object(["api_id": text, "last_updated": seconds])),
+            ], "What is empty is left out."),
+        "DeployResult": object(
+            ["api": orNull(reference("API")), "message": text, "error": text],
+            optional: ["error_kind": text],
+            "What became of one API of the file: `message`, or `error` and no `api`."),
+        "Metadata": object([
+            "name": apiName, "kind": text, "id": text, "deployment_id": text, "last_updated": seconds,
+        ]),
+        "Status": object(
+            ["ready": count, "requested": count, "up_to_date": count],
+            optional: [
+                "replica_counts": object(
+                    Dictionary(
+                        uniqueKeysWithValues: (ReplicaState.allCases.map(\.rawValue) + ["requested"]).map {
+                            ($0, count)
+                        })),
+                "replicas": list(
+                    object(
+                        [
+                            "id": text, "state": words(ReplicaState.allCases.map(\.rawValue)), "restarts": count,
+                            "started_at": seconds, "in_flight": count,
+                        ], optional: ["reason": text, "last_log_lines": list(text)])),
+                "reason": text, "queue": reference("Queue"), "autoscaling": reference("Scaling"),
+            ]),
+        "Scaling": object(
+            ["why": text, "decisions": list(reference("ScalingDecision"))],
+            "Why there are as many replicas as there are; decisions newest first."),
+        "ScalingDecision": object(
+            ["at": moment, "from": count, "to": count, "reason": text],
+            optional: [
+                "in_flight": count, "average": number, "target": number, "raw": number,
+                "steps": object(stepNames),
+            ]),
+    ]
+}

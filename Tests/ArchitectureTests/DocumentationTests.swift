@@ -1,0 +1,38 @@
+import Foundation
+import Testing
+
+@Suite("Documentation")
+struct DocumentationTests {
+    private static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .deletingLastPathComponent()
+
+    private static func text(_ path: String) throws -> String {
+        try String(contentsOf: root.appending(path: path), encoding: .utf8)
+    }
+
+    @Test("A3, A4: troubleshooting explains every kind of error there is")
+    func kinds() throws {
+        let page = try Self.text("docs/troubleshooting.md")
+        let codes = try Self.text("Sources/Core/Errors.swift").matches(of: #/case `?\w+`? = "([\w.]+)"/#)
+        let failures = try Self.text("Sources/Core/Requests/RequestFailure.swift")
+        let kinds = failures.matches(of: #/case \w+ = "(\w+)"/#).map { String($0.1) } + ["timeout", "expired"]
+        #expect(codes.count > 15 && kinds.count > 5)
+        for kind in codes.map({ String($0.1) }) + kinds {
+            #expect(page.contains("`\(kind)`"), "\(kind) is not explained")
+        }
+    }
+
+    @Test("Every link between the pages leads somewhere")
+    func links() throws {
+        let manager = FileManager.default
+        let pages = try manager.contentsOfDirectory(atPath: Self.root.appending(path: "docs").path)
+            .filter { $0.hasSuffix(".md") }.map { "docs/\($0)" }
+        for page in pages + ["README.md", "CONTRIBUTING.md"] {
+            let folder = Self.root.appending(path: page).deletingLastPathComponent()
+            for match in try Self.text(page).matches(of: #/\]\(([^)#:]+)(?:#[^)]*)?\)/#) {
+                let target = folder.appending(path: String(match.1)).standardizedFileURL.path
+                #expect(manager.fileExists(atPath: target), "\(page) links to \(match.1)")
+            }
+        }
+    }
+}

@@ -1,0 +1,106 @@
+import Core
+import Foundation
+import HTTPServing
+import NIOHTTP1
+import TestSupport
+import Testing
+
+@testable import Operator
+
+@Suite("O1: the OpenAPI document")
+struct OpenAPITests {
+    @Test("O1: /openapi.json is anyone's, and describes every route that there is and no other")
+    func routes() async throws {
+        try await Fixture.with { fixture in
+            let reply = try await fixture.call(.GET, OpenAPIDocument.path, signed: false)
+            #expect(reply.status == 200)
+            #expect(reply.headers["content-type"] == ["application/json"])
+            let document = try reply.decoded(JSONValue.self)
+            #expect(document["openapi"] == "3.1.0")
+            guard case .object(let paths) = document["paths"] else { return #expect(Bool(false)) }
+            let described = paths.flatMap { path, item -> [String] in
+                guard case .object(let operations) = item else { return [] }
+                return operations.keys.map { "\($0.uppercased()) \(path)" }
+            }
+            let served = fixture.operator.routes.entries.map { "\($0.method.rawValue) \($0.pattern)" }
+            #expect(described.sorted() == served.sorted())
+        }
+    }
+
+    @Test("O1: every operation has an id of its own, and every reference leads somewhere")
+    func references() throws {
+        let text = String(decoding: try JSONCoding.encode(Operator.document), as: UTF8.self)
+        let names = text.matches(of: #/"\$ref":"#\/components\/schemas\/(\w+)"/#).map { String($0.1) }
+        #expect(!names.isEmpty)
+        #expect(Set(names).isSubset(of: OpenAPISchemas.all.keys))
+        #expect(Set(OpenAPISchemas.all.keys).isSubset(of: names))
+        let ids = text.matches(of: #/"operationId":"(\w+)"/#).map { String($0.1) }
+        #expect(Set(ids).count == ids.count)
+    }
+
+    @Test("O1: every member of a document is in its schema, and what a schema requires is in the document")
+    func members() async throws {
+        try await Fixture.with { fixture in
+            try await fixture.deploy(DocumentTests.yaml)
+            fixture.orchestrator.setStatus(.of(.failed, 2, reason: "no"), of: "iris")
+            for (target, schema) in [
+                ("/info", "Info"), ("/health", "Health"), ("/healthz", "Liveness"), ("/requests/iris", "RequestList"),
+            ] {
+                try check(try await fixture.call(.GET, target).decoded(JSONValue.self), against: schema, at: target)
+            }
+            for target in ["/get", "/get/iris", "/describe/iris"] {
+                guard case .array(let list) = try await fixture.call(.GET, target).decoded(JSONValue.self) else {
+                    Issue.record("\(target) is no list")
+                    continue
+                }
+                for api in list { try check(api, against: "API", at: target) }
+            }
+            let error = try await fixture.call(.GET, "/get/none").decoded(JSONValue.self)
+            try check(error, against: "Error", at: "error")
+        }
+    }
+
+    private func check(_ value: JSONValue, against name: String, at path: String) throws {
+        let schema = try #require(OpenAPISchemas.all[name])
+        check(value, against: schema, at: path)
+    }
+
+    /// Objects member by member; the types of plain values are left to schemathesis.
+    private func check(_ value: JSONValue, against schema: JSONValue, at path: String) {
+        var schema = schema
+        if case .array(let choices) = schema["oneOf"] {
+            if value == .null { return }
+            schema = choices[0]
+        }
+        if case .string(let reference) = schema["$ref"] {
+            schema = OpenAPISchemas.all[String(reference.split(separator: "/").last ?? "")] ?? .null
+        }
+        switch value {
+        case .object(let members):
+            guard case .object(let properties) = schema["properties"] else { return }
+            for (key, member) in members {
+                guard let property = properties[key] else {
+                    Issue.record("\(path).\(key) is not in the schema")
+                    continue
+                }
+                check(member, against: property, at: "\(path).\(key)")
+            }
+            guard case .array(let required) = schema["required"] else { return }
+            for case .string(let key) in required where members[key] == nil {
+                Issue.record("\(path).\(key) is required and not there")
+            }
+        case .array(let items):
+            guard let schema = schema["items"] else { return }
+            for item in items { check(item, against: schema, at: "\(path)[]") }
+        default:
+            return
+        }
+    }
+}
+
+extension JSONValue {
+    subscript(key: String) -> JSONValue? {
+        guard case .object(let members) = self else { return nil }
+        return members[key]
+    }
+}
