@@ -10,7 +10,7 @@ fi
 # What each purpose needs, as Debian packages.
 build=(libsqlite3-dev)
 demo=("${build[@]}" bubblewrap util-linux python3 python3-pip)
-test=("${demo[@]}" podman runc conmon netavark aardvark-dns uidmap busybox-static docker-registry iptables shellcheck python3-venv curl jq)
+test=("${demo[@]}" podman runc conmon netavark aardvark-dns uidmap busybox-static docker-registry iptables shellcheck python3-venv python3-jsonschema curl jq)
 bench=("${demo[@]}" wrk)
 
 case "${1:-all}" in
