@@ -95,7 +95,7 @@ let package = Package(
             name: "StubPlatform", dependencies: [nioCore, nioPosix, nioHTTP1], path: "Tests/StubPlatform",
             swiftSettings: strict),
 
-        tests("CoreTests", []),
+        tests("CoreTests", [], exclude: ["Configuration/Golden"]),
         tests("StoreTests", ["StoreMemory", "StoreSQLite", "StoreConformance", grdb, logging]),
         tests("HTTPServingTests", ["HTTPServing", hummingbird, nioCore, nioPosix, nioHTTP1]),
         tests(

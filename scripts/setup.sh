@@ -11,7 +11,7 @@ fi
 build=(libsqlite3-dev)
 demo=("${build[@]}" bubblewrap util-linux python3 python3-pip)
 test=("${demo[@]}" podman runc conmon netavark aardvark-dns uidmap busybox-static docker-registry iptables shellcheck
-  python3-venv curl jq zsh fish)
+  python3-venv python3-jsonschema curl jq zsh fish)
 bench=("${demo[@]}" wrk)
 
 case "${1:-all}" in

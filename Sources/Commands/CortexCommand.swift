@@ -31,6 +31,8 @@ struct CortexCommand: AsyncParsableCommand {
                 ]),
             CommandGroup(
                 name: "CLI",
-                subcommands: [EnvironmentCommand.self, VersionCommand.self, CompletionCommand.self]),
+                subcommands: [
+                    EnvironmentCommand.self, VersionCommand.self, CompletionCommand.self, SchemaCommand.self,
+                ]),
         ])
 }

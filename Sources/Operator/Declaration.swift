@@ -5,19 +5,37 @@ struct Declaration: Sendable {
     var specification: APISpecification
     /// The user's own part of the file, as JSON text.
     var submitted: String
+    /// Where its fields stand in the file; `nil` where there is no file, as when an earlier version comes back.
+    var places: SourceMap?
 
     /// - Throws: ``ConfigurationRejected`` with every problem of the file.
     static func read(_ file: [UInt8], fileName: String, baseDirectory: String?) throws -> [Declaration] {
         let result = ConfigurationFile.parse(file, fileName: fileName, baseDirectory: baseDirectory)
-        guard result.problems.isEmpty else {
-            throw ConfigurationRejected(
-                problems: result.problems.map { problem in
-                    ErrorDocument.Problem(
-                        file: problem.file, line: problem.line, column: problem.column, api: problem.api,
-                        path: problem.path.isEmpty ? nil : problem.path, kind: problem.kind.rawValue,
-                        message: problem.message, text: problem.rendered)
-                })
+        guard result.obstacles.isEmpty else {
+            throw ConfigurationRejected(problems: result.obstacles.map { ErrorDocument.Problem($0) })
         }
-        return result.apis.map { Declaration(specification: $0.specification, submitted: $0.submitted) }
+        return result.apis.map {
+            Declaration(specification: $0.specification, submitted: $0.submitted, places: $0.places)
+        }
+    }
+
+    /// A problem of this API that showed only when it was held against what is deployed or against the engine.
+    func problem(_ fileName: String, path: String?, kind: String, message: String) -> ErrorDocument.Problem {
+        let mark = places?.place(of: path ?? "")
+        var problem = ErrorDocument.Problem(
+            file: fileName, line: mark?.line, column: mark?.column, length: mark?.length, api: specification.name,
+            path: path, kind: kind, message: message, text: "")
+        problem.text = problem.inOneLine(file: fileName)
+        return problem
+    }
+
+    /// What an engine says of it: `path: message`, where the path is one of the file's.
+    func problem(_ fileName: String, said text: String) -> ErrorDocument.Problem {
+        let kind = PlatformError.Code.notSupported.kind
+        let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
+        guard parts.count == 2, !parts[0].isEmpty, !parts[0].contains(" "), parts[1].hasPrefix(" ") else {
+            return problem(fileName, path: nil, kind: kind, message: text)
+        }
+        return problem(fileName, path: String(parts[0]), kind: kind, message: String(parts[1].dropFirst()))
     }
 }

@@ -13,28 +13,27 @@ enum DeployPlan {
 
     /// What is wrong between the APIs of a file and those that are deployed: one entry per API and problem.
     static func conflicts(
-        of specifications: [APISpecification], with deployed: [DeployedAPI], fileName: String
+        of declared: [Declaration], with deployed: [DeployedAPI], fileName: String
     ) -> [ErrorDocument.Problem] {
         var problems: [ErrorDocument.Problem] = []
-        func report(_ specification: APISpecification, path: String, kind: String, _ message: String) {
-            problems.append(
-                ErrorDocument.Problem(
-                    file: fileName, api: specification.name, path: path, kind: kind, message: message,
-                    text: "\(fileName): \(specification.name): \(path): \(message)"))
-        }
-        for specification in specifications {
+        for declaration in declared {
+            let specification = declaration.specification
             for other in deployed {
                 if other.name == specification.name {
                     guard other.specification.kind != specification.kind else { continue }
-                    report(
-                        specification, path: "kind", kind: "cannot_change_kind_of_deployed_api",
-                        "\(other.name) is deployed as \(other.specification.kind.rawValue) and cannot become \(specification.kind.rawValue): delete it first, or choose another name"
-                    )
+                    problems.append(
+                        declaration.problem(
+                            fileName, path: "kind", kind: "cannot_change_kind_of_deployed_api",
+                            message:
+                                "\(other.name) is deployed as \(other.specification.kind.rawValue) and cannot become \(specification.kind.rawValue): delete it first, or choose another name"
+                        ))
                 } else if other.specification.networking.endpoint == specification.networking.endpoint {
-                    report(
-                        specification, path: "networking.endpoint", kind: "duplicate_endpoint",
-                        "\(specification.networking.endpoint) is the endpoint of \(other.name), which is deployed: choose another endpoint, or delete \(other.name) first"
-                    )
+                    problems.append(
+                        declaration.problem(
+                            fileName, path: "networking.endpoint", kind: "duplicate_endpoint",
+                            message:
+                                "\(specification.networking.endpoint) is the endpoint of \(other.name), which is deployed: choose another endpoint, or delete \(other.name) first"
+                        ))
                 }
             }
         }

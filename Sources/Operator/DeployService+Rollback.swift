@@ -17,7 +17,9 @@ extension DeployService {
             guard let present = deployed.first(where: { $0.name == name }) else { throw PlatformError.unknownAPI(name) }
             let target = try RollbackPlan.target(
                 of: present, among: try await store.versions(of: name), wanted: version)
-            try await refuseProblems(of: [target.specification], deployed: deployed, fileName: target.fileName)
+            let declaration = Declaration(
+                specification: target.specification, submitted: target.submitted, places: nil)
+            try await refuseProblems(of: [declaration], deployed: deployed, fileName: target.fileName)
             let status = await orchestrator.status(api: name)
             let step = try random.withLock {
                 try DeployPlan.step(

@@ -45,7 +45,7 @@ package final class DeployService: Sendable {
         let declared = try Declaration.read(file, fileName: fileName, baseDirectory: baseDirectory)
         return try await gate.run {
             let deployed = try await store.deployedAPIs()
-            try await refuseProblems(of: declared.map(\.specification), deployed: deployed, fileName: fileName)
+            try await refuseProblems(of: declared, deployed: deployed, fileName: fileName)
             var outcomes: [Outcome] = []
             for declaration in declared {
                 let previous = deployed.first { $0.name == declaration.specification.name }
@@ -96,17 +96,11 @@ package final class DeployService: Sendable {
 
     // MARK: Steps
 
-    func refuseProblems(of specifications: [APISpecification], deployed: [DeployedAPI], fileName: String)
-        async throws
-    {
-        var problems = DeployPlan.conflicts(of: specifications, with: deployed, fileName: fileName)
-        for specification in specifications {
-            let name = specification.name
-            for message in await orchestrator.problems(with: specification) {
-                problems.append(
-                    ErrorDocument.Problem(
-                        file: fileName, api: name, kind: PlatformError.Code.notSupported.kind, message: message,
-                        text: "\(fileName): \(name): \(message)"))
+    func refuseProblems(of declared: [Declaration], deployed: [DeployedAPI], fileName: String) async throws {
+        var problems = DeployPlan.conflicts(of: declared, with: deployed, fileName: fileName)
+        for declaration in declared {
+            for text in await orchestrator.problems(with: declaration.specification) {
+                problems.append(declaration.problem(fileName, said: text))
             }
         }
         guard problems.isEmpty else { throw ConfigurationRejected(problems: problems) }

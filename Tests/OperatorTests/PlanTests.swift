@@ -12,6 +12,10 @@ struct PlanTests {
             pod: PodSpecification(containers: [ContainerSpecification(name: "api", image: "iris:1")]))
     }
 
+    private static func declaration(_ specification: APISpecification) -> Declaration {
+        Declaration(specification: specification, submitted: "{}", places: nil)
+    }
+
     @Test("S3: identifiers change with what they stand for, and with nothing else")
     func identifiers() throws {
         var specification = Self.specification()
@@ -47,13 +51,17 @@ struct PlanTests {
                 specification: $0, id: "", specID: "", podID: "", deploymentID: "",
                 initialDeployment: Timestamp(seconds: 0), lastUpdated: Timestamp(seconds: 0))
         }
-        #expect(DeployPlan.conflicts(of: [Self.specification()], with: deployed, fileName: "f").isEmpty)
+        #expect(
+            DeployPlan.conflicts(of: [Self.declaration(Self.specification())], with: deployed, fileName: "f").isEmpty)
         var rose = Self.specification("rose")
         rose.networking.endpoint = "/lily/x"
-        #expect(DeployPlan.conflicts(of: [rose], with: deployed, fileName: "f").isEmpty, "a longer path is another")
+        #expect(
+            DeployPlan.conflicts(of: [Self.declaration(rose)], with: deployed, fileName: "f").isEmpty,
+            "a longer path is another")
         rose.networking.endpoint = "/lily"
         let problems = DeployPlan.conflicts(
-            of: [Self.specification(kind: .realtime), rose], with: deployed, fileName: "f.yaml")
+            of: [Self.declaration(Self.specification(kind: .realtime)), Self.declaration(rose)], with: deployed,
+            fileName: "f.yaml")
         #expect(problems.map(\.kind) == ["cannot_change_kind_of_deployed_api", "duplicate_endpoint"])
         #expect(problems.map(\.api) == ["iris", "rose"])
         #expect(problems.allSatisfy { $0.text.hasPrefix("f.yaml: ") })

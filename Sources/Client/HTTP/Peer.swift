@@ -78,8 +78,14 @@ package struct Peer: Sendable, Hashable {
         if code == .unauthorized {
             message += "; give the token with: cortex env configure \(environment) -o \(address) --token TOKEN"
         }
-        return PlatformError(code, message)
+        let problems = detail?.problems ?? []
+        return PlatformError(code, message, cause: problems.isEmpty ? nil : RejectedFile(problems: problems))
     }
+}
+
+/// The cause of `configuration_invalid` when the server said what is wrong one by one.
+package struct RejectedFile: Error, Sendable {
+    package var problems: [ErrorDocument.Problem]
 }
 
 extension Data {

@@ -6,6 +6,8 @@ struct Console: Sendable {
     let output: CInt
     let errors: CInt
     private let baseStyle: TextStyle
+    /// How text on standard error may look.
+    let errorStyle: TextStyle
     /// Whether standard error is a terminal: progress lines are redrawn there.
     let hasErrorTerminal: Bool
     /// Whether somebody can be asked: standard input and standard error are terminals.
@@ -18,11 +20,16 @@ struct Console: Sendable {
         self.errors = errors
         self.hasErrorTerminal = isatty(errors) == 1
         self.canAsk = isatty(STDIN_FILENO) == 1 && isatty(errors) == 1
-        let isTerminal = isatty(output) == 1
+        self.baseStyle = Self.style(of: output, environment)
+        self.errorStyle = Self.style(of: errors, environment)
+    }
+
+    private static func style(of descriptor: CInt, _ environment: [String: String]) -> TextStyle {
+        let isTerminal = isatty(descriptor) == 1
         let noColor = environment["NO_COLOR"].map { !$0.isEmpty } ?? false
-        self.baseStyle = TextStyle(
+        return TextStyle(
             isTerminal: isTerminal, hasColor: isTerminal && !noColor && environment["TERM"] != "dumb",
-            size: isTerminal ? Self.size(of: output) : nil)
+            size: isTerminal ? size(of: descriptor) : nil)
     }
 
     /// How text looks there, at the terminal's present size.

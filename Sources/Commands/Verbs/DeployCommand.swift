@@ -13,6 +13,7 @@ struct DeployCommand: AsyncParsableCommand {
             Examples:
               cortex deploy
               cortex deploy cortex.yaml --wait
+              cortex deploy cortex.yaml --check
             """)
 
     @Argument(
@@ -26,21 +27,27 @@ struct DeployCommand: AsyncParsableCommand {
     var yes = false
     @Flag(name: .long, help: "Wait until all replicas are ready, and say why when they cannot get so.")
     var wait = false
+    @Flag(name: .long, help: "Only check the file, on this machine; no platform is asked.")
+    var check = false
     @Option(help: ArgumentHelp("With --wait: give up after this many seconds.", valueName: "seconds"))
     var timeout = 1800
     @OptionGroup var format: OutputOption
 
     func validate() throws {
         guard (1...604_800).contains(timeout) else { throw ValidationError("--timeout must be 1 to 604800 seconds.") }
+        guard !check || !wait else { throw ValidationError("--check deploys nothing that --wait could wait for.") }
     }
 
     func run() async throws {
         let context = CommandContext.live()
-        let upload = try ConfigurationFile.read(configFile)
+        let upload = try ConfigurationUpload.read(configFile)
+        let report = ProblemReport(
+            path: configFile == "-" ? upload.fileName : configFile, content: upload.content, console: context.console)
+        guard !check else { return try FileCheck(upload).show(report, context, as: format.output) }
         let cluster = try context.resolve(environment.environment, announce: format.output == .pretty)
         let console = context.console
         try await context.withOperator(cluster) { client in
-            let results = try await client.deploy(upload, force: force)
+            let results = try await report.explaining { try await client.deploy(upload, force: force) }
             let failures = results.filter { !$0.error.isEmpty }
             let messages = results.filter { $0.error.isEmpty }.map(\.message.inOneLine)
             if format.output != .pretty || !messages.isEmpty {
@@ -58,8 +65,8 @@ struct DeployCommand: AsyncParsableCommand {
     }
 }
 
-/// The file that `deploy` sends.
-enum ConfigurationFile {
+extension ConfigurationUpload {
+    /// The file that `deploy` sends.
     static func read(_ path: String) throws -> ConfigurationUpload {
         let handle: FileHandle
         if path == "-" {

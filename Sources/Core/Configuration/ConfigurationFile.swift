@@ -11,38 +11,64 @@ package enum ConfigurationFile {
         if bytes.count > Limits.configuration {
             reader.report(
                 SourceMark(line: 1, column: 1), "", .tooLarge,
-                "the file has \(bytes.count) bytes; at most \(Limits.configuration) are read")
+                "the file has \(bytes.count) bytes; at most \(Limits.configuration) are read",
+                hint: "is it the right file?")
         } else if let mark = UTF8Check.firstFault(in: bytes) {
-            reader.report(mark, "", .notUTF8, "not UTF-8 text; save the file as UTF-8")
+            let isUTF16 = bytes.starts(with: [0xFF, 0xFE]) || bytes.starts(with: [0xFE, 0xFF])
+            reader.report(
+                mark, "", .notUTF8, isUTF16 ? "the file is UTF-16 text" : "not UTF-8 text",
+                hint: "save the file as UTF-8")
         } else {
-            let text = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? bytes.dropFirst(3) : bytes[...]
-            let (root, findings) = YAMLComposer.compose(JSONSurrogates.joined(text))
-            for finding in findings { reader.report(finding.mark, "", finding.kind, finding.message) }
+            let (root, findings) = compose(bytes)
+            for finding in findings {
+                reader.report(finding.mark, "", finding.kind, finding.message, hint: finding.hint)
+            }
+            reader.settled = Set(findings.filter { $0.kind == .unknownAlias }.map(\.mark))
             if let root {
                 apis = APIListReader.read(root, baseDirectory: baseDirectory, with: &reader)
             } else if findings.isEmpty {
                 reader.report(
-                    SourceMark(line: 1, column: 1), "", .noAPIs, "the file is empty; declare at least one API")
+                    SourceMark(line: 1, column: 1), "", .noAPIs, "the file is empty", hint: "declare at least one API")
             }
         }
         let problems = reader.problems.enumerated().sorted {
             ($0.element.line, $0.element.column, $0.offset) < ($1.element.line, $1.element.column, $1.offset)
         }
-        return ConfigurationResult(apis: problems.isEmpty ? apis : [], problems: problems.map(\.element))
+        return ConfigurationResult(
+            apis: problems.isEmpty ? apis : [], problems: problems.map(\.element), refusals: reader.refusals)
+    }
+
+    /// The whole file as one JSON text with sorted keys, aliases and merge keys written out; `nil` where its YAML cannot be read.
+    package static func json(of bytes: [UInt8]) -> String? {
+        guard bytes.count <= Limits.configuration, UTF8Check.firstFault(in: bytes) == nil else { return nil }
+        return compose(bytes).root.map(SubmittedJSON.text)
+    }
+
+    private static func compose(_ bytes: [UInt8]) -> (root: YAMLNode?, findings: [YAMLComposer.Finding]) {
+        let text = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? bytes.dropFirst(3) : bytes[...]
+        return YAMLComposer.compose(JSONSurrogates.joined(text))
     }
 }
 
 /// What a file declares, or what is wrong with it.
 package struct ConfigurationResult: Sendable, Hashable {
-    /// In the file's order; empty when there is any problem: a file is taken whole or not at all.
+    /// In the file's order, those of kinds that are served; empty when there is any problem: a file is taken whole or not at all.
     package var apis: [ConfiguredAPI]
     /// In the order of their places.
     package var problems: [ConfigurationProblem]
+    /// APIs of kinds that this version does not serve: the file may be right, and is not deployed all the same.
+    package var refusals: [ConfigurationProblem]
 
-    package init(apis: [ConfiguredAPI], problems: [ConfigurationProblem] = []) {
+    package init(
+        apis: [ConfiguredAPI], problems: [ConfigurationProblem] = [], refusals: [ConfigurationProblem] = []
+    ) {
         self.apis = apis
         self.problems = problems
+        self.refusals = refusals
     }
+
+    /// Everything that keeps the file from being deployed: problems first, then refusals.
+    package var obstacles: [ConfigurationProblem] { problems + refusals }
 
     package var specifications: [APISpecification] { apis.map(\.specification) }
 
@@ -50,7 +76,7 @@ package struct ConfigurationResult: Sendable, Hashable {
     ///
     /// - Throws: ``PlatformError`` `configuration_invalid`, listing all problems, one a line.
     package func validated() throws(PlatformError) -> [ConfiguredAPI] {
-        guard problems.isEmpty else { throw PlatformError(.configurationInvalid, problems.rendered) }
+        guard obstacles.isEmpty else { throw PlatformError(.configurationInvalid, obstacles.rendered) }
         return apis
     }
 }
@@ -60,10 +86,12 @@ package struct ConfiguredAPI: Sendable, Hashable {
     package var specification: APISpecification
     /// What the user wrote, as compact JSON text with sorted keys; aliases and merge keys written out.
     package var submitted: String
+    package var places: SourceMap
 
-    package init(specification: APISpecification, submitted: String) {
+    package init(specification: APISpecification, submitted: String, places: SourceMap) {
         self.specification = specification
         self.submitted = submitted
+        self.places = places
     }
 }
 

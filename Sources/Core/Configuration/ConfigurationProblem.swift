@@ -39,6 +39,11 @@ package struct ConfigurationProblem: Sendable, Hashable {
         case surgeAndUnavailableBothZero = "surge_and_unavailable_both_zero"
         case shmCannotExceedMem = "shm_cannot_exceed_mem"
         case computeResourceConflict = "compute_resource_conflict"
+        case targetInFlightLimitReached = "target_in_flight_limit_reached"
+        case incorrectTrafficSplitterWeight = "incorrect_traffic_splitter_weight"
+        case trafficSplitterAPIsNotUnique = "traffic_splitter_apis_not_unique"
+        case oneShadowPerTrafficSplitter = "one_shadow_per_traffic_splitter"
+        case apisNotDeployed = "apis_not_deployed"
         case tooManyProblems = "too_many_problems"
         case `internal`
     }
@@ -53,33 +58,33 @@ package struct ConfigurationProblem: Sendable, Hashable {
     /// `pod.containers[0].readiness_probe.http_get.port`; empty for a whole API or the file.
     package var path: String
     package var kind: Kind
+    /// How much of the line it is about, in Unicode scalars; at least 1.
+    package var length: Int
     /// What was found and what is allowed, in one line.
     package var message: String
+    /// What to do about it, in one line, where that is not plain from the message.
+    package var hint: String?
     /// The known key that a misspelt one is near to.
     package var suggestion: String?
 
     package init(
-        file: String, line: Int, column: Int, api: String? = nil, path: String = "", kind: Kind, message: String,
-        suggestion: String? = nil
+        file: String, line: Int, column: Int, length: Int = 1, api: String? = nil, path: String = "", kind: Kind,
+        message: String, hint: String? = nil, suggestion: String? = nil
     ) {
         self.file = file
         self.line = line
         self.column = column
+        self.length = length
         self.api = api
         self.path = path
         self.kind = kind
         self.message = message
+        self.hint = hint
         self.suggestion = suggestion
     }
 
     /// `cortex.yaml:3:5: iris: pod.port: …`, in one line.
-    package var rendered: String {
-        var parts = ["\(file):\(line):\(column)"]
-        if let api { parts.append(api) }
-        if !path.isEmpty { parts.append(path) }
-        parts.append(message + (suggestion.map { "; did you mean \($0.quoted)?" } ?? ""))
-        return parts.joined(separator: ": ")
-    }
+    package var rendered: String { ErrorDocument.Problem(self).text }
 }
 
 extension Sequence<ConfigurationProblem> {

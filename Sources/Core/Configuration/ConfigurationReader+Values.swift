@@ -15,22 +15,33 @@ extension ConfigurationReader {
         default: break
         }
         guard case .scalar(let scalar) = node.content else {
-            report(node.mark, path, .wrongType, "must be \(type.described), found \(node.described)")
+            report(
+                node.mark, path, .wrongType, "must be \(type.described), found \(node.described)",
+                hint: Pitfalls.notAScalar(node, type))
             return nil
         }
         do {
             return value(try ScalarReader.read(scalar, as: type))
         } catch {
-            report(node.mark, path, error.kind, error.message, suggestion: error.suggestion)
+            report(node.mark, path, error, scalar: scalar, type: type)
             return nil
         }
+    }
+
+    private mutating func report(
+        _ mark: SourceMark, _ path: String, _ fault: ScalarReader.Fault, scalar: YAMLScalar, type: SchemaType
+    ) {
+        let hint = fault.suggestion == nil ? Pitfalls.hint(for: scalar, as: type, fault.kind) : nil
+        report(mark, path, fault.kind, fault.message, hint: hint, suggestion: fault.suggestion)
     }
 
     private mutating func list(
         _ node: YAMLNode, of element: SchemaType, minimum: Int, unique: Bool, path: String
     ) -> [ConfigurationValue]? {
         guard case .sequence(let nodes) = node.content else {
-            report(node.mark, path, .wrongType, "must be a list, found \(node.described)")
+            report(
+                node.mark, path, .wrongType, "must be a list, found \(node.described)",
+                hint: Pitfalls.notAList(node, of: element))
             return nil
         }
         guard nodes.count >= minimum else {
@@ -59,7 +70,9 @@ extension ConfigurationReader {
         _ node: YAMLNode, key: StringRule, value rule: StringRule, path: String
     ) -> [String: String]? {
         guard case .mapping(let entries) = node.content else {
-            report(node.mark, path, .wrongType, "must be a map, found \(node.described)")
+            report(
+                node.mark, path, .wrongType, "must be a map, found \(node.described)", hint: Pitfalls.notVariables(node)
+            )
             return nil
         }
         var values: [String: String] = [:]
@@ -68,16 +81,18 @@ extension ConfigurationReader {
             do {
                 _ = try ScalarReader.string(entry.key, key)
             } catch {
-                report(entry.keyMark, place, error.kind, error.message)
+                report(entry.keyMark, place, error.kind, "the name \(error.message)")
             }
             guard case .scalar(let scalar) = entry.value.content else {
-                report(entry.value.mark, place, .wrongType, "must be text, found \(entry.value.described)")
+                report(
+                    entry.value.mark, place, .wrongType, "must be text, found \(entry.value.described)",
+                    hint: Pitfalls.notAScalar(entry.value, .string(rule)))
                 continue
             }
             do {
                 values[entry.key] = try ScalarReader.string(scalar, rule)
             } catch {
-                report(entry.value.mark, place, error.kind, error.message)
+                report(entry.value.mark, place, error, scalar: scalar, type: .string(rule))
             }
         }
         return values

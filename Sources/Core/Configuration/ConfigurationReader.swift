@@ -1,36 +1,55 @@
 /// Reads nodes of a file by a schema: collects every problem, and what is good.
 struct ConfigurationReader {
     private let file: String
-    /// The schema of the whole, to say where a key that stands in the wrong place belongs.
-    private let root: SchemaObject
+    /// The kind of the API whose fields are being read: unknown keys are told where they belong in it.
+    var kind: APISpecification.Kind?
     /// The API whose fields are being read.
     var api: String?
+    /// Places about which enough was said, such as an alias that refers to nothing.
+    var settled: Set<SourceMark> = []
     private(set) var problems: [ConfigurationProblem] = []
+    /// APIs of kinds that this version does not serve, whether or not there are problems with them.
+    private(set) var refusals: [ConfigurationProblem] = []
 
-    init(file: String, root: SchemaObject = AsyncAPISchema.root) {
+    init(file: String) {
         self.file = file
-        self.root = root
     }
 
     mutating func report(
-        _ mark: SourceMark, _ path: String, _ kind: ConfigurationProblem.Kind, _ message: String,
+        _ mark: SourceMark, _ path: String, _ kind: ConfigurationProblem.Kind, _ message: String, hint: String? = nil,
         suggestion: String? = nil
     ) {
-        guard problems.count <= Limits.configurationProblems else { return }
-        let isLast = problems.count == Limits.configurationProblems
-        problems.append(
-            ConfigurationProblem(
-                file: file, line: mark.line, column: mark.column, api: isLast ? nil : api, path: isLast ? "" : path,
-                kind: isLast ? .tooManyProblems : kind,
-                message: isLast
-                    ? "more than \(Limits.configurationProblems) problems; the rest is not listed" : message,
-                suggestion: isLast ? nil : suggestion))
+        guard problems.count <= Limits.configurationProblems, !settled.contains(mark) else { return }
+        guard problems.count < Limits.configurationProblems else {
+            problems.append(
+                ConfigurationProblem(
+                    file: file, line: mark.line, column: mark.column, kind: .tooManyProblems,
+                    message: "more than \(Limits.configurationProblems) problems; the rest is not listed"))
+            return
+        }
+        problems.append(problem(mark, path, kind, message, hint: hint, suggestion: suggestion))
+    }
+
+    mutating func refuse(_ mark: SourceMark, _ path: String, _ message: String) {
+        guard refusals.count < Limits.configurationProblems else { return }
+        refusals.append(problem(mark, path, .kindNotServed, message, hint: nil, suggestion: nil))
+    }
+
+    private func problem(
+        _ mark: SourceMark, _ path: String, _ kind: ConfigurationProblem.Kind, _ message: String, hint: String?,
+        suggestion: String?
+    ) -> ConfigurationProblem {
+        ConfigurationProblem(
+            file: file, line: mark.line, column: mark.column, length: mark.length, api: api, path: path, kind: kind,
+            message: message, hint: hint, suggestion: suggestion)
     }
 
     /// Reads a map with known keys.
     mutating func read(_ node: YAMLNode, as schema: SchemaObject, path: String) -> ConfigurationObject? {
         guard case .mapping(let entries) = node.content else {
-            report(node.mark, path, .wrongType, "must be a map, found \(node.described)")
+            report(
+                node.mark, path, .wrongType, "must be a map, found \(node.described)",
+                hint: Pitfalls.notAMap(node, schema))
             return nil
         }
         var object = ConfigurationObject(mark: node.mark)
@@ -76,15 +95,9 @@ struct ConfigurationReader {
         case .asAbsent: break
         case .asNone: object.fields[field.key] = .init(content: .none, mark: entry.value.mark, isDefault: false)
         case .refused:
-            let wayOut =
-                switch field.presence {
-                case .required: "it is required"
-                case .default(let text): "leave the key out for the default (\(text))"
-                case .defaultList(let texts): "leave the key out for the default (\(texts.joined(separator: ", ")))"
-                case .derived(let text): "leave the key out for the default (\(text))"
-                case .optional, .defaultObject: "leave the key out"
-                }
-            report(entry.value.mark, path, .nullNotAllowed, "must not be null; \(wayOut)")
+            report(
+                entry.value.mark, path, .nullNotAllowed, "must be \(field.type.described), found null",
+                hint: Pitfalls.null(field))
         }
     }
 
@@ -105,7 +118,10 @@ struct ConfigurationReader {
         case .defaultList(let texts):
             node = YAMLNode(
                 sequence: texts.map { YAMLNode(scalar: YAMLScalar($0, isPlain: false), mark: mark) }, mark: mark)
-        case .defaultObject: node = YAMLNode(mapping: [], mark: mark)
+        case .defaultObject:
+            // What the absent map had to hold is missing because its key is misspelt.
+            if meant.contains(field.key), field.isRequired { return }
+            node = YAMLNode(mapping: [], mark: mark)
         }
         var value = read(node, as: field.type, path: join(path, field.key))
         value?.isDefault = true
@@ -118,21 +134,43 @@ struct ConfigurationReader {
     private mutating func reportUnknown(_ entry: YAMLNode.Entry, path: String, _ schema: SchemaObject) -> String? {
         let known = schema.fields.map(\.key)
         let suggestion = NearestKey.find(entry.key, among: known)
-        var message = "unknown key \(entry.key.quoted)"
-        if suggestion == nil {
-            let places = root.places(of: entry.key)
-            if places.isEmpty {
-                message += "; allowed are \(known.joined(separator: ", "))"
-            } else {
-                message += "; it belongs \(places.joined(separator: " or "))"
-            }
-        }
-        report(entry.keyMark, path, .unknownKey, message, suggestion: suggestion)
+        let message = "unknown key \(entry.key.quoted)"
+        let hint = suggestion == nil ? advice(for: entry.key, schema) : nil
+        report(entry.keyMark, path, .unknownKey, message, hint: hint, suggestion: suggestion)
         return suggestion
     }
 
+    private func advice(for key: String, _ schema: SchemaObject) -> String {
+        if key.unicodeScalars.contains(where: { $0 != " " && $0.isInvisible }) {
+            return "there is a character in it that cannot be seen; write the key anew"
+        }
+        if let name = Self.foreignWords[key], schema.field(name) != nil { return "here it is called \(name)" }
+        return home(of: key) ?? "allowed are \(schema.fields.map(\.key).joined(separator: ", "))"
+    }
+
+    /// Words of Docker Compose, Kubernetes and older versions, and what they are here.
+    private static let foreignWords = [
+        "resources": "compute", "memory": "mem", "environment": "env", "entrypoint": "command",
+        "concurrency": "max_concurrency", "replicas": "autoscaling", "scaling": "autoscaling", "lifecycle": "pre_stop",
+        "healthcheck": "liveness_probe", "processes_per_replica": "max_concurrency", "mounts": "volumes",
+        "deadline": "timeout", "ttl": "retention",
+    ]
+
+    /// Where a key would be right: elsewhere in this kind of API, or in another kind.
+    private func home(of key: String) -> String? {
+        guard let kind else { return nil }
+        let places = APISchema.root(of: kind).places(of: key)
+        if !places.isEmpty { return "it belongs \(places.joined(separator: " or "))" }
+        let kinds = APISpecification.Kind.allCases.filter {
+            $0 != kind && !APISchema.root(of: $0).places(of: key).isEmpty
+        }
+        guard !kinds.isEmpty else { return nil }
+        return "only \(kinds.map(\.rawValue).joined(separator: " and ")) can have it, not \(kind.rawValue)"
+    }
+
     func join(_ path: String, _ key: String) -> String {
-        let name = key.shortened(to: 80)
+        let name =
+            key.shortened(to: 80).unicodeScalars.contains(where: \.isInvisible) ? key.quoted : key.shortened(to: 80)
         return path.isEmpty ? name : "\(path).\(name)"
     }
 }

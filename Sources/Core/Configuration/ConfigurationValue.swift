@@ -3,6 +3,7 @@ struct ConfigurationValue: Sendable {
     enum Content: Sendable {
         case none
         case string(String)
+        case boolean(Bool)
         case integer(Int64)
         case number(Double)
         case duration(Duration)
@@ -20,6 +21,7 @@ struct ConfigurationValue: Sendable {
 
     // Not inlined: inlined into the long guards of SpecificationBuilder they make the optimizer of Swift 6.3.1 fail.
     @inline(never) var string: String? { if case .string(let value) = content { value } else { nil } }
+    @inline(never) var boolean: Bool? { if case .boolean(let value) = content { value } else { nil } }
     @inline(never) var integer: Int64? { if case .integer(let value) = content { value } else { nil } }
     @inline(never) var number: Double? { if case .number(let value) = content { value } else { nil } }
     @inline(never) var duration: Duration? { if case .duration(let value) = content { value } else { nil } }

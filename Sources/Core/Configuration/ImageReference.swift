@@ -2,6 +2,15 @@
 ///
 /// Source: the distribution project's reference grammar.
 package enum ImageReference {
+    /// The same as an ECMA 262 expression, but for the length of the name.
+    static let pattern: String = {
+        let component = "[a-z0-9]+((\\.|__?|-+)[a-z0-9]+)*"
+        let label = "[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?"
+        let digest = "@[a-zA-Z][-+._a-zA-Z0-9]*:[0-9a-fA-F]{32,}"
+        return
+            "^(\(label)(\\.\(label))*(:[0-9]+)?/)?\(component)(/\(component))*(:[_a-zA-Z0-9][-._a-zA-Z0-9]{0,127})?(\(digest))?$"
+    }()
+
     package static func isValid(_ text: String) -> Bool {
         guard !text.isEmpty, text.utf8.count <= 1024, text.utf8.allSatisfy({ $0 > 32 && $0 < 127 }) else {
             return false
@@ -17,7 +26,7 @@ package enum ImageReference {
         }
         guard name.utf8.count <= 255 else { return false }
         var components = name.split(separator: "/", omittingEmptySubsequences: false)
-        if components.count > 1, let host = components.first, !isComponent(host) || host.contains(".") {
+        if components.count > 1, let host = components.first, !isComponent(host) {
             guard isHost(host) else { return false }
             components.removeFirst()
         }

@@ -10,6 +10,9 @@ enum ScalarReader {
         switch type {
         case .string(let rule): return .string(try string(scalar, rule))
         case .choice(let words): return .string(try choice(scalar, words))
+        case .boolean:
+            guard case .boolean(let value) = scalar.value else { throw wrongType(scalar, type.described) }
+            return .boolean(value)
         case .integer(let range): return .integer(try integer(scalar, range, type))
         case .number(let range): return .number(try number(scalar, range, type))
         case .duration(let range, let multiple): return .duration(try duration(scalar, range, multiple, type))
@@ -23,8 +26,7 @@ enum ScalarReader {
 
     static func string(_ scalar: YAMLScalar, _ rule: StringRule) throws(Fault) -> String {
         guard case .string(let text) = scalar.value else {
-            let hint = scalar.value == .null ? "" : "; write it in quotes: \(scalar.text.quoted)"
-            throw Fault(kind: .wrongType, message: "must be \(rule.allowed), found \(scalar.described)\(hint)")
+            throw wrongType(scalar, rule.allowed)
         }
         return try string(text, rule)
     }
@@ -33,7 +35,7 @@ enum ScalarReader {
         if text.hasPrefix("@") {
             throw Fault(
                 kind: .resourceReference,
-                message: "text that begins with @ is not allowed (it named a resource once), found \(text.quoted)")
+                message: "must not begin with @, which once named a resource, found \(text.quoted)")
         }
         if text.utf8.contains(0) {
             throw Fault(kind: .invalidFormat, message: "must not contain a NUL character, found \(text.quoted)")
@@ -64,9 +66,7 @@ enum ScalarReader {
         _ scalar: YAMLScalar, _ range: ClosedRange<Int64>, _ type: SchemaType
     ) throws(Fault) -> Int64 {
         guard case .integer(let value) = scalar.value else {
-            let unquoted = if case .string = scalar.value { YAMLScalar.resolve(scalar.text) } else { scalar.value }
-            let hint = if case .integer = unquoted { "; write it without quotes" } else { "" }
-            throw Fault(kind: .wrongType, message: "must be \(type.described), found \(scalar.described)\(hint)")
+            throw wrongType(scalar, type.described)
         }
         guard range.contains(value) else { throw outOfRange(scalar, type) }
         return value
@@ -89,8 +89,7 @@ enum ScalarReader {
         guard case .string(let text) = scalar.value else {
             // A bare 0 is a duration in Go's syntax; any other bare number lacks its unit.
             if scalar.value == .integer(0), range.contains(.zero) { return .zero }
-            let hint = if case .integer = scalar.value { "; add the unit, such as \(scalar.text)s" } else { "" }
-            throw Fault(kind: .wrongType, message: "must be \(type.described), found \(scalar.described)\(hint)")
+            throw wrongType(scalar, type.described)
         }
         guard let value = DurationSyntax.parse(text) else {
             throw Fault(kind: .invalidFormat, message: "must be \(type.described), found \(scalar.described)")
@@ -162,11 +161,19 @@ enum ScalarReader {
 }
 
 extension SchemaType {
+    /// `from 1 byte to 1Ti`.
+    static func bounds(of size: ClosedRange<Int64>) -> String {
+        let tebi: Int64 = 1 << 40
+        let upper = size.upperBound % tebi == 0 ? "\(size.upperBound / tebi)Ti" : "\(size.upperBound)"
+        return "from \(size.lowerBound) \(size.lowerBound == 1 ? "byte" : "bytes") to \(upper)"
+    }
+
     /// What is allowed, in words that follow "must be".
     package var described: String {
         switch self {
         case .string(let rule): return rule.allowed
-        case .choice(let words): return "one of \(words.joined(separator: ", "))"
+        case .choice(let words): return words.count == 1 ? words[0] : "one of \(words.joined(separator: ", "))"
+        case .boolean: return "true or false"
         case .integer(let range):
             if range.upperBound >= Int64(Int32.max) { return "a whole number, at least \(range.lowerBound)" }
             return "a whole number from \(range.lowerBound) to \(range.upperBound)"
@@ -179,7 +186,7 @@ extension SchemaType {
             let bound = minimum.map { " of at least \($0)" } ?? ""
             return "a quantity\(bound) such as \(fractions ? "500m, 0.5 or 2" : "512Mi, 2G or a number of bytes")"
         case .size(let range):
-            return "a number of bytes from \(range.lowerBound) to \(range.upperBound), or a quantity such as 64Mi"
+            return "a quantity such as 64Mi, 1G or a number of bytes, \(Self.bounds(of: range))"
         case .amount: return "a percentage such as 25% (0% to 100%) or a count such as 1"
         case .list: return "a list"
         case .map, .object: return "a map"

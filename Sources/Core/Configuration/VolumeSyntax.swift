@@ -3,6 +3,14 @@ enum VolumeSyntax {
     /// Folders that are the platform's or the system's own inside every container.
     private static let reserved = ["/mnt", "/cortex", "/proc", "/sys", "/dev"]
 
+    /// The same as an ECMA 262 expression: no `~` or `@` at the start, no `..`, `/` or reserved folder as target.
+    static let pattern: String = {
+        let names = reserved.map { String($0.dropFirst()) }.joined(separator: "|")
+        let forbidden =
+            "(?![^:]*/\\.\\.(/|:|$))(?!/(\\.?/)*\\.?(:|$))(?!/(\\.?/)*(\(names))(/|:|$))"
+        return "^(?![~@])[^:\\u0000]+:\(forbidden)/[^:\\u0000]*(:r[ow])?$"
+    }()
+
     struct Fault {
         var kind: ConfigurationProblem.Kind
         var message: String?
@@ -12,7 +20,7 @@ enum VolumeSyntax {
     static func fault(in text: String) -> Fault? {
         guard let (source, target, _) = split(text) else { return Fault(kind: .invalidFormat) }
         if source.hasPrefix("~") {
-            return Fault(kind: .invalidFormat, message: "~ is not expanded; write the folder's absolute path")
+            return Fault(kind: .invalidFormat, message: "must not begin with ~, which is not expanded here")
         }
         guard target.hasPrefix("/") else { return Fault(kind: .invalidFormat) }
         let path = normalized(target)
@@ -21,7 +29,8 @@ enum VolumeSyntax {
         }
         if path == "/" { return Fault(kind: .notAllowed, message: "the target must not be / itself") }
         for folder in reserved where path == folder || path.hasPrefix(folder + "/") {
-            return Fault(kind: .notAllowed, message: "\(folder) is the platform's own; choose another target")
+            return Fault(
+                kind: .notAllowed, message: "the target must not be in \(folder), which is not the container's own")
         }
         return nil
     }

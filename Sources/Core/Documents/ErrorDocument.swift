@@ -31,6 +31,8 @@ package struct ErrorDocument: Sendable, Hashable, Codable {
         package var line: Int?
         /// Counted from 1.
         package var column: Int?
+        /// How much of the line it is about, in Unicode scalars; 1 where it is not said.
+        package var length: Int?
         /// Name of the API it is in.
         package var api: String?
         /// Path of the field, such as `pod.containers[0].image`.
@@ -39,20 +41,28 @@ package struct ErrorDocument: Sendable, Hashable, Codable {
         package var kind: String?
         /// What was found, and what is allowed.
         package var message: String
-        /// The whole problem in one line: place, API, path and message.
+        /// What to do about it.
+        package var hint: String?
+        /// The known word that a misspelt one is near to.
+        package var suggestion: String?
+        /// The whole problem in one line: place, API, path, message and what to do.
         package var text: String
 
         package init(
-            file: String? = nil, line: Int? = nil, column: Int? = nil, api: String? = nil, path: String? = nil,
-            kind: String? = nil, message: String, text: String
+            file: String? = nil, line: Int? = nil, column: Int? = nil, length: Int? = nil, api: String? = nil,
+            path: String? = nil, kind: String? = nil, message: String, hint: String? = nil, suggestion: String? = nil,
+            text: String
         ) {
             self.file = file
             self.line = line
             self.column = column
+            self.length = length
             self.api = api
             self.path = path
             self.kind = kind
             self.message = message
+            self.hint = hint
+            self.suggestion = suggestion
             self.text = text
         }
     }

@@ -39,11 +39,6 @@ struct BadFieldTests {
         Document("no kind", "- name: iris\n  pod: {containers: [{name: a}]}", "1:3 kind missing"),
         Document("a null kind", "- name: iris\n  kind:\n", "2:8 kind unknown_kind"),
         Document("an unknown kind", "- name: iris\n  kind: asyncapi\n", "2:9 kind unknown_kind"),
-        Document("a kind of another issue", "- name: iris\n  kind: RealtimeAPI\n", "2:9 kind kind_not_served"),
-        Document(
-            "a batch API", "- name: Iris\n  kind: BatchAPI\n", "1:9 name invalid_format", "2:9 kind kind_not_served"),
-        Document("a task API", "- kind: TaskAPI\n  name: iris\n", "1:9 kind kind_not_served"),
-        Document("a traffic splitter", "- kind: TrafficSplitter\n  name: iris\n", "1:9 kind kind_not_served"),
         Document("no pod", "- name: iris\n  kind: AsyncAPI\n", "1:3 pod.containers missing"),
         Document("a null pod", "- name: iris\n  kind: AsyncAPI\n  pod: null\n", "3:8 pod null_not_allowed"),
         Document("a pod that is a list", "- name: iris\n  kind: AsyncAPI\n  pod: []\n", "3:8 pod wrong_type"),

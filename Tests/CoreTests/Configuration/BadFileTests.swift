@@ -20,8 +20,8 @@ struct BadFileTests {
             "elements that are no maps", "- iris\n- [a]\n- 3", "1:3 [0] malformed_config", "2:3 [1] malformed_config",
             "3:3 [2] malformed_config"),
         Document("a tab", "- name: iris\n\tkind: AsyncAPI\n", "2:1  syntax"),
-        Document("an open bracket", "- [a, b\n- c", "3:1  syntax"),
-        Document("an open quote", "- name: \"iris\n", "2:1  syntax"),
+        Document("an open bracket", "- [a, b\n- c", "1:3  syntax"),
+        Document("an open quote", "- name: \"iris\n", "1:9  syntax"),
         Document("a bad indentation", "- name: iris\n   kind: AsyncAPI\n", "2:8  syntax"),
         Document("a control character", "- name: ir\u{7}s\n", "1:11  syntax"),
         Document(
@@ -31,16 +31,16 @@ struct BadFileTests {
             "a key twice, and more", Document.top("timeout: 1h\ntimeout: 60\nretention: 0s"),
             "8:3  duplicate_key", "9:14 retention out_of_range"),
         Document(
-            "a key twice in flow style", "- {name: a, name: b, kind: TaskAPI}", "1:13  duplicate_key",
-            "1:28 kind kind_not_served"),
+            "a key twice in flow style", "- {name: a, name: b, kind: TaskAPI}", "1:3 pod.containers missing",
+            "1:13  duplicate_key"),
         Document(
-            "a map as a key", "- {{a: b}: c, kind: TaskAPI}", "1:3 name missing", "1:4  invalid_key",
-            "1:21 kind kind_not_served"),
+            "a map as a key", "- {{a: b}: c, kind: TaskAPI}", "1:3 name missing", "1:3 pod.containers missing",
+            "1:4  invalid_key"),
         Document(
-            "an unknown alias", Document.top("timeout: *long"), "7:12  unknown_alias", "7:12 timeout null_not_allowed"),
+            "an unknown alias", Document.top("timeout: *long"), "7:12  unknown_alias"),
         Document(
-            "an alias to itself", "- &a\n  x: *a\n  kind: TaskAPI\n  name: a", "2:6  unknown_alias",
-            "3:9 kind kind_not_served"),
+            "an alias to itself", "- &a\n  x: *a\n  kind: TaskAPI\n  name: a", "1:3 pod.containers missing",
+            "2:3 x unknown_key", "2:6  unknown_alias"),
         Document("a tag of another language", Document.top("timeout: !!python/object 12h"), "7:12  unsupported_tag"),
         Document("a merge of text", Document.top("<<: hello"), "7:7  invalid_key"),
         Document("a list merged with text", Document.top("<<: [hello]"), "7:8  invalid_key"),

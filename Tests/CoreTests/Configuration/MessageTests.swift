@@ -35,12 +35,8 @@ struct MessageTests {
                 "cortex.yaml:2:9: iris: kind: must be one of RealtimeAPI, BatchAPI, TaskAPI, AsyncAPI, TrafficSplitter, found \"AsyncApi\"; did you mean \"AsyncAPI\"?"
             ),
             (
-                "- name: iris\n  kind: BatchAPI",
-                "cortex.yaml:2:9: iris: kind: BatchAPI is not served by this version; only AsyncAPI is"
-            ),
-            (
                 "- name: iris\n\tkind: BatchAPI",
-                "cortex.yaml:2:1: not valid YAML: a tab character; indent with spaces"
+                "cortex.yaml:2:1: not valid YAML: a tab character where YAML wants spaces; indent with spaces; most editors can turn tabs into them"
             ),
             (
                 Document.top("node_groups: [gpu]"),
@@ -85,6 +81,6 @@ struct MessageTests {
                 }
             }
         }
-        check(AsyncAPISchema.root)
+        for kind in APISpecification.Kind.allCases { check(APISchema.root(of: kind)) }
     }
 }

@@ -1,52 +1,117 @@
-/// The schema of `pod` for AsyncAPI.
+/// The schema of `pod`, kind by kind.
 enum PodSchema {
-    static let root = SchemaObject(
+    static let async = SchemaObject(
         [
-            SchemaField(
-                "port", .integer(1...65535), .default("8080"), null: .asAbsent,
-                "Port on which one of the containers listens for HTTP."),
-            SchemaField(
-                "max_concurrency", .integer(1...100), .default("1"), "Most requests inside one replica at a time."),
+            port, concurrency(100),
             SchemaField(
                 "termination_grace_period", .duration(.zero...(.seconds(3600))), .default("60s"),
                 "How long requests may finish and containers may stop before they are killed."),
-            SchemaField(
-                "containers", .list(of: .object(container), minimum: 1), .required, "The containers of one replica."),
-        ],
-        rules: [reservedPort, uniqueContainerNames, oneKindOfAccelerator])
+            containers(
+                [
+                    image(
+                        .optional,
+                        "Docker image; may be left out only on the sandbox engine, which runs this machine's programs."),
+                    env, command(.derived("the image's ENTRYPOINT")), args,
+                    probe("readiness_probe", ProbeSchema.readinessWithoutExec), liveness, preStop, compute, volumes,
+                ], rules: [uniqueVolumeTargets]),
+        ], rules: rules)
 
-    static let container = SchemaObject(
+    static let realtime = SchemaObject(
         [
-            SchemaField("name", .string(.containerName), .required, "Name of the container, unique in the pod."),
+            port, concurrency(30_000),
             SchemaField(
-                "image", .string(.image), .optional,
-                "Docker image; may be left out only on the sandbox engine, which then runs the host's own system."),
-            SchemaField(
-                "env", .map(key: .environmentName, value: .any), .optional,
-                "Environment variables; set after the platform's own, sorted by name."),
-            SchemaField(
-                "command", .list(of: .string(.any)), .derived("the image's ENTRYPOINT"), null: .asAbsent,
-                "Program and arguments; $(NAME) is replaced by the variable's value."),
-            SchemaField(
-                "args", .list(of: .string(.any)), .derived("the image's CMD"), null: .asAbsent,
-                "Arguments; $(NAME) is replaced by the variable's value."),
-            SchemaField(
-                "readiness_probe", .object(ProbeSchema.readiness), .optional, null: .asAbsent,
-                "The replica gets requests only while this succeeds."),
-            SchemaField(
-                "liveness_probe", .object(ProbeSchema.liveness), .optional, null: .asAbsent,
-                "The container is restarted when this fails."),
-            SchemaField(
-                "pre_stop", .object(ProbeSchema.preStop), .optional, null: .asAbsent,
-                "What is done before the container is asked to stop."),
-            SchemaField("compute", .object(compute), .defaultObject, "What the container needs."),
-            SchemaField(
-                "volumes", .list(of: .string(.volume)), .optional, null: .asAbsent,
-                "Folders or files of this machine, as source:target or source:target:ro, relative to the file."),
-        ],
-        rules: [uniqueVolumeTargets])
+                "max_queue_length", .integer(1...30_000), .default("100"),
+                "Most requests that wait in front of one replica."),
+            containers([
+                image(.required, "Docker image."), env, command(.derived("the image's ENTRYPOINT")), args,
+                probe("readiness_probe", ProbeSchema.readiness), liveness, preStop, compute,
+            ]),
+        ], rules: rules)
 
-    static let compute = SchemaObject(
+    static let batch = SchemaObject(
+        [
+            port,
+            containers([
+                image(.required, "Docker image."), env, requiredCommand, args,
+                probe("readiness_probe", ProbeSchema.readinessWithoutExec), liveness, compute,
+            ]),
+        ], rules: rules)
+
+    static let task = SchemaObject(
+        [
+            SchemaField(
+                "port", .unsupported(.notAllowed, "a TaskAPI has no port: nothing is sent to it; remove it"), .optional,
+                null: .asAbsent, "Not for a task: nothing is sent to it."),
+            containers([image(.required, "Docker image."), env, requiredCommand, args, liveness, compute]),
+        ], rules: [uniqueContainerNames, oneKindOfAccelerator])
+
+    // MARK: Fields of the pod
+
+    private static let port = SchemaField(
+        "port", .integer(1...65535), .default("8080"), null: .asAbsent,
+        "Port on which one of the containers listens for HTTP.")
+
+    private static func concurrency(_ most: Int64) -> SchemaField {
+        SchemaField(
+            "max_concurrency", .integer(1...most), .default("1"), "Most requests inside one replica at a time.")
+    }
+
+    private static func containers(_ fields: [SchemaField], rules: [SchemaRule] = []) -> SchemaField {
+        let name = SchemaField(
+            "name", .string(.containerName), .required,
+            "Name of the container, unique in the pod; not dequeuer or proxy.")
+        return SchemaField(
+            "containers", .list(of: .object(SchemaObject([name] + fields, rules: rules)), minimum: 1), .required,
+            "The containers of one replica; they share the network (localhost) and /mnt.")
+    }
+
+    // MARK: Fields of a container
+
+    private static func image(_ presence: SchemaField.Presence, _ summary: String) -> SchemaField {
+        SchemaField("image", .string(.image), presence, summary)
+    }
+
+    private static let env = SchemaField(
+        "env", .map(key: .environmentName, value: .any), .optional,
+        "Environment variables, set after the platform's own, which begin with CORTEX_ or KUBEXIT_. Values are text: quote numbers."
+    )
+
+    private static func command(_ presence: SchemaField.Presence) -> SchemaField {
+        SchemaField(
+            "command", .list(of: .string(.any)), presence, null: .asAbsent,
+            "Program and arguments; $(NAME) is replaced by the variable's value.")
+    }
+
+    private static let requiredCommand = SchemaField(
+        "command", .list(of: .string(.any), minimum: 1), .required,
+        "Program and arguments, which a job must know to see its end; $(NAME) is replaced by the variable's value.")
+
+    private static let args = SchemaField(
+        "args", .list(of: .string(.any)), .derived("the image's CMD"), null: .asAbsent,
+        "Arguments; $(NAME) is replaced by the variable's value.")
+
+    private static func probe(_ key: String, _ schema: SchemaObject) -> SchemaField {
+        SchemaField(
+            key, .object(schema), .optional, null: .asAbsent,
+            "The replica gets requests only while this succeeds; without it, once pod.port takes connections.")
+    }
+
+    private static let liveness = SchemaField(
+        "liveness_probe", .object(ProbeSchema.liveness), .optional, null: .asAbsent,
+        "The container is restarted when this fails.")
+
+    private static let preStop = SchemaField(
+        "pre_stop", .object(ProbeSchema.preStop), .optional, null: .asAbsent,
+        "What is done before the container is asked to stop.")
+
+    private static let compute = SchemaField(
+        "compute", .object(computeObject), .defaultObject, "What the container needs.")
+
+    private static let volumes = SchemaField(
+        "volumes", .list(of: .string(.volume)), .optional, null: .asAbsent,
+        "Folders or files of this machine, relative to the file; not onto /mnt, /cortex, /proc, /sys or /dev.")
+
+    private static let computeObject = SchemaObject(
         [
             SchemaField(
                 "cpu", .quantity(minimum: Quantity("20m"), fractions: true), .default("200m"), null: .asNone,
@@ -63,15 +128,26 @@ enum PodSchema {
 
     // MARK: Rules
 
+    private static let rules = [reservedPort, uniqueContainerNames, oneKindOfAccelerator]
+
     /// The platform's own ports inside a pod; the same for `pod.port` and for probes.
-    static let reservedPort = SchemaRule("port is not 8888 or 15000, which are the platform's.") { object in
+    static let reservedPort = SchemaRule(
+        "port is not 8888 or 15000, which are the platform's.",
+        schema: .object([
+            "properties": .object([
+                "port": .object([
+                    "not": .object(["enum": .array(ClusterNames.reservedPorts.sorted().map { .integer(Int64($0)) })])
+                ])
+            ])
+        ])
+    ) { object in
         guard let port = object["port"], let number = port.integer,
             ClusterNames.reservedPorts.contains(Int(number))
         else { return [] }
         return [
             .init(
                 path: "port", mark: port.mark, kind: .notAllowed,
-                message: "\(number) is reserved for the platform (so are 8888 and 15000); choose another port")
+                message: "must not be 8888 or 15000, which are the platform's own, found \(number)")
         ]
     }
 
@@ -128,7 +204,10 @@ enum PodSchema {
         ]
     }
 
-    private static let noInferentia = SchemaRule("inf is 0.") { compute in
+    private static let noInferentia = SchemaRule(
+        "inf is 0.",
+        schema: .object(["properties": .object(["inf": .object(["maximum": .integer(0)])])])
+    ) { compute in
         guard let chips = compute["inf"], let count = chips.integer, count > 0 else { return [] }
         return [
             .init(

@@ -1,10 +1,13 @@
-/// The schemas of `readiness_probe`, `liveness_probe` and `pre_stop` for AsyncAPI.
+/// The schemas of `readiness_probe`, `liveness_probe` and `pre_stop`.
 enum ProbeSchema {
-    static let readiness = probe([
+    static let readiness = probe([httpGetField, tcpSocketField, execField])
+
+    /// Of the kinds whose probes are made from outside of the container.
+    static let readinessWithoutExec = probe([
         httpGetField, tcpSocketField,
         SchemaField(
             "exec",
-            .unsupported(.notAllowed, "a readiness probe of an AsyncAPI takes http_get or tcp_socket, not exec"),
+            .unsupported(.notAllowed, "a readiness probe takes http_get or tcp_socket here, not exec"),
             .optional, null: .asAbsent, "Not for readiness: only http_get and tcp_socket."),
     ])
 
@@ -65,7 +68,18 @@ enum ProbeSchema {
 
     private static func exactlyOne(of keys: [String], named allowed: [String]? = nil) -> SchemaRule {
         let names = (allowed ?? keys).joined(separator: ", ")
-        return SchemaRule("Exactly one of \(names) is given.") { object in
+        return SchemaRule(
+            "Exactly one of \(names) is given.",
+            schema: .object([
+                "oneOf": .array(
+                    keys.map { key in
+                        .object([
+                            "required": .array([.string(key)]),
+                            "properties": .object([key: .object(["not": .object(["type": .string("null")])])]),
+                        ])
+                    })
+            ])
+        ) { object in
             let given = keys.filter { object.given.contains($0) }
             guard given.count != 1 else { return [] }
             let found = given.isEmpty ? "none" : given.joined(separator: " and ")

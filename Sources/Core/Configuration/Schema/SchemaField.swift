@@ -1,4 +1,4 @@
-/// One key of `cortex.yaml`: the single description from which validation, defaults and (later) the JSON Schema and the reference page come.
+/// One key of `cortex.yaml`: the single description from which validation, defaults, the JSON Schema and the reference page come.
 package struct SchemaField: Sendable {
     /// What holds when the key is not there.
     package enum Presence: Sendable {
@@ -43,11 +43,23 @@ package struct SchemaField: Sendable {
     }
 }
 
+extension SchemaField {
+    /// Whether the file must have it; also a map that may be left out as such, but for a field in it that is required.
+    package var isRequired: Bool {
+        switch (presence, type) {
+        case (.required, _): true
+        case (.defaultObject, .object(let object)): object.fields.contains(where: \.isRequired)
+        default: false
+        }
+    }
+}
+
 /// What a field may hold.
 package indirect enum SchemaType: Sendable {
     case string(StringRule)
     /// Any of these strings.
     case choice([String])
+    case boolean
     case integer(ClosedRange<Int64>)
     case number(NumberRange)
     /// Go's duration syntax, as a string.
@@ -84,6 +96,8 @@ package struct SchemaObject: Sendable {
 package struct SchemaRule: Sendable {
     /// One line for the reference page.
     package let summary: String
+    /// The same as a part of a JSON Schema of the object; `nil` where JSON Schema has no words for it.
+    package let schema: JSONValue?
     /// What it finds; fields that are wrong themselves are absent from the object, and the rule then passes over them.
     let check: @Sendable (ConfigurationObject) -> [Violation]
 
@@ -95,8 +109,12 @@ package struct SchemaRule: Sendable {
         var message: String
     }
 
-    init(_ summary: String, check: @escaping @Sendable (ConfigurationObject) -> [Violation]) {
+    init(
+        _ summary: String, schema: JSONValue? = nil,
+        check: @escaping @Sendable (ConfigurationObject) -> [Violation]
+    ) {
         self.summary = summary
+        self.schema = schema
         self.check = check
     }
 }
@@ -126,7 +144,7 @@ package struct NumberRange: Sendable {
         return upper.map { "\(lower) and less than \(Self.text($0))" } ?? lower
     }
 
-    private static func text(_ value: Double) -> String {
+    static func text(_ value: Double) -> String {
         value == value.rounded() && abs(value) < 1e15 ? String(Int64(value)) : String(value)
     }
 }
@@ -135,8 +153,8 @@ package struct NumberRange: Sendable {
 package struct StringRule: Sendable {
     /// Finishes "must be …".
     package let allowed: String
-    /// The same as an ECMA 262 expression, where there is one.
-    package let pattern: String?
+    /// The same as an ECMA 262 expression; lengths apart.
+    package let pattern: String
     package let maximumLength: Int?
     /// `nil` when the string is fine; otherwise what kind of problem it is, and what to say instead of "must be …" if that is not enough.
     let check: @Sendable (String) -> Fault?
@@ -147,7 +165,7 @@ package struct StringRule: Sendable {
     }
 
     init(
-        _ allowed: String, pattern: String? = nil, maximumLength: Int? = nil,
+        _ allowed: String, pattern: String, maximumLength: Int? = nil,
         check: @escaping @Sendable (String) -> Fault?
     ) {
         self.allowed = allowed

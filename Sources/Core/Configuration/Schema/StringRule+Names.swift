@@ -1,13 +1,10 @@
 extension StringRule {
     /// Any text.
-    static let any = StringRule("text") { _ in nil }
-
-    /// Text that is not empty.
-    static let nonEmpty = StringRule("text that is not empty", pattern: "^.+$") { $0.isEmpty ? Fault() : nil }
+    static let any = StringRule("text", pattern: "^(?!@)[^\\u0000]*$") { _ in nil }
 
     static let apiName = StringRule(
         "lower-case letters, digits and hyphens, beginning with a letter, not ending with a hyphen",
-        pattern: "^[a-z]([-a-z0-9]*[a-z0-9])?$", maximumLength: 42
+        pattern: "^(?!b-)[a-z]([-a-z0-9]*[a-z0-9])?$", maximumLength: 42
     ) { name in
         if name.hasPrefix("b-") { return Fault(kind: .notAllowed, message: "must not begin with \"b-\"") }
         return isName(name) ? nil : Fault()
@@ -15,42 +12,47 @@ extension StringRule {
 
     static let containerName = StringRule(
         "lower-case letters, digits and hyphens, beginning with a letter, not ending with a hyphen",
-        pattern: "^[a-z]([-a-z0-9]*[a-z0-9])?$", maximumLength: 63
+        pattern: "^(?!(dequeuer|proxy)$)[a-z]([-a-z0-9]*[a-z0-9])?$", maximumLength: 63
     ) { name in
         if name == "dequeuer" || name == "proxy" {
-            return Fault(kind: .notAllowed, message: "is reserved for the platform; choose another name")
+            return Fault(kind: .notAllowed, message: "must not be dequeuer or proxy, which are the platform's own")
         }
         return isName(name) ? nil : Fault()
     }
 
     static let endpoint = StringRule(
         "a path of letters, digits and - _ . /, neither empty nor only /, without //",
-        pattern: "^[a-zA-Z0-9_\\-\\./]*$", maximumLength: 1000
+        pattern: "^(?!/?$)(?!.*//)[-a-zA-Z0-9_./]+$", maximumLength: 1000
     ) { path in
         path.isEmpty || path == "/" || !isPath(path) ? Fault() : nil
     }
 
     static let probePath = StringRule(
-        "a path of letters, digits and - _ . /, without //", pattern: "^[a-zA-Z0-9_\\-\\./]*$", maximumLength: 1000
+        "a path of letters, digits and - _ . /, without //", pattern: "^(?!.*//)[-a-zA-Z0-9_./]*$", maximumLength: 1000
     ) { isPath($0) ? nil : Fault() }
 
-    static let image = StringRule("an image reference such as registry.example.com/team/model:1.2") {
+    static let image = StringRule(
+        "an image reference such as registry.example.com/team/model:1.2", pattern: ImageReference.pattern
+    ) {
         ImageReference.isValid($0) ? nil : Fault()
     }
 
     static let environmentName = StringRule(
-        "letters, digits and - _ ., not beginning with a digit", pattern: "^[-._a-zA-Z][-._a-zA-Z0-9]*$",
+        "letters, digits and - _ ., not beginning with a digit",
+        pattern: "^(?!CORTEX_|KUBEXIT_)[-._a-zA-Z][-._a-zA-Z0-9]*$",
         maximumLength: 1024
     ) { name in
         for prefix in ["CORTEX_", "KUBEXIT_"] where name.hasPrefix(prefix) {
             return Fault(
-                kind: .reservedEnvironment, message: "names that begin with \(prefix) are set by the platform")
+                kind: .reservedEnvironment, message: "must not begin with \(prefix), which is the platform's own")
         }
         let isValid = name.utf8.allSatisfy { isAlphanumeric($0) || [45, 46, 95].contains($0) }
         return isValid && name.utf8.first.map { !(48...57).contains($0) } ?? false ? nil : Fault()
     }
 
-    static let origin = StringRule("* or an origin such as https://example.com:8443") { origin in
+    static let origin = StringRule(
+        "* or an origin such as https://example.com:8443", pattern: "^(\\*|https?://[-a-zA-Z0-9.:\\[\\]]+)$"
+    ) { origin in
         if origin == "*" { return nil }
         for scheme in ["http://", "https://"] where origin.hasPrefix(scheme) {
             let host = origin.dropFirst(scheme.count)
@@ -60,7 +62,9 @@ extension StringRule {
         return Fault()
     }
 
-    static let volume = StringRule("source:target or source:target:ro, with an absolute target") {
+    static let volume = StringRule(
+        "source:target or source:target:ro, with an absolute target", pattern: VolumeSyntax.pattern
+    ) {
         VolumeSyntax.fault(in: $0).map { Fault(kind: $0.kind, message: $0.message) }
     }
 

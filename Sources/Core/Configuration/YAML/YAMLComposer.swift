@@ -4,6 +4,7 @@ struct YAMLComposer: ~Copyable {
         var mark: SourceMark
         var kind: ConfigurationProblem.Kind
         var message: String
+        var hint: String?
     }
 
     private var events: YAMLEvents
@@ -30,7 +31,8 @@ struct YAMLComposer: ~Copyable {
         do {
             return try events.next()
         } catch {
-            throw Finding(mark: error.mark, kind: .syntax, message: "not valid YAML: \(error.message)")
+            throw Finding(
+                mark: error.mark, kind: .syntax, message: "not valid YAML: \(error.message)", hint: error.hint)
         }
     }
 
@@ -42,7 +44,9 @@ struct YAMLComposer: ~Copyable {
         _ = try next()
         (event, mark) = try next()
         if case .documentStart = event {
-            note(mark, .multipleDocuments, "a second document; put all APIs into one list")
+            note(
+                mark, .multipleDocuments, "a second document begins here; a file is one list of APIs",
+                hint: "remove this line and go on with \"- name:\"")
         }
         return root
     }
@@ -58,7 +62,9 @@ struct YAMLComposer: ~Copyable {
             return try add(YAMLNode(scalar: scalar, mark: mark), anchor)
         case .alias(let name):
             guard var node = anchors[name] else {
-                note(mark, .unknownAlias, "the alias *\(name) refers to no anchor above it")
+                note(
+                    mark, .unknownAlias, "the alias *\(name) refers to no anchor above it",
+                    hint: "write &\(name) before the value that it repeats; text that begins with * needs quotes")
                 return YAMLNode(scalar: YAMLScalar("", isPlain: true), mark: mark)
             }
             guard depth + node.height < Limits.configurationDepth else {
@@ -98,13 +104,16 @@ struct YAMLComposer: ~Copyable {
             let (valueEvent, valueMark) = try next()
             let value = try node(valueEvent, valueMark, depth: depth + 1)
             guard case .scalar(let scalar) = key.content else {
-                note(mark, .invalidKey, "a key must be text, found \(key.described)")
+                note(
+                    mark, .invalidKey, "a key must be text, found \(key.described)",
+                    hint: "text with [ ] { } in it needs quotes; a template must be filled in before the file is read")
                 continue
             }
             if let first = seen[scalar.text] {
                 note(
                     mark, .duplicateKey,
-                    "the key \(scalar.text.quoted) stands here a second time, first in line \(first.line)")
+                    "the key \(scalar.text.quoted) stands here a second time, first in line \(first.line)",
+                    hint: "YAML readers disagree on which of them counts; remove one")
                 continue
             }
             seen[scalar.text] = mark
@@ -151,13 +160,18 @@ struct YAMLComposer: ~Copyable {
     private mutating func tagged(_ tag: String?, _ mark: SourceMark) -> Bool {
         guard let tag, tag != "!" else { return false }
         if Tags.known.contains(tag) { return true }
-        note(mark, .unsupportedTag, "the tag \(tag.quoted) is not supported; remove it")
+        let word = tag.hasPrefix(Tags.prefix) ? "!!" + tag.dropFirst(Tags.prefix.count) : tag
+        note(
+            mark, .unsupportedTag, "the tag \(word.quoted) is not supported",
+            hint: "remove it; text that begins with ! needs quotes")
         return false
     }
 
-    private mutating func note(_ mark: SourceMark, _ kind: ConfigurationProblem.Kind, _ message: String) {
+    private mutating func note(
+        _ mark: SourceMark, _ kind: ConfigurationProblem.Kind, _ message: String, hint: String? = nil
+    ) {
         if findings.count < Limits.configurationProblems {
-            findings.append(Finding(mark: mark, kind: kind, message: message))
+            findings.append(Finding(mark: mark, kind: kind, message: message, hint: hint))
         }
     }
 

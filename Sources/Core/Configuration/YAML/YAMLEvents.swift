@@ -20,6 +20,7 @@ struct YAMLEvents: ~Copyable {
     struct SyntaxError: Error {
         var mark: SourceMark
         var message: String
+        var hint: String?
     }
 
     // libyaml keeps pointers into both, so they live at fixed addresses until the parse is over.
@@ -49,7 +50,7 @@ struct YAMLEvents: ~Copyable {
         defer { yaml_event_delete(&event) }
         while true {
             guard yaml_parser_parse(parser, &event) == 1 else { throw syntaxError() }
-            let mark = SourceMark(line: event.start_mark.line + 1, column: event.start_mark.column + 1)
+            let mark = Self.mark(from: event.start_mark, to: event.end_mark)
             switch event.type {
             case YAML_DOCUMENT_START_EVENT: return (.documentStart, mark)
             case YAML_DOCUMENT_END_EVENT: return (.documentEnd, mark)
@@ -77,6 +78,12 @@ struct YAMLEvents: ~Copyable {
         }
     }
 
+    private static func mark(from start: yaml_mark_t, to end: yaml_mark_t) -> SourceMark {
+        let isInOneLine = end.line == start.line && end.column > start.column
+        return SourceMark(
+            line: start.line + 1, column: start.column + 1, length: isInOneLine ? end.column - start.column : 1)
+    }
+
     private func text(_ pointer: UnsafeMutablePointer<yaml_char_t>?) -> String? {
         pointer.map { String(cString: $0) }
     }
@@ -85,33 +92,35 @@ struct YAMLEvents: ~Copyable {
         let state = parser.pointee
         let problem = state.problem.map { String(cString: $0) } ?? "cannot be read"
         if state.error == YAML_READER_ERROR {
-            return SyntaxError(mark: mark(ofOffset: state.problem_offset), message: problem)
+            let words = YAMLSyntaxWords(problem: problem, context: nil)
+            return SyntaxError(mark: mark(ofOffset: state.problem_offset), message: words.message, hint: words.hint)
         }
         let mark = SourceMark(line: state.problem_mark.line + 1, column: state.problem_mark.column + 1)
-        if input.indices.contains(state.problem_mark.index), isTab(at: mark) {
-            return SyntaxError(mark: mark, message: "a tab character; indent with spaces")
+        let start = SourceMark(line: state.context_mark.line + 1, column: state.context_mark.column + 1)
+        if byte(at: state.problem_mark.index) == UInt8(ascii: "\t") {
+            return SyntaxError(
+                mark: mark, message: "a tab character where YAML wants spaces",
+                hint: "indent with spaces; most editors can turn tabs into them")
         }
-        let context =
-            state.context.map {
-                " \(String(cString: $0)) (begun in line \(state.context_mark.line + 1), "
-                    + "column \(state.context_mark.column + 1))"
-            } ?? ""
-        return SyntaxError(mark: mark, message: problem + context)
+        let context = state.context.map { String(cString: $0) }
+        let words = YAMLSyntaxWords(
+            problem: problem, context: context, begin: (start, byte(at: state.context_mark.index)),
+            found: byte(at: state.problem_mark.index), isFirstInLine: isFirstInLine(state.problem_mark))
+        return SyntaxError(mark: words.isAboutItsBegin ? start : mark, message: words.message, hint: words.hint)
     }
 
-    private func isTab(at mark: SourceMark) -> Bool {
-        var line = 1
-        var column = 1
-        for byte in input {
-            if line == mark.line, column == mark.column { return byte == UInt8(ascii: "\t") }
-            if byte == UInt8(ascii: "\n") {
-                line += 1
-                column = 1
-            } else if byte & 0xC0 != 0x80 {
-                column += 1
-            }
+    /// libyaml counts characters, not bytes; `nil` behind the end.
+    private func byte(at index: Int) -> UInt8? {
+        var count = 0
+        for byte in input where byte & 0xC0 != 0x80 {
+            if count == index { return byte }
+            count += 1
         }
-        return false
+        return nil
+    }
+
+    private func isFirstInLine(_ mark: yaml_mark_t) -> Bool {
+        (0..<mark.column).allSatisfy { byte(at: mark.index - 1 - $0) == UInt8(ascii: " ") }
     }
 
     private func mark(ofOffset offset: Int) -> SourceMark {

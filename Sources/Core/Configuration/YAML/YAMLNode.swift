@@ -2,10 +2,13 @@
 package struct SourceMark: Sendable, Hashable, Comparable {
     package var line: Int
     package var column: Int
+    /// How much of the line it is about, in Unicode scalars; at least 1.
+    package var length: Int
 
-    package init(line: Int, column: Int) {
+    package init(line: Int, column: Int, length: Int = 1) {
         self.line = line
         self.column = column
+        self.length = length
     }
 
     package static func < (left: SourceMark, right: SourceMark) -> Bool {

@@ -101,7 +101,7 @@ extension String {
             case "\t": result += "\\t"
             case "\r": result += "\\r"
             case "\"": result += "\\\""
-            case _ where scalar.value < 32 || scalar.value == 127 || scalar.properties.generalCategory == .format:
+            case _ where scalar.value < 32 || scalar.value == 127 || (scalar != " " && scalar.isInvisible):
                 result += "\\u{\(String(scalar.value, radix: 16))}"
             default: result.unicodeScalars.append(scalar)
             }
@@ -109,7 +109,18 @@ extension String {
         return result + "\""
     }
 
+    /// Cut to `limit` Unicode scalars.
     func shortened(to limit: Int) -> String {
         unicodeScalars.count > limit ? String(String.UnicodeScalarView(unicodeScalars.prefix(limit))) + "…" : self
+    }
+}
+
+extension Unicode.Scalar {
+    /// White space or a mark that steers how text is shown: something that a reader cannot see.
+    var isInvisible: Bool {
+        switch properties.generalCategory {
+        case .format, .control, .spaceSeparator, .lineSeparator, .paragraphSeparator: true
+        default: false
+        }
     }
 }

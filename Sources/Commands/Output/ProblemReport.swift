@@ -1,0 +1,77 @@
+import Client
+import Core
+
+/// Says what is wrong with a file: on a terminal with the lines of the file, else one line a problem.
+///
+/// The server judges, the CLI shows: whatever their versions, what is shown is what the server found, and the file is the one that was sent.
+struct ProblemReport: Sendable {
+    /// The file as it was named on the command line.
+    var path: String
+    var content: [UInt8]
+    var console: Console
+
+    /// Runs a call that sends the file; when the server refuses it, the problems are shown and the command ends with status 1.
+    func explaining<Result: Sendable>(_ call: () async throws -> Result) async throws -> Result {
+        do {
+            return try await call()
+        } catch let error as PlatformError {
+            guard let problems = (error.cause as? RejectedFile)?.problems else { throw error }
+            throw explain(problems, consequence: "nothing was deployed")
+        }
+    }
+
+    /// Shows problems.
+    ///
+    /// - Returns: the error that is left to throw.
+    func explain(_ problems: [ErrorDocument.Problem], consequence: String?) -> PlatformError {
+        console.note(Self.text(of: problems, path: path, content: content, style: console.errorStyle))
+        let count = problems.count == 1 ? "1 problem" : "\(problems.count) problems"
+        return PlatformError(
+            .configurationInvalid, "\(path.inOneLine) has \(count)" + (consequence.map { "; \($0)" } ?? ""))
+    }
+
+    static func text(
+        of problems: [ErrorDocument.Problem], path: String, content: [UInt8], style: TextStyle
+    ) -> String {
+        guard style.isTerminal else {
+            return problems.map { $0.inOneLine(file: path).inOneLine }.joined(separator: "\n")
+        }
+        return ProblemRenderer(
+            file: path, source: SourceText(content), columns: style.size?.columns ?? 80, hasColor: style.hasColor
+        ).render(problems) + "\n"
+    }
+}
+
+/// `deploy --check`: what this version says of a file, without a platform.
+struct FileCheck: Encodable {
+    struct API: Encodable {
+        var name: String
+        var kind: String
+    }
+
+    var file: String
+    /// Empty when there is any problem.
+    var apis: [API]
+    var problems: [ErrorDocument.Problem]
+
+    init(_ upload: ConfigurationUpload) {
+        let result = ConfigurationFile.parse(
+            upload.content, fileName: upload.fileName, baseDirectory: upload.directory)
+        self.file = upload.fileName
+        self.problems = result.obstacles.map { ErrorDocument.Problem($0) }
+        self.apis =
+            problems.isEmpty
+            ? result.specifications.map { API(name: $0.name, kind: $0.kind.rawValue) } : []
+    }
+
+    /// - Throws: when there are problems, after they have been shown.
+    func show(_ report: ProblemReport, _ context: CommandContext, as format: OutputFormat) throws {
+        if format != .pretty || problems.isEmpty {
+            try context.show(self, as: format) { _ in
+                "\(report.path) is good: \(apis.map { "\($0.name) (\($0.kind))" }.joined(separator: ", "))"
+            }
+        }
+        guard !problems.isEmpty else { return }
+        throw report.explain(problems, consequence: nil)
+    }
+}
