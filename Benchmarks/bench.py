@@ -1,105 +1,316 @@
-"""Drives a running platform and prints one table. bench.py GATEWAY_URL PID SIZE [COUNT]
+"""Measures the built platform on this machine and prints the table of docs/performance.md. Only the standard library.
 
-submit: wrk, one thread, keep-alive. completed: COUNT requests over 16 connections, from the first submit to the last result.
-unloaded: 200 times submit and long poll, one after the other. CPU and memory are the platform's own process."""
+  bench.py [PART ...] [--quick] [--json FILE]
 
-import http.client
+Parts: idle latency submit complete large queue stream waiters apis; all of them unless some are named.
+Each part starts a platform of its own on an empty data directory, with the sandbox engine, and one replica of the constant container.
+"""
+
+import argparse
 import json
 import os
-import re
-import statistics
+import shutil
+import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
-from urllib.parse import urlparse
 
-url, pid, size = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
-count = int(sys.argv[4]) if len(sys.argv) > 4 else 10_000
-address = urlparse(url)
-body = json.dumps({"data": "x" * max(0, size - 12)}).encode()
-TICK = os.sysconf("SC_CLK_TCK")
+ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+CORTEX = os.environ.get("CORTEX_BENCH_PROGRAM", f"{ROOT}/.build/dist/cortex")
+LOAD = f"{ROOT}/.build/bench/load"
 
+CONTAINER = """
+- name: {name}
+  kind: AsyncAPI
+  pod:
+    max_concurrency: 64
+    containers:
+      - name: main
+        command: {command}
+        volumes: ["{programs}:/bench:ro", "{gate}:/gate:ro"]
+"""
 
-def cpu():
-    fields = open(f"/proc/{pid}/stat").read().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / TICK
-
-
-def pss():
-    for line in open(f"/proc/{pid}/smaps_rollup"):
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) / 1024
-
-
-def call(connection, method, path, data=None):
-    connection.request(method, path, data, {"Content-Type": "application/json"} if data else {})
-    answer = connection.getresponse()
-    return json.loads(answer.read())
-
-
-def connect():
-    return http.client.HTTPConnection(address.hostname, address.port, timeout=60)
+IDLE = """
+- name: idle-{number}
+  kind: AsyncAPI
+  pod:
+    containers:
+      - name: main
+        command: [/bin/true]
+  autoscaling:
+    min_replicas: 0
+"""
 
 
-def row(name, value):
-    print(f"{name:<44} {value}", flush=True)
+class Platform:
+    """A running `cortex up` and the folder of everything it writes."""
+
+    def __enter__(self):
+        self.work = tempfile.mkdtemp(prefix="cortex-bench-", dir=os.environ.get("CORTEX_BENCH_DIR"))
+        self.gate = f"{self.work}/gate"
+        os.mkdir(self.gate)
+        self.environment = {**os.environ, "CORTEX_CLI_CONFIG_DIR": f"{self.work}/cli"}
+        self.log = open(f"{self.work}/log", "w")
+        self.process = subprocess.Popen(
+            [CORTEX, "up", "--data-dir", f"{self.work}/data", "--port", "0", "--operator-port", "0", "--engine", "sandbox"],
+            stdout=subprocess.PIPE, stderr=self.log, text=True, env=self.environment)
+        for line in self.process.stdout:
+            if line.startswith("ready"):
+                break
+        else:
+            sys.exit(open(f"{self.work}/log").read())
+        self.pid = self.process.pid
+        gateway = json.load(open(f"{self.work}/data/addresses.json"))["gateway"]
+        self.address = gateway.removeprefix("http://")
+        return self
+
+    def __exit__(self, *_):
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()
+        shutil.rmtree(self.work, ignore_errors=True)
+
+    def cortex(self, *arguments):
+        return subprocess.run([CORTEX, *arguments], env=self.environment, capture_output=True, text=True, check=True).stdout
+
+    def deploy(self, name="constant", command='["/bench/constant"]'):
+        self.deploy_text(CONTAINER.format(name=name, command=command, programs=f"{ROOT}/.build/bench", gate=self.gate))
+
+    def deploy_text(self, text, *flags):
+        path = f"{self.work}/cortex.yaml"
+        with open(path, "w") as file:
+            file.write(text)
+        self.cortex("deploy", path, *(flags or ("--wait",)))
+
+    def load(self, measure, *arguments):
+        return json.loads(subprocess.run(
+            [LOAD, measure, self.address, *map(str, arguments)], stdout=subprocess.PIPE, text=True, check=True).stdout)
+
+    def pss(self):
+        """Proportional memory of the platform's own process, in MiB."""
+        for line in open(f"/proc/{self.pid}/smaps_rollup"):
+            if line.startswith("Pss:"):
+                return int(line.split()[1]) / 1024
+
+    def cpu(self):
+        fields = open(f"/proc/{self.pid}/stat").read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+    def queued(self, name):
+        return json.loads(self.cortex("get", name, "-o", "json"))
+
+    def peak_during(self, action):
+        """The result of `action`, and the most memory while it ran."""
+        peak, ended = [self.pss()], threading.Event()
+
+        def watch():
+            while not ended.wait(0.05):
+                peak.append(self.pss())
+        watcher = threading.Thread(target=watch)
+        watcher.start()
+        try:
+            return action(), max(peak)
+        finally:
+            ended.set()
+            watcher.join()
 
 
-row("memory idle, PSS MiB", f"{pss():.1f}")
+class Report:
+    """Rows as they come; the whole as JSON at the end."""
 
-connection, times = connect(), []
-for _ in range(200):
-    began = time.perf_counter()
-    identifier = call(connection, "POST", "/constant", body)["id"]
-    document = call(connection, "GET", f"/constant/{identifier}?wait=30")
-    assert document["status"] == "completed", document
-    times.append((time.perf_counter() - began) * 1000)
-times.sort()
-row("unloaded submit to result, ms p50 / p99", f"{statistics.median(times):.2f} / {times[197]:.2f}")
+    def __init__(self):
+        self.figures = {}
 
-identifiers, lock = [], threading.Lock()
+    def row(self, key, text, value, target="", reached=None):
+        self.figures[key] = value
+        mark = "" if reached is None else ("yes" if reached else "NO")
+        print(f"| {text} | {value} | {target} | {mark} |", flush=True)
 
 
-def submit(number):
-    own, connection = [], connect()
-    for _ in range(number):
-        own.append(call(connection, "POST", "/constant", body)["id"])
-    with lock:
-        identifiers.extend(own)
+def idle(report, quick):
+    with Platform() as platform:
+        platform.deploy()
+        time.sleep(5)
+        pss = platform.pss()
+        report.row("idle_pss_mib", "memory idle, PSS MiB", f"{pss:.1f}", "≤ 40", pss <= 40)
 
 
-before, began = cpu(), time.perf_counter()
-threads = [threading.Thread(target=submit, args=(count // 16,)) for _ in range(16)]
-for thread in threads:
-    thread.start()
-for thread in threads:
-    thread.join()
-submitted = time.perf_counter()
-connection = connect()
-for identifier in sorted(identifiers):
-    document = call(connection, "GET", f"/constant/{identifier}?wait=30")
-    assert document["status"] == "completed", document
-ended = time.perf_counter()
-row("completed/s, driver included", f"{len(identifiers) / (ended - began):.0f}")
-row("CPU ms per request (submit, run, store, poll)", f"{(cpu() - before) * 1000 / len(identifiers):.3f}")
+def latency(report, quick):
+    with Platform() as platform:
+        platform.deploy()
+        for how in ("wait", "poll"):
+            got = platform.load("latency", "/constant", 100, 300 if quick else 1000, how)
+            report.row(
+                f"latency_{how}", f"unloaded submit to result by {'long poll' if how == 'wait' else '1 ms polling'}, ms p50 / p99",
+                f"{got['p50_ms']:.2f} / {got['p99_ms']:.2f}", "≤ 2.5 / 8", got["p50_ms"] <= 2.5 and got["p99_ms"] <= 8)
 
-script = f'wrk.method = "POST"; wrk.body = string.rep("x", {size}); wrk.headers["Content-Type"] = "text/plain"'
-path = f"/tmp/cortex-bench-{os.getpid()}.lua"
-open(path, "w").write(script)
-for connections in (1, 16, 64):
-    before, began = cpu(), time.perf_counter()
-    output = subprocess.run(
-        ["wrk", "-t1", f"-c{connections}", "-d5s", "--latency", "-s", path, f"{url}/constant"],
-        capture_output=True, text=True, check=True).stdout
-    rate = float(re.search(r"Requests/sec:\s+([\d.]+)", output)[1])
-    p99 = re.search(r"^\s+99%\s+(\S+)", output, re.M)[1]
-    errors = re.search(r"Non-2xx or 3xx responses: (\d+)", output)
-    row(f"submits/s at {connections} connections (p99)", f"{rate:.0f} ({p99})" + (f", {errors[1]} refused" if errors else ""))
-os.remove(path)
-began = time.perf_counter()
-last = call(connection, "POST", "/constant", body)["id"]
-while call(connection, "GET", f"/constant/{last}?wait=60")["status"] != "completed":
-    pass
-row("seconds until the backlog was worked off", f"{time.perf_counter() - began:.1f}")
-row("memory afterwards, PSS MiB", f"{pss():.1f}")
+
+def submit(report, quick):
+    for connections in (1, 16, 64):
+        with Platform() as platform:
+            platform.deploy()
+            platform.load("submit", "/constant", 100, connections, 1)
+            before = platform.cpu()
+            got = platform.load("submit", "/constant", 100, connections, 3 if quick else 8)
+            cpu = 1000 * (platform.cpu() - before) / got["count"]
+            report.row(
+                f"submits_{connections}", f"submits/s at {connections} connections, the queue worked off beside it (p99 ms, CPU ms each)",
+                f"{got['per_second']:.0f} ({got['p99_ms']:.1f}, {cpu:.3f})", "≥ 20,000" if connections == 64 else "",
+                got["per_second"] >= 20_000 if connections == 64 else None)
+    with Platform() as platform:
+        platform.deploy("held", '["/bench/constant", "/gate/open"]')
+        got = platform.load("submit", "/held", 100, 64, 3 if quick else 8)
+        report.row("submits_64_alone", "submits/s at 64 connections, nothing worked off (p99 ms)", f"{got['per_second']:.0f} ({got['p99_ms']:.1f})")
+
+
+def complete(report, quick):
+    with Platform() as platform:
+        platform.deploy()
+        platform.load("complete", "/constant", 100, 64, 5_000, platform.pid)
+        got = platform.load("complete", "/constant", 100, 64, 20_000 if quick else 100_000, platform.pid)
+        report.row(
+            "completed_100", "completed/s over 64 connections", f"{got['per_second']:.0f}", "≥ 9,000", got["per_second"] >= 9000)
+        report.row(
+            "cpu_ms", "platform CPU ms per request (submit, run, store, one poll)", f"{got['cpu_ms']:.3f}", "≤ 0.16", got["cpu_ms"] <= 0.16)
+        report.row("cpu_ms_without_poll", "the same without the poll", f"{got['cpu_ms_without_poll']:.3f}")
+        report.row("polls", "polls/s afterwards", f"{got['polls_per_second']:.0f}")
+        report.row("pss_after_mib", "memory after that, PSS MiB", f"{platform.pss():.1f}")
+
+
+def large(report, quick):
+    with Platform() as platform:
+        platform.deploy()
+        got = platform.load("complete", "/constant", 100_000, 64, 3_000 if quick else 10_000, platform.pid)
+        report.row("completed_100k", "100 KB: completed/s", f"{got['per_second']:.0f}", "≥ 2,500", got["per_second"] >= 2500)
+        report.row("cpu_ms_100k", "100 KB: platform CPU ms per request", f"{got['cpu_ms']:.3f}")
+    with Platform() as platform:
+        platform.deploy()
+        got = platform.load("submit", "/constant", 100_000, 64, 3 if quick else 8)
+        report.row("submits_100k", "100 KB: submits/s at 64 connections (p99 ms)", f"{got['per_second']:.0f} ({got['p99_ms']:.1f})", "≥ 4,000", got["per_second"] >= 4000)
+        report.row("pss_100k_mib", "100 KB: memory after that, PSS MiB", f"{platform.pss():.1f}")
+
+
+def in_queue(platform, name):
+    def find(value):
+        if isinstance(value, dict):
+            if "in_queue" in value and isinstance(value["in_queue"], int):
+                return value["in_queue"]
+            value = list(value.values())
+        for item in value if isinstance(value, list) else []:
+            found = find(item)
+            if found is not None:
+                return found
+    return find(platform.queued(name))
+
+
+def claims(platform, amount):
+    """Requests per second that leave the queue, over the next `amount` of them."""
+    began, first = time.perf_counter(), in_queue(platform, "held")
+    open(f"{platform.gate}/open", "w").close()
+    while True:
+        time.sleep(0.1)
+        left, now = in_queue(platform, "held"), time.perf_counter()
+        if left <= max(0, first - amount):
+            return (first - left) / (now - began)
+
+
+def queue(report, quick):
+    few, many = (20_000, 200_000) if quick else (100_000, 1_000_000)
+    figures = []
+    for before in (0, many):
+        with Platform() as platform:
+            platform.deploy("held", '["/bench/constant", "/gate/open"]')
+            platform.load("submit", "/held", 100, 64, 3600, 5_000)
+            start = platform.pss()
+            if before:
+                platform.load("submit", "/held", 100, 64, 3600, before)
+            growth = platform.pss() - start
+            rate = platform.load("submit", "/held", 100, 64, 3600, few)["per_second"]
+            figures.append((rate, claims(platform, few - 5_000), growth))
+    (submits, claimed, _), (submits_full, claimed_full, growth) = figures
+    for key, text, empty, full in (("submit", "submits/s", submits, submits_full), ("claim", "completed/s", claimed, claimed_full)):
+        report.row(
+            f"queued_{key}", f"{text} with {many:,} queued, against an empty queue", f"{full:.0f} against {empty:.0f} = {100 * full / empty:.0f} %",
+            "≥ 85 %", full >= 0.85 * empty)
+    report.row("queued_growth_mib", f"memory growth by {many:,} queued, MiB", f"{growth:.1f}", "≤ 64", growth <= 64)
+
+
+def stream(report, quick):
+    size = (128 << 20) if quick else (1 << 30)
+    with Platform() as platform:
+        platform.deploy()
+        platform.load("complete", "/constant", 100, 16, 200, platform.pid)
+        before = platform.pss()
+        got, peak = platform.peak_during(lambda: platform.load("stream", "/constant", size))
+        report.row(
+            "stream", f"{size >> 20} MiB through to the container, s accepted / completed", f"{got['accepted_s']:.1f} / {got['completed_s']:.1f}", "disk speed")
+        report.row("stream_growth_mib", "memory growth meanwhile, MiB", f"{peak - before:.1f}", "≤ 64", peak - before <= 64)
+
+
+def waiters(report, quick):
+    count = 1_000 if quick else 10_000
+    with Platform() as platform:
+        platform.deploy("held", '["/bench/constant", "/gate/open"]')
+        driver = subprocess.Popen(
+            [LOAD, "waiters", platform.address, "/held", str(count), "20", str(platform.pid)],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+        def expect(word):
+            if driver.stdout.readline().strip() != word:
+                sys.exit(f"the driver did not get as far as: {word}")
+        expect("submitted")
+        time.sleep(1)
+        before = platform.pss()
+        driver.stdin.write("\n")
+        driver.stdin.flush()
+        expect("waiting")
+        growth = platform.pss() - before
+        expect("open")
+        open(f"{platform.gate}/open", "w").close()
+        got = json.loads(driver.stdout.readline())
+        driver.wait()
+        report.row("waiters_mib", f"{count:,} waiting long polls: memory growth, MiB", f"{growth:.1f}", "≤ 96", growth <= 96)
+        report.row("waiters_cpu", "CPU of the platform while they wait, % of a core", f"{got['cpu_percent']:.2f}")
+        report.row("waiters_answered", "seconds until all were run and answered", f"{got['all_answered_s']:.1f}")
+
+
+def apis(report, quick):
+    with Platform() as platform:
+        platform.deploy_text("".join(IDLE.format(number=number) for number in range(200)), "--yes")
+        time.sleep(5)
+        before, began = platform.cpu(), time.perf_counter()
+        time.sleep(10 if quick else 30)
+        share = 100 * (platform.cpu() - before) / (time.perf_counter() - began)
+        report.row("apis_cpu", "200 APIs deployed, idle: CPU, % of a core", f"{share:.2f}", "< 1", share < 1)
+        report.row("apis_mib", "200 APIs: memory, PSS MiB", f"{platform.pss():.1f}")
+
+
+PARTS = [idle, latency, submit, complete, large, queue, stream, waiters, apis]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", metavar="PART", choices=[part.__name__ for part in PARTS] + [[]])
+    parser.add_argument("--quick", action="store_true", help="smaller counts and shorter times")
+    parser.add_argument("--json", help="where all figures go, too")
+    arguments = parser.parse_args()
+    report = Report()
+    cpus, load = os.cpu_count(), os.getloadavg()
+    print(f"{cpus} cores, load average {load[0]:.1f} before\n\n| figure | here | wanted | reached |\n|---|---|---|---|", flush=True)
+    for part in PARTS:
+        if not arguments.parts or part.__name__ in arguments.parts:
+            part(report, arguments.quick)
+    print(f"\nload average {os.getloadavg()[0]:.1f} after")
+    if arguments.json:
+        with open(arguments.json, "w") as file:
+            json.dump(report.figures, file, indent=2, ensure_ascii=False)
+
+
+if __name__ == "__main__":
+    main()

@@ -12,14 +12,14 @@ build=(libsqlite3-dev)
 demo=("${build[@]}" bubblewrap util-linux python3 python3-pip)
 test=("${demo[@]}" podman runc conmon netavark aardvark-dns uidmap busybox-static docker-registry iptables shellcheck
   python3-venv python3-jsonschema curl jq zsh fish)
-bench=("${demo[@]}" wrk)
+bench=("${demo[@]}" gcc libc6-dev)
 
 case "${1:-all}" in
   build) wanted=("${build[@]}") ;;
   demo) wanted=("${demo[@]}") ;;
   test) wanted=("${test[@]}") ;;
   bench) wanted=("${bench[@]}") ;;
-  all) wanted=("${test[@]}" wrk) ;;
+  all) wanted=("${test[@]}" gcc libc6-dev) ;;
   *)
     echo "error: setup.sh knows build, demo, test, bench and all; not ${1}" >&2
     exit 2

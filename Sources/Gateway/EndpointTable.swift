@@ -1,22 +1,43 @@
 import Core
 import HTTPServing
+import NIOHTTP1
+
+/// What the gateway needs to know of an API. An object, because it is handed from function to function with every request.
+final class Endpoint: Sendable {
+    let name: String
+    /// `/<endpoint>`
+    let path: String
+    let requests: RequestPolicy
+    /// For `/<endpoint>` and for `/<endpoint>/<id>`.
+    let submitCORS: CORS
+    let requestCORS: CORS
+
+    init(_ api: DeployedAPI) {
+        let networking = api.specification.networking
+        self.name = api.name
+        self.path = networking.endpoint
+        self.requests = api.specification.requests
+        self.submitCORS = CORS(allowedOrigins: networking.allowOrigins, methods: [.POST])
+        self.requestCORS = CORS(allowedOrigins: networking.allowOrigins, methods: [.GET, .HEAD, .DELETE])
+    }
+}
 
 /// Which API answers at which path. Endpoints may have several segments; the longest one that fits wins.
 struct EndpointTable: Sendable {
     enum Match: Sendable {
         /// `/<endpoint>`: submit here.
-        case requests(DeployedAPI)
+        case requests(Endpoint)
         /// `/<endpoint>/<id>`; the id as written, which need not be one.
-        case request(DeployedAPI, id: String)
+        case request(Endpoint, id: String)
     }
 
-    private var apis: [String: DeployedAPI] = [:]
+    private var apis: [String: Endpoint] = [:]
 
     init(_ deployed: [DeployedAPI] = []) {
         for api in deployed where api.specification.kind == .async {
             let key = Self.key(api.specification.networking.endpoint)
             // Two APIs cannot be deployed at one endpoint; should it happen all the same, the answer must not depend on chance.
-            if apis[key] == nil { apis[key] = api }
+            if apis[key] == nil { apis[key] = Endpoint(api) }
         }
     }
 

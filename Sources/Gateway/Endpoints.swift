@@ -25,7 +25,7 @@ final class Endpoints: Sendable {
     }
 
     /// - Throws: ``PlatformError`` `not_found`; `store_unavailable` when it is not in the table and nobody can say whether it exists.
-    func find(_ path: String) async throws -> EndpointTable.Match {
+    nonisolated(nonsending) func find(_ path: String) async throws -> EndpointTable.Match {
         if let match = state.withLock({ $0.table }).match(path) { return match }
         try await refresh()
         guard let match = state.withLock({ $0.table }).match(path) else {

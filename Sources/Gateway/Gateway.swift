@@ -37,7 +37,7 @@ package struct Gateway: Service {
         self.hub = hub
         self.logger = logger
         self.server = HTTPServer(
-            listeners: listeners, limits: limits, clock: clock, logger: logger, errors: errors
+            listeners: listeners, limits: limits, clock: clock, logger: logger, errors: errors, isHandlerOnLoop: true
         ) { request, body in
             try await routes.respond(to: request, body: &body)
         }

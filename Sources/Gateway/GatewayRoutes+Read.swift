@@ -4,7 +4,9 @@ import NIOHTTP1
 
 extension GatewayRoutes {
     /// `GET /<endpoint>/<id>` (contract A2, A3, A5).
-    func read(_ id: RequestID, of api: DeployedAPI, _ request: IncomingRequest) async throws -> OutgoingResponse {
+    nonisolated(nonsending) func read(_ id: RequestID, of api: Endpoint, _ request: IncomingRequest) async throws
+        -> OutgoingResponse
+    {
         let wait = try WaitPreference.read(request)
         let verbose = try isVerbose(request)
         let record =
@@ -39,7 +41,7 @@ extension GatewayRoutes {
     }
 
     /// `DELETE /<endpoint>/<id>` (contract A7).
-    func cancel(_ id: RequestID, of api: DeployedAPI) async throws -> OutgoingResponse {
+    func cancel(_ id: RequestID, of api: Endpoint) async throws -> OutgoingResponse {
         guard let (record, wasCancelled) = try await store.cancel(id, api: api.name, now: clock.now()) else {
             throw Self.unknownRequest
         }

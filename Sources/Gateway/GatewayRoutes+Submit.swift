@@ -4,10 +4,9 @@ import NIOHTTP1
 
 extension GatewayRoutes {
     /// `POST /<endpoint>` (contract A1, A5, A6).
-    func submit(
-        to api: DeployedAPI, _ request: IncomingRequest, _ body: inout IncomingBody
+    nonisolated(nonsending) func submit(
+        to api: Endpoint, _ request: IncomingRequest, _ body: inout IncomingBody
     ) async throws -> OutgoingResponse {
-        let policy = api.specification.requests
         // Everything that can be refused is refused before the body is asked for.
         let headers = try HeaderFilter.endToEnd(request.headers)
         let wait = try WaitPreference.read(request)
@@ -15,7 +14,8 @@ extension GatewayRoutes {
         var fingerprint = key.map { _ in
             Fingerprint(contentTypes: request.values("content-type"), query: request.query)
         }
-        let payload = try await Payload.read(&body, limit: policy.maxPayload, into: store, fingerprint: &fingerprint)
+        let payload = try await Payload.read(
+            &body, limit: api.requests.maxPayload, into: store, fingerprint: &fingerprint)
 
         let now = clock.now()
         let id = makeID(now)
@@ -24,12 +24,12 @@ extension GatewayRoutes {
             idempotency: key.flatMap { key in
                 fingerprint.map { Submission.Idempotency(key: key, fingerprint: $0.finish()) }
             },
-            queueDeadline: policy.maxQueueTime.map { now + $0 })
+            queueDeadline: api.requests.maxQueueTime.map { now + $0 })
         let waiter = wait.map { _ in hub.register(id) }
         defer { if let waiter { hub.remove(waiter) } }
         let result: SubmitResult
         do {
-            result = try await store.submit(submission, maxQueueLength: policy.maxQueueLength, now: now)
+            result = try await store.submit(submission, maxQueueLength: api.requests.maxQueueLength, now: now)
         } catch {
             await payload.discard()
             throw error
@@ -58,12 +58,12 @@ extension GatewayRoutes {
         }
     }
 
-    private func accepted(_ id: RequestID, _ api: DeployedAPI) -> OutgoingResponse {
+    private func accepted(_ id: RequestID, _ api: Endpoint) -> OutgoingResponse {
         .json(Array("{\"id\":\"\(id)\"}\n".utf8), headers: ["Location": location(id, api)])
     }
 
     private func answer(
-        _ record: RequestRecord?, _ wait: WaitPreference, _ api: DeployedAPI
+        _ record: RequestRecord?, _ wait: WaitPreference, _ api: Endpoint
     ) async throws -> OutgoingResponse {
         guard let record else { throw Self.unknownRequest }
         var response = try await RequestDocument(record).response(from: store, headersOnly: false)
@@ -72,8 +72,7 @@ extension GatewayRoutes {
         return response
     }
 
-    private func location(_ id: RequestID, _ api: DeployedAPI) -> String {
-        let endpoint = api.specification.networking.endpoint
-        return endpoint == "/" ? "/\(id)" : "\(endpoint)/\(id)"
+    private func location(_ id: RequestID, _ api: Endpoint) -> String {
+        api.path == "/" ? "/\(id)" : "\(api.path)/\(id)"
     }
 }

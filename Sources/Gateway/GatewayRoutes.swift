@@ -11,19 +11,20 @@ struct GatewayRoutes: Sendable {
     let hub: WaiterHub
     let errors: ErrorResponses
 
-    func respond(to request: IncomingRequest, body: inout IncomingBody) async throws -> OutgoingResponse {
-        var cors = CORS(methods: [.POST])
+    nonisolated(nonsending) func respond(to request: IncomingRequest, body: inout IncomingBody) async throws
+        -> OutgoingResponse
+    {
+        var cors = Self.unknownCORS
         var response: OutgoingResponse
         do {
             let match = try await endpoints.find(request.path)
             switch match {
             case .requests(let api):
-                cors = CORS(allowedOrigins: api.specification.networking.allowOrigins, methods: [.POST])
-                response = try await requests(of: api, request, &body, cors)
+                cors = api.submitCORS
+                response = try await requests(of: api, request, &body)
             case .request(let api, let id):
-                cors = CORS(
-                    allowedOrigins: api.specification.networking.allowOrigins, methods: [.GET, .HEAD, .DELETE])
-                response = try await self.request(id, of: api, request, cors)
+                cors = api.requestCORS
+                response = try await self.request(id, of: api, request)
             }
         } catch {
             response = try errors.response(to: error)
@@ -35,24 +36,24 @@ struct GatewayRoutes: Sendable {
     }
 
     /// `/<endpoint>`
-    private func requests(
-        of api: DeployedAPI, _ request: IncomingRequest, _ body: inout IncomingBody, _ cors: CORS
+    private nonisolated(nonsending) func requests(
+        of api: Endpoint, _ request: IncomingRequest, _ body: inout IncomingBody
     ) async throws -> OutgoingResponse {
         switch request.method {
         case .POST: return try await submit(to: api, request, &body)
-        case .OPTIONS: return cors.preflight(request)
+        case .OPTIONS: return api.submitCORS.preflight(request)
         default: throw HTTPFault.methodNotAllowed(request.method, allowed: [.POST, .OPTIONS])
         }
     }
 
     /// `/<endpoint>/<id>`
-    private func request(
-        _ text: String, of api: DeployedAPI, _ request: IncomingRequest, _ cors: CORS
+    private nonisolated(nonsending) func request(
+        _ text: String, of api: Endpoint, _ request: IncomingRequest
     ) async throws -> OutgoingResponse {
         switch request.method {
         case .GET, .HEAD: return try await read(id(text), of: api, request)
         case .DELETE: return try await cancel(id(text), of: api)
-        case .OPTIONS: return cors.preflight(request)
+        case .OPTIONS: return api.requestCORS.preflight(request)
         default: throw HTTPFault.methodNotAllowed(request.method, allowed: [.GET, .HEAD, .DELETE, .OPTIONS])
         }
     }
@@ -61,6 +62,8 @@ struct GatewayRoutes: Sendable {
         guard let id = RequestID(text) else { throw Self.unknownRequest }
         return id
     }
+
+    private static let unknownCORS = CORS(methods: [.POST])
 
     static let unknownRequest = PlatformError(
         .notFound, "this API has no such request: the id is wrong, or its result has expired")

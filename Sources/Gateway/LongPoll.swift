@@ -8,7 +8,7 @@ struct LongPoll: Sendable {
     let hub: WaiterHub
 
     /// Between two looks without a hint.
-    static let recheck: Duration = .seconds(15)
+    static let recheck: Duration = .seconds(30)
 
     /// The request as it stands when it ends, when the time is over, when the caller leaves or when the server shuts down.
     ///

@@ -11,7 +11,7 @@ struct Payload {
     ///
     /// - Parameter fingerprint: takes in the body where one is wanted.
     /// - Throws: ``PlatformError`` `payload_too_large`, before any byte where `Content-Length` says so; `store_unavailable`; ``CallerGone``. Nothing is left behind then.
-    static func read(
+    nonisolated(nonsending) static func read(
         _ body: inout IncomingBody, limit: Int64, into store: any Store, fingerprint: inout Fingerprint?
     ) async throws -> Payload {
         if let length = body.declaredLength, length > limit { throw tooLarge(limit) }

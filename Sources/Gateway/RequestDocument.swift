@@ -56,7 +56,7 @@ struct RequestDocument {
     /// The answer; a large result is streamed from the store.
     ///
     /// - Throws: ``PlatformError`` `not_found` where the result was erased since the record was read.
-    func response(from store: any Store, headersOnly: Bool) async throws -> OutgoingResponse {
+    nonisolated(nonsending) func response(from store: any Store, headersOnly: Bool) async throws -> OutgoingResponse {
         guard case .file(_, let size) = result, let result else {
             var document = ByteBuffer()
             document.reserveCapacity(head.count + tail.count + Int(result?.size ?? 0))

@@ -22,13 +22,15 @@ package struct HTTPServer: Service {
     /// - Parameters:
     ///   - listeners: where to listen, in the order of ``addresses()``.
     ///   - errors: where the handler's errors end.
+    ///   - isHandlerOnLoop: whether the handler runs on the event loop of its connection, without changing threads: for one that never blocks and computes little.
     package init(
         listeners: [HTTPListener], limits: HTTPServerLimits = HTTPServerLimits(),
         group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton, clock: any PlatformClock, logger: Logger,
-        errors: ErrorResponses, handler: @escaping HTTPHandler
+        errors: ErrorResponses, isHandlerOnLoop: Bool = false, handler: @escaping HTTPHandler
     ) {
         self.listeners = listeners
-        self.connection = HTTPConnection(limits: limits, handler: handler, errors: errors, date: HTTPDate(clock: clock))
+        self.connection = HTTPConnection(
+            limits: limits, handler: handler, errors: errors, date: HTTPDate(clock: clock), isOnLoop: isHandlerOnLoop)
         self.group = group
         self.logger = logger
         self.bound = BoundListeners(count: listeners.count)

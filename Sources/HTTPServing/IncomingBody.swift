@@ -4,21 +4,16 @@ import NIOHTTP1
 
 /// A request's body, read piece by piece; one task at a time. Reading is what asks a caller that sent `Expect: 100-continue` for its body.
 package struct IncomingBody {
-    typealias Parts = NIOAsyncChannelInboundStream<HTTPServerRequestPart>.AsyncIterator
-    typealias Outbound = NIOAsyncChannelOutboundWriter<HTTPServerResponsePart>
-
     /// What `Content-Length` says; `nil` for a chunked body; 0 for none.
     package let declaredLength: Int64?
     /// Whether all of it was read.
     package private(set) var isComplete = false
     /// Whether the caller waits to be told to send it.
     private(set) var awaitsContinue: Bool
-    var parts: Parts
-    private let outbound: Outbound
+    private let stream: ConnectionStream
 
-    init(head: HTTPRequestHead, parts: Parts, outbound: Outbound) {
-        self.parts = parts
-        self.outbound = outbound
+    init(head: HTTPRequestHead, stream: ConnectionStream) {
+        self.stream = stream
         if let length = head.headers.first(name: "content-length") {
             self.declaredLength = Int64(HeaderValue.trimmed(length))
         } else {
@@ -30,16 +25,16 @@ package struct IncomingBody {
     /// The next piece; `nil` at the end.
     ///
     /// - Throws: ``CallerGone``; ``PlatformError`` `bad_request` for broken chunks.
-    package mutating func next() async throws -> ByteBuffer? {
+    package nonisolated(nonsending) mutating func next() async throws -> ByteBuffer? {
         guard !isComplete else { return nil }
         if awaitsContinue {
             awaitsContinue = false
             if declaredLength != 0 {
-                try await outbound.write(.head(HTTPResponseHead(version: .http1_1, status: .continue)))
+                try await stream.write(.head(HTTPResponseHead(version: .http1_1, status: .continue)))
             }
         }
         do {
-            while let part = try await parts.next() {
+            while let part = try await stream.next() {
                 switch part {
                 case .body(let bytes):
                     if bytes.readableBytes > 0 { return bytes }

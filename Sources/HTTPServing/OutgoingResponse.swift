@@ -39,14 +39,14 @@ package struct OutgoingResponse: Sendable {
 
 /// Where a streamed answer goes; one task at a time.
 package struct OutgoingBody: Sendable {
-    let outbound: NIOAsyncChannelOutboundWriter<HTTPServerResponsePart>
+    let stream: ConnectionStream
 
     /// Sends bytes; returns when the caller can take more.
     ///
     /// - Throws: when the caller has gone.
     package func write(_ bytes: ByteBuffer) async throws {
         guard bytes.readableBytes > 0 else { return }
-        try await outbound.write(.body(.byteBuffer(bytes)))
+        try await stream.write(.body(.byteBuffer(bytes)))
     }
 
     package func write(_ bytes: some Collection<UInt8> & Sendable) async throws {

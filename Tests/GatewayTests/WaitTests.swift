@@ -108,7 +108,7 @@ struct WaitTests {
             let id = try await gateway.submit()
             async let answer = gateway.send(.GET, "/hello/\(id)?wait=60")
             #expect(try await eventually { store.reads == 1 })
-            for _ in 0..<140 {
+            for _ in 0..<290 {
                 clock.advance(by: .milliseconds(100))
                 await Task.yield()
             }

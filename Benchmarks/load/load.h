@@ -1,0 +1,67 @@
+// The load driver: one thread, one epoll, keep-alive connections that each have one request on the way.
+#ifndef LOAD_H
+#define LOAD_H
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+typedef struct Connection Connection;
+typedef struct Loop Loop;
+
+/// An answer that has arrived; the body is only valid during the call and ends with a NUL.
+typedef void (*Answered)(Loop *loop, Connection *connection, int status, char *body, size_t size);
+
+struct Connection {
+  Loop *loop;
+  int fd;
+  int number;
+  char *in;
+  size_t filled, room;
+  const char *out;
+  size_t left;
+  double sent_at;
+  /// The caller's: which request this is.
+  long tag;
+  char head[512];
+};
+
+struct Loop {
+  int epoll;
+  const char *host, *port;
+  char address[64];
+  Connection *connections;
+  int count;
+  Answered answered;
+  bool is_done;
+  void *context;
+};
+
+/// Connects to host:port; ends the program where that fails.
+void loop_open(Loop *loop, const char *address, int connections, Answered answered, void *context);
+/// Runs until `is_done` or `deadline` (as `now()`); `false` when the time was over.
+bool loop_run(Loop *loop, double deadline);
+void loop_close(Loop *loop);
+
+/// Sends bytes that stay where they are until the answer has come.
+void send_bytes(Connection *connection, const char *bytes, size_t size, long tag);
+/// Sends `GET path?query`.
+void send_get(Connection *connection, const char *path, const char *query, long tag);
+
+/// A whole POST of `size` bytes of JSON, to be sent again and again.
+char *make_post(const char *address, const char *path, size_t size, size_t *whole);
+/// Copies the id out of `{"id":"..."`; ends the program where there is none.
+void take_id(const char *body, char id[37]);
+
+double now(void);
+/// Seconds of processor time that the process has used.
+double cpu_of(int pid);
+double percentile(double *sorted, long count, double share);
+void sort_numbers(double *numbers, long count);
+_Noreturn void fail(const char *format, ...);
+
+int measure_submit(int argc, char **argv);
+int measure_complete(int argc, char **argv);
+int measure_latency(int argc, char **argv);
+int measure_waiters(int argc, char **argv);
+int measure_stream(int argc, char **argv);
+#endif

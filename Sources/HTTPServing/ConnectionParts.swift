@@ -1,0 +1,162 @@
+import NIOCore
+import NIOHTTP1
+
+/// What a connection brought and nobody has taken yet, and who waits for more. Everything here happens on the event loop.
+///
+/// The socket is read while few parts wait, so that a caller's leaving is noticed during a long answer, and a fast caller cannot fill the memory.
+final class ConnectionParts: ChannelDuplexHandler {
+    typealias InboundIn = HTTPServerRequestPart
+    typealias OutboundIn = HTTPServerResponsePart
+    typealias OutboundOut = HTTPServerResponsePart
+
+    /// Parts that wait at most before the socket is left alone; one read may bring more.
+    private static let limit = 8
+
+    private var context: ChannelHandlerContext?
+    private var parts = CircularBuffer<HTTPServerRequestPart>()
+    /// Nothing more comes; with the reason where that is a fault.
+    private var isOver = false
+    private var failure: (any Error)?
+    private var isReadHeld = false
+    private var reader: CheckedContinuation<Void, Never>?
+    private var writer: CheckedContinuation<Void, Never>?
+
+    // MARK: For the connection's task
+
+    /// The next part; `nil` at the end.
+    ///
+    /// - Throws: what broke the connection, after the parts before it.
+    nonisolated(nonsending) func next() async throws -> HTTPServerRequestPart? {
+        while parts.isEmpty {
+            if let failure {
+                self.failure = nil
+                throw failure
+            }
+            if isOver { return nil }
+            await withCheckedContinuation { reader = $0 }
+        }
+        let part = parts.removeFirst()
+        if isReadHeld, parts.count < Self.limit {
+            isReadHeld = false
+            context?.read()
+        }
+        return part
+    }
+
+    /// Sends parts; returns when the socket can take more.
+    ///
+    /// - Throws: when the connection is gone.
+    nonisolated(nonsending) func write(_ parts: [HTTPServerResponsePart]) async throws {
+        guard let context, context.channel.isActive else { throw ChannelError.ioOnClosedChannel }
+        for part in parts { context.write(wrapOutboundOut(part), promise: nil) }
+        context.flush()
+        while !context.channel.isWritable {
+            guard context.channel.isActive else { throw ChannelError.ioOnClosedChannel }
+            await withCheckedContinuation { writer = $0 }
+        }
+    }
+
+    /// Ends the answers, behind those that were written.
+    func finish() {
+        context?.close(mode: .output, promise: nil)
+    }
+
+    // MARK: For the channel
+
+    func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+    }
+
+    func handlerRemoved(context: ChannelHandlerContext) {
+        end()
+        self.context = nil
+    }
+
+    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        parts.append(unwrapInboundIn(data))
+    }
+
+    func channelReadComplete(context: ChannelHandlerContext) {
+        if !parts.isEmpty { reader.take()?.resume() }
+        context.fireChannelReadComplete()
+    }
+
+    func read(context: ChannelHandlerContext) {
+        guard parts.count < Self.limit else {
+            isReadHeld = true
+            return
+        }
+        context.read()
+    }
+
+    func channelWritabilityChanged(context: ChannelHandlerContext) {
+        if context.channel.isWritable { writer.take()?.resume() }
+        context.fireChannelWritabilityChanged()
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if case ChannelEvent.inputClosed = event { end() }
+        context.fireUserInboundEventTriggered(event)
+    }
+
+    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        if !isOver { failure = error }
+        end()
+    }
+
+    func channelInactive(context: ChannelHandlerContext) {
+        end()
+        writer.take()?.resume()
+        context.fireChannelInactive()
+    }
+
+    private func end() {
+        isOver = true
+        reader.take()?.resume()
+        if context?.channel.isActive != true { writer.take()?.resume() }
+    }
+}
+
+@available(*, unavailable)
+extension ConnectionParts: Sendable {}
+
+/// A connection as its task reads and writes it. Calls from elsewhere go to the event loop first.
+///
+/// The functions of the hot road are `nonisolated(nonsending)` here and in the gateway: they stay where their caller is, which spares every call
+/// two looks at the task's preferred executor.
+struct ConnectionStream: Sendable {
+    let channel: any Channel
+    private let parts: NIOLoopBound<ConnectionParts>
+    private let executor: LoopExecutor
+
+    /// To be made on the channel's event loop.
+    init(_ parts: ConnectionParts, channel: any Channel) {
+        self.channel = channel
+        self.parts = NIOLoopBound(parts, eventLoop: channel.eventLoop)
+        self.executor = LoopExecutor(channel.eventLoop)
+    }
+
+    /// Runs `body` on the event loop.
+    func onLoop<Result>(_ body: () async throws -> Result) async rethrows -> Result {
+        try await withTaskExecutorPreference(executor, operation: body)
+    }
+
+    nonisolated(nonsending) func next() async throws -> HTTPServerRequestPart? {
+        guard channel.eventLoop.inEventLoop else { return try await onLoop { try await parts.value.next() } }
+        return try await parts.value.next()
+    }
+
+    nonisolated(nonsending) func write(_ parts: [HTTPServerResponsePart]) async throws {
+        guard channel.eventLoop.inEventLoop else { return try await onLoop { try await self.parts.value.write(parts) } }
+        try await self.parts.value.write(parts)
+    }
+
+    nonisolated(nonsending) func write(_ part: HTTPServerResponsePart) async throws {
+        try await write([part])
+    }
+
+    func finish() async {
+        guard channel.eventLoop.inEventLoop else { return await onLoop { parts.value.finish() } }
+        parts.value.finish()
+    }
+}
