@@ -114,10 +114,15 @@ package actor Autoscaler: Service {
     }
 
     private func note(_ decision: ScalingDecision, of api: String) {
+        let last = decisions[api]?.last
         decisions[api, default: []].append(decision)
         let excess = (decisions[api]?.count ?? 0) - Limits.scalingDecisions
         if excess > 0 { decisions[api]?.removeFirst(excess) }
-        logger.debug("autoscaling decision", metadata: Self.metadata(decision, of: api))
+        // All of them are kept; the log for people gets those that say something else than the one before.
+        let isNews = last?.replicas != decision.replicas || last?.reason != decision.reason
+        logger.log(
+            level: isNews ? .info : .debug, "autoscaling decision: \(decision.explanation)",
+            metadata: Self.metadata(decision, of: api))
     }
 
     private static func metadata(_ decision: ScalingDecision, of api: String) -> Logger.Metadata {
