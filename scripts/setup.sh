@@ -19,7 +19,7 @@ case "${1:-all}" in
   demo) wanted=("${demo[@]}") ;;
   test) wanted=("${test[@]}") ;;
   bench) wanted=("${bench[@]}") ;;
-  all) wanted=("${test[@]}" gcc libc6-dev) ;;
+  all) wanted=("${test[@]}" "${bench[@]}") ;;
   *)
     echo "error: setup.sh knows build, demo, test, bench and all; not ${1}" >&2
     exit 2
