@@ -44,7 +44,7 @@ struct MessageTests {
             ),
             (
                 Document.container("image: \"a\\nb\\u202e\""),
-                "cortex.yaml:6:14: iris: pod.containers[0].image: must be an image reference such as registry.example.com/team/model:1.2, found \"a\\nb\\u{202e}\""
+                "cortex.yaml:6:14: iris: pod.containers[0].image: must be an image reference such as registry.example.com/team/model:1.2, found \"a\\nb\\u{202e}\"; remove the white space at its ends"
             ),
         ])
     func line(_ text: String, _ expected: String) {

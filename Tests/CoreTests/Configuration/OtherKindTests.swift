@@ -84,15 +84,15 @@ struct OtherKindTests {
             "4:35 autoscaling.target_in_flight target_in_flight_limit_reached"),
         Document(
             "fields of an async API", api("RealtimeAPI", "", "volumes: []", "timeout: 1h"),
-            "3:47 pod.containers[0].volumes unknown_key", "4:3 timeout unknown_key"),
+            "3:42 pod.containers[0].volumes unknown_key", "4:3 timeout unknown_key"),
         Document(
             "a batch without command", api("BatchAPI", "max_concurrency: 1, ", "pre_stop: null"),
             "3:9 pod.max_concurrency unknown_key", "3:42 pod.containers[0].command missing",
-            "3:64 pod.containers[0].pre_stop unknown_key"),
+            "3:62 pod.containers[0].pre_stop unknown_key"),
         Document(
             "exec for readiness of a batch",
             api("BatchAPI", "", "command: [a], readiness_probe: {exec: {command: [a]}}"),
-            "3:82 pod.containers[0].readiness_probe.exec not_allowed"),
+            "3:80 pod.containers[0].readiness_probe.exec not_allowed"),
         Document(
             "autoscaling of a batch", api("BatchAPI", "", "command: [a]", "autoscaling: {}"),
             "4:3 autoscaling unknown_key"),
@@ -100,10 +100,10 @@ struct OtherKindTests {
         Document(
             "a task with null and empty commands",
             "- {name: t, kind: TaskAPI, pod: {containers: [{name: a, image: b, command: null}, {name: b, image: b, command: []}]}}",
-            "1:77 pod.containers[0].command null_not_allowed", "1:113 pod.containers[1].command out_of_range"),
+            "1:76 pod.containers[0].command null_not_allowed", "1:112 pod.containers[1].command out_of_range"),
         Document(
             "a task with a readiness probe", task("command: [a], readiness_probe: null"),
-            "3:61 pod.containers[0].readiness_probe unknown_key"),
+            "3:56 pod.containers[0].readiness_probe unknown_key"),
         Document(
             "node groups of a task", task("command: [a]", "", top: "node_groups: [a]"), "4:16 node_groups not_supported"
         ),
@@ -120,7 +120,7 @@ struct OtherKindTests {
         Document(
             "two shadows and a name twice",
             splitter("{name: a, weight: 100}, {name: b, weight: 1, shadow: true}, {name: a, weight: 1, shadow: true}"),
-            "3:78 apis[2].name traffic_splitter_apis_not_unique", "3:100 apis[2].shadow one_shadow_per_traffic_splitter"
+            "3:77 apis[2].name traffic_splitter_apis_not_unique", "3:99 apis[2].shadow one_shadow_per_traffic_splitter"
         ),
         Document(
             "shadow as text", splitter("{name: a, weight: 100, shadow: 'true'}"), "3:41 apis[0].shadow wrong_type"),

@@ -60,7 +60,8 @@ package enum ConfigurationSchema {
     }
 
     private static func orNull(_ members: [String: JSONValue]) -> [String: JSONValue] {
-        guard case .string(let name) = members["type"] else {
+        // A rule of an object would judge null too, so such an object gets an alternative of its own.
+        guard case .string(let name) = members["type"], members["allOf"] == nil else {
             return ["anyOf": .array([.object(members), .object(["type": .string("null")])])]
         }
         var members = members
