@@ -134,7 +134,8 @@ struct OperatorClientTests {
 
     @Test("O1: a refused connection names the address and what to do, at once")
     func refused() async throws {
-        let url = try await StubPlatform.with { $0.url }
+        // A port that was free a moment ago may be another test's by now; nothing ever listens on this one.
+        let url = "http://127.0.0.1:1"
         let environment = Environment(name: "gone", operatorEndpoint: url)
         let error = await failure {
             try await Transport.with { try await OperatorClient(environment: environment, transport: $0).info() }
