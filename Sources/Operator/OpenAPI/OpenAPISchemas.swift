@@ -143,7 +143,7 @@ enum OpenAPISchemas {
                             "id": text, "state": words(ReplicaState.allCases.map(\.rawValue)), "restarts": count,
                             "started_at": seconds, "in_flight": count,
                         ], optional: ["reason": text, "last_log_lines": list(text)])),
-                "reason": text, "queue": reference("Queue"), "autoscaling": reference("Scaling"),
+                "reason": text, "status_code": text, "queue": reference("Queue"), "autoscaling": reference("Scaling"),
             ]),
         "Scaling": object(
             ["why": text, "decisions": list(reference("ScalingDecision"))],
