@@ -24,6 +24,7 @@ let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-s
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
 let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
+let sqlite = Target.Dependency.product(name: "GRDBSQLite", package: "GRDB.swift")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
 /// A room of the house (architecture.md): a library target with the strict settings.
@@ -69,7 +70,7 @@ let package = Package(
         room("EngineDocker", ["Core", "PodInitClient", asyncHTTPClient, nioCore, nioPosix, nioHTTP1, logging, crypto]),
         room("EngineSandbox", ["Core", "CPodInit", "PodInitClient", "PodInitProtocol", subprocess, logging]),
         room("StoreMemory", ["Core"]),
-        room("StoreSQLite", ["Core", grdb, logging]),
+        room("StoreSQLite", ["Core", grdb, sqlite, logging]),
         room("Client", ["Core", asyncHTTPClient, nioCore, nioPosix, nioHTTP1, yams]),
         room(
             "Commands",

@@ -52,6 +52,11 @@ package protocol Store: Sendable {
     /// Ends or retries a delivery, which counts as an attempt. A stale lease changes nothing; the outcome's body is then the caller's to discard.
     func finish(_ lease: Lease, outcome: Outcome, now: Timestamp) async throws -> LeaseResult
 
+    /// Ends or retries several deliveries, in one step where the store can. One that goes wrong does not disturb the others.
+    ///
+    /// - Returns: what `finish` would return or throw for each, in the same order.
+    func finish(_ endings: [Ending], now: Timestamp) async -> [Result<LeaseResult, any Error>]
+
     /// Gives deliveries back to the queue, at its old place, with no attempt counted. Stale leases are passed over.
     func release(_ leases: [Lease], now: Timestamp) async throws
 
@@ -89,6 +94,21 @@ package protocol Store: Sendable {
 
     /// Hints about what changed, from now on. Correctness never depends on them: they may be late, merged or lost.
     func changes() -> AsyncStream<StoreChanges>
+}
+
+extension Store {
+    /// One after the other.
+    package func finish(_ endings: [Ending], now: Timestamp) async -> [Result<LeaseResult, any Error>] {
+        var results: [Result<LeaseResult, any Error>] = []
+        for ending in endings {
+            do {
+                results.append(.success(try await finish(ending.lease, outcome: ending.outcome, now: now)))
+            } catch {
+                results.append(.failure(error))
+            }
+        }
+        return results
+    }
 }
 
 /// What a store's upkeep did.

@@ -137,9 +137,7 @@ extension ReplicaWorker {
                         try await shared.store.release([lease], now: shared.clock.now())
                     }
                 case .finish(let outcome, let writer):
-                    let result = try await withoutCancellation { [shared, lease = delivery.lease] in
-                        try await shared.store.finish(lease, outcome: outcome, now: shared.clock.now())
-                    }
+                    let result = try await finish(Ending(lease: delivery.lease, outcome: outcome))
                     if result == .stale { await writer?.discard() }
                 }
                 shared.outage.succeeded()

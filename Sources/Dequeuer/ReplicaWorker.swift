@@ -40,6 +40,9 @@ actor ReplicaWorker {
     private var arrived: [ClaimedRequest] = []
     var deliveries: [Lease: Delivery] = [:]
     var idle: [ContainerConnection] = []
+    /// Outcomes that wait for the next step of the store.
+    var endings: [(ending: Ending, continuation: CheckedContinuation<LeaseResult, any Error>)] = []
+    var isFinishing = false
     private var extendAt: Timestamp?
     private var isExtending = false
     private var timer: Task<Void, Never>?

@@ -38,6 +38,31 @@ extension StoreCheck {
                     AttemptFailure(at: fixture.at(3), failure: StoreFixture.failure),
                 ])
         },
+        StoreCheck("A10: deliveries that end together end each for itself") { fixture in
+            try await fixture.deploy()
+            try await fixture.submit(1...4)
+            let leases = try await fixture.claim(4).map(\.lease)
+            _ = try await fixture.store.cancel(fixture.id(2), api: "echo", now: fixture.at(2))
+            let results = await fixture.store.finish(
+                [
+                    Ending(lease: leases[0], outcome: .completed(.inline(Array("1".utf8)))),
+                    Ending(lease: leases[1], outcome: .completed(.inline(Array("2".utf8)))),
+                    Ending(lease: leases[2], outcome: .failed(StoreFixture.failure)),
+                    Ending(lease: leases[3], outcome: .retry(StoreFixture.failure, notBefore: fixture.at(9))),
+                ], now: fixture.at(3))
+            let ends = try results.map { try $0.get() }
+            #expect(ends == [.applied, .stale, .applied, .applied])
+            let statuses: [RequestStatus] = [.completed, .cancelled, .failed, .inQueue]
+            for (number, status) in zip(1...4, statuses) {
+                #expect(try await fixture.read(number)?.status == status)
+            }
+            #expect(try await fixture.read(1)?.result == .inline(Array("1".utf8)))
+            #expect(try await fixture.counts() == QueueCounts(inQueue: 1))
+            let again = await fixture.store.finish(
+                [Ending(lease: leases[0], outcome: .completed(.empty))], now: fixture.at(4))
+            let repeated = try again.map { try $0.get() }
+            #expect(repeated == [.stale])
+        },
         StoreCheck("A7: what is in queue or in progress is cancelled, and its lease is void") { fixture in
             try await fixture.deploy()
             try await fixture.submit(1...2)

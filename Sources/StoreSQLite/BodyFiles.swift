@@ -8,8 +8,11 @@ import Synchronization
 /// The files of large bodies: made under a temporary name, synced, renamed, and only then named by a row; removed after the row is gone.
 /// A crash leaves at most a file that no row names, which the next start removes.
 ///
-/// Safe from any task. All system calls run on a few threads of its own.
+/// Safe from any task. All system calls run on threads of its own.
 final class BodyFiles: Sendable {
+    /// Threads, made when they are needed. Most of their time they wait for the disk, which writes the files of several at once.
+    private static let lanes = 16
+
     let folder: String
     /// Whether files and folder are synced before a row names them.
     let syncs: Bool
@@ -31,7 +34,7 @@ final class BodyFiles: Sendable {
         self.folder = directory.blobs
         self.syncs = syncs
         self.logger = logger
-        self.threads = (0..<4).map { DispatchQueue(label: "cortex.store.files.\($0)") }
+        self.threads = (0..<Self.lanes).map { DispatchQueue(label: "cortex.store.files.\($0)") }
         let descriptor = Glibc.open(directory.blobs, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else { throw StoreFailure.SystemCall("open folder") }
         self.folderDescriptor = OwnedDescriptor(descriptor)

@@ -76,14 +76,11 @@ extension StoreState {
 extension WriteTransaction {
     /// - Returns: the number of the new row.
     @discardableResult
-    mutating func append(to table: BodyLog.Table, api: Int64, id: Data, head: Data?, body: Body?) throws -> Int64 {
+    mutating func append(
+        to table: BodyLog.Table, api: Int64, id: RequestID, head: [UInt8]?, body: Body?
+    ) throws -> Int64 {
         let number = state[table].next
-        let columns = body?.columns
-        try run(
-            table == .payload
-                ? "INSERT INTO payload (number, api, id, head, bytes, file, size) VALUES (?, ?, ?, ?, ?, ?, ?)"
-                : "INSERT INTO answer (number, api, id, head, bytes, file, size) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            [number, api, id, head, columns?.bytes, columns?.file, columns?.size])
+        try road.insert(into: table, number: number, api: api, id: id, head: head, body: body)
         state[table].next += 1
         return number
     }
@@ -101,6 +98,17 @@ extension WriteTransaction {
                 """,
             [place.number])
         if let file = place.file { orphanedFiles.append(file) }
+        noteErased(in: table)
+    }
+
+    /// Empties the row of a payload, and lets go of its file.
+    mutating func erasePayload(_ number: Int64) throws {
+        if try road.emptyPayload(number) { return noteErased(in: .payload) }
+        let file = try row("SELECT file FROM payload WHERE number = ?", [number])?[0] as String?
+        try erase(BodyLog.Place(number: number, file: file), in: .payload)
+    }
+
+    private mutating func noteErased(in table: BodyLog.Table) {
         state[table].credit += 1
         state[table].isDirty = true
         erasesBytes = true
@@ -153,7 +161,8 @@ extension WriteTransaction {
         let row = try row("SELECT head, bytes, file, size FROM \(table.rawValue) WHERE number = ?", [number])
         guard let row else { return 0 }
         let body = Body(row, from: 1)
-        let new = try append(to: table, api: api, id: id, head: row[0], body: body)
+        let head: Data? = row[0]
+        let new = try append(to: table, api: api, id: RequestID(id), head: head.map(Array.init), body: body)
         try run("UPDATE request SET \(table.rawValue) = ? WHERE api = ? AND id = ?", [new, api, id])
         try erase(BodyLog.Place(number: number, file: nil), in: table)
         if case .inline(let bytes)? = body { return Int64(bytes.count) }

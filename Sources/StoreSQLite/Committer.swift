@@ -47,6 +47,8 @@ final class Committer: Sendable {
     private let committed: Mutex<Committed>
     /// Whether the writer's `synchronous` is FULL now; only the writer's thread looks.
     private let isFull: Mutex<Bool>
+    /// Prepared by the first transaction; only the writer's thread looks.
+    private let road = Mutex<RoadStatements?>(nil)
 
     init(
         pool: DatabasePool, durability: SQLiteStore.Durability, state: StoreState, hints: StoreHints, files: BodyFiles
@@ -81,7 +83,9 @@ final class Committer: Sendable {
     ///
     /// - Parameter durable: `false` for what may be lost in a power cut, such as a lease: a batch of only such items is not synced.
     /// - Throws: ``PlatformError``; then nothing of `work` was kept.
-    func perform<Value: Sendable>(durable: Bool = true, _ work: @escaping Work<Value>) async throws -> Value {
+    nonisolated(nonsending) func perform<Value: Sendable>(durable: Bool = true, _ work: @escaping Work<Value>)
+        async throws -> Value
+    {
         try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Value, any Error>) in
             let item = Item(
                 isDurable: durable,
@@ -118,7 +122,14 @@ final class Committer: Sendable {
         // Batches are dispatched one after the other, so more than one pass may be needed.
         while true {
             await withCheckedContinuation { continuation in queue.async { continuation.resume() } }
-            if pending.withLock({ !$0.isDraining }) { return }
+            if pending.withLock({ !$0.isDraining }) { break }
+        }
+        // A connection with statements cannot be closed.
+        await withCheckedContinuation { continuation in
+            queue.async { [self] in
+                road.withLock { $0 = nil }
+                continuation.resume()
+            }
         }
     }
 
@@ -172,7 +183,12 @@ final class Committer: Sendable {
         try pool.writeWithoutTransaction { db in
             let isSynced = durability == .full && batch.contains(where: \.isDurable)
             try setSynchronous(db, full: isSynced)
-            var transaction = WriteTransaction(db: db, state: state)
+            let road = try road.withLock { road in
+                let prepared = try road ?? RoadStatements(db)
+                road = prepared
+                return prepared
+            }
+            var transaction = WriteTransaction(db: db, road: road, state: state)
             var answers: [@Sendable () -> Void] = []
             answers.reserveCapacity(batch.count)
             try db.inTransaction(.immediate) {

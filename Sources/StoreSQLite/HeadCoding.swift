@@ -15,39 +15,43 @@ struct RequestHead: Equatable {
     struct Damaged: Error {}
 
     init(decoding data: Data) throws {
-        var rest = data[...]
-        func text() throws -> String {
-            guard rest.count >= 4 else { throw Damaged() }
-            let count = Int(rest.prefix(4).reduce(UInt32(0)) { $0 << 8 | UInt32($1) })
-            rest = rest.dropFirst(4)
-            guard rest.count >= count else { throw Damaged() }
-            defer { rest = rest.dropFirst(count) }
-            return String(decoding: rest.prefix(count), as: UTF8.self)
-        }
-        guard rest.popFirst() == 1, let hasQuery = rest.popFirst() else { throw Damaged() }
-        self.query = hasQuery == 1 ? try text() : nil
-        self.headers = []
-        while !rest.isEmpty { headers.append(HeaderField(try text(), try text())) }
+        self = try data.withUnsafeBytes { try RequestHead(decoding: $0) }
     }
 
-    var encoded: Data {
+    init(decoding bytes: UnsafeRawBufferPointer) throws {
+        var position = 2
+        func text() throws -> String {
+            guard bytes.count - position >= 4 else { throw Damaged() }
+            let size = UInt32(bigEndian: bytes.loadUnaligned(fromByteOffset: position, as: UInt32.self))
+            position += 4
+            guard bytes.count - position >= Int(size) else { throw Damaged() }
+            defer { position += Int(size) }
+            return String(decoding: bytes[position..<position + Int(size)], as: UTF8.self)
+        }
+        guard bytes.count >= 2, bytes[0] == 1 else { throw Damaged() }
+        self.query = bytes[1] == 1 ? try text() : nil
+        self.headers = []
+        while position < bytes.count { headers.append(HeaderField(try text(), try text())) }
+    }
+
+    var encoded: Data { Data(bytes) }
+
+    var bytes: [UInt8] {
         var size = 2 + (query?.utf8.count ?? 0) + 4
         for field in headers { size += field.name.utf8.count + field.value.utf8.count + 8 }
-        var data = Data(capacity: size)
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(size)
         func append(_ text: String) {
-            var text = text
-            text.withUTF8 { bytes in
-                withUnsafeBytes(of: UInt32(bytes.count).bigEndian) { data.append(contentsOf: $0) }
-                data.append(contentsOf: bytes)
-            }
+            withUnsafeBytes(of: UInt32(text.utf8.count).bigEndian) { bytes.append(contentsOf: $0) }
+            bytes.append(contentsOf: text.utf8)
         }
-        data.append(1)
-        data.append(query == nil ? 0 : 1)
+        bytes.append(1)
+        bytes.append(query == nil ? 0 : 1)
         if let query { append(query) }
         for field in headers {
             append(field.name)
             append(field.value)
         }
-        return data
+        return bytes
     }
 }

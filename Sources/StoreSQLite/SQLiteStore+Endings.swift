@@ -7,6 +7,21 @@ extension SQLiteStore {
         try await committer.perform { try $0.finish(lease, outcome: outcome, now: now) }
     }
 
+    package func finish(_ endings: [Ending], now: Timestamp) async -> [Result<LeaseResult, any Error>] {
+        do {
+            return try await committer.perform { transaction in
+                try endings.map { .success(try transaction.finish($0.lease, outcome: $0.outcome, now: now)) }
+            }
+        } catch {
+            let isDown = (error as? PlatformError)?.code == .storeUnavailable
+            guard endings.count > 1, !isDown else { return endings.map { _ in .failure(error) } }
+        }
+        // One of them may be to blame: each for itself then.
+        var results: [Result<LeaseResult, any Error>] = []
+        for ending in endings { results += await finish([ending], now: now) }
+        return results
+    }
+
     package func cancel(_ id: RequestID, api: String, now: Timestamp) async throws -> (
         record: RequestRecord, wasCancelled: Bool
     )? {
@@ -35,7 +50,11 @@ struct Standing {
 
 extension WriteTransaction {
     mutating func finish(_ lease: Lease, outcome: Outcome, now: Timestamp) throws -> LeaseResult {
-        guard let api = state.deployed(lease.api), let standing = try standing(of: lease.id, api: api.number),
+        guard let api = state.deployed(lease.api) else { return .stale }
+        if case .completed(let result) = outcome, try complete(lease, api: api, result: result, now: now) {
+            return .applied
+        }
+        guard let standing = try standing(of: lease.id, api: api.number),
             standing.state == .inProgress, standing.token == lease.token
         else { return .stale }
         let id = lease.id.data
@@ -49,7 +68,7 @@ extension WriteTransaction {
         case .retry(let failure, let notBefore):
             let attempt = AttemptFailure(at: now, failure: failure)
             let answer = try replaceAnswer(
-                standing.answer, api: api.number, id: id, attempt: attempt, failure: nil, result: nil)
+                standing.answer, api: api.number, id: lease.id, attempt: attempt, failure: nil, result: nil)
             // The deadline was for the first delivery, and that has happened.
             try run(
                 """
@@ -60,6 +79,20 @@ extension WriteTransaction {
             changes.queued.insert(lease.api)
         }
         return .applied
+    }
+
+    /// Ends a request with its result: the way of nearly all.
+    ///
+    /// - Returns: `false` where it does not stand as most do (lease still good, no earlier attempt that failed); nothing was changed then.
+    private mutating func complete(_ lease: Lease, api: StoredAPI, result: Body, now: Timestamp) throws -> Bool {
+        guard let payload = try road.leased(lease, api: api.number) else { return false }
+        let answer = try append(to: .answer, api: api.number, id: lease.id, head: nil, body: result)
+        if let payload { try erasePayload(payload) }
+        try road.complete(
+            lease.id, api: api.number, answer: answer, now: now, purgeAt: now + api.policy.retention)
+        count(api, inProgress: -1)
+        changes.ended.insert(lease.id)
+        return true
     }
 
     /// - Returns: whether this cancelled it; `nil` for an unknown request.
@@ -107,9 +140,9 @@ extension WriteTransaction {
         let idData = id.data
         let keepUntil = new == .failed && api.policy.keepFailed > .zero ? now + api.policy.keepFailed : nil
         let answer = try replaceAnswer(
-            standing.answer, api: api.number, id: idData, attempt: attempt, failure: failure, result: result)
+            standing.answer, api: api.number, id: id, attempt: attempt, failure: failure, result: result)
         let payload =
-            keepUntil == nil ? nil : try dropCredentials(standing.payload, api: api.number, id: idData)
+            keepUntil == nil ? nil : try dropCredentials(standing.payload, api: api.number, id: id)
         if payload == nil { try erase(standing.payload, in: .payload) }
         try run(
             """
@@ -129,7 +162,8 @@ extension WriteTransaction {
     ///
     /// - Returns: the number of the row.
     private mutating func replaceAnswer(
-        _ old: BodyLog.Place?, api: Int64, id: Data, attempt: AttemptFailure?, failure: RequestFailure?, result: Body?
+        _ old: BodyLog.Place?, api: Int64, id: RequestID, attempt: AttemptFailure?, failure: RequestFailure?,
+        result: Body?
     ) throws -> Int64? {
         guard attempt != nil || failure != nil || result != nil else { return old?.number }
         var head: FailureHead?
@@ -144,13 +178,14 @@ extension WriteTransaction {
             changed.failure = failure
             head = changed
         }
-        return try append(to: .answer, api: api, id: id, head: try head.map(JSONCoding.encode), body: result)
+        return try append(
+            to: .answer, api: api, id: id, head: try head.map { Array(try JSONCoding.encode($0)) }, body: result)
     }
 
     /// Writes a payload that is kept anew without the headers that carry a credential, if there are any.
     ///
     /// - Returns: the number of its row now.
-    private mutating func dropCredentials(_ place: BodyLog.Place?, api: Int64, id: Data) throws -> Int64? {
+    private mutating func dropCredentials(_ place: BodyLog.Place?, api: Int64, id: RequestID) throws -> Int64? {
         guard let place else { return nil }
         guard let row = try row("SELECT head, bytes, file, size FROM payload WHERE number = ?", [place.number]) else {
             return nil
@@ -161,7 +196,7 @@ extension WriteTransaction {
         }
         head.headers.removeAll(where: \.carriesCredential)
         try erase(BodyLog.Place(number: place.number, file: nil), in: .payload)
-        return try append(to: .payload, api: api, id: id, head: head.encoded, body: body)
+        return try append(to: .payload, api: api, id: id, head: head.bytes, body: body)
     }
 
     /// Forgets a request altogether.

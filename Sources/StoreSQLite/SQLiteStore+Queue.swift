@@ -57,24 +57,18 @@ extension WriteTransaction {
         if let maxQueueLength, state.counts[api.number, default: .init()].inQueue >= maxQueueLength {
             return .queueFull
         }
-        let id = submission.id.data
-        let inserted = try run(
-            """
-            INSERT INTO request (api, id, state, submitted_at, deadline, key, payload) VALUES (?, ?, 0, ?, ?, ?, ?)
-            ON CONFLICT DO NOTHING
-            """,
-            [
-                api.number, id, now.microseconds, submission.queueDeadline?.microseconds, submission.idempotency?.key,
-                state.payloads.next,
-            ])
-        guard inserted == 1 else { return nil }
+        let id = submission.id
+        let isNew = try road.insertRequest(
+            api: api.number, id: id, now: now, deadline: submission.queueDeadline, key: submission.idempotency?.key,
+            payload: state.payloads.next)
+        guard isNew else { return nil }
         try append(
             to: .payload, api: api.number, id: id,
-            head: RequestHead(headers: submission.headers, query: submission.query).encoded, body: submission.payload)
+            head: RequestHead(headers: submission.headers, query: submission.query).bytes, body: submission.payload)
         if let key = submission.idempotency {
             try run(
                 "INSERT OR REPLACE INTO idempotency (api, key, fingerprint, id) VALUES (?, ?, ?, ?)",
-                [api.number, key.key, Data(key.fingerprint), id])
+                [api.number, key.key, Data(key.fingerprint), id.data])
         }
         count(api, inQueue: 1)
         changes.queued.insert(submission.api)
@@ -105,30 +99,16 @@ extension WriteTransaction {
         api name: String, limit: Int, leaseEnd: Timestamp, holder: String, now: Timestamp
     ) throws -> [ClaimedRequest] {
         guard let api = state.deployed(name) else { return [] }
-        try run(
-            "UPDATE request SET state = 0, not_before = NULL WHERE api = ? AND state = 5 AND not_before <= ?",
-            [api.number, now.microseconds])
-        let claimed = try rows(
-            """
-            UPDATE request SET state = 1, token = token + 1, lease_end = ?, holder = ?
-            WHERE api = ? AND id IN (
-                SELECT id FROM request INDEXED BY request_queue
-                WHERE api = ? AND state = 0 AND (deadline IS NULL OR deadline > ?) ORDER BY id LIMIT ?)
-            RETURNING id, token, attempts, submitted_at, payload
-            """,
-            [
-                leaseEnd.microseconds, Data(holder.utf8), api.number, api.number, now.microseconds, limit,
-            ])
+        try road.wakeRetries(api: api.number, now: now)
+        let claimed = try road.claim(
+            api: api.number, limit: limit, leaseEnd: leaseEnd, holder: holder, now: now)
         count(api, inQueue: -claimed.count, inProgress: claimed.count)
-        return try claimed.map { row in
-            let id: Data = row[0]
-            let payload: Int64? = row[4]
-            let body = try self.row("SELECT head, bytes, file, size FROM payload WHERE number = ?", [payload])
-            let head = try body.map { try RequestHead(decoding: $0[0]) }
+        return try claimed.map { request in
+            let payload = try request.payload.flatMap { try road.payload($0) }
             return ClaimedRequest(
-                lease: Lease(api: name, id: try RequestID(id), token: row[1]),
-                payload: body.flatMap { Body($0, from: 1) } ?? .empty, headers: head?.headers ?? [], query: head?.query,
-                attempts: row[2], submittedAt: Timestamp(microseconds: row[3]))
+                lease: Lease(api: name, id: request.id, token: request.token), payload: payload?.body ?? .empty,
+                headers: payload?.head.headers ?? [], query: payload?.head.query, attempts: Int(request.attempts),
+                submittedAt: request.submittedAt)
         }.sorted { $0.id < $1.id }
     }
 

@@ -5,20 +5,7 @@ import GRDB
 extension SQLiteStore {
     package func read(_ id: RequestID, api: String, now: Timestamp) async throws -> RequestRecord? {
         guard let stored = committer.state.deployed(api) else { return nil }
-        return try await reading { db in
-            let statement = try db.cachedStatement(
-                sql: """
-                    SELECT r.id, r.state, r.attempts, r.submitted_at, r.ended_at, a.head, a.bytes, a.file, a.size
-                    FROM request r LEFT JOIN answer a ON a.number = r.answer
-                    WHERE r.api = ? AND r.id = ? AND (r.purge_at IS NULL OR r.purge_at > ?)
-                    """)
-            guard
-                let row = try Row.fetchOne(statement, arguments: [stored.number, id.data, now.microseconds])
-            else { return nil }
-            var record = try RequestRecord(row, api: api)
-            record.result = Body(row, from: 6)
-            return record
-        }
+        return try await reading(id, of: api, number: stored.number, now: now)
     }
 
     package func list(api: String, filter: RequestFilter, now: Timestamp) async throws -> [RequestRecord] {

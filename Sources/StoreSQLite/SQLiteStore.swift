@@ -36,6 +36,7 @@ package final class SQLiteStore: Store {
     let files: BodyFiles
     let hints: StoreHints
     let logger: Logger
+    private let reader: RequestReader
     private let lock: DirectoryLock
     private let isOpen = Atomic(true)
     let erasure = Mutex(ErasureClock())
@@ -77,6 +78,7 @@ package final class SQLiteStore: Store {
         self.hints = StoreHints()
         self.committer = Committer(
             pool: pool, durability: configuration.durability, state: state, hints: hints, files: files)
+        self.reader = RequestReader(pool: pool)
         self.logger = logger
     }
 
@@ -102,6 +104,18 @@ package final class SQLiteStore: Store {
     }
 
     package func changes() -> AsyncStream<StoreChanges> { hints.stream() }
+
+    /// Reads one request, on a snapshot that it may share with others.
+    nonisolated(nonsending) func reading(_ id: RequestID, of api: String, number: Int64, now: Timestamp) async throws
+        -> RequestRecord?
+    {
+        guard isOpen.load(ordering: .relaxed) else { throw Committer.closed }
+        do {
+            return try await reader.read(id, api: api, number: number, now: now)
+        } catch {
+            throw StoreFailure(error).platformError
+        }
+    }
 
     /// Runs a read on a snapshot, off the cooperative pool; never waits for the writer.
     func reading<Value: Sendable>(_ work: @escaping @Sendable (Database) throws -> Value) async throws -> Value {

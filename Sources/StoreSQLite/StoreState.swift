@@ -55,9 +55,27 @@ struct StoredAPI: Sendable {
     var number: Int64
     var isDeployed: Bool
     /// It was deleted and its open requests are not all cancelled yet.
-    var isClosing = false
+    var isClosing: Bool
     var requestedReplicas: Int?
-    var present: DeployedAPI
+    private let version: Version
 
-    var policy: RequestPolicy { present.specification.requests }
+    /// A declaration has dozens of parts; as an object it is not copied by every request that looks its API up.
+    private final class Version: Sendable {
+        let api: DeployedAPI
+        init(_ api: DeployedAPI) { self.api = api }
+    }
+
+    init(
+        number: Int64, isDeployed: Bool, isClosing: Bool = false, requestedReplicas: Int?, present: DeployedAPI
+    ) {
+        self.number = number
+        self.isDeployed = isDeployed
+        self.isClosing = isClosing
+        self.requestedReplicas = requestedReplicas
+        self.version = Version(present)
+    }
+
+    var present: DeployedAPI { version.api }
+
+    var policy: RequestPolicy { version.api.specification.requests }
 }

@@ -5,6 +5,7 @@ import GRDB
 /// One transaction while it is being written: its SQL, and what follows from it once it is committed.
 struct WriteTransaction {
     let db: Database
+    let road: RoadStatements
     /// As it will be after the commit.
     var state: StoreState
     var changes = StoreChanges()
@@ -13,8 +14,9 @@ struct WriteTransaction {
     /// Whether it deletes what must be gone from the disk soon (contract A12, C6).
     var erasesBytes = false
 
-    init(db: Database, state: StoreState) {
+    init(db: Database, road: RoadStatements, state: StoreState) {
         self.db = db
+        self.road = road
         self.state = state
     }
 
@@ -87,15 +89,7 @@ enum JSONCoding {
 }
 
 extension Body {
-    /// Three columns of a body row: bytes, file, size.
-    var columns: (bytes: Data?, file: String?, size: Int64) {
-        switch self {
-        case .inline(let bytes): (Data(bytes), nil, Int64(bytes.count))
-        case .file(let name, let size): (nil, name, size)
-        }
-    }
-
-    /// Reads the three columns from `first` on; `nil` when there is no body row.
+    /// Reads the columns bytes, file and size from `first` on; `nil` when there is no body row.
     init?(_ row: Row, from first: Int) {
         if let name: String = row[first + 1] {
             self = .file(name: name, size: row[first + 2])

@@ -108,14 +108,14 @@ struct SQLiteErasureTests {
                 try await store.committer.perform { transaction in
                     for number in Int64(step * 10_000)..<Int64((step + 1) * 10_000) {
                         let isKept = number % 100 == 0
-                        let head = RequestHead(headers: [], query: "row \(number)").encoded
+                        let head = RequestHead(headers: [], query: "row \(number)").bytes
                         if isKept {
                             try transaction.run(
                                 "INSERT INTO request (api, id, state, submitted_at, payload) VALUES (1, ?, 2, 0, ?)",
                                 [id(number), transaction.state.payloads.next])
                         }
                         let row = try transaction.append(
-                            to: .payload, api: 1, id: id(number), head: head, body: .empty)
+                            to: .payload, api: 1, id: sampleID(Int(number)), head: head, body: .empty)
                         if !isKept { try transaction.erase(.init(number: row, file: nil), in: .payload) }
                     }
                 }

@@ -47,6 +47,17 @@ package enum Outcome: Sendable, Hashable {
     case retry(RequestFailure, notBefore: Timestamp)
 }
 
+/// The end of one delivery, for the store.
+package struct Ending: Sendable, Hashable {
+    package var lease: Lease
+    package var outcome: Outcome
+
+    package init(lease: Lease, outcome: Outcome) {
+        self.lease = lease
+        self.outcome = outcome
+    }
+}
+
 /// Whether a lease was still good.
 package enum LeaseResult: Sendable, Hashable {
     case applied

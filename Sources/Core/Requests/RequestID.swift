@@ -1,8 +1,8 @@
 /// A request's id: a UUID of version 7, so ids sort by the time they were made (RFC 9562, method 3: the 12 bits after the
 /// milliseconds hold the fraction of a millisecond).
 package struct RequestID: Sendable, Hashable, Comparable, Codable, CustomStringConvertible {
-    let high: UInt64
-    let low: UInt64
+    package let high: UInt64
+    package let low: UInt64
 
     package init(high: UInt64, low: UInt64) {
         self.high = high
