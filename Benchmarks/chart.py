@@ -3,7 +3,15 @@
 import os
 
 # Microseconds per request: name of the state, then by part.
-STATES = []
+STATES = [
+    (
+        "first half, busy machine",
+        {
+            "gateway and HTTP": 67, "dequeuer": 53, "event loops": 55, "store, writing": 73, "store, reading": 12,
+            "tasks, hints, timers": 9,
+        },
+    ),
+]
 COLORS = {
     "gateway and HTTP": "#4c78a8",
     "store, writing": "#f58518",

@@ -1,6 +1,6 @@
 """Where the processor time of a running platform goes: profile.py PID SECONDS [--stacks]
 
-Samples with `perf` (needs root or perf_event_paranoid <= 1) and prints two tables: by station of the road, and by kind of work.
+Samples with `perf` (needs root or perf_event_paranoid <= 1) and prints three tables: by thread, by station of the road, and by kind of work.
 With --stacks also the functions that are on top most often."""
 
 import collections
@@ -13,9 +13,9 @@ import tempfile
 STATIONS = [
     ("store: writer", r"Committer|WriteTransaction|RoadStatements"),
     ("store: reader", r"RequestReader"),
-    ("store: body files", r"BodyFile|BodyReader"),
     ("dequeuer", r"8Dequeuer"),
     ("gateway", r"7Gateway|11HTTPServing"),
+    ("store: body files", r"BodyFile"),
     ("event loops between them", r"NIO"),
     ("hints, tasks and timers", r"swift_task|swift_job|dispatch"),
 ]
@@ -41,22 +41,24 @@ def stacks(pid, seconds):
             ["perf", "record", "-q", "-F", "999", "-g", "-p", str(pid), "-o", file.name, "--", "sleep", str(seconds)],
             check=True, stdout=subprocess.DEVNULL)
         text = subprocess.run(
-            ["perf", "script", "-i", file.name, "-F", "ip,sym"], capture_output=True, text=True, check=True).stdout
+            ["perf", "script", "-i", file.name, "-F", "comm,tid,ip,sym"], capture_output=True, text=True, check=True).stdout
     for block in text.split("\n\n"):
-        frames = [line.split(None, 1)[1] if " " in line.strip() else "?" for line in block.splitlines() if line.strip()]
+        lines = [line for line in block.splitlines() if line.strip()]
+        frames = [line.split(None, 1)[1] if " " in line.strip() else "?" for line in lines[1:]]
         if frames:
-            yield frames
+            yield re.sub(r"\s+\d+\s*$", "", lines[0]).strip(), frames
 
 
 def main():
     pid, seconds = sys.argv[1], sys.argv[2]
-    stations, kinds, tops, total = collections.Counter(), collections.Counter(), collections.Counter(), 0
-    for frames in stacks(pid, seconds):
+    threads, stations, kinds, tops, total = *(collections.Counter() for _ in range(4)), 0
+    for thread, frames in stacks(pid, seconds):
         total += 1
+        threads[thread] += 1
         stations[next((name for name, pattern in STATIONS if any(re.search(pattern, frame) for frame in frames)), "other")] += 1
         kinds[next((name for frame in frames for name, pattern in KINDS if re.search(pattern, frame)), "other")] += 1
         tops[frames[0]] += 1
-    for title, counter, limit in (("station", stations, 20), ("kind of work", kinds, 20), ("function", tops, 60 if "--stacks" in sys.argv else 0)):
+    for title, counter, limit in (("thread", threads, 8), ("station", stations, 20), ("kind of work", kinds, 20), ("function", tops, 60 if "--stacks" in sys.argv else 0)):
         if limit:
             print(f"\n| {title} | share |\n|---|---|")
         for name, count in counter.most_common(limit):
