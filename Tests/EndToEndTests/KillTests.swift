@@ -120,7 +120,7 @@ final class Callers: Sendable {
 
     /// Calls until the platform is gone.
     func work(_ api: TestAPI, round: Int, worker: Int) async {
-        for number in 0..<40 {
+        for number in 0..<20 {
             var call = Call(round: round, worker: worker, number: number + round)
             let key = call.key.map { [$0] } ?? []
             guard let id = try? await api.submit(call.body, do: call.action, headers: key) else { return }
