@@ -96,8 +96,11 @@ let package = Package(
             name: "StubPlatform", dependencies: [nioCore, nioPosix, nioHTTP1], path: "Tests/StubPlatform",
             swiftSettings: strict),
 
+        // Counts, records and fails file calls below folders that a test watches.
+        .target(name: "CDiskFaults", path: "Tests/CDiskFaults"),
+
         tests("CoreTests", [], exclude: ["Configuration/Golden"]),
-        tests("StoreTests", ["StoreMemory", "StoreSQLite", "StoreConformance", grdb, logging]),
+        tests("StoreTests", ["StoreMemory", "StoreSQLite", "StoreConformance", "CDiskFaults", grdb, logging]),
         tests("HTTPServingTests", ["HTTPServing", hummingbird, nioCore, nioPosix, nioHTTP1]),
         tests(
             "GatewayTests", ["Gateway", "StoreMemory", "StoreSQLite", hummingbird, asyncHTTPClient, nioCore, nioPosix]),

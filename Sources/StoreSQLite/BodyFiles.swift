@@ -14,8 +14,8 @@ final class BodyFiles: Sendable {
     private static let lanes = 16
 
     let folder: String
-    /// Whether files and folder are synced before a row names them.
-    let syncs: Bool
+    /// Whether a commit is on the disk when it is answered. Otherwise the files of deleted rows wait for the log.
+    private let commitsAreSynced: Bool
     private let logger: Logger
     private let epoch: UInt64
     private let counter = Atomic<UInt64>(0)
@@ -30,9 +30,10 @@ final class BodyFiles: Sendable {
     }
     private let waiting = Mutex(Waiting())
 
-    init(_ directory: DataDirectory, named: Set<String>, syncs: Bool, now: Timestamp, logger: Logger) throws {
+    init(_ directory: DataDirectory, named: Set<String>, commitsAreSynced: Bool, now: Timestamp, logger: Logger) throws
+    {
         self.folder = directory.blobs
-        self.syncs = syncs
+        self.commitsAreSynced = commitsAreSynced
         self.logger = logger
         self.threads = (0..<Self.lanes).map { DispatchQueue(label: "cortex.store.files.\($0)") }
         let descriptor = Glibc.open(directory.blobs, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
@@ -73,11 +74,12 @@ final class BodyFiles: Sendable {
     func path(_ name: String) -> String { "\(folder)/\(name)" }
     func temporaryPath(_ name: String) -> String { "\(folder)/\(name).tmp" }
 
-    /// Gives a complete file its name, durably. On a file thread.
+    /// Gives a complete file its name, durably, whatever commits wait for: a row that outlives a power cut must find its file whole.
+    /// On a file thread.
     func publish(_ name: String, _ descriptor: Int32) throws {
-        if syncs { guard fsync(descriptor) == 0 else { throw StoreFailure.SystemCall("sync body") } }
+        guard fsync(descriptor) == 0 else { throw StoreFailure.SystemCall("sync body") }
         guard rename(temporaryPath(name), path(name)) == 0 else { throw StoreFailure.SystemCall("rename body") }
-        if syncs { guard fsync(folderDescriptor.value) == 0 else { throw StoreFailure.SystemCall("sync folder") } }
+        guard fsync(folderDescriptor.value) == 0 else { throw StoreFailure.SystemCall("sync folder") }
     }
 
     func reader(name: String) async throws -> any BodyReader {
@@ -103,10 +105,10 @@ final class BodyFiles: Sendable {
 
     // MARK: Removing
 
-    /// Removes files whose rows are gone; without syncs, not before the log was written to the disk.
+    /// Removes files whose rows are gone; where commits are not synced, not before the log was written to the disk.
     func remove(_ names: [String]) {
         guard !names.isEmpty else { return }
-        guard syncs else { return waiting.withLock { $0.deferred += names } }
+        guard commitsAreSynced else { return waiting.withLock { $0.deferred += names } }
         removeNow(names)
     }
 

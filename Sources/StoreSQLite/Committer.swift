@@ -33,6 +33,9 @@ final class Committer: Sendable {
         var state: StoreState
         /// The last commit failed on the disk: until one succeeds, its log frames might still be found after a crash.
         var isUncertain = false
+        /// A sync of the log failed. The system says so once and may forget what it could not write, so nothing counts as durable
+        /// before the log was emptied into the database.
+        var mustEmptyLog = false
         var transactions = 0
         /// Something was deleted since the log was last emptied.
         var holdsErasedBytes = false
@@ -158,6 +161,7 @@ final class Committer: Sendable {
 
     private func commit(_ batch: [Item]) {
         do {
+            if committed.withLock({ $0.mustEmptyLog }) { try pool.writeWithoutTransaction(emptyLog) }
             let (answers, transaction) = try transact(batch)
             committed.withLock { committed in
                 committed.state = transaction.state
@@ -170,12 +174,39 @@ final class Committer: Sendable {
             hints.publish(transaction.changes)
         } catch {
             let failure = StoreFailure(error)
-            if failure.concernsEveryWrite { committed.withLock { $0.isUncertain = true } }
+            if failure.concernsEveryWrite { settle(failure) }
             if batch.count == 1 || failure.concernsEveryWrite {
                 for item in batch { item.fail(failure.platformError) }
             } else {
                 for item in batch { commit([item]) }
             }
+        }
+    }
+
+    /// Before anyone hears that their work was refused: empties the log, so that a crash cannot bring it back.
+    private func settle(_ failure: StoreFailure) {
+        committed.withLock { committed in
+            committed.isUncertain = true
+            if failure.isSync { committed.mustEmptyLog = true }
+        }
+        do {
+            try pool.writeWithoutTransaction(emptyLog)
+        } catch {
+            // The disk takes nothing at all now. The next commit, or the next call of the upkeep, tries again.
+        }
+    }
+
+    /// Folds the log into the database and cuts it to nothing. On the writer's thread.
+    func emptyLog(_ db: Database) throws {
+        do {
+            _ = try db.checkpoint(.truncate)
+        } catch {
+            if StoreFailure(error).isSync { committed.withLock { $0.mustEmptyLog = true } }
+            throw error
+        }
+        committed.withLock { committed in
+            committed.isUncertain = false
+            committed.mustEmptyLog = false
         }
     }
 

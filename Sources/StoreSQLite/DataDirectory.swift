@@ -11,9 +11,10 @@ struct DataDirectory {
     var lock: String { path + "/lock" }
     var blobs: String { path + "/blobs" }
 
-    /// Makes the folders if they are missing, for this user alone.
+    /// Makes the folders if they are missing, for this user alone, and their names durable.
     init(_ path: String) throws {
         self.path = path
+        let missing = Self.missing(path)
         do {
             for folder in [path, path + "/blobs"] {
                 try FileManager.default.createDirectory(
@@ -25,13 +26,40 @@ struct DataDirectory {
                 "The data directory cannot be made. Check the permissions and the free space, or choose another with --data-dir.",
                 cause: error)
         }
+        // A power cut must not take the whole directory: its own name stands in the folder around it. That of an earlier start,
+        // which may have ended too soon, is made durable as well.
+        for folder in missing.union([path]) { try Self.sync(Self.parent(folder), isOurs: missing.contains(folder)) }
+        try sync()
     }
 
     /// Makes the names in the folder durable.
-    func sync() throws {
+    func sync() throws { try Self.sync(path, isOurs: true) }
+
+    /// - Parameter isOurs: otherwise a folder that may not be read is passed over; whoever made the name in it had the right to.
+    private static func sync(_ path: String, isOurs: Bool) throws {
         let descriptor = Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        guard descriptor >= 0 else { throw StoreFailure.SystemCall("open folder") }
+        guard descriptor >= 0 else {
+            if !isOurs, errno == EACCES { return }
+            throw StoreFailure.SystemCall("open folder")
+        }
         defer { Glibc.close(descriptor) }
         guard fsync(descriptor) == 0 else { throw StoreFailure.SystemCall("sync folder") }
+    }
+
+    /// The folder itself and those around it that do not exist yet.
+    private static func missing(_ path: String) -> Set<String> {
+        var missing: Set<String> = []
+        var path = path
+        while access(path, F_OK) != 0 {
+            missing.insert(path)
+            path = parent(path)
+        }
+        return missing
+    }
+
+    /// The folder around a path; the root for the root.
+    private static func parent(_ path: String) -> String {
+        let url = URL(fileURLWithPath: path)
+        return url.path == "/" ? "/" : url.deletingLastPathComponent().path
     }
 }

@@ -9,15 +9,17 @@ struct DatabaseFile {
 
     init(_ directory: DataDirectory) { self.directory = directory }
 
-    /// Opens the file with every setting in force and of the present version.
-    func open(_ configuration: SQLiteStore.Configuration, logger: Logger) throws -> DatabasePool {
+    /// Opens the file with every setting in force and of the present version. Only under the directory's lock.
+    func open(
+        _ configuration: SQLiteStore.Configuration, migrations: [String] = Schema.migrations, logger: Logger
+    ) throws -> DatabasePool {
         try removeUnfinished()
-        if try FileHeader.read(directory.database)?.check() == nil { try create() }
+        if try FileHeader.read(directory.database)?.check(latest: migrations.count) == nil { try create() }
         let pool = try DatabasePool(path: directory.database, configuration: settings(configuration))
         let (from, to) = try pool.writeWithoutTransaction { db in
             try Schema.checkIdentity(db)
             let from = try Schema.version(db)
-            try Schema.migrate(db)
+            try Schema.migrate(db, migrations: migrations)
             let to = try Schema.version(db)
             // The version stands in the file's own header afterwards, where an older release looks for it.
             if from != to { _ = try db.checkpoint(.truncate) }
@@ -28,6 +30,11 @@ struct DatabaseFile {
             // GRDB sets NORMAL while it opens the pool, so this can only be set now, and is read back.
             let wanted = configuration.durability == .full ? 2 : 1
             try db.execute(sql: "PRAGMA synchronous = \(wanted)")
+            // A change to the log that failed on the disk passes for done, also to who asks for the mode afterwards. Without the log a power
+            // cut may undo the last commit.
+            guard try db.checkpoint(.passive).walFrameCount >= 0 else {
+                throw DatabaseError(resultCode: .SQLITE_IOERR, message: "the write-ahead log is not in use")
+            }
             guard try Int.fetchOne(db, sql: "PRAGMA synchronous") == wanted,
                 try Int.fetchOne(db, sql: "PRAGMA secure_delete") == 1
             else {
@@ -35,6 +42,9 @@ struct DatabaseFile {
                     .setup, "SQLite does not take the store's safety settings. Install SQLite 3.40 or newer.")
             }
         }
+        // SQLite makes the name of its log durable only when it makes the log, and does not say when that fails; the log may be that of an
+        // earlier start. And the journal of its change to the log must not come back: it would undo pages that were written since.
+        try directory.sync()
         return pool
     }
 

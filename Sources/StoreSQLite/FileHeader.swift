@@ -31,8 +31,9 @@ struct FileHeader {
         return FileHeader(bytes: bytes, fileSize: Int64(status.st_size), hasLog: hasLog)
     }
 
-    /// - Throws: ``PlatformError`` when this is not a store that this release can open.
-    func check() throws {
+    /// - Parameter latest: the newest version that this release knows.
+    /// - Throws: ``PlatformError`` when this is not a store that it can open.
+    func check(latest: Int) throws {
         guard bytes.prefix(16).elementsEqual(Array("SQLite format 3\0".utf8)) else {
             throw Self.damaged("its file is no database")
         }
@@ -42,7 +43,9 @@ struct FileHeader {
                 "The database in the data directory belongs to another program; nothing was changed. Choose another directory with --data-dir."
             )
         }
-        guard word(at: 60) <= UInt32(Schema.latest) else { throw Schema.newerVersion }
+        // Our files get their version together with their tables.
+        guard word(at: 60) > 0 || hasLog else { throw Self.damaged("its version is missing") }
+        guard word(at: 60) <= UInt32(latest) else { throw Schema.newerVersion }
         let pageSize: Int64 = word(at: 16) >> 16 == 1 ? 65_536 : Int64(word(at: 16) >> 16)
         guard hasLog || fileSize >= Int64(word(at: 28)) * pageSize else {
             throw Self.damaged("its database is cut off")

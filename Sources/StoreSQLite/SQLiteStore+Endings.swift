@@ -25,16 +25,20 @@ extension SQLiteStore {
     package func cancel(_ id: RequestID, api: String, now: Timestamp) async throws -> (
         record: RequestRecord, wasCancelled: Bool
     )? {
-        let wasCancelled = try await committer.perform { try $0.cancel(id, api: api, now: now) }
-        guard let wasCancelled else { return nil }
-        return try await read(id, api: api, now: now).map { ($0, wasCancelled) }
+        // Read in the same transaction: an answer must not fail after the deed.
+        try await committer.perform { transaction in
+            guard let wasCancelled = try transaction.cancel(id, api: api, now: now) else { return nil }
+            return try transaction.record(of: id, api: api).map { ($0, wasCancelled) }
+        }
     }
 
     package func retry(_ id: RequestID, api: String, now: Timestamp) async throws -> RequestRecord? {
-        switch try await committer.perform({ try $0.retry(id, api: api, now: now) }) {
-        case .success(let exists): return exists ? try await read(id, api: api, now: now) : nil
-        case .failure(let error): throw error
-        }
+        try await committer.perform { transaction -> Result<RequestRecord?, PlatformError> in
+            switch try transaction.retry(id, api: api, now: now) {
+            case .success(let exists): .success(exists ? try transaction.record(of: id, api: api) : nil)
+            case .failure(let error): .failure(error)
+            }
+        }.get()
     }
 }
 
@@ -207,6 +211,20 @@ extension WriteTransaction {
         try run("DELETE FROM request WHERE api = ? AND id = ?", [api, id.data])
         guard let key = standing.key else { return }
         try run("DELETE FROM idempotency WHERE api = ? AND key = ? AND id = ?", [api, key, id.data])
+    }
+
+    /// A request as it stands in this transaction.
+    func record(of id: RequestID, api name: String) throws -> RequestRecord? {
+        guard let api = state.deployed(name) else { return nil }
+        let row = try row(
+            """
+            SELECT r.id, r.state, r.attempts, r.submitted_at, r.ended_at, a.head, a.bytes, a.file, a.size
+            FROM request r LEFT JOIN answer a ON a.number = r.answer WHERE r.api = ? AND r.id = ?
+            """, [api.number, id.data])
+        guard let row else { return nil }
+        var record = try RequestRecord(row, api: name)
+        record.result = Body(row, from: 6)
+        return record
     }
 
     /// `nil` for an unknown request, and with a time for one that is past its retention then.

@@ -63,10 +63,10 @@ extension SQLiteStore {
         // Before the log is emptied: what is deleted while that happens must be seen next time.
         committer.holdsErasedBytes = false
         do {
-            let isDone = try await committer.onWriterThread { pool in
+            let isDone = try await committer.onWriterThread { [committer] pool in
                 try pool.writeWithoutTransaction { db in
                     do {
-                        _ = try db.checkpoint(.truncate)
+                        try committer.emptyLog(db)
                         return true
                     } catch let error as DatabaseError where error.resultCode == .SQLITE_BUSY {
                         // A reader still looks at an old snapshot; the next call tries again.

@@ -13,7 +13,7 @@ package final class SQLiteStore: Store {
     package enum Durability: String, Sendable, CaseIterable {
         /// For the disk: survives a power cut.
         case full
-        /// For the operating system: survives the death of the process; a power cut may lose the last moments.
+        /// For the operating system: survives the death of the process; a power cut may lose the last moments, but no part of a request.
         case normal
     }
 
@@ -74,7 +74,8 @@ package final class SQLiteStore: Store {
         let state = try pool.read { try StoreState(loading: $0) }
         let named = try pool.read { try BodyFiles.namesInRows($0) }
         self.files = try BodyFiles(
-            directory, named: named, syncs: configuration.durability == .full, now: now, logger: logger)
+            directory, named: named, commitsAreSynced: configuration.durability == .full, now: now,
+            logger: logger)
         self.hints = StoreHints()
         self.committer = Committer(
             pool: pool, durability: configuration.durability, state: state, hints: hints, files: files)
@@ -93,8 +94,10 @@ package final class SQLiteStore: Store {
         await files.drain()
         do {
             try await committer.onWriterThread { pool in
-                try pool.writeWithoutTransaction { _ = try $0.checkpoint(.truncate) }
+                let folded = Result { try pool.writeWithoutTransaction { _ = try $0.checkpoint(.truncate) } }
+                // The files are let go of either way.
                 try pool.close()
+                try folded.get()
             }
         } catch {
             lock.release()

@@ -59,6 +59,12 @@ struct StoreFailure {
         }
     }
 
+    /// Whether SQLite could not sync a file.
+    var isSync: Bool {
+        guard let error = cause as? DatabaseError else { return false }
+        return [.SQLITE_IOERR_FSYNC, .SQLITE_IOERR_DIR_FSYNC].contains(error.extendedResultCode)
+    }
+
     /// For callers of a running store.
     var platformError: PlatformError {
         if let error = cause as? PlatformError { return error }

@@ -27,6 +27,15 @@ struct UpSettingsTests {
         #expect(settings.gatewayPort == 3 && settings.operatorPort == 5 && settings.host == "0.0.0.0")
     }
 
+    @Test("U1: --durability is full unless the flag, the variable or the file says normal, in this order")
+    func durability() throws {
+        #expect(try settings([.durability: "normal"]).durability == .normal)
+        #expect(try settings([:], ["CORTEX_DURABILITY": "normal"]).durability == .normal)
+        #expect(try settings([:], [:], file: "durability: normal").durability == .normal)
+        #expect(try settings([.durability: "full"], ["CORTEX_DURABILITY": "normal"]).durability == .full)
+        #expect(try settings([:], ["CORTEX_DURABILITY": "full"], file: "durability: normal").durability == .full)
+    }
+
     @Test("U1: CORTEX_PORT is the container's own variable and is never read")
     func containerVariable() throws {
         #expect(try settings([:], ["CORTEX_PORT": "9"]).gatewayPort == 8889)

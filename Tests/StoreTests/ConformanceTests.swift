@@ -7,7 +7,7 @@ import StoreSQLite
 import TestSupport
 import Testing
 
-@Suite("Conformance of StoreMemory", .timeLimit(.minutes(2)))
+@Suite("Conformance of StoreMemory", .timeLimit(.minutes(10)))
 struct MemoryConformanceTests {
     @Test("StoreMemory", arguments: StoreCheck.all(for: []))
     func contract(_ check: StoreCheck) async throws {
@@ -15,7 +15,7 @@ struct MemoryConformanceTests {
     }
 }
 
-@Suite("Conformance of StoreSQLite", .timeLimit(.minutes(2)))
+@Suite("Conformance of StoreSQLite", .timeLimit(.minutes(10)))
 struct SQLiteConformanceTests {
     @Test("StoreSQLite", arguments: StoreCheck.all(for: [.durable]), SQLiteStore.Durability.allCases)
     func contract(_ check: StoreCheck, durability: SQLiteStore.Durability) async throws {

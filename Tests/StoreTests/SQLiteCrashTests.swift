@@ -6,7 +6,7 @@ import Testing
 
 @testable import StoreSQLite
 
-@Suite("StoreSQLite: crashes, failures and full disks", .timeLimit(.minutes(1)))
+@Suite("StoreSQLite: crashes, failures and full disks", .timeLimit(.minutes(10)))
 struct SQLiteCrashTests {
     /// What the process' death leaves: the files as they are now, without any closing word.
     private func afterKill(
@@ -231,24 +231,23 @@ struct SQLiteCrashTests {
 
     @Test("A9: after a failed commit a body's file stays until a commit shows that the failed one cannot come back")
     func uncertainCommit() async throws {
-        try await withStore(maxPages: 60) { store, _ in
+        try await withTemporaryDirectory { directory in
+            let disk = try WatchedFolder(directory)
+            let store = try await openSample(directory)
             try await store.deploySample()
-            var number = 0
-            while (try? await store.submitSample(number, payload: .inline(Array(repeating: 1, count: 8000)))) != nil {
-                number += 1
-            }
-            #expect(store.committer.isUncertain)
             let writer = try await store.makeBodyWriter()
             try await writer.write(Array(repeating: 1, count: 100_000))
-            _ = try await writer.finish()
+            let payload = try await writer.finish()
+            disk.fail(.writing, from: 1, code: EIO)
+            await #expect(throws: PlatformError.self) { _ = try await store.submitSample(1, payload: payload) }
+            #expect(store.committer.isUncertain)
             await writer.discard()
+            disk.heal()
             await store.files.drain()
             #expect(try FileManager.default.contentsOfDirectory(atPath: store.files.folder).count == 1)
-            try await store.committer.onWriterThread { pool in
-                try pool.writeWithoutTransaction { try $0.execute(sql: "PRAGMA max_page_count = 100000") }
-            }
-            try await store.submitSample(1000)
+            try await store.submitSample(2)
             #expect(!store.committer.isUncertain)
+            try await store.close()
         }
     }
 

@@ -6,7 +6,7 @@ import Testing
 
 @testable import StoreSQLite
 
-@Suite("StoreSQLite: erasing, space and migrations", .timeLimit(.minutes(1)))
+@Suite("StoreSQLite: erasing, space and migrations", .timeLimit(.minutes(10)))
 struct SQLiteErasureTests {
     /// Whether any file of the store holds these bytes.
     private func isOnDisk(_ text: String, _ directory: URL) throws -> Bool {

@@ -6,7 +6,7 @@ import Testing
 
 @testable import StoreSQLite
 
-@Suite("StoreSQLite: settings, lock and refusals", .timeLimit(.minutes(1)))
+@Suite("StoreSQLite: settings, lock and refusals", .timeLimit(.minutes(10)))
 struct SQLiteSettingsTests {
     @Test(
         "A1: the settings that durability and erasing rest on are really in force",
@@ -50,7 +50,8 @@ struct SQLiteSettingsTests {
     }
 
     enum Unusable: String, CaseIterable, Sendable {
-        case garbage, empty, tooShort, foreign, newer, readOnly, cutOff, folder, logWithoutDatabase, damagedInside
+        case garbage, empty, tooShort, foreign, newer, versionless, unknownVersion, readOnly, cutOff, folder
+        case logWithoutDatabase, damagedInside
     }
 
     @Test(
@@ -66,6 +67,32 @@ struct SQLiteSettingsTests {
             #expect(error?.message.contains(directory.path) == false)
             #expect(error?.message.contains("--data-dir") == true)
             #expect(try contents(directory) == before)
+        }
+    }
+
+    @Test(
+        "U5: a directory on a disk that is read-only, or not ours to write, is refused and not touched",
+        arguments: [EROFS, EACCES])
+    func readOnlyDirectory(_ code: Int32) async throws {
+        try await withTemporaryDirectory { folder in
+            let directory = folder.appendingPathComponent("data")
+            let store = try await openSample(directory)
+            try await store.deploySample()
+            try await store.submitSample(1)
+            try await store.close()
+            let before = try contents(directory)
+            let disk = try WatchedFolder(folder, recording: true)
+            disk.fail(.writing, from: 1, code: code)
+            let error = await #expect(throws: PlatformError.self) { _ = try await openSample(directory) }
+            #expect(error?.code == .setup)
+            #expect(error?.message.contains("--data-dir") == true)
+            #expect(error?.message.contains(directory.path) == false)
+            disk.heal()
+            #expect(try contents(directory) == before)
+            // Mended, it is opened with all that was there.
+            let again = try await openSample(directory)
+            #expect(try await again.counts() == ["echo": QueueCounts(inQueue: 1)])
+            try await again.close()
         }
     }
 
@@ -93,6 +120,12 @@ struct SQLiteSettingsTests {
         case .newer:
             try await valid()
             try patch(60, [0, 0, 0, UInt8(Schema.latest + 1)])
+        case .versionless:
+            try await valid()
+            try patch(60, [0, 0, 0, 0])
+        case .unknownVersion:
+            try await valid()
+            try patch(60, [0xFF, 0xFF, 0xFF, 0xFF])
         case .readOnly:
             try await valid()
             #expect(chmod(path, 0o444) == 0)

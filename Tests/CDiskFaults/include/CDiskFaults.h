@@ -1,0 +1,48 @@
+// Stands between this program and the kernel for file calls below watched folders: counts them, tells of them, and lets chosen ones fail.
+//
+// The functions of the C library are defined anew in the test program, so that every caller is seen, SQLite's library and our own code alike.
+// Calls elsewhere go straight to the kernel. Tests only.
+#ifndef CORTEX_DISK_FAULTS_H
+#define CORTEX_DISK_FAULTS_H
+
+#include <stddef.h>
+
+// What a call does. A mask of these chooses the calls that are counted and may fail.
+enum {
+    disk_open = 1,       // of something that exists, for writing
+    disk_create = 2,     // an open that makes a file
+    disk_write = 4,
+    disk_sync = 8,       // fsync and fdatasync
+    disk_truncate = 16,
+    disk_rename = 32,
+    disk_unlink = 64,
+    disk_mkdir = 128,
+    disk_read = 256,     // also an open for reading
+};
+
+// A call that happened, or failed with `error`. `file` is a number that each open gets anew. Pointers hold during the call back.
+struct disk_event {
+    int kind;
+    int error;
+    long file;
+    const char *path;    // open, create, rename, unlink, mkdir
+    const char *target;  // rename
+    long long offset;    // write, truncate (the length)
+    const void *bytes;   // write
+    size_t length;
+};
+
+typedef void (*disk_listener)(void *context, const struct disk_event *event);
+
+// Watches everything below `folder`, an absolute path. Syncs are told of but not carried out: other readers see the page cache anyway.
+// The listener is called with a lock held and must not touch files. Returns the watch, or -1 when there are too many.
+int disk_watch(const char *folder, disk_listener listener, void *context);
+void disk_unwatch(int watch);
+
+// Counts the calls of these kinds from 1 on and lets those with the numbers first ..< first + count fail with `error`; half of a failing write is carried out.
+void disk_fail(int watch, int kinds, long first, long count, int error);
+
+// Calls counted since `disk_fail`.
+long disk_calls(int watch);
+
+#endif

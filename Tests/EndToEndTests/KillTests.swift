@@ -1,0 +1,134 @@
+import Core
+import Foundation
+import NIOHTTP1
+import Synchronization
+import TestSupport
+import Testing
+
+/// The built program is killed again and again at random moments on one data directory, so that each start recovers what the one before recovered.
+@Suite("Fifty deaths of the platform", .serialized)
+struct KillTests {
+    static let rounds = 50
+
+    @Test(
+        "A1, A2, A6, A7, A10: kill -9 at fifty random moments under mixed load: every acknowledged id is known at once and ends with what the container answered"
+    )
+    func fiftyDeaths() async throws {
+        try await withTemporaryDirectory { folder async throws in
+            let callers = Callers()
+            var platform = try await Platform.start(.sandbox, in: folder)
+            try await platform.deploy("echo", pod: "max_concurrency: 8")
+            for round in 0..<Self.rounds {
+                let api = TestAPI(platform: platform, name: "echo")
+                let moment = Duration.milliseconds(Int.random(in: 20...500))
+                await withTaskGroup(of: Void.self) { group in
+                    for worker in 0..<4 { group.addTask { await callers.work(api, round: round, worker: worker) } }
+                    // The moment is the point of the test, not something to wait for.
+                    try? await Task.sleep(for: moment)
+                    await platform.kill()
+                }
+                platform = try await Platform.start(.sandbox, in: folder)
+                let again = TestAPI(platform: platform, name: "echo")
+                for (id, call) in callers.of(round) {
+                    let answer = try await again.read(id)
+                    #expect(answer.status == 200, "round \(round), \(moment): \(call) is \(answer.text)")
+                    if let key = call.key {
+                        #expect(try await again.submit(call.body, do: call.action, headers: [key]) == id)
+                    }
+                }
+            }
+            let api = TestAPI(platform: platform, name: "echo")
+            let calls = callers.all
+            #expect(calls.count > Self.rounds)
+            // Every kind of call was among them.
+            for kind in Call.Kind.allCases { #expect(calls.contains { $0.value.kind == kind }, "\(kind)") }
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for slice in 0..<8 {
+                    group.addTask {
+                        for (index, (id, call)) in calls.enumerated() where index % 8 == slice {
+                            let answer = try await api.ended(id)
+                            let problem = call.problem(answer)
+                            #expect(problem == nil, "\(id): \(call)")
+                        }
+                    }
+                }
+                try await group.waitForAll()
+            }
+            #expect(try await platform.stop() == 0)
+        }
+    }
+}
+
+/// What a caller asked for and was told.
+struct Call: Sendable, CustomStringConvertible {
+    enum Kind: CaseIterable { case small, inFiles, failing, keyed, cancelled }
+
+    var kind: Kind
+    var body: String
+    /// The answer to a cancel; `nil` when none came, or none was asked for.
+    var cancelStatus: Int?
+    var keyName: String?
+
+    var action: String { kind == .failing ? "answer" : "verbatim" }
+    var key: (String, String)? { keyName.map { ("Idempotency-Key", $0) } }
+    var description: String { "\(kind) \(body.prefix(40)), cancel \(cancelStatus.map(String.init) ?? "–")" }
+
+    init(round: Int, worker: Int, number: Int) {
+        let name = "\(round), \(worker), \(number)"
+        switch number % 10 {
+        case 1, 6: kind = .inFiles
+        case 2: kind = .failing
+        case 3, 7: kind = .keyed
+        case 4, 8: kind = .cancelled
+        default: kind = .small
+        }
+        // More than stands in a row, as a payload and as a result.
+        let filler = kind == .inFiles ? String(repeating: "f", count: 70_000) : ""
+        body = kind == .failing ? #"{"status":503,"body":"[\#(name)]"}"# : "[\(name), \"\(filler)\"]"
+        if kind == .keyed { keyName = "key \(round)-\(worker)-\(number)" }
+    }
+
+    /// What is wrong with how the request ended.
+    func problem(_ answer: HTTP.Answer) -> String? {
+        let document = answer.json
+        let status = document?["status"].string ?? "\(answer.status)"
+        switch status {
+        case "completed":
+            let isRight = kind != .failing && cancelStatus != 200 && answer.text.contains("\"result\":\(body)")
+            return isRight ? nil : "completed with \(answer.text.prefix(200))"
+        case "failed":
+            let error = document?["error"]
+            let isRight =
+                kind == .failing && error?["kind"].string == "container_status"
+                && error?["body"].string.map { body.contains($0) } == true
+            return isRight ? nil : "failed with \(answer.text.prefix(300))"
+        case "cancelled": return kind == .cancelled && cancelStatus != 409 ? nil : "cancelled, which nobody asked for"
+        default: return "is \(status)"
+        }
+    }
+}
+
+/// Callers that keep what they were told.
+final class Callers: Sendable {
+    private let calls = Mutex<[String: (round: Int, call: Call)]>([:])
+
+    var all: [String: Call] { calls.withLock { $0.mapValues(\.call) } }
+
+    func of(_ round: Int) -> [String: Call] {
+        calls.withLock { $0.filter { $0.value.round == round }.mapValues(\.call) }
+    }
+
+    /// Calls until the platform is gone.
+    func work(_ api: TestAPI, round: Int, worker: Int) async {
+        for number in 0..<20 {
+            var call = Call(round: round, worker: worker, number: number + round)
+            let key = call.key.map { [$0] } ?? []
+            guard let id = try? await api.submit(call.body, do: call.action, headers: key) else { return }
+            calls.withLock { $0[id] = (round, call) }
+            guard call.kind == .cancelled else { continue }
+            guard let answer = try? await HTTP.call(.DELETE, "\(api.url)/\(id)") else { return }
+            call.cancelStatus = answer.status
+            calls.withLock { [call] in $0[id] = (round, call) }
+        }
+    }
+}

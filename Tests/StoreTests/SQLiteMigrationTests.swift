@@ -1,0 +1,154 @@
+import Core
+import Foundation
+import GRDB
+import TestSupport
+import Testing
+
+@testable import StoreSQLite
+
+/// Files that an earlier version wrote. `SchemaVersion1` is frozen: a change of the tables is a new step of `Schema.migrations` and a new frozen version here.
+@Suite("StoreSQLite: files of earlier versions", .timeLimit(.minutes(10)))
+struct SQLiteMigrationTests {
+    /// A step that no version has: a column, an index, and every row rewritten.
+    static let addedStep = """
+        ALTER TABLE request ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
+        UPDATE request SET priority = state + 1;
+        CREATE INDEX request_priority ON request (priority);
+        """
+    static var steps: [String] { Array(Schema.migrations.prefix(1)) + [addedStep] }
+
+    @Test("A1: a store that version 1 wrote is opened, with every request in its state, its bodies and its leases")
+    func opensVersion1() async throws {
+        try await withTemporaryDirectory { directory in
+            try SchemaVersion1.write(to: directory)
+            let store = try await openSample(directory)
+            let version = try await store.reading { try Schema.version($0) }
+            #expect(version == Schema.latest)
+            #expect(try await store.deployedAPIs().map(\.id) == ["echo-1"])
+            #expect(try await store.counts() == ["echo": QueueCounts(inQueue: 2, inProgress: 1)])
+            func read(_ number: Int) async throws -> RequestRecord? {
+                try await store.read(SchemaVersion1.id(number), api: "echo", now: sampleStart)
+            }
+            #expect(try await read(1)?.status == .inQueue)
+            #expect(try await read(2)?.status == .inProgress)
+            #expect(try await read(3)?.result == .inline(Array("{}".utf8)))
+            let failed = try #require(try await read(4))
+            #expect(failed.status == .failed && failed.failure?.kind == .timeout && failed.failures.count == 1)
+            #expect(try await read(5)?.status == .cancelled)
+            #expect(try await read(6)?.attempts == 1)
+            let lease = Lease(api: "echo", id: SchemaVersion1.id(2), token: 7)
+            #expect(try await store.finish(lease, outcome: .completed(.empty), now: sampleStart) == .applied)
+            let claimed = try await store.claim(
+                api: "echo", limit: 10, visibility: .seconds(30), holder: "h", now: sampleStart + .seconds(1000))
+            #expect(claimed.map(\.id) == [1, 6].map(SchemaVersion1.id))
+            let first = try #require(claimed.first)
+            #expect(first.payload == .inline(Array("payload".utf8)) && first.query == "q=1")
+            #expect(first.headers == [HeaderField("a", "b")])
+            let reader = try await store.reader(of: try #require(claimed.last).payload)
+            #expect(try await reader.read(upTo: 100) == Array("in a file".utf8))
+            await reader.close()
+            let again = try await store.retry(SchemaVersion1.id(4), api: "echo", now: sampleStart)
+            #expect(again?.status == .inQueue)
+            try await store.close()
+        }
+    }
+
+    @Test("A1: a new step keeps every row, and its version stands in the file's header afterwards")
+    func addedStep() async throws {
+        try await withTemporaryDirectory { directory in
+            try SchemaVersion1.write(to: directory)
+            try migrate(directory)
+            #expect(try header(directory) == 2)
+            #expect(try found(directory) == .migrated)
+            // Only this version's own number is opened by it: to the release before, the file is a newer one's.
+            try migrate(directory)
+            #expect(throws: PlatformError.self) { try migrate(directory, steps: Array(Self.steps.prefix(1))) }
+        }
+    }
+
+    @Test(
+        "A1: a crash at any call of a migration leaves the old version whole or the new one, and the next start finishes it"
+    )
+    func crashInTheMiddle() async throws {
+        var number = 1
+        var old = 0
+        while true {
+            let state = try await withTemporaryDirectory { folder -> Found? in
+                let directory = folder.appending(path: "data")
+                try FileManager.default.createDirectory(at: directory, withIntermediateDirectories: true)
+                try SchemaVersion1.write(to: directory)
+                let disk = try WatchedFolder(folder)
+                disk.fail(.writing, from: number, code: EIO)
+                let isReached: Bool
+                do {
+                    try migrate(directory)
+                    isReached = disk.calls >= number
+                } catch {
+                    isReached = true
+                }
+                disk.heal()
+                let found = try found(directory)
+                try migrate(directory)
+                #expect(try self.found(directory) == .migrated, "call \(number)")
+                return isReached ? found : nil
+            }
+            guard let state else { break }
+            #expect(state != .broken, "call \(number)")
+            if state == .version1 { old += 1 }
+            number += 1
+        }
+        #expect(old > 5)
+    }
+
+    @Test("U5: nothing is migrated without the lock: a file that another instance uses is not touched")
+    func underTheLock() async throws {
+        try await withTemporaryDirectory { directory in
+            try SchemaVersion1.write(to: directory)
+            let lock = try DirectoryLock(DataDirectory(directory.path))
+            let disk = try WatchedFolder(directory, recording: true)
+            await #expect(throws: PlatformError.self) { _ = try await openSample(directory) }
+            let writes = disk.events.count { if case .wrote = $0 { true } else { false } }
+            #expect(writes == 0)
+            lock.release()
+        }
+    }
+
+    // MARK: Tools
+
+    /// What a start does to the database, under the lock.
+    private func migrate(_ directory: URL, steps: [String] = steps) throws {
+        let folder = try DataDirectory(directory.path)
+        let lock = try DirectoryLock(folder)
+        defer { lock.release() }
+        let pool = try DatabaseFile(folder).open(.init(directory: directory.path), migrations: steps, logger: .quiet)
+        try pool.close()
+    }
+
+    private enum Found { case version1, migrated, broken }
+
+    /// Which version the file is of, judged by all that belongs to it.
+    private func found(_ directory: URL) throws -> Found {
+        let queue = try DatabaseQueue(path: directory.path + "/cortex.sqlite")
+        defer { try? queue.close() }
+        return try queue.read { db in
+            let version = try Schema.version(db)
+            let columns = try db.columns(in: "request").map(\.name)
+            let rows = try Int.fetchOne(db, sql: "SELECT count(*) FROM request") ?? 0
+            let integrity = try String.fetchOne(db, sql: "PRAGMA integrity_check")
+            guard rows == 6, integrity == "ok" else { return .broken }
+            switch version {
+            case 1: return columns.contains("priority") ? .broken : .version1
+            case 2:
+                guard columns.contains("priority") else { return .broken }
+                let done = try Int.fetchOne(db, sql: "SELECT count(*) FROM request WHERE priority = state + 1")
+                return done == 6 ? .migrated : .broken
+            default: return .broken
+            }
+        }
+    }
+
+    /// The version in the file's own header, where an older release looks.
+    private func header(_ directory: URL) throws -> UInt8 {
+        try Data(contentsOf: directory.appending(path: "cortex.sqlite"))[63]
+    }
+}

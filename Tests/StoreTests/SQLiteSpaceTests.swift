@@ -1,0 +1,70 @@
+import Core
+import Foundation
+import TestSupport
+import Testing
+
+@testable import StoreSQLite
+
+@Suite("StoreSQLite: space", .timeLimit(.minutes(30)))
+struct SQLiteSpaceTests {
+    /// Requests that pass through the store; `CORTEX_SPACE_REQUESTS=1000000` measures what docs/durability.md says.
+    static let requests = Int(ProcessInfo.processInfo.environment["CORTEX_SPACE_REQUESTS"] ?? "") ?? 20_000
+    static let round = 1000
+
+    @Test("C6: the file does not grow with the requests that went through it: what they leave is used again")
+    func reuse() async throws {
+        try await withTemporaryDirectory { directory in
+            // Watched, so that nothing is really synced: this is about space.
+            let disk = try WatchedFolder(directory)
+            let store = try await openSample(directory)
+            try await store.deploySample(policy: .init(retention: .seconds(60)))
+            var sizes: [Int] = []
+            for round in 0..<Self.requests / Self.round {
+                sizes.append(try await pass(round, through: store, directory))
+            }
+            try await store.close()
+            disk.heal()
+            // The first rounds fill what is then used again.
+            let settled = try #require(sizes.prefix(3).max())
+            let largest = try #require(sizes.max())
+            #expect(largest <= settled * 3 / 2, "\(sizes)")
+        }
+    }
+
+    /// Lets a round of requests come, run, end and be forgotten.
+    ///
+    /// - Returns: the size of all files of the store.
+    private func pass(_ round: Int, through store: SQLiteStore, _ directory: URL) async throws -> Int {
+        let now = sampleStart + .seconds(100 * round)
+        let numbers = round * Self.round..<(round + 1) * Self.round
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for number in numbers {
+                group.addTask {
+                    let payload = Body.inline(Array(repeating: 1, count: 500))
+                    let submission = Submission(
+                        id: sampleID(number), api: "echo", payload: payload,
+                        idempotency: .init(key: "\(number)", fingerprint: [1]))
+                    _ = try await store.submit(submission, maxQueueLength: nil, now: now)
+                }
+            }
+            try await group.waitForAll()
+            let claimed = try await store.claim(
+                api: "echo", limit: Self.round, visibility: .seconds(30), holder: "h", now: now)
+            #expect(claimed.count == Self.round)
+            for request in claimed {
+                group.addTask {
+                    let result = Body.inline(Array(repeating: 2, count: 500))
+                    _ = try await store.finish(request.lease, outcome: .completed(result), now: now)
+                }
+            }
+            try await group.waitForAll()
+        }
+        // Half of their retention later, as the upkeep of a running platform comes by.
+        _ = try await store.maintain(now: now + .seconds(30))
+        _ = try await store.maintain(now: now + .seconds(90))
+        return try FileManager.default.subpathsOfDirectory(atPath: directory.path).reduce(0) { sum, name in
+            let attributes = try FileManager.default.attributesOfItem(atPath: "\(directory.path)/\(name)")
+            return sum + (attributes[.size] as? Int ?? 0)
+        }
+    }
+}
