@@ -59,7 +59,8 @@ extension ReplicaWorker {
         guard delivery.interruption == nil else { throw CancellationError() }
         let port = delivery.replica.api.specification.pod.port
         let descriptor = try await connecting.descriptor(delivery.replica.connector, port: port)
-        return try await ContainerConnection.adopt(descriptor, loop: executor.loop)
+        return try await ContainerConnection.adopt(
+            descriptor, loop: executor.loop, transport: shared.transport)
     }
 
     /// The connection used last, if it is still good.

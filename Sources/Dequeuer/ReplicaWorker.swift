@@ -14,6 +14,7 @@ actor ReplicaWorker {
         let logger: Logger
         let configuration: DequeuerConfiguration
         let hub: ChangeHub
+        let transport: any ContainerTransport
         let outage: OutageLog
     }
 
