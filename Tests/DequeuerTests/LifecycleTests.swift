@@ -186,7 +186,7 @@ struct LifecycleTests {
         try await Platform.with(settings, container: patient(gate, seen)) { platform, _ in
             let inside = try await platform.submit()
             let queued = try await platform.submit()
-            #expect(try await eventually { seen.all.count == 1 })
+            try await expectEventually { seen.all.count == 1 }
             // The worker's own timer.
             try await expectEventually { clock.sleepers == 1 }
             await platform.services.triggerGracefulShutdown()
