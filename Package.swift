@@ -12,6 +12,7 @@ let strict: [SwiftSetting] = [
 
 let nioCore = Target.Dependency.product(name: "NIOCore", package: "swift-nio")
 let nioPosix = Target.Dependency.product(name: "NIOPosix", package: "swift-nio")
+let nioEmbedded = Target.Dependency.product(name: "NIOEmbedded", package: "swift-nio")
 let nioHTTP1 = Target.Dependency.product(name: "NIOHTTP1", package: "swift-nio")
 let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummingbird")
 let hummingbirdCore = Target.Dependency.product(name: "HummingbirdCore", package: "hummingbird")
@@ -121,6 +122,15 @@ let package = Package(
         tests("ClientTests", ["Client", "StubPlatform", nioCore]),
         tests("CommandsTests", ["Commands", "Client", "StubPlatform", arguments, nioCore]),
         tests("ArchitectureTests", []),
+        // Puts the tasks of simulated worlds under the simulation's control.
+        .target(name: "CSimulation", path: "Tests/CSimulation"),
+        tests(
+            "SimulationTests",
+            [
+                "CSimulation", "Dequeuer", "Gateway", "HTTPServing", "LocalOrchestrator", "Probes", "StoreMemory",
+                nioCore,
+                nioEmbedded, nioHTTP1, logging, lifecycle,
+            ]),
         tests(
             "EndToEndTests", [asyncHTTPClient, nioCore, nioPosix, nioHTTP1, crypto, "EngineDocker", "PodmanSupport"],
             exclude: ["Fixtures"]),

@@ -6,7 +6,8 @@ import Synchronization
 /// One reader of the store's stream, however many replicas there are.
 final class ChangeHub: Sendable {
     private struct State {
-        var signals: [String: [ObjectIdentifier: WorkerSignal]] = [:]
+        /// Few for each API, and always in the same order.
+        var signals: [String: [WorkerSignal]] = [:]
         var inside: [RequestID: ReplicaWorker] = [:]
     }
 
@@ -23,7 +24,7 @@ final class ChangeHub: Sendable {
     func handle(_ change: StoreChanges) async {
         let (signals, ended) = state.withLock { state in
             (
-                change.queued.flatMap { state.signals[$0].map { Array($0.values) } ?? [] },
+                change.queued.flatMap { state.signals[$0] ?? [] },
                 state.inside.isEmpty ? [] : change.ended.compactMap { id in state.inside[id].map { (id, $0) } }
             )
         }
@@ -32,12 +33,12 @@ final class ChangeHub: Sendable {
     }
 
     func add(_ signal: WorkerSignal, api: String) {
-        state.withLock { $0.signals[api, default: [:]][ObjectIdentifier(signal)] = signal }
+        state.withLock { $0.signals[api, default: []].append(signal) }
     }
 
     func remove(_ signal: WorkerSignal, api: String) {
         state.withLock {
-            $0.signals[api]?[ObjectIdentifier(signal)] = nil
+            $0.signals[api]?.removeAll { $0 === signal }
             if $0.signals[api]?.isEmpty == true { $0.signals[api] = nil }
         }
     }

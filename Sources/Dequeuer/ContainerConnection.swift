@@ -1,7 +1,6 @@
 import Core
 import NIOCore
 import NIOHTTP1
-import NIOPosix
 
 #if canImport(Glibc)
     import Glibc
@@ -50,28 +49,26 @@ final class ContainerConnection: ChannelInboundHandler {
 
     /// Makes a connection of a connected descriptor, which it owns from now on. To be called on `loop`.
     static func adopt(
-        _ descriptor: CInt, loop: any EventLoop, isolation: isolated (any Actor)? = #isolation
+        _ descriptor: CInt, loop: any EventLoop, transport: any ContainerTransport,
+        isolation: isolated (any Actor)? = #isolation
     ) async throws -> ContainerConnection {
-        let channel = try await ClientBootstrap(group: loop)
-            .channelOption(.autoRead, value: false)
-            .channelInitializer { channel in
-                channel.eventLoop.makeCompletedFuture {
-                    var limits = NIOHTTPDecoderLimitConfiguration()
-                    limits.maxHeaderFieldCount = Limits.headerFields
-                    limits.maxHeaderListSize = Limits.headerBytes
-                    limits.maxHeaderFieldSize = Limits.headerBytes
-                    let limiter = FramingLimiter()
-                    let decoder = HTTPResponseDecoder(
-                        leftOverBytesStrategy: .dropBytes, informationalResponseStrategy: .drop,
-                        limitConfiguration: limits)
-                    let pipeline = channel.pipeline.syncOperations
-                    try pipeline.addHandler(limiter)
-                    try pipeline.addHandler(HTTPRequestEncoder())
-                    try pipeline.addHandler(ByteToMessageHandler(decoder))
-                    try pipeline.addHandler(ContainerConnection(limiter: limiter))
-                }
+        let channel = try await transport.channel(of: descriptor, on: loop) { channel in
+            channel.eventLoop.makeCompletedFuture {
+                var limits = NIOHTTPDecoderLimitConfiguration()
+                limits.maxHeaderFieldCount = Limits.headerFields
+                limits.maxHeaderListSize = Limits.headerBytes
+                limits.maxHeaderFieldSize = Limits.headerBytes
+                let limiter = FramingLimiter()
+                let decoder = HTTPResponseDecoder(
+                    leftOverBytesStrategy: .dropBytes, informationalResponseStrategy: .drop,
+                    limitConfiguration: limits)
+                let pipeline = channel.pipeline.syncOperations
+                try pipeline.addHandler(limiter)
+                try pipeline.addHandler(HTTPRequestEncoder())
+                try pipeline.addHandler(ByteToMessageHandler(decoder))
+                try pipeline.addHandler(ContainerConnection(limiter: limiter))
             }
-            .withConnectedSocket(descriptor).get()
+        }.get()
         return try channel.pipeline.syncOperations.handler(type: ContainerConnection.self)
     }
 
@@ -80,12 +77,18 @@ final class ContainerConnection: ChannelInboundHandler {
     /// Whether a request can be sent: open, nothing left over, and no end of file waiting in the socket that the loop has not seen yet.
     var isUsable: Bool {
         guard loss == nil, events.isEmpty, let channel = context?.channel, channel.isActive else { return false }
-        let peeked = try? channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(of: NIOBSDSocket.Handle.self) {
-            descriptor -> Bool in
-            var byte: UInt8 = 0
-            return recv(descriptor, &byte, 1, peekFlag) < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)
+        do {
+            let peeked = try channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(
+                of: NIOBSDSocket.Handle.self
+            ) { descriptor -> Bool in
+                var byte: UInt8 = 0
+                return recv(descriptor, &byte, 1, peekFlag) < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)
+            }
+            // A transport without a socket has nothing that the loop has not seen.
+            return peeked ?? true
+        } catch {
+            return false
         }
-        return peeked == true
     }
 
     /// Sends the head and, when it is at hand, the whole body.

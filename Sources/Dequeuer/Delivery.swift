@@ -14,7 +14,7 @@ final class Delivery {
     let request: ClaimedRequest
     let replica: ReadyReplica
     let startedAt: Timestamp
-    let deadline: Timestamp
+    private(set) var deadline: Timestamp
     /// Whether the container may still be working on it.
     var isInside = true
     private(set) var interruption: Interruption?
@@ -35,6 +35,12 @@ final class Delivery {
     }
 
     var lease: Lease { request.lease }
+
+    /// Whether the attempt has taken longer than `timeout`. When the clock was set back, its time begins anew.
+    func isOverdue(_ now: Timestamp) -> Bool {
+        deadline = min(deadline, now + replica.api.specification.requests.timeout)
+        return deadline <= now
+    }
 
     /// Closes the connection; the first reason counts.
     func interrupt(_ reason: Interruption) {

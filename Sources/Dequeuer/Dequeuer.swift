@@ -16,15 +16,17 @@ package struct Dequeuer: Service {
     /// - Parameters:
     ///   - readyReplicas: makes the stream of the replicas that take requests (`Orchestrator.readyReplicas`).
     ///   - random: spreads waits, so that many workers don't come back together.
+    ///   - transport: what connections into containers are made of.
     package init(
         store: any Store, readyReplicas: @escaping @Sendable () -> AsyncStream<[ReadyReplica]>,
         clock: any PlatformClock, random: any RandomNumberGenerator & Sendable, logger: Logger,
         configuration: DequeuerConfiguration = .init(),
-        group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton
+        group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
+        transport: any ContainerTransport = SocketTransport()
     ) {
         self.shared = ReplicaWorker.Shared(
             store: store, clock: clock, chance: Chance(random), logger: logger, configuration: configuration,
-            hub: ChangeHub(), outage: OutageLog(logger))
+            hub: ChangeHub(), transport: transport, outage: OutageLog(logger))
         self.readyReplicas = readyReplicas
         self.group = group
     }

@@ -40,6 +40,9 @@ struct DispatchMachine: Sendable {
     }
 
     mutating func handle(_ event: Event, now: Timestamp, chance: Double) {
+        // What was set before the clock was set back would never come.
+        if isOver(holdUntil, longest: Self.longestHold, now) { holdUntil = min(holdUntil, now) }
+        if isOver(nextPoll, longest: pollMax * Self.spread, now) { nextPoll = min(nextPoll, now) }
         switch event {
         case .hint:
             mayHaveMore = true
@@ -72,8 +75,17 @@ struct DispatchMachine: Sendable {
 
     /// Whether to claim now, if there is a free slot.
     func wantsClaim(now: Timestamp) -> Bool {
-        !isClaiming && now >= holdUntil && (mayHaveMore || now >= nextPoll)
+        !isClaiming && isOver(holdUntil, longest: Self.longestHold, now)
+            && (mayHaveMore || isOver(nextPoll, longest: pollMax * Self.spread, now))
     }
+
+    /// Whether a wait until `moment` is over. One that would be longer than any has to be was begun before the clock was set back, and is over too.
+    private func isOver(_ moment: Timestamp, longest: Duration, _ now: Timestamp) -> Bool {
+        now >= moment || moment - now > longest
+    }
+
+    private static let spread = 1.2
+    private static let longestHold = max(Backoff.store.longest, Backoff.replica.longest) * spread
 
     /// When `wantsClaim` becomes true without a further event; `nil` while a claim is on its way.
     var nextLook: Timestamp? {

@@ -27,8 +27,7 @@ extension ReplicaWorker {
     }
 
     private func attempt(_ delivery: Delivery) async -> Settlement {
-        // Between the claim and now the replica may have become unready (contract C7) or the platform may be stopping (C13).
-        guard isReady, !isStopping, !delivery.replica.activity.isCut else { return .release }
+        guard mayBegin(delivery) else { return .release }
         var reader: (any BodyReader)?
         if case .file = delivery.request.payload {
             do {
@@ -40,6 +39,11 @@ extension ReplicaWorker {
         let end = await exchange(delivery, payload: reader)
         await reader?.close()
         return settlement(of: delivery, end)
+    }
+
+    /// Since the claim the replica may have become unready (contract C7), or the platform may be stopping (C13): then nothing more is sent.
+    func mayBegin(_ delivery: Delivery) -> Bool {
+        isReady && !isStopping && !delivery.replica.activity.isCut
     }
 
     private func settlement(of delivery: Delivery, _ end: ExchangeEnd) -> Settlement {
@@ -138,7 +142,9 @@ extension ReplicaWorker {
                     }
                 case .finish(let outcome, let writer):
                     let result = try await finish(Ending(lease: delivery.lease, outcome: outcome))
-                    if result == .stale { await writer?.discard() }
+                    if result == .stale, let writer, await !isRecorded(outcome, of: delivery, failures: failures) {
+                        await writer.discard()
+                    }
                 }
                 shared.outage.succeeded()
                 return
@@ -157,6 +163,20 @@ extension ReplicaWorker {
                 await pause.value
                 delivery.wait = nil
             }
+        }
+    }
+}
+
+extension ReplicaWorker {
+    /// Whether an outcome that is stale now was taken by an earlier try, which only seemed to have failed: then its body is the record's.
+    private func isRecorded(_ outcome: Outcome, of delivery: Delivery, failures: Int) async -> Bool {
+        guard failures > 0, case .completed(let body) = outcome else { return false }
+        do {
+            let record = try await shared.store.read(delivery.lease.id, api: api, now: shared.clock.now())
+            return record?.result == body
+        } catch {
+            // Not known: a file too many is swept at the next start, one too few would be a result lost.
+            return true
         }
     }
 }

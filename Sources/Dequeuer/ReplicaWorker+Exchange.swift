@@ -37,6 +37,8 @@ extension ReplicaWorker {
                 isReused = false
             }
             delivery.connection = connection
+            // The replica may have become unready while it was connected to.
+            if !mayBegin(delivery) { delivery.interrupt(.brokenOff) }
             guard delivery.interruption == nil else {
                 connection.close()
                 return .lost
@@ -59,14 +61,15 @@ extension ReplicaWorker {
         guard delivery.interruption == nil else { throw CancellationError() }
         let port = delivery.replica.api.specification.pod.port
         let descriptor = try await connecting.descriptor(delivery.replica.connector, port: port)
-        return try await ContainerConnection.adopt(descriptor, loop: executor.loop)
+        return try await ContainerConnection.adopt(descriptor, loop: executor.loop, transport: shared.transport)
     }
 
     /// The connection used last, if it is still good.
     private func keptConnection() -> ContainerConnection? {
-        let oldest = shared.clock.now() - shared.configuration.idleConnection
+        let now = shared.clock.now()
+        let oldest = now - shared.configuration.idleConnection
         while let connection = idle.popLast() {
-            if connection.idleSince > oldest, connection.isUsable { return connection }
+            if connection.idleSince > oldest, connection.idleSince <= now, connection.isUsable { return connection }
             connection.close()
         }
         return nil

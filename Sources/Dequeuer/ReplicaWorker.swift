@@ -14,6 +14,7 @@ actor ReplicaWorker {
         let logger: Logger
         let configuration: DequeuerConfiguration
         let hub: ChangeHub
+        let transport: any ContainerTransport
         let outage: OutageLog
     }
 
@@ -224,11 +225,13 @@ actor ReplicaWorker {
         timerDue = nil
         let now = shared.clock.now()
         for delivery in deliveries.values where delivery.isInside {
-            if delivery.deadline <= now { delivery.interrupt(.timedOut) } else { wake(at: delivery.deadline) }
+            if delivery.isOverdue(now) { delivery.interrupt(.timedOut) } else { wake(at: delivery.deadline) }
         }
         let oldest = now - shared.configuration.idleConnection
         idle.removeAll { connection in
-            guard connection.idleSince <= oldest || !connection.isUsable else { return false }
+            guard connection.idleSince <= oldest || connection.idleSince > now || !connection.isUsable else {
+                return false
+            }
             connection.close()
             return true
         }
@@ -239,7 +242,8 @@ actor ReplicaWorker {
 
     private func isExtensionDue(_ now: Timestamp) -> Bool {
         guard let extendAt, !isExtending, !deliveries.isEmpty else { return false }
-        return extendAt <= now
+        // Later than it can have been asked for: the clock was set back.
+        return extendAt <= now || extendAt - now > shared.configuration.leaseExtension
     }
 
     /// Keeps every lease of this replica for another while, in one step (contract A10).

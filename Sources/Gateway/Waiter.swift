@@ -18,12 +18,15 @@ final class Waiter: Sendable {
     }
 
     let id: RequestID
+    /// The hub's own count of waiters.
+    let number: UInt64
     /// The hub's place for its time-out; the hub's lock guards it by being held around every use.
     let slot = Mutex<Int64?>(nil)
     private let state = Mutex(State())
 
-    init(id: RequestID) {
+    init(id: RequestID, number: UInt64) {
         self.id = id
+        self.number = number
     }
 
     func wake(_ wakeup: Wakeup) {

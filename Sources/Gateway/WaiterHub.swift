@@ -7,8 +7,9 @@ import Synchronization
 final class WaiterHub: Sendable {
     private struct State {
         var isClosed = false
+        var lastNumber: UInt64 = 0
         var byRequest: [RequestID: [Waiter]] = [:]
-        var bySlot: [Int64: [ObjectIdentifier: Waiter]] = [:]
+        var bySlot: [Int64: [UInt64: Waiter]] = [:]
     }
 
     /// The step of ``tick(now:)``.
@@ -21,10 +22,11 @@ final class WaiterHub: Sendable {
 
     /// From now on `id`'s end is noticed. Each waiter needs a `remove`.
     func register(_ id: RequestID) -> Waiter {
-        let waiter = Waiter(id: id)
-        let isClosed = state.withLock { state in
+        let (waiter, isClosed) = state.withLock { state in
+            state.lastNumber += 1
+            let waiter = Waiter(id: id, number: state.lastNumber)
             state.byRequest[id, default: []].append(waiter)
-            return state.isClosed
+            return (waiter, state.isClosed)
         }
         if isClosed { waiter.wake(.over) }
         return waiter
@@ -45,7 +47,7 @@ final class WaiterHub: Sendable {
             // Rounded up: never woken before its time.
             let slot = Self.slot(of: deadline) + 1
             waiter.slot.withLock { $0 = slot }
-            state.bySlot[slot, default: [:]][ObjectIdentifier(waiter)] = waiter
+            state.bySlot[slot, default: [:]][waiter.number] = waiter
         }
         return await waiter.wait()
     }
@@ -88,7 +90,7 @@ final class WaiterHub: Sendable {
             return slot
         }
         guard let slot else { return }
-        state.bySlot[slot]?[ObjectIdentifier(waiter)] = nil
+        state.bySlot[slot]?[waiter.number] = nil
         if state.bySlot[slot]?.isEmpty == true { state.bySlot[slot] = nil }
     }
 

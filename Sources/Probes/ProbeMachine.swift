@@ -70,7 +70,9 @@ package struct ProbeMachine: Sendable {
     /// Checks begin a period apart; one that took longer is followed at once by the next, but never by two.
     private mutating func ended(flip: Bool, _ change: Action, _ now: Timestamp) -> [Action] {
         isChecking = false
-        let next = Action.wait(until: max(now, startedAt + max(Self.shortestPeriod, probe.period)))
+        let period = max(Self.shortestPeriod, probe.period)
+        // A clock that was set back during the check must not hold up the next one.
+        let next = Action.wait(until: min(max(now, startedAt + period), now + period))
         guard flip else { return [next] }
         isHealthy.toggle()
         return [change, next]

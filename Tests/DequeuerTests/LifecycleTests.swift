@@ -180,14 +180,18 @@ struct LifecycleTests {
 
     @Test("C13: on shutdown nothing new is sent, and what is inside may end")
     func shutdown() async throws {
-        let (_, settings) = manual()
+        let (clock, settings) = manual()
         let gate = Gate()
         let seen = Journal<Int>()
         try await Platform.with(settings, container: patient(gate, seen)) { platform, _ in
             let inside = try await platform.submit()
             let queued = try await platform.submit()
-            #expect(try await eventually { seen.all.count == 1 })
+            try await expectEventually { seen.all.count == 1 }
+            // The worker's own timer.
+            try await expectEventually { clock.sleepers == 1 }
             await platform.services.triggerGracefulShutdown()
+            // The grace has begun: every worker was told.
+            try await expectEventually { clock.sleepers == 2 }
             gate.open()
             try await platform.finished.value
             #expect(try await platform.read(inside).status == .completed)

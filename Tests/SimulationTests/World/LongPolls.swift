@@ -1,0 +1,71 @@
+import Core
+import HTTPServing
+import ServiceLifecycle
+
+@testable import Gateway
+
+/// The gateway's waiting callers, without its HTTP (contract A5).
+///
+/// `@unchecked Sendable`: confined to its world's thread, see `Schedule`.
+final class LongPolls: Service, @unchecked Sendable {
+    private let world: World
+    private let store: SimulatedStore
+    private let hub = WaiterHub()
+    private var isTicking = false
+
+    init(_ world: World, _ store: SimulatedStore) {
+        self.world = world
+        self.store = store
+    }
+
+    /// As `Gateway.run` does.
+    func run() async throws {
+        await withGracefulShutdownHandler {
+            await cancelWhenGracefulShutdown {
+                for await change in self.store.changes() where !change.ended.isEmpty { self.hub.ended(change.ended) }
+                // The stream may also end with a dead store; the service goes on until it is told to end.
+                try? await gracefulShutdown()
+            }
+        } onGracefulShutdown: {
+            self.hub.close()
+        }
+    }
+
+    /// As `GET /<endpoint>/<id>?wait=N` does.
+    func wait(for id: RequestID, within duration: Duration) async throws -> RequestRecord? {
+        let waiter = hub.register(id)
+        defer { hub.remove(waiter) }
+        tick()
+        guard let record = try await store.read(id, api: "api", now: world.clock.now()) else { return nil }
+        let began = world.schedule.elapsed
+        let poll = LongPoll(store: store, clock: world.clock, hub: hub)
+        let end = try await poll.end(of: record, waiter: waiter, within: duration, caller: CallerPresence())
+        let took = Duration.microseconds(world.schedule.elapsed - began)
+        // A slow store and a clock that was set back can add to it, nothing else.
+        if world.scenario.storeIsSlow == 0, world.clock.offset == .zero {
+            world.ledger.expect(
+                took <= duration + .seconds(2), "A5", "a long poll of \(duration) took \(took)")
+        }
+        if let end, end.status.isEnded, let known = world.ledger[id], world.scenario.storeIsGood,
+            world.scenario.clockIsGood
+        {
+            let ago = Duration.microseconds(world.schedule.elapsed - known.changedAt)
+            world.ledger.expect(
+                record.status.isEnded || ago <= LongPoll.recheck + .seconds(2), "A5",
+                "a long poll noticed after \(ago) that \(known.name) had ended")
+        }
+        if end?.status.isEnded == true, !record.status.isEnded { world.history.count(.longPollSawEnd) }
+        return end
+    }
+
+    /// The gateway's timer, with wider steps, and only while somebody waits.
+    private func tick() {
+        guard !isTicking else { return }
+        isTicking = true
+        world.schedule.after(.seconds(1)) { [self] in
+            isTicking = false
+            hub.tick(now: world.clock.now())
+            if hub.count > 0 { tick() }
+        }
+    }
+}

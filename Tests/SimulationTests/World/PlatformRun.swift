@@ -1,0 +1,153 @@
+import Core
+import Dequeuer
+import Gateway
+import LocalOrchestrator
+import Logging
+import ServiceLifecycle
+
+/// One run of the platform's process: the real orchestrator, dequeuer and rescuer, put together as `Commands/Assembly` does.
+///
+/// `@unchecked Sendable`: confined to its world's thread, see `Schedule`.
+final class PlatformRun: @unchecked Sendable {
+    let name: String
+    let store: SimulatedStore
+    let door: Door
+    private let world: World
+    private var orchestrator: LocalOrchestrator?
+    private var group: ServiceGroup?
+    private var task: Task<Void, Never>?
+    private var ready: Set<String> = []
+    private var unreadySince: [String: Int64] = [:]
+    let longPolls: LongPolls
+    private(set) var isDead = false
+
+    init(_ world: World, number: Int) {
+        self.world = world
+        name = "platform \(number)"
+        store = SimulatedStore(world, run: name)
+        door = Door(world)
+        longPolls = LongPolls(world, store)
+    }
+
+    // MARK: Life
+
+    /// Returns when requests are served, or when the run was killed before.
+    func start() async {
+        world.history.note(name, "starts")
+        // A platform that cannot begin exits, and is started again by whoever watches it.
+        while !isDead {
+            do {
+                _ = try await store.releaseLeases(heldBy: nil, now: world.clock.now())
+                let apis = try await store.deployedAPIs()
+                guard !isDead else { return }
+                run(apis)
+                return
+            } catch {
+                await world.pause(.seconds(1))
+            }
+        }
+    }
+
+    private func run(_ apis: [DeployedAPI]) {
+        let logger = world.logger(name)
+        let orchestrator = LocalOrchestrator(
+            engine: door, clock: world.clock,
+            configuration: .init(
+                clientConfiguration: "", resync: .seconds(12), shortGrace: .seconds(3),
+                makePodSuffix: { [world] in world.nextPod() }), logger: logger)
+        self.orchestrator = orchestrator
+        store.mayClaim = { [weak self] in self?.mayServe($0) ?? false }
+        door.isReady = { [weak self] in self?.mayServe($0) ?? false }
+        let dequeuer = Dequeuer(
+            store: store, readyReplicas: { self.watched(orchestrator.readyReplicas()) }, clock: world.clock,
+            random: world.dice.split(), logger: logger, configuration: .init(grace: world.scenario.grace),
+            group: SimulatedLoop(world.schedule, world.embedded), transport: door)
+        let rescuer = Rescuer(store: store, clock: world.clock, random: world.dice.split(), logger: logger)
+        let group = ServiceGroup(
+            configuration: .init(
+                services: ([orchestrator, rescuer, dequeuer, longPolls] as [any Service]).map {
+                    .init(
+                        service: $0, successTerminationBehavior: .gracefullyShutdownGroup,
+                        failureTerminationBehavior: .gracefullyShutdownGroup)
+                }, logger: logger))
+        self.group = group
+        let replicas = world.replicas
+        task = Task {
+            for api in apis { await orchestrator.apply(api, replicas: replicas) }
+            // It ends with an error only when it is cancelled, which is what `crash` does.
+            _ = try? await group.run()
+        }
+    }
+
+    func apply(_ api: DeployedAPI) async { await orchestrator?.apply(api, replicas: world.replicas) }
+
+    func scale() async { await orchestrator?.scale(api: "api", replicas: world.replicas) }
+
+    /// `kill -9`: nothing that the process still does has an effect, its connections are gone, its leases are not.
+    func crash() {
+        isDead = true
+        store.isDead = true
+        door.isDead = true
+        world.history.note(name, "is killed")
+        for link in world.engine.links where link.door === door { link.platformLeaves() }
+        // What is left of it ends by itself.
+        task?.cancel()
+    }
+
+    /// SIGTERM.
+    func shutDown() async {
+        world.history.note(name, "shuts down")
+        await group?.triggerGracefulShutdown()
+        await task?.value
+        world.history.note(name, "has ended")
+        isDead = true
+        store.isDead = true
+        door.isDead = true
+        for link in world.engine.links where link.door === door {
+            world.ledger.expect(
+                link.present == nil, "C13", "a platform that has ended left a request in \(link.pod.id)")
+            link.platformLeaves()
+        }
+        guard world.scenario.storeIsGood else { return }
+        for known in world.ledger.open where known.status == .inProgress && known.holder != World.ghost {
+            world.ledger.expect(false, "C13", "\(known.name) was not given back by a platform that has ended")
+        }
+    }
+
+    // MARK: Readiness (contract C7)
+
+    private func watched(_ replicas: AsyncStream<[ReadyReplica]>) -> AsyncStream<[ReadyReplica]> {
+        let source = Source(replicas)
+        return AsyncStream { [self] in
+            guard let next = await source.next() else { return nil }
+            let now = Set(next.map(\.id))
+            for gone in ready.subtracting(now) { unreadySince[gone] = world.schedule.elapsed }
+            if now != ready { world.history.note(name, "ready: \(now.sorted().joined(separator: ", "))") }
+            ready = now
+            return next
+        }
+    }
+
+    /// Whether a replica is ready, or was when this instant began.
+    private func mayServe(_ replica: String) -> Bool {
+        if replica == World.ghost { return true }
+        if let pod = world.engine.pods[replica], !pod.isListening, pod.isAlive, let probe = world.scenario.probe {
+            // The orchestrator must have noticed by now, whatever it thinks.
+            let patience = (probe.period + probe.timeout + .seconds(1)) * (probe.failureThreshold + 1) + .seconds(2)
+            let deaf = Duration.microseconds(world.schedule.elapsed - pod.deafSince)
+            world.ledger.expect(
+                !world.scenario.clockIsGood || deaf < patience || !ready.contains(replica), "C7",
+                "\(replica) refuses connections for \(deaf), and is still thought ready")
+        }
+        return ready.contains(replica) || unreadySince[replica] == world.schedule.elapsed
+    }
+
+    /// `@unchecked Sendable`: confined to its world's thread.
+    private final class Source: @unchecked Sendable {
+        private var iterator: AsyncStream<[ReadyReplica]>.Iterator
+
+        init(_ stream: AsyncStream<[ReadyReplica]>) { iterator = stream.makeAsyncIterator() }
+
+        func next() async -> [ReadyReplica]? { await iterator.next() }
+    }
+}
