@@ -68,6 +68,8 @@ struct SQLitePowerCutTests {
             }
             await scenario.run()
             after(disk)
+            // What was not reached must not hit the closing.
+            disk.heal()
             let recording = Recording(
                 root: folder.path, events: disk.events, ledger: await scenario.ledger,
                 failure: disk.firstFailure)
