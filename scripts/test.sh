@@ -13,7 +13,7 @@ if [ $# -gt 0 ]; then
 fi
 
 # Far above what a target takes, so that one that hangs is told and fails instead of holding up everything.
-limit=${CORTEX_TEST_LIMIT:-900}
+limit=${CORTEX_TEST_LIMIT:-1500}
 
 # Tests of a log that began and did not end; single cases of a test have no line at their end.
 unfinished() {
