@@ -26,8 +26,6 @@ test: ## Everything that CI runs: lint, then all tests on real SQLite, bubblewra
 	@scripts/setup.sh test
 	@$(MAKE) --no-print-directory lint
 	@scripts/test.sh
-	@scripts/api-test.sh
-	@scripts/doc-test.sh
 
 .PHONY: lint
 lint: ## Layout of the Swift code, and the shell scripts

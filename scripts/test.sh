@@ -63,16 +63,22 @@ for folder in Tests/*Tests; do
   failed+=("$target")
 done
 
-for target in PythonClient PublishedPythonPackage Documents; do
+# What is tested from outside the programs: the Python packages, the documents, the operator's interface.
+run_script() {
+  local target=$1
+  shift
   echo "--- $target"
-  if timeout --kill-after=10 "$limit" scripts/test-python.sh "$target" >"$log" 2>&1 </dev/null; then
-    tail -1 "$log"
+  if timeout --kill-after=10 "$limit" "$@" >"$log" 2>&1 </dev/null; then
+    grep -vE '^[[:space:]]*$' "$log" | tail -1
     passed=$((passed + 1))
   else
     tail -200 "$log"
     failed+=("$target")
   fi
-done
+}
+for target in PythonClient PublishedPythonPackage Documents; do run_script "$target" scripts/test-python.sh "$target"; done
+run_script OperatorInterface scripts/api-test.sh
+run_script DocumentedCommands scripts/doc-test.sh
 
 [ ${#failed[@]} -eq 0 ] || printf 'failed: %s\n' "${failed[*]}"
 echo "$passed passed, ${#failed[@]} failed"
