@@ -19,12 +19,14 @@ struct LongPoll: Sendable {
     func end(
         of record: RequestRecord, waiter: Waiter, within duration: Duration, caller: CallerPresence
     ) async throws -> RequestRecord? {
-        let deadline = clock.now() + duration
+        var deadline = clock.now() + duration
         let watch = caller.onGone { waiter.wake(.over) }
         defer { caller.forget(watch) }
         var record = record
         while !record.status.isEnded {
             let now = clock.now()
+            // Further away only after the clock was set back.
+            deadline = min(deadline, now + duration)
             guard now < deadline else { break }
             let wakeup = await hub.wait(waiter, until: min(deadline, now + Self.recheck))
             if caller.isGone { throw CallerGone() }

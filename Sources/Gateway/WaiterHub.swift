@@ -65,7 +65,9 @@ final class WaiterHub: Sendable {
     func tick(now: Timestamp) {
         let due = state.withLock { state -> [Waiter] in
             let present = Self.slot(of: now)
-            let slots = state.bySlot.keys.filter { $0 <= present }
+            // Nobody waits longer than a long poll may: a slot further away is of a time before the clock was set back.
+            let last = Self.slot(of: now + Limits.longPoll) + 1
+            let slots = state.bySlot.keys.filter { $0 <= present || $0 > last }
             return slots.flatMap { slot -> [Waiter] in
                 let waiters = Array(state.bySlot.removeValue(forKey: slot)?.values ?? [:].values)
                 for waiter in waiters { waiter.slot.withLock { $0 = nil } }
