@@ -49,13 +49,20 @@ struct TestAPI: Sendable {
 
     var url: String { "\(platform.addresses.gateway)/\(name)" }
 
-    func submit(_ body: String, do action: String? = nil, headers: [(String, String)] = []) async throws -> String {
-        try await submit(Array(body.utf8), do: action, headers: headers)
+    func submit(
+        _ body: String, do action: String? = nil, headers: [(String, String)] = [],
+        within limit: Duration = .seconds(120)
+    ) async throws -> String {
+        try await submit(Array(body.utf8), do: action, headers: headers, within: limit)
     }
 
     /// POSTs and gives back the id.
-    func submit(_ body: [UInt8], do action: String? = nil, headers: [(String, String)] = []) async throws -> String {
-        let answer = try await HTTP.post(url, body, headers: headers + (action.map { [("X-Do", $0)] } ?? []))
+    func submit(
+        _ body: [UInt8], do action: String? = nil, headers: [(String, String)] = [],
+        within limit: Duration = .seconds(120)
+    ) async throws -> String {
+        let answer = try await HTTP.post(
+            url, body, headers: headers + (action.map { [("X-Do", $0)] } ?? []), within: limit)
         guard answer.status == 200, let id = answer.json?["id"].string else {
             throw PlatformError(.internal, "submit answered \(answer.status): \(answer.text)")
         }

@@ -1,4 +1,5 @@
 import AsyncHTTPClient
+import Core
 import Foundation
 import NIOCore
 import NIOHTTP1
@@ -20,20 +21,38 @@ enum HTTP {
         try await call(.GET, url, headers: headers)
     }
 
-    static func post(_ url: String, _ body: [UInt8], headers: [(String, String)] = []) async throws -> Answer {
-        try await call(.POST, url, body: .bytes(ByteBuffer(bytes: body)), headers: headers)
+    static func post(
+        _ url: String, _ body: [UInt8], headers: [(String, String)] = [], within limit: Duration = .seconds(120)
+    ) async throws -> Answer {
+        try await call(.POST, url, body: .bytes(ByteBuffer(bytes: body)), headers: headers, within: limit)
     }
 
+    /// - Throws: when the whole answer has not come within `limit`, also where the server died under the call and nobody noticed.
     static func call(
         _ method: HTTPMethod, _ url: String, body: HTTPClientRequest.Body? = nil, headers: [(String, String)] = [],
-        limit: Int = 256 << 20
+        within limit: Duration = .seconds(120)
+    ) async throws -> Answer {
+        try await withThrowingTaskGroup(of: Answer.self) { group in
+            group.addTask { try await exchange(method, url, body: body, headers: headers) }
+            group.addTask {
+                try await Task.sleep(for: limit)
+                throw PlatformError(.timedOut, "\(method) \(url): no whole answer within \(limit)")
+            }
+            defer { group.cancelAll() }
+            guard let answer = try await group.next() else { throw CancellationError() }
+            return answer
+        }
+    }
+
+    private static func exchange(
+        _ method: HTTPMethod, _ url: String, body: HTTPClientRequest.Body?, headers: [(String, String)]
     ) async throws -> Answer {
         var request = HTTPClientRequest(url: url)
         request.method = method
         request.body = body
         for (name, value) in headers { request.headers.add(name: name, value: value) }
-        let response = try await HTTPClient.shared.execute(request, timeout: .seconds(120))
-        let collected = try await response.body.collect(upTo: limit)
+        let response = try await HTTPClient.shared.execute(request, deadline: .distantFuture)
+        let collected = try await response.body.collect(upTo: 256 << 20)
         return Answer(
             status: Int(response.status.code), headers: response.headers, bytes: Array(collected.readableBytesView))
     }

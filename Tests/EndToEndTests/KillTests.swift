@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// The built program is killed again and again at random moments on one data directory, so that each start recovers what the one before recovered.
-@Suite("Fifty deaths of the platform", .serialized)
+@Suite("Fifty deaths of the platform", .serialized, .timeLimit(.minutes(20)))
 struct KillTests {
     static let rounds = 50
 
@@ -110,6 +110,9 @@ struct Call: Sendable, CustomStringConvertible {
 
 /// Callers that keep what they were told.
 final class Callers: Sendable {
+    /// A call under which the platform dies ends at once, or now and then never: the client may miss that its connection is gone.
+    private static let patience: Duration = .seconds(10)
+
     private let calls = Mutex<[String: (round: Int, call: Call)]>([:])
 
     var all: [String: Call] { calls.withLock { $0.mapValues(\.call) } }
@@ -123,10 +126,15 @@ final class Callers: Sendable {
         for number in 0..<20 {
             var call = Call(round: round, worker: worker, number: number + round)
             let key = call.key.map { [$0] } ?? []
-            guard let id = try? await api.submit(call.body, do: call.action, headers: key) else { return }
+            guard
+                let id = try? await api.submit(
+                    call.body, do: call.action, headers: key, within: Self.patience)
+            else { return }
             calls.withLock { $0[id] = (round, call) }
             guard call.kind == .cancelled else { continue }
-            guard let answer = try? await HTTP.call(.DELETE, "\(api.url)/\(id)") else { return }
+            guard let answer = try? await HTTP.call(.DELETE, "\(api.url)/\(id)", within: Self.patience) else {
+                return
+            }
             call.cancelStatus = answer.status
             calls.withLock { [call] in $0[id] = (round, call) }
         }

@@ -93,7 +93,9 @@ struct RunningTests {
                                 // One in ten goes into a file.
                                 let filler = number % 10 == 0 ? String(repeating: "f", count: 70_000) : ""
                                 let body = "[\(round), \(worker), \(number), \"\(filler)\"]"
-                                guard let id = try? await api.submit(body, do: "verbatim") else { break }
+                                guard let id = try? await api.submit(body, do: "verbatim", within: .seconds(10)) else {
+                                    break
+                                }
                                 accepted[id] = body
                             }
                             return accepted
