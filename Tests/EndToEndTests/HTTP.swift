@@ -3,6 +3,7 @@ import Core
 import Foundation
 import NIOCore
 import NIOHTTP1
+import NIOPosix
 
 /// A plain HTTP call, as a user's program would make it.
 enum HTTP {
@@ -44,6 +45,13 @@ enum HTTP {
         }
     }
 
+    /// It lives as long as the tests do. A refused connection is told at once instead of being tried again for ten seconds.
+    private static let client = {
+        var configuration = HTTPClient.Configuration()
+        configuration.connectionPool.retryConnectionEstablishment = false
+        return HTTPClient(eventLoopGroup: .singletonMultiThreadedEventLoopGroup, configuration: configuration)
+    }()
+
     private static func exchange(
         _ method: HTTPMethod, _ url: String, body: HTTPClientRequest.Body?, headers: [(String, String)]
     ) async throws -> Answer {
@@ -51,7 +59,7 @@ enum HTTP {
         request.method = method
         request.body = body
         for (name, value) in headers { request.headers.add(name: name, value: value) }
-        let response = try await HTTPClient.shared.execute(request, deadline: .distantFuture)
+        let response = try await client.execute(request, deadline: .distantFuture)
         let collected = try await response.body.collect(upTo: 256 << 20)
         return Answer(
             status: Int(response.status.code), headers: response.headers, bytes: Array(collected.readableBytesView))
