@@ -99,7 +99,7 @@ extension DoctorProbes {
         } catch {
             return .failure(DoctorFault(reason: "\(program) cannot be run", advice: "install bubblewrap again"))
         }
-        return .success("bubblewrap works (\(program))")
+        return .success("bubblewrap works (\(program)); its pods reach Cortex alone, no network outside")
     }
 
     // MARK: Ports
