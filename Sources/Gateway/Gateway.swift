@@ -12,7 +12,7 @@ package struct Gateway: Service {
     private let clock: any PlatformClock
     private let server: HTTPServer
     private let endpoints: Endpoints
-    private let hub: WaiterHub
+    private let room: WaitingRoom
     private let logger: Logger
 
     /// - Parameters:
@@ -27,14 +27,14 @@ package struct Gateway: Service {
         }
     ) {
         let endpoints = Endpoints(store: store, clock: clock)
-        let hub = WaiterHub()
+        let room = WaitingRoom(store: store, clock: clock)
         let errors = ErrorResponses(logger: logger)
         let routes = GatewayRoutes(
-            store: store, clock: clock, makeID: makeID, endpoints: endpoints, hub: hub, errors: errors)
+            store: store, clock: clock, makeID: makeID, endpoints: endpoints, room: room, errors: errors)
         self.store = store
         self.clock = clock
         self.endpoints = endpoints
-        self.hub = hub
+        self.room = room
         self.logger = logger
         self.server = HTTPServer(
             listeners: listeners, limits: limits, clock: clock, logger: logger, errors: errors, isHandlerOnLoop: true
@@ -59,7 +59,7 @@ package struct Gateway: Service {
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask {
                 for await change in changes {
-                    if !change.ended.isEmpty { hub.ended(change.ended) }
+                    if !change.ended.isEmpty { room.hub.ended(change.ended) }
                     if !change.apis.isEmpty { hint.yield() }
                 }
             }
@@ -67,11 +67,11 @@ package struct Gateway: Service {
                 for await _ in deployed { await refreshEndpoints() }
             }
             group.addTask { await every(Self.refresh) { await refreshEndpoints() } }
-            group.addTask { await every(WaiterHub.step) { hub.tick(now: clock.now()) } }
+            group.addTask { await every(WaiterHub.step) { room.hub.tick(now: clock.now()) } }
             try await withGracefulShutdownHandler {
                 try await server.run()
             } onGracefulShutdown: {
-                hub.close()
+                room.hub.close()
             }
             hint.finish()
             group.cancelAll()

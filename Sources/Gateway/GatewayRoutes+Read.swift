@@ -5,31 +5,44 @@ import NIOHTTP1
 extension GatewayRoutes {
     /// `GET /<endpoint>/<id>` (contract A2, A3, A5).
     nonisolated(nonsending) func read(_ id: RequestID, of api: Endpoint, _ request: IncomingRequest) async throws
-        -> OutgoingResponse
+        -> Outcome
     {
         let wait = try WaitPreference.read(request)
-        let verbose = try isVerbose(request)
-        let record =
-            if let wait {
-                try await waitForEnd(of: id, api: api.name, wait, request.caller)
-            } else {
-                try await store.read(id, api: api.name, now: clock.now())
-            }
-        guard let record else { throw Self.unknownRequest }
-        var response = try await RequestDocument(record, verbose: verbose).response(
-            from: store, headersOnly: request.method == .HEAD)
-        if let applied = wait?.applied { response.headers.add(name: "Preference-Applied", value: applied) }
-        return response
+        let form = PendingDocument.Form(
+            verbose: try isVerbose(request), headersOnly: request.method == .HEAD, applied: wait?.applied)
+        guard let wait else {
+            let record = try await store.read(id, api: api.name, now: clock.now())
+            return .response(try await document(record, form))
+        }
+        return try await outcome(
+            of: room.enter(id, api: api.name, within: wait.duration, caller: request.caller), form)
     }
 
-    func waitForEnd(
-        of id: RequestID, api: String, _ wait: WaitPreference, _ caller: CallerPresence
-    ) async throws -> RequestRecord? {
-        let waiter = hub.register(id)
-        defer { hub.remove(waiter) }
-        guard let record = try await store.read(id, api: api, now: clock.now()) else { return nil }
-        return try await LongPoll(store: store, clock: clock, hub: hub).end(
-            of: record, waiter: waiter, within: wait.duration, caller: caller)
+    /// The answer to a caller that waits, if it is there.
+    nonisolated(nonsending) func outcome(of poll: LongPoll, _ form: PendingDocument.Form) async throws -> Outcome {
+        try await document(poll, form).map(Outcome.response) ?? .pending(poll, form)
+    }
+
+    /// The answer to a caller that waits; `nil` while there is nothing but to wait on.
+    nonisolated(nonsending) func document(_ poll: LongPoll, _ form: PendingDocument.Form) async throws
+        -> OutgoingResponse?
+    {
+        switch try await poll.look() {
+        case .record(let record): try await document(record, form)
+        case .gone: throw Self.unknownRequest
+        case .stillWaiting: nil
+        }
+    }
+
+    private nonisolated(nonsending) func document(_ record: RequestRecord?, _ form: PendingDocument.Form) async throws
+        -> OutgoingResponse
+    {
+        guard let record else { throw Self.unknownRequest }
+        var response = try await RequestDocument(record, verbose: form.verbose).response(
+            from: store, headersOnly: form.headersOnly)
+        if let location = form.location { response.headers.add(name: "Location", value: location) }
+        if let applied = form.applied { response.headers.add(name: "Preference-Applied", value: applied) }
+        return response
     }
 
     private func isVerbose(_ request: IncomingRequest) throws -> Bool {

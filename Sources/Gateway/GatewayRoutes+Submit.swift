@@ -6,7 +6,7 @@ extension GatewayRoutes {
     /// `POST /<endpoint>` (contract A1, A5, A6).
     nonisolated(nonsending) func submit(
         to api: Endpoint, _ request: IncomingRequest, _ body: inout IncomingBody
-    ) async throws -> OutgoingResponse {
+    ) async throws -> Outcome {
         // Everything that can be refused is refused before the body is asked for.
         let headers = try HeaderFilter.endToEnd(request.headers)
         let wait = try WaitPreference.read(request)
@@ -25,8 +25,8 @@ extension GatewayRoutes {
                 fingerprint.map { Submission.Idempotency(key: key, fingerprint: $0.finish()) }
             },
             queueDeadline: api.requests.maxQueueTime.map { now + $0 })
-        let waiter = wait.map { _ in hub.register(id) }
-        defer { if let waiter { hub.remove(waiter) } }
+        // Before the request is there: its end cannot be missed.
+        let poll = wait.map { room.enter(id, api: api.name, within: $0.duration, caller: request.caller) }
         let result: SubmitResult
         do {
             result = try await store.submit(submission, maxQueueLength: api.requests.maxQueueLength, now: now)
@@ -37,14 +37,13 @@ extension GatewayRoutes {
         if result != .accepted { await payload.discard() }
         switch result {
         case .accepted:
-            guard let wait, let waiter else { return accepted(id, api) }
-            let record = RequestRecord(id: id, api: api.name, status: .inQueue, attempts: 0, submittedAt: now)
-            let end = try await LongPoll(store: store, clock: clock, hub: hub).end(
-                of: record, waiter: waiter, within: wait.duration, caller: request.caller)
-            return try await answer(end, wait, api)
+            guard let wait, let poll else { return .response(accepted(id, api)) }
+            return .pending(poll, .init(location: location(id, api), applied: wait.applied))
         case .duplicate(let first):
-            guard let wait else { return accepted(first, api) }
-            return try await answer(waitForEnd(of: first, api: api.name, wait, request.caller), wait, api)
+            guard let wait else { return .response(accepted(first, api)) }
+            return try await outcome(
+                of: room.enter(first, api: api.name, within: wait.duration, caller: request.caller),
+                .init(location: location(first, api), applied: wait.applied))
         case .idempotencyMismatch:
             throw PlatformError(
                 .idempotencyMismatch,
@@ -60,16 +59,6 @@ extension GatewayRoutes {
 
     private func accepted(_ id: RequestID, _ api: Endpoint) -> OutgoingResponse {
         .json(Array("{\"id\":\"\(id)\"}\n".utf8), headers: ["Location": location(id, api)])
-    }
-
-    private func answer(
-        _ record: RequestRecord?, _ wait: WaitPreference, _ api: Endpoint
-    ) async throws -> OutgoingResponse {
-        guard let record else { throw Self.unknownRequest }
-        var response = try await RequestDocument(record).response(from: store, headersOnly: false)
-        response.headers.add(name: "Location", value: location(record.id, api))
-        if let applied = wait.applied { response.headers.add(name: "Preference-Applied", value: applied) }
-        return response
     }
 
     private func location(_ id: RequestID, _ api: Endpoint) -> String {

@@ -3,45 +3,71 @@ import HTTPServing
 import NIOHTTP1
 
 /// What the gateway does with a request: finds the API, submits, reads or cancels.
-struct GatewayRoutes: Sendable {
+///
+/// An object, because every waiting caller has it at hand.
+final class GatewayRoutes: Sendable {
     let store: any Store
     let clock: any PlatformClock
     let makeID: @Sendable (Timestamp) -> RequestID
     let endpoints: Endpoints
-    let hub: WaiterHub
+    let room: WaitingRoom
     let errors: ErrorResponses
 
+    init(
+        store: any Store, clock: any PlatformClock, makeID: @escaping @Sendable (Timestamp) -> RequestID,
+        endpoints: Endpoints, room: WaitingRoom, errors: ErrorResponses
+    ) {
+        self.store = store
+        self.clock = clock
+        self.makeID = makeID
+        self.endpoints = endpoints
+        self.room = room
+        self.errors = errors
+    }
+
+    /// What is to be sent, or waited for.
+    enum Outcome: Sendable {
+        case response(OutgoingResponse)
+        case pending(LongPoll, PendingDocument.Form)
+    }
+
     nonisolated(nonsending) func respond(to request: IncomingRequest, body: inout IncomingBody) async throws
-        -> OutgoingResponse
+        -> HTTPReply
     {
         var cors = Self.unknownCORS
-        var response: OutgoingResponse
+        var outcome: Outcome
         do {
             let match = try await endpoints.find(request.path)
             switch match {
             case .requests(let api):
                 cors = api.submitCORS
-                response = try await requests(of: api, request, &body)
+                outcome = try await requests(of: api, request, &body)
             case .request(let api, let id):
                 cors = api.requestCORS
-                response = try await self.request(id, of: api, request)
+                outcome = try await self.request(id, of: api, request)
             }
         } catch {
-            response = try errors.response(to: error)
+            outcome = .response(try errors.response(to: error))
         }
         // A status is old news the moment it is sent; nothing between here and the caller may keep it.
-        response.headers.add(name: "Cache-Control", value: "no-store")
-        if request.method != .OPTIONS { cors.apply(to: &response, for: request) }
-        return response
+        var headers: HTTPHeaders = ["Cache-Control": "no-store"]
+        if request.method != .OPTIONS { headers.add(contentsOf: cors.headers(for: request)) }
+        switch outcome {
+        case .response(var response):
+            response.headers.add(contentsOf: headers)
+            return .response(response)
+        case .pending(let poll, let form):
+            return .pending(PendingDocument(poll, form, routes: self, headers: headers))
+        }
     }
 
     /// `/<endpoint>`
     private nonisolated(nonsending) func requests(
         of api: Endpoint, _ request: IncomingRequest, _ body: inout IncomingBody
-    ) async throws -> OutgoingResponse {
+    ) async throws -> Outcome {
         switch request.method {
         case .POST: return try await submit(to: api, request, &body)
-        case .OPTIONS: return api.submitCORS.preflight(request)
+        case .OPTIONS: return .response(api.submitCORS.preflight(request))
         default: throw HTTPFault.methodNotAllowed(request.method, allowed: [.POST, .OPTIONS])
         }
     }
@@ -49,11 +75,11 @@ struct GatewayRoutes: Sendable {
     /// `/<endpoint>/<id>`
     private nonisolated(nonsending) func request(
         _ text: String, of api: Endpoint, _ request: IncomingRequest
-    ) async throws -> OutgoingResponse {
+    ) async throws -> Outcome {
         switch request.method {
         case .GET, .HEAD: return try await read(id(text), of: api, request)
-        case .DELETE: return try await cancel(id(text), of: api)
-        case .OPTIONS: return api.requestCORS.preflight(request)
+        case .DELETE: return .response(try await cancel(id(text), of: api))
+        case .OPTIONS: return .response(api.requestCORS.preflight(request))
         default: throw HTTPFault.methodNotAllowed(request.method, allowed: [.GET, .HEAD, .DELETE, .OPTIONS])
         }
     }

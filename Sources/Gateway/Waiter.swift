@@ -14,7 +14,7 @@ final class Waiter: Sendable {
 
     private struct State {
         var wakeup: Wakeup?
-        var continuation: CheckedContinuation<Wakeup, Never>?
+        var action: (@Sendable () -> Void)?
     }
 
     let id: RequestID
@@ -30,26 +30,28 @@ final class Waiter: Sendable {
     }
 
     func wake(_ wakeup: Wakeup) {
-        let continuation = state.withLock { state -> CheckedContinuation<Wakeup, Never>? in
-            defer { state.continuation = nil }
-            if state.continuation == nil, state.wakeup != .over { state.wakeup = wakeup }
-            return state.continuation
+        let action = state.withLock { state -> (@Sendable () -> Void)? in
+            if state.wakeup != .over { state.wakeup = wakeup }
+            return state.action.take()
         }
-        continuation?.resume(returning: wakeup)
+        action?()
     }
 
-    func wait() async -> Wakeup {
-        await withCheckedContinuation { continuation in
-            let kept = state.withLock { state -> Wakeup? in
-                guard let wakeup = state.wakeup else {
-                    state.continuation = continuation
-                    return nil
-                }
-                // "Over" stays true for every later wait.
-                if wakeup != .over { state.wakeup = nil }
-                return wakeup
-            }
-            if let kept { continuation.resume(returning: kept) }
+    /// Calls `action` once when there is a wake-up to take; at once if there is one.
+    func whenWoken(_ action: @escaping @Sendable () -> Void) {
+        let isWoken = state.withLock { state -> Bool in
+            guard state.wakeup == nil else { return true }
+            state.action = action
+            return false
+        }
+        if isWoken { action() }
+    }
+
+    /// The wake-up, if there is one. "Over" stays true for ever.
+    func take() -> Wakeup? {
+        state.withLock { state in
+            defer { if state.wakeup != .over { state.wakeup = nil } }
+            return state.wakeup
         }
     }
 }

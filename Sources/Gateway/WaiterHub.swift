@@ -40,8 +40,8 @@ final class WaiterHub: Sendable {
         }
     }
 
-    /// Waits until the request ends, time is `deadline`, or waiting is over.
-    func wait(_ waiter: Waiter, until deadline: Timestamp) async -> Waiter.Wakeup {
+    /// From now on the waiter is woken at `deadline` too, in place of an earlier wish.
+    func wake(_ waiter: Waiter, at deadline: Timestamp) {
         state.withLock { state in
             Self.clearSlot(of: waiter, in: &state)
             // Rounded up: never woken before its time.
@@ -49,7 +49,6 @@ final class WaiterHub: Sendable {
             waiter.slot.withLock { $0 = slot }
             state.bySlot[slot, default: [:]][waiter.number] = waiter
         }
-        return await waiter.wait()
     }
 
     /// Wakes whoever waits for one of these.

@@ -32,13 +32,15 @@ package struct CORS: Sendable {
         return response
     }
 
-    /// Adds what the browser needs to hand an answer to the page; errors too.
-    package func apply(to response: inout OutgoingResponse, for request: IncomingRequest) {
-        guard request.headers.contains(name: "origin") else { return }
-        if !allowedOrigins.contains("*") { response.headers.add(name: "Vary", value: "Origin") }
-        guard let origin = allowed(request) else { return }
-        response.headers.add(name: "Access-Control-Allow-Origin", value: origin)
-        response.headers.add(name: "Access-Control-Expose-Headers", value: Self.exposed)
+    /// What the browser needs to hand an answer to the page; errors too. Nothing for a caller that is no browser.
+    package func headers(for request: IncomingRequest) -> HTTPHeaders {
+        var headers = HTTPHeaders()
+        guard request.headers.contains(name: "origin") else { return headers }
+        if !allowedOrigins.contains("*") { headers.add(name: "Vary", value: "Origin") }
+        guard let origin = allowed(request) else { return headers }
+        headers.add(name: "Access-Control-Allow-Origin", value: origin)
+        headers.add(name: "Access-Control-Expose-Headers", value: Self.exposed)
+        return headers
     }
 
     private func allowed(_ request: IncomingRequest) -> String? {

@@ -8,7 +8,8 @@ package final class CallerPresence: Sendable {
         var isGone = false
         var isLeaving = false
         var next = 0
-        var actions: [Int: @Sendable () -> Void] = [:]
+        /// Hardly ever more than one.
+        var actions: [(id: Int, run: @Sendable () -> Void)] = []
     }
 
     private let state = Mutex(State())
@@ -26,7 +27,7 @@ package final class CallerPresence: Sendable {
     package func onGone(_ action: @escaping @Sendable () -> Void) -> Int {
         let (id, now) = state.withLock { state -> (Int, Bool) in
             state.next += 1
-            if !state.isGone { state.actions[state.next] = action }
+            if !state.isGone { state.actions.append((state.next, action)) }
             return (state.next, state.isGone)
         }
         if now { action() }
@@ -34,7 +35,7 @@ package final class CallerPresence: Sendable {
     }
 
     package func forget(_ id: Int) {
-        state.withLock { $0.actions[id] = nil }
+        state.withLock { state in state.actions.removeAll { $0.id == id } }
     }
 
     func leave() {
@@ -44,8 +45,8 @@ package final class CallerPresence: Sendable {
     func goAway() {
         let actions = state.withLock { state -> [@Sendable () -> Void] in
             state.isGone = true
-            defer { state.actions = [:] }
-            return Array(state.actions.values)
+            defer { state.actions = [] }
+            return state.actions.map(\.run)
         }
         for action in actions { action() }
     }

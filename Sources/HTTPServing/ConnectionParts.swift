@@ -13,13 +13,16 @@ final class ConnectionParts: ChannelDuplexHandler {
     private static let limit = 8
 
     private var context: ChannelHandlerContext?
-    private var parts = CircularBuffer<HTTPServerRequestPart>()
+    /// Taken from the front; few, so that moving them costs nothing.
+    private var parts: [HTTPServerRequestPart] = []
     /// Nothing more comes; with the reason where that is a fault.
     private var isOver = false
     private var failure: (any Error)?
     private var isReadHeld = false
     private var reader: CheckedContinuation<Void, Never>?
     private var writer: CheckedContinuation<Void, Never>?
+    /// Called when something came, or the end, and nobody reads.
+    var whenUntaken: (() -> Void)?
 
     // MARK: For the connection's task
 
@@ -77,7 +80,7 @@ final class ConnectionParts: ChannelDuplexHandler {
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
-        if !parts.isEmpty { reader.take()?.resume() }
+        if !parts.isEmpty { wake() }
         context.fireChannelReadComplete()
     }
 
@@ -110,9 +113,13 @@ final class ConnectionParts: ChannelDuplexHandler {
         context.fireChannelInactive()
     }
 
+    private func wake() {
+        if let reader = reader.take() { reader.resume() } else { whenUntaken?() }
+    }
+
     private func end() {
         isOver = true
-        reader.take()?.resume()
+        wake()
         if context?.channel.isActive != true { writer.take()?.resume() }
     }
 }
@@ -127,7 +134,7 @@ extension ConnectionParts: Sendable {}
 struct ConnectionStream: Sendable {
     let channel: any Channel
     private let parts: NIOLoopBound<ConnectionParts>
-    private let executor: LoopExecutor
+    let executor: LoopExecutor
 
     /// To be made on the channel's event loop.
     init(_ parts: ConnectionParts, channel: any Channel) {

@@ -18,6 +18,9 @@ package struct HTTPServer: Service {
     private let group: any EventLoopGroup
     private let logger: Logger
     private let bound: BoundListeners
+    /// Connections that want a task.
+    private let turns: AsyncStream<ConnectionTurns.Turn>
+    private let turnsQueue: AsyncStream<ConnectionTurns.Turn>.Continuation
 
     /// - Parameters:
     ///   - listeners: where to listen, in the order of ``addresses()``.
@@ -26,14 +29,29 @@ package struct HTTPServer: Service {
     package init(
         listeners: [HTTPListener], limits: HTTPServerLimits = HTTPServerLimits(),
         group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton, clock: any PlatformClock, logger: Logger,
-        errors: ErrorResponses, isHandlerOnLoop: Bool = false, handler: @escaping HTTPHandler
+        errors: ErrorResponses, isHandlerOnLoop: Bool = false, replying handler: @escaping HTTPReplyHandler
     ) {
         self.listeners = listeners
+        (self.turns, self.turnsQueue) = AsyncStream.makeStream()
         self.connection = HTTPConnection(
-            limits: limits, handler: handler, errors: errors, date: HTTPDate(clock: clock), isOnLoop: isHandlerOnLoop)
+            limits: limits, handler: handler, errors: errors, date: HTTPDate(clock: clock), isOnLoop: isHandlerOnLoop,
+            turns: turnsQueue)
         self.group = group
         self.logger = logger
         self.bound = BoundListeners(count: listeners.count)
+    }
+
+    /// A server whose handler has every answer at once.
+    package init(
+        listeners: [HTTPListener], limits: HTTPServerLimits = HTTPServerLimits(),
+        group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton, clock: any PlatformClock, logger: Logger,
+        errors: ErrorResponses, handler: @escaping HTTPHandler
+    ) {
+        self.init(
+            listeners: listeners, limits: limits, group: group, clock: clock, logger: logger, errors: errors
+        ) { request, body in
+            .response(try await handler(request, &body))
+        }
     }
 
     /// Where it really listens: as given, with the port that the system chose in place of 0. Returns when all listeners accept connections.
@@ -47,9 +65,15 @@ package struct HTTPServer: Service {
     package func run() async throws {
         do {
             try await withThrowingTaskGroup(of: Void.self) { group in
-                for (index, listener) in listeners.enumerated() {
-                    group.addTask { try await serve(listener, index: index) }
+                group.addTask { await takeTurns() }
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    for (index, listener) in listeners.enumerated() {
+                        group.addTask { try await serve(listener, index: index) }
+                    }
+                    try await group.waitForAll()
                 }
+                // Every connection is closed.
+                turnsQueue.finish()
                 try await group.waitForAll()
             }
         } catch {
@@ -57,6 +81,15 @@ package struct HTTPServer: Service {
             throw error
         }
         bound.fail(CancellationError())
+    }
+
+    /// Gives connections their tasks.
+    private func takeTurns() async {
+        await withDiscardingTaskGroup { group in
+            for await turn in turns {
+                group.addTask(executorPreference: turn.executor) { await turn.run() }
+            }
+        }
     }
 
     private func serve(_ listener: HTTPListener, index: Int) async throws {

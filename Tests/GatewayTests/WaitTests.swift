@@ -1,10 +1,13 @@
 import Core
 import NIOHTTP1
 import ServiceLifecycle
+import StoreMemory
+import Synchronization
 import TestSupport
 import Testing
 
 @testable import Gateway
+@testable import HTTPServing
 
 @Suite("Long poll")
 struct WaitTests {
@@ -141,39 +144,67 @@ struct WaitTests {
 
     @Test("A5: a caller that leaves is not waited for")
     func callerLeaves() async throws {
-        let hub = WaiterHub()
-        let waiter = hub.register(RequestID(high: 1, low: 2))
-        waiter.wake(.over)
-        #expect(await hub.wait(waiter, until: Timestamp(seconds: 1)) == .over)
-        #expect(await hub.wait(waiter, until: Timestamp(seconds: 1)) == .over)
-        #expect(hub.count == 1)
-        hub.remove(waiter)
-        #expect(hub.count == 0)
+        let store = MemoryStore()
+        let room = WaitingRoom(store: store, clock: ManualClock())
+        let caller = CallerPresence()
+        let poll = room.enter(RequestID(high: 1, low: 2), api: "hello", within: .seconds(60), caller: caller)
+        #expect(room.hub.count == 1)
+        async let woken: Void = withCheckedContinuation { continuation in poll.whenReady { continuation.resume() } }
+        caller.goAway()
+        await woken
+        await #expect(throws: CallerGone.self) { _ = try await poll.look() }
+    }
+
+    @Test("A5: one that has its answer is forgotten")
+    func forgotten() async throws {
+        let room = WaitingRoom(store: MemoryStore(), clock: ManualClock())
+        let caller = CallerPresence()
+        do {
+            let poll = room.enter(RequestID(high: 1, low: 2), api: "hello", within: .seconds(60), caller: caller)
+            guard case .gone = try await poll.look() else { throw PlatformError(.internal, "found a request") }
+            #expect(room.hub.count == 1)
+        }
+        #expect(room.hub.count == 0)
     }
 
     @Test("A5: the hub wakes the right ones, never before their time, and keeps an early wake-up")
-    func hub() async throws {
+    func hub() throws {
         let hub = WaiterHub()
         let ids = (0..<100).map { RequestID(high: 7, low: $0) }
         let waiters = ids.map { hub.register($0) }
         hub.ended([ids[0], ids[1], RequestID(high: 9, low: 9)])
-        #expect(await hub.wait(waiters[0], until: Timestamp(seconds: 10)) == .ended)
-        async let timed = hub.wait(waiters[2], until: Timestamp(seconds: 10))
-        async let ended = hub.wait(waiters[0], until: Timestamp(seconds: 10))
-        // Nothing is due yet: a wrong wake-up would be seen below as `.time` for the second wait of the first one.
+        #expect(waiters[0].take() == .ended && waiters[0].take() == nil)
+        #expect(waiters[1].take() == .ended && waiters[2].take() == nil)
+        hub.wake(waiters[0], at: Timestamp(seconds: 10))
+        hub.wake(waiters[2], at: Timestamp(seconds: 10))
+        // Nothing is due yet.
         hub.tick(now: Timestamp(microseconds: 9_999_999))
         hub.ended([ids[0]])
-        #expect(await ended == .ended)
-        let ticking = Task {
-            while !Task.isCancelled {
-                hub.tick(now: Timestamp(microseconds: 10_100_000))
-                await Task.yield()
-            }
-        }
-        #expect(await timed == .time)
-        ticking.cancel()
+        #expect(waiters[0].take() == .ended && waiters[2].take() == nil)
+        hub.tick(now: Timestamp(microseconds: 10_100_000))
+        #expect(waiters[2].take() == .time && waiters[3].take() == nil)
+        // A wish that was replaced does not count any more.
+        hub.wake(waiters[3], at: Timestamp(seconds: 11))
+        hub.wake(waiters[3], at: Timestamp(seconds: 20))
+        hub.tick(now: Timestamp(seconds: 12))
+        #expect(waiters[3].take() == nil)
         hub.close()
-        #expect(await hub.wait(waiters[3], until: .init(seconds: 99)) == .over)
-        #expect(await hub.wait(hub.register(ids[4]), until: .init(seconds: 99)) == .over)
+        #expect(waiters[3].take() == .over && waiters[3].take() == .over)
+        #expect(hub.register(ids[4]).take() == .over)
+    }
+
+    @Test("A5: a waiter calls back once, also for what came before")
+    func callBack() throws {
+        let hub = WaiterHub()
+        let waiter = hub.register(RequestID(high: 1, low: 1))
+        let calls = Mutex(0)
+        hub.ended([waiter.id])
+        waiter.whenWoken { calls.withLock { $0 += 1 } }
+        #expect(calls.withLock { $0 } == 1 && waiter.take() == .ended)
+        waiter.whenWoken { calls.withLock { $0 += 1 } }
+        #expect(calls.withLock { $0 } == 1)
+        hub.ended([waiter.id])
+        hub.close()
+        #expect(calls.withLock { $0 } == 2)
     }
 }

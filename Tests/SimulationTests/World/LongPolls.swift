@@ -10,12 +10,14 @@ import ServiceLifecycle
 final class LongPolls: Service, @unchecked Sendable {
     private let world: World
     private let store: SimulatedStore
-    private let hub = WaiterHub()
+    private let room: WaitingRoom
+    private var hub: WaiterHub { room.hub }
     private var isTicking = false
 
     init(_ world: World, _ store: SimulatedStore) {
         self.world = world
         self.store = store
+        self.room = WaitingRoom(store: store, clock: world.clock)
     }
 
     /// As `Gateway.run` does.
@@ -33,13 +35,22 @@ final class LongPolls: Service, @unchecked Sendable {
 
     /// As `GET /<endpoint>/<id>?wait=N` does.
     func wait(for id: RequestID, within duration: Duration) async throws -> RequestRecord? {
-        let waiter = hub.register(id)
-        defer { hub.remove(waiter) }
-        tick()
-        guard let record = try await store.read(id, api: "api", now: world.clock.now()) else { return nil }
         let began = world.schedule.elapsed
-        let poll = LongPoll(store: store, clock: world.clock, hub: hub)
-        let end = try await poll.end(of: record, waiter: waiter, within: duration, caller: CallerPresence())
+        let poll = room.enter(id, api: "api", within: duration, caller: CallerPresence())
+        tick()
+        var wasWaiting = false
+        var end: RequestRecord?
+        looking: while true {
+            switch try await poll.look() {
+            case .gone: return nil
+            case .record(let record):
+                end = record
+                break looking
+            case .stillWaiting:
+                wasWaiting = true
+                await withCheckedContinuation { continuation in poll.whenReady { continuation.resume() } }
+            }
+        }
         let took = Duration.microseconds(world.schedule.elapsed - began)
         // A slow store and a clock that was set back can add to it, nothing else.
         if world.scenario.storeIsSlow == 0, world.clock.offset == .zero {
@@ -51,10 +62,10 @@ final class LongPolls: Service, @unchecked Sendable {
         {
             let ago = Duration.microseconds(world.schedule.elapsed - known.changedAt)
             world.ledger.expect(
-                record.status.isEnded || ago <= LongPoll.recheck + .seconds(2), "A5",
+                !wasWaiting || ago <= LongPoll.recheck + .seconds(2), "A5",
                 "a long poll noticed after \(ago) that \(known.name) had ended")
         }
-        if end?.status.isEnded == true, !record.status.isEnded { world.history.count(.longPollSawEnd) }
+        if end?.status.isEnded == true, wasWaiting { world.history.count(.longPollSawEnd) }
         return end
     }
 

@@ -1,0 +1,99 @@
+import Core
+import NIOCore
+import NIOHTTP1
+
+extension HTTPConnection {
+    /// Bodies up to this size that a handler did not want are read all the same, so that the connection can be kept.
+    private static let drained: Int64 = 64 * 1024
+
+    /// Reads what a handler left of a body, if that is little.
+    ///
+    /// - Returns: whether the body is over and the connection can be kept.
+    nonisolated(nonsending) func finishReading(_ body: inout IncomingBody) async throws -> Bool {
+        if body.isComplete { return true }
+        // Nobody knows whether a caller that was not told to go on sends its body or not.
+        guard let length = body.declaredLength, length <= Self.drained, length == 0 || !body.awaitsContinue else {
+            return false
+        }
+        do {
+            while try await body.next() != nil {}
+            return true
+        } catch is HTTPFault {
+            return false
+        }
+    }
+
+    /// Sends an answer that is there.
+    ///
+    /// - Returns: how it goes on.
+    nonisolated(nonsending) func send(
+        _ reply: HTTPReply, _ framing: AnswerFraming, _ caller: CallerPresence, _ stream: ConnectionStream
+    ) async throws -> Next {
+        switch reply {
+        case .pending(let answer):
+            return .wait(WaitingAnswer(answer: answer, framing: framing))
+        case .response(let response):
+            var framing = framing
+            if caller.isLeaving { framing.mayKeepAlive = false }
+            try await send(response, framing, stream)
+            return framing.mayKeepAlive ? .next : .close
+        }
+    }
+
+    nonisolated(nonsending) func send(
+        _ response: OutgoingResponse, _ framing: AnswerFraming, _ stream: ConnectionStream
+    ) async throws {
+        var headers = response.headers
+        let isHead = framing.isHead
+        let isOld = framing.isOld
+        headers.add(name: "Date", value: date.now)
+        var keepAlive = framing.mayKeepAlive
+        switch response.body {
+        case .empty:
+            if response.status.mayHaveResponseBody { headers.replaceOrAdd(name: "Content-Length", value: "0") }
+        case .bytes(let bytes):
+            headers.replaceOrAdd(name: "Content-Length", value: String(bytes.readableBytes))
+        case .stream(let length?, _):
+            headers.replaceOrAdd(name: "Content-Length", value: String(length))
+        case .stream(nil, _):
+            if isOld { keepAlive = false } else if !isHead { headers.add(name: "Transfer-Encoding", value: "chunked") }
+        }
+        if !keepAlive {
+            headers.replaceOrAdd(name: "Connection", value: "close")
+        } else if isOld {
+            headers.replaceOrAdd(name: "Connection", value: "keep-alive")
+        }
+        let part = HTTPServerResponsePart.head(
+            HTTPResponseHead(version: .http1_1, status: response.status, headers: headers))
+        switch response.body {
+        case .bytes(let bytes) where !isHead:
+            try await stream.write([part, .body(.byteBuffer(bytes)), .end(nil)])
+        case .stream(_, let write) where !isHead:
+            try await stream.write(part)
+            do {
+                try await write(OutgoingBody(stream: stream))
+            } catch {
+                // Too late for an answer: the connection is cut, which tells the caller that something is missing.
+                _ = try errors.response(to: error)
+                throw error
+            }
+            try await stream.write(.end(nil))
+        default:
+            try await stream.write([part, .end(nil)])
+        }
+        if !keepAlive, isOld, case .stream(nil, _) = response.body { throw CallerGone() }
+    }
+
+    /// Closes so that the caller gets to read the answer: closing with its bytes unread would make the system throw the answer away.
+    func linger(_ stream: ConnectionStream) async throws {
+        await stream.finish()
+        // Set on the event loop behind the answer: on a busy machine the time could be over before the answer was written.
+        let lingerTime = TimeAmount(limits.lingerTime)
+        let channel = stream.channel
+        let deadline = try await channel.eventLoop.submit {
+            channel.eventLoop.scheduleTask(in: lingerTime) { channel.close(promise: nil) }
+        }.get()
+        defer { deadline.cancel() }
+        while try await stream.next() != nil {}
+    }
+}
