@@ -7,6 +7,7 @@ final class WaitingRoom: Sendable {
     let store: any Store
     let clock: any PlatformClock
     let hub = WaiterHub()
+    let gate = LookGate(places: 64)
 
     init(store: any Store, clock: any PlatformClock) {
         self.store = store
@@ -32,7 +33,14 @@ final class LongPoll: Sendable {
     private let caller: CallerPresence
     private let watch: Int
     private let waiter: Waiter
-    private let deadline: Mutex<Timestamp>
+    private struct State {
+        var deadline: Timestamp
+        /// Whether it waits for a place at the gate, not for its request.
+        var isQueued = false
+        /// Whether it has a place at the gate.
+        var hasPlace = false
+    }
+    private let state: Mutex<State>
 
     fileprivate init(
         _ id: RequestID, api: String, within duration: Duration, caller: CallerPresence, room: WaitingRoom
@@ -44,10 +52,11 @@ final class LongPoll: Sendable {
         self.caller = caller
         self.watch = caller.onGone { waiter.wake(.over) }
         self.waiter = waiter
-        self.deadline = Mutex(room.clock.now() + duration)
+        self.state = Mutex(State(deadline: room.clock.now() + duration))
     }
 
     deinit {
+        leave()
         caller.forget(watch)
         room.hub.remove(waiter)
     }
@@ -61,12 +70,14 @@ final class LongPoll: Sendable {
         case stillWaiting
     }
 
-    /// Reads the request.
+    /// Reads the request, unless too many others do just now.
     ///
     /// - Throws: ``CallerGone``.
     nonisolated(nonsending) func look() async throws -> Finding {
-        let wakeup = waiter.take()
         if caller.isGone { throw CallerGone() }
+        guard enter() else { return .stillWaiting }
+        defer { leave() }
+        let wakeup = waiter.take()
         guard let record = try await room.store.read(waiter.id, api: api, now: room.clock.now()) else { return .gone }
         guard !record.status.isEnded, wakeup != .over, nextLook() != nil else { return .record(record) }
         return .stillWaiting
@@ -74,17 +85,43 @@ final class LongPoll: Sendable {
 
     /// Calls `action` once, from any thread, when it is time for another look.
     func whenReady(_ action: @escaping @Sendable () -> Void) {
+        let isQueued = state.withLock { state in
+            defer { state.isQueued = false }
+            return state.isQueued
+        }
+        guard !isQueued else {
+            return room.gate.whenEntered {
+                self.state.withLock { $0.hasPlace = true }
+                action()
+            }
+        }
         room.hub.wake(waiter, at: nextLook() ?? room.clock.now())
         waiter.whenWoken(action)
+    }
+
+    private func enter() -> Bool {
+        state.withLock { state in
+            if !state.hasPlace { state.hasPlace = room.gate.enter() }
+            state.isQueued = !state.hasPlace
+            return state.hasPlace
+        }
+    }
+
+    private func leave() {
+        let hadPlace = state.withLock { state in
+            defer { state.hasPlace = false }
+            return state.hasPlace
+        }
+        if hadPlace { room.gate.leave() }
     }
 
     /// `nil` when the time is over.
     private func nextLook() -> Timestamp? {
         let now = room.clock.now()
-        let deadline = deadline.withLock { deadline in
+        let deadline = state.withLock { state in
             // Further away only after the clock was set back.
-            deadline = min(deadline, now + duration)
-            return deadline
+            state.deadline = min(state.deadline, now + duration)
+            return state.deadline
         }
         return now < deadline ? min(deadline, now + Self.recheck) : nil
     }

@@ -167,6 +167,40 @@ struct WaitTests {
         #expect(room.hub.count == 0)
     }
 
+    @Test("A5: a look that finds no place is tried again when one is free, in the order of asking")
+    func gate() throws {
+        let gate = LookGate(places: 2)
+        #expect(gate.enter() && gate.enter() && !gate.enter())
+        let called = Mutex<[Int]>([])
+        for number in 0..<3 { gate.whenEntered { called.withLock { $0.append(number) } } }
+        #expect(called.withLock { $0 } == [])
+        gate.leave()
+        #expect(called.withLock { $0 } == [0])
+        gate.leave()
+        gate.leave()
+        #expect(called.withLock { $0 } == [0, 1, 2] && !gate.enter())
+        gate.leave()
+        gate.leave()
+        #expect(gate.enter() && gate.enter() && !gate.enter())
+        gate.leave()
+        gate.whenEntered { called.withLock { $0.append(3) } }
+        #expect(called.withLock { $0 } == [0, 1, 2, 3])
+    }
+
+    @Test("A5: a thousand callers of one request all get its end")
+    func crowd() async throws {
+        try await GatewayFixture.with { gateway in
+            let id = try await gateway.submit()
+            let answers = try await withThrowingTaskGroup(of: GatewayFixture.Answer.self) { group in
+                for _ in 0..<1000 { group.addTask { try await gateway.send(.GET, "/hello/\(id)?wait=60") } }
+                try await gateway.run(.completed(.inline(Array("1".utf8))))
+                return try await group.reduce(into: []) { $0.append($1) }
+            }
+            #expect(answers.count == 1000)
+            #expect(answers.allSatisfy { $0.text.contains("completed") })
+        }
+    }
+
     @Test("A5: the hub wakes the right ones, never before their time, and keeps an early wake-up")
     func hub() throws {
         let hub = WaiterHub()
