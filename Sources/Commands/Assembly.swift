@@ -101,7 +101,7 @@ struct Assembly: Sendable {
             orchestrator,
             Rescuer(store: store, clock: clock, random: SystemRandomNumberGenerator(), logger: logger),
             Dequeuer(
-                store: store, orchestrator: orchestrator, clock: clock, random: SystemRandomNumberGenerator(),
+                store: store, orchestrator: orchestrator, clock: clock, random: SystemRandom(),
                 logger: logger),
             autoscaler, announcement, controlServer, gateway,
         ]

@@ -2,20 +2,15 @@ import Core
 import NIOCore
 import NIOHTTP1
 
-#if canImport(Glibc)
-    import Glibc
-#elseif canImport(Musl)
-    import Musl
-#elseif canImport(Darwin)
-    import Darwin
-#endif
-
 /// One HTTP/1.1 connection into a container, for one request at a time. Everything happens on its event loop.
 ///
 /// The answer is read only as fast as it is taken (`next`), so a fast container cannot fill the memory.
 final class ContainerConnection: ChannelInboundHandler {
     typealias InboundIn = HTTPClientResponsePart
     typealias OutboundOut = HTTPClientRequestPart
+
+    /// Pieces that wait at most before the socket is left alone; one read may bring more.
+    private static let limit = 4
 
     /// A piece of the answer.
     enum Event {
@@ -34,6 +29,8 @@ final class ContainerConnection: ChannelInboundHandler {
     }
 
     private let limiter: FramingLimiter
+    private let descriptor: CInt
+    private let transport: any ContainerTransport
     private var context: ChannelHandlerContext?
     /// Taken from the front; few, so that moving them costs nothing.
     private var events: [Event] = []
@@ -43,8 +40,13 @@ final class ContainerConnection: ChannelInboundHandler {
     private(set) var isHeadWritten = false
     var idleSince = Timestamp(seconds: 0)
 
-    private init(limiter: FramingLimiter) {
+    /// Whether the socket is being watched for more. Asking again before it is served spares the system a change of what it watches.
+    private var isReading = false
+
+    private init(limiter: FramingLimiter, descriptor: CInt, transport: any ContainerTransport) {
         self.limiter = limiter
+        self.descriptor = descriptor
+        self.transport = transport
     }
 
     /// Makes a connection of a connected descriptor, which it owns from now on. To be called on `loop`.
@@ -66,7 +68,8 @@ final class ContainerConnection: ChannelInboundHandler {
                 try pipeline.addHandler(limiter)
                 try pipeline.addHandler(HTTPRequestEncoder())
                 try pipeline.addHandler(ByteToMessageHandler(decoder))
-                try pipeline.addHandler(ContainerConnection(limiter: limiter))
+                try pipeline.addHandler(
+                    ContainerConnection(limiter: limiter, descriptor: descriptor, transport: transport))
             }
         }.get()
         return try channel.pipeline.syncOperations.handler(type: ContainerConnection.self)
@@ -77,18 +80,7 @@ final class ContainerConnection: ChannelInboundHandler {
     /// Whether a request can be sent: open, nothing left over, and no end of file waiting in the socket that the loop has not seen yet.
     var isUsable: Bool {
         guard loss == nil, events.isEmpty, let channel = context?.channel, channel.isActive else { return false }
-        do {
-            let peeked = try channel.pipeline.syncOperations.withUnsafeTransportIfAvailable(
-                of: NIOBSDSocket.Handle.self
-            ) { descriptor -> Bool in
-                var byte: UInt8 = 0
-                return recv(descriptor, &byte, 1, peekFlag) < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)
-            }
-            // A transport without a socket has nothing that the loop has not seen.
-            return peeked ?? true
-        } catch {
-            return false
-        }
+        return transport.isQuiet(descriptor)
     }
 
     /// Sends the head and, when it is at hand, the whole body.
@@ -134,18 +126,26 @@ final class ContainerConnection: ChannelInboundHandler {
     func next(isolation: isolated (any Actor)? = #isolation) async -> Event {
         while events.isEmpty {
             if let loss { return .lost(loss) }
-            context?.read()
+            ask()
             // The read may have brought something at once.
             guard events.isEmpty, loss == nil else { continue }
             await withCheckedContinuation { waiter = $0 }
         }
+        defer { ask() }
         return events.removeFirst()
+    }
+
+    /// Lets more come while little waits.
+    private func ask() {
+        guard !isReading, events.count < Self.limit, loss == nil, let context else { return }
+        isReading = true
+        context.read()
     }
 
     /// Watches an unused connection, so that its end is noticed.
     func rest(since now: Timestamp) {
         idleSince = now
-        context?.read()
+        ask()
     }
 
     func handlerAdded(context: ChannelHandlerContext) {
@@ -167,13 +167,10 @@ final class ContainerConnection: ChannelInboundHandler {
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
-        guard let waiting = waiter else { return }
-        guard !events.isEmpty || loss != nil else {
-            context.read()
-            return
-        }
-        waiter = nil
-        waiting.resume()
+        isReading = false
+        ask()
+        guard !events.isEmpty || loss != nil else { return }
+        waiter.take()?.resume()
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
@@ -218,5 +215,3 @@ final class FramingLimiter: ChannelInboundHandler {
         context.fireErrorCaught(Overrun())
     }
 }
-
-private let peekFlag = Int32(MSG_PEEK)

@@ -1,7 +1,15 @@
 package import NIOCore
 import NIOPosix
 
-/// What lies beneath a connection into a container: a socket, or in a simulation none. Asked once per connection, never per byte.
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#elseif canImport(Darwin)
+    import Darwin
+#endif
+
+/// What lies beneath a connection into a container: a socket, or in a simulation none. Never asked per byte.
 package protocol ContainerTransport: Sendable {
     /// Makes an active channel of a connected descriptor, which the channel owns from now on. It reads only when asked to.
     ///
@@ -10,6 +18,9 @@ package protocol ContainerTransport: Sendable {
         of descriptor: CInt, on loop: any EventLoop,
         initialize: @escaping @Sendable (any Channel) -> EventLoopFuture<Void>
     ) -> EventLoopFuture<any Channel>
+
+    /// Whether nothing waits at a channel's open descriptor that its loop has not seen yet, neither bytes nor their end.
+    func isQuiet(_ descriptor: CInt) -> Bool
 }
 
 /// The sockets of this machine.
@@ -25,4 +36,11 @@ package struct SocketTransport: ContainerTransport {
             .channelInitializer(initialize)
             .withConnectedSocket(descriptor)
     }
+
+    package func isQuiet(_ descriptor: CInt) -> Bool {
+        var byte: UInt8 = 0
+        return recv(descriptor, &byte, 1, Self.peek) < 0 && (errno == EAGAIN || errno == EWOULDBLOCK)
+    }
+
+    private static let peek = Int32(MSG_PEEK)
 }

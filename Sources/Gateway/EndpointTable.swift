@@ -51,8 +51,10 @@ struct EndpointTable: Sendable {
 
     private func find(_ key: String) -> Match? {
         if let api = apis[key] { return .requests(api) }
-        guard let slash = key.lastIndex(of: "/"), let api = apis[String(key[..<slash])] else { return nil }
-        return .request(api, id: String(key[key.index(after: slash)...]))
+        guard let slash = key.utf8.lastIndex(of: UInt8(ascii: "/")), let api = apis[String(key[..<slash])] else {
+            return nil
+        }
+        return .request(api, id: String(key[key.utf8.index(after: slash)...]))
     }
 
     /// An encoded slash is no separator.

@@ -17,20 +17,19 @@ package struct Gateway: Service {
 
     /// - Parameters:
     ///   - listeners: a TCP address for callers, a unix socket for the pods.
-    ///   - makeID: a new request's id.
+    ///   - makeID: a new request's id; as a rule one that nobody can guess.
     package init(
         store: any Store, listeners: [HTTPListener], limits: HTTPServerLimits = HTTPServerLimits(),
         clock: any PlatformClock, logger: Logger,
-        makeID: @escaping @Sendable (Timestamp) -> RequestID = { now in
-            var generator = SystemRandomNumberGenerator()
-            return RequestID(now: now, using: &generator)
-        }
+        makeID: (@Sendable (Timestamp) -> RequestID)? = nil
     ) {
+        let random = SystemRandom()
         let endpoints = Endpoints(store: store, clock: clock)
         let room = WaitingRoom(store: store, clock: clock)
         let errors = ErrorResponses(logger: logger)
         let routes = GatewayRoutes(
-            store: store, clock: clock, makeID: makeID, endpoints: endpoints, room: room, errors: errors)
+            store: store, clock: clock, makeID: makeID ?? { RequestID(now: $0, random: random.next()) },
+            endpoints: endpoints, room: room, errors: errors)
         self.store = store
         self.clock = clock
         self.endpoints = endpoints

@@ -1,5 +1,6 @@
 import Core
 import HTTPServing
+import NIOCore
 import NIOHTTP1
 
 extension GatewayRoutes {
@@ -58,10 +59,18 @@ extension GatewayRoutes {
     }
 
     private func accepted(_ id: RequestID, _ api: Endpoint) -> OutgoingResponse {
-        .json(Array("{\"id\":\"\(id)\"}\n".utf8), headers: ["Location": location(id, api)])
+        let text = id.description
+        var document = ByteBuffer()
+        document.reserveCapacity(48)
+        document.writeStaticString("{\"id\":\"")
+        document.writeString(text)
+        document.writeStaticString("\"}\n")
+        return .json(document, headers: ["Location": location(text, api)])
     }
 
-    private func location(_ id: RequestID, _ api: Endpoint) -> String {
+    private func location(_ id: RequestID, _ api: Endpoint) -> String { location(id.description, api) }
+
+    private func location(_ id: String, _ api: Endpoint) -> String {
         api.path == "/" ? "/\(id)" : "\(api.path)/\(id)"
     }
 }

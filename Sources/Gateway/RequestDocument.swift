@@ -13,16 +13,32 @@ struct RequestDocument {
 
     /// - Parameter verbose: whether what went wrong in each attempt is listed too.
     init(_ record: RequestRecord, verbose: Bool = false) {
-        var head = Array("{\"id\":\"\(record.id)\",\"status\":\"\(record.status.rawValue)\"".utf8)
+        var head: [UInt8] = []
+        head.reserveCapacity(96)
+        Self.append("{\"id\":\"", to: &head)
+        record.id.append(to: &head)
+        Self.append("\",\"status\":\"", to: &head)
+        head.append(contentsOf: record.status.rawValue.utf8)
+        head.append(UInt8(ascii: "\""))
         var tail: [UInt8] = []
+        tail.reserveCapacity(64)
         if let result = record.result {
-            head.append(contentsOf: ",\"result\":".utf8)
+            Self.append(",\"result\":", to: &head)
             self.result = result
         } else {
             self.result = nil
         }
-        if let ended = record.endedAt { tail.append(contentsOf: ",\"timestamp\":\"\(ended.rfc3339)\"".utf8) }
-        tail.append(contentsOf: ",\"attempts\":\(record.attempts)".utf8)
+        if let ended = record.endedAt {
+            Self.append(",\"timestamp\":\"", to: &tail)
+            ended.appendRFC3339(to: &tail)
+            tail.append(UInt8(ascii: "\""))
+        }
+        Self.append(",\"attempts\":", to: &tail)
+        if record.attempts < 10, record.attempts >= 0 {
+            tail.append(UInt8(ascii: "0") + UInt8(record.attempts))
+        } else {
+            tail.append(contentsOf: String(record.attempts).utf8)
+        }
         if let failure = record.failure {
             tail.append(contentsOf: ",\"error\":{".utf8)
             Self.append(failure, to: &tail)
@@ -38,9 +54,13 @@ struct RequestDocument {
             }
             tail.append(UInt8(ascii: "]"))
         }
-        tail.append(contentsOf: "}\n".utf8)
+        Self.append("}\n", to: &tail)
         self.head = head
         self.tail = tail
+    }
+
+    private static func append(_ text: StaticString, to bytes: inout [UInt8]) {
+        bytes.append(contentsOf: UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
     }
 
     private static func append(_ failure: RequestFailure, to bytes: inout [UInt8]) {

@@ -11,5 +11,19 @@ package enum HeaderValue {
         return String(text)
     }
 
+    /// Whether a field's name is this one, written in lower case.
+    static func isName(_ name: String, _ known: StaticString) -> Bool {
+        var name = name
+        return name.withUTF8 { bytes in
+            guard bytes.count == known.utf8CodeUnitCount else { return false }
+            for index in 0..<bytes.count {
+                let byte = bytes[index]
+                let lower = (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte) ? byte | 0x20 : byte
+                guard lower == known.utf8Start[index] else { return false }
+            }
+            return true
+        }
+    }
+
     private static func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
 }

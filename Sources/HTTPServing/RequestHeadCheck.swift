@@ -15,28 +15,28 @@ enum RequestHeadCheck {
                 status: .uriTooLong)
         }
         guard head.version.major == 1 else { return unsupportedVersion }
-        let hosts = head.headers[canonicalForm: "host"].count
-        if hosts > 1 || (hosts == 0 && !head.version.isBefore11) {
+        let fields = FramingFields(head.headers)
+        if fields.hosts > 1 || (fields.hosts == 0 && !head.version.isBefore11) {
             return HTTPFault(PlatformError(.badRequest, "a request needs exactly one Host header"))
         }
-        if head.headers.contains(name: "transfer-encoding") {
+        if !fields.transferEncodings.isEmpty {
             // Anything but a lone `chunked` has no agreed length, or could be read differently by a proxy in front.
-            let codings = head.headers[canonicalForm: "transfer-encoding"]
-            guard !head.version.isBefore11, codings.count == 1, codings[0].lowercased() == "chunked" else {
+            guard !head.version.isBefore11, fields.transferEncodings.count == 1,
+                HeaderValue.trimmed(fields.transferEncodings[0]).lowercased() == "chunked"
+            else {
                 return HTTPFault(
                     PlatformError(.badRequest, "the only Transfer-Encoding understood here is chunked, in HTTP/1.1"))
             }
-            guard !head.headers.contains(name: "content-length") else {
+            guard fields.contentLengths.isEmpty else {
                 return HTTPFault(
                     PlatformError(.badRequest, "a request cannot have both Content-Length and Transfer-Encoding"))
             }
         }
-        let lengths = head.headers["content-length"]
+        let lengths = fields.contentLengths
         guard lengths.count <= 1, lengths.allSatisfy({ Int64(HeaderValue.trimmed($0)) != nil }) else {
             return HTTPFault(PlatformError(.badRequest, "Content-Length must be one number"))
         }
-        let expectations = head.headers[canonicalForm: "expect"]
-        guard expectations.allSatisfy({ $0.lowercased() == "100-continue" }) else {
+        guard fields.expectations.allSatisfy({ $0.lowercased() == "100-continue" }) else {
             return HTTPFault(
                 PlatformError(
                     .badRequest, "the only expectation that can be met is 100-continue. Leave out the Expect header"),
@@ -62,5 +62,32 @@ enum RequestHeadCheck {
     private static var unsupportedVersion: HTTPFault {
         HTTPFault(
             PlatformError(.badRequest, "this server speaks HTTP/1.1 only"), status: .httpVersionNotSupported)
+    }
+}
+
+/// The header fields that decide where a request ends, found in one walk along all of them.
+private struct FramingFields {
+    var hosts = 0
+    var contentLengths: [String] = []
+    var transferEncodings: [String] = []
+    var expectations: [String] = []
+
+    init(_ headers: HTTPHeaders) {
+        for (name, value) in headers {
+            // The length tells most names apart.
+            switch name.utf8.count {
+            case 4 where HeaderValue.isName(name, "host"): hosts += Self.listed(value).count
+            case 6 where HeaderValue.isName(name, "expect"): expectations += Self.listed(value)
+            case 14 where HeaderValue.isName(name, "content-length"): contentLengths.append(value)
+            case 17 where HeaderValue.isName(name, "transfer-encoding"): transferEncodings.append(value)
+            default: break
+            }
+        }
+    }
+
+    /// The values of a field that holds a list, without empty ones.
+    private static func listed(_ value: String) -> [String] {
+        guard value.utf8.contains(UInt8(ascii: ",")) || value.isEmpty else { return [HeaderValue.trimmed(value)] }
+        return value.split(separator: ",").map { HeaderValue.trimmed(String($0)) }
     }
 }

@@ -11,31 +11,40 @@ package struct RequestID: Sendable, Hashable, Comparable, Codable, CustomStringC
 
     /// Makes an id for a request that arrives `now`.
     package init(now: Timestamp, using generator: inout some RandomNumberGenerator) {
+        self.init(now: now, random: generator.next())
+    }
+
+    /// Makes an id for a request that arrives `now`, of a number that nobody can guess.
+    package init(now: Timestamp, random: UInt64) {
         let microseconds = UInt64(max(0, now.microseconds))
         let milliseconds = microseconds / 1000
         let fraction = microseconds % 1000 * 4096 / 1000
         self.high = milliseconds << 16 | 0x7000 | fraction
-        self.low = 0x8000_0000_0000_0000 | (generator.next() as UInt64) >> 2
+        self.low = 0x8000_0000_0000_0000 | random >> 2
     }
 
     /// Reads the canonical form, 36 characters with hyphens; letters in either case. Anything else is `nil`.
-    package init?(_ text: some StringProtocol) {
+    package init?(_ text: String) {
+        var text = text
+        guard let id = text.withUTF8({ Self.read($0) }) else { return nil }
+        self = id
+    }
+
+    private static func read(_ text: UnsafeBufferPointer<UInt8>) -> RequestID? {
+        guard text.count == 36 else { return nil }
         var digits: (UInt64, UInt64) = (0, 0)
         var count = 0
-        var position = 0
-        for byte in text.utf8 {
+        for position in 0..<36 {
+            let byte = text[position]
             if position == 8 || position == 13 || position == 18 || position == 23 {
                 guard byte == UInt8(ascii: "-") else { return nil }
             } else {
-                guard let value = Self.value(ofDigit: byte), count < 32 else { return nil }
+                guard let value = value(ofDigit: byte) else { return nil }
                 if count < 16 { digits.0 = digits.0 << 4 | value } else { digits.1 = digits.1 << 4 | value }
                 count += 1
             }
-            position += 1
         }
-        guard position == 36 else { return nil }
-        self.high = digits.0
-        self.low = digits.1
+        return RequestID(high: digits.0, low: digits.1)
     }
 
     /// The 16 bytes, most significant first.
@@ -72,17 +81,29 @@ package struct RequestID: Sendable, Hashable, Comparable, Codable, CustomStringC
 
     package var description: String {
         String(unsafeUninitializedCapacity: 36) { buffer in
-            var position = 0
-            for nibble in 0..<32 {
-                if nibble == 8 || nibble == 12 || nibble == 16 || nibble == 20 {
-                    buffer[position] = UInt8(ascii: "-")
-                    position += 1
-                }
-                let value = ((nibble < 16 ? high : low) >> UInt64(60 - nibble % 16 * 4)) & 0xF
-                buffer[position] = UInt8(truncatingIfNeeded: value < 10 ? 48 + value : 87 + value)
+            write(to: UnsafeMutableRawBufferPointer(buffer))
+            return 36
+        }
+    }
+
+    /// Appends the canonical form, 36 characters.
+    package func append(to bytes: inout [UInt8]) {
+        withUnsafeTemporaryAllocation(byteCount: 36, alignment: 1) { buffer in
+            write(to: buffer)
+            bytes.append(contentsOf: buffer)
+        }
+    }
+
+    private func write(to buffer: UnsafeMutableRawBufferPointer) {
+        var position = 0
+        for nibble in 0..<32 {
+            if nibble == 8 || nibble == 12 || nibble == 16 || nibble == 20 {
+                buffer[position] = UInt8(ascii: "-")
                 position += 1
             }
-            return position
+            let value = ((nibble < 16 ? high : low) >> UInt64(60 - nibble % 16 * 4)) & 0xF
+            buffer[position] = UInt8(truncatingIfNeeded: value < 10 ? 48 + value : 87 + value)
+            position += 1
         }
     }
 

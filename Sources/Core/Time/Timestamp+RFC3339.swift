@@ -1,12 +1,34 @@
 extension Timestamp {
     /// `2021-06-04T12:34:56Z`: RFC 3339, UTC, whole seconds, as the original wrote it.
     package var rfc3339: String {
+        var bytes: [UInt8] = []
+        appendRFC3339(to: &bytes)
+        return String(decoding: bytes, as: UTF8.self)
+    }
+
+    /// Appends what ``rfc3339`` says.
+    package func appendRFC3339(to bytes: inout [UInt8]) {
         let civil = CivilTime(self)
-        func two(_ value: Int) -> String { value < 10 ? "0\(value)" : "\(value)" }
-        let year = String(civil.year)
-        let padded = String(repeating: "0", count: max(0, 4 - year.utf8.count)) + year
-        return
-            "\(padded)-\(two(civil.month))-\(two(civil.day))T\(two(civil.hour)):\(two(civil.minute)):\(two(civil.second))Z"
+        func append(_ value: Int, digits: Int) {
+            var divisor = 1
+            for _ in 1..<digits { divisor *= 10 }
+            while divisor > 0 {
+                bytes.append(UInt8(ascii: "0") + UInt8(value / divisor % 10))
+                divisor /= 10
+            }
+        }
+        if civil.year > 9999 { bytes += String(civil.year).utf8 } else { append(civil.year, digits: 4) }
+        bytes.append(UInt8(ascii: "-"))
+        append(civil.month, digits: 2)
+        bytes.append(UInt8(ascii: "-"))
+        append(civil.day, digits: 2)
+        bytes.append(UInt8(ascii: "T"))
+        append(civil.hour, digits: 2)
+        bytes.append(UInt8(ascii: ":"))
+        append(civil.minute, digits: 2)
+        bytes.append(UInt8(ascii: ":"))
+        append(civil.second, digits: 2)
+        bytes.append(UInt8(ascii: "Z"))
     }
 }
 

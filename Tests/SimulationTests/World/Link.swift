@@ -145,7 +145,7 @@ final class Link: @unchecked Sendable {
             let parts = line.split(separator: ":", maxSplits: 1)
             guard parts.count == 2 else { continue }
             switch parts[0].lowercased() {
-            case "x-cortex-request-id": id = RequestID(parts[1].drop { $0 == " " })
+            case "x-cortex-request-id": id = RequestID(String(parts[1].drop { $0 == " " }))
             case "content-length": length = Int(parts[1].drop { $0 == " " }) ?? 0
             default: break
             }

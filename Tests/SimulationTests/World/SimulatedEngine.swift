@@ -257,4 +257,7 @@ final class Door: Engine, ContainerTransport, @unchecked Sendable {
         }
         return link.open(initialize)
     }
+
+    /// Nothing waits anywhere but in the link itself.
+    func isQuiet(_ descriptor: CInt) -> Bool { true }
 }
