@@ -23,7 +23,7 @@ enum HeaderFilter {
         for (name, value) in headers {
             let name = name.lowercased()
             guard !dropped.contains(name), !name.hasPrefix(reserved), !named.contains(name) else { continue }
-            guard !value.unicodeScalars.contains("\u{FFFD}") else {
+            guard !value.utf8.contains(0xEF) || !value.unicodeScalars.contains("\u{FFFD}") else {
                 throw PlatformError(
                     .badRequest, "the value of the header \(name) is not UTF-8. Encode it, or put it into the body")
             }

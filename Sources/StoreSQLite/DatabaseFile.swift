@@ -1,3 +1,4 @@
+import CSQLiteSettings
 import Core
 import Foundation
 import GRDB
@@ -13,6 +14,8 @@ struct DatabaseFile {
     func open(
         _ configuration: SQLiteStore.Configuration, migrations: [String] = Schema.migrations, logger: Logger
     ) throws -> DatabasePool {
+        // Another part of the process may have opened a database before: then this has no effect, nor needs to.
+        _ = cortex_sqlite_leave_out_statistics()
         try removeUnfinished()
         if try FileHeader.read(directory.database)?.check(latest: migrations.count) == nil { try create() }
         let pool = try DatabasePool(path: directory.database, configuration: settings(configuration))
@@ -58,6 +61,9 @@ struct DatabaseFile {
         settings.prepareDatabase { db in
             try db.execute(sql: "PRAGMA temp_store = MEMORY")
             guard !db.configuration.readonly else { return }
+            // The statements of the road stay prepared and take up the few pieces that a connection has by itself; what each run needs
+            // would come from the allocator, behind a lock. Where it cannot be had, that is what happens.
+            _ = cortex_sqlite_set_apart(db.sqliteConnection, 512, 512)
             try db.execute(sql: "PRAGMA secure_delete = ON")
             try db.execute(sql: "PRAGMA cache_size = -8192")
             try db.execute(sql: "PRAGMA wal_autocheckpoint = 4096")

@@ -22,7 +22,7 @@ private let allowed: [String: Set<String>] = [
     "EngineDocker": ["Core", "PodInitClient", "AsyncHTTPClient", "NIO*", "Logging", "Crypto"],
     "EngineSandbox": ["Core", "CPodInit", "PodInitClient", "PodInitProtocol", "Subprocess", "Logging"],
     "StoreMemory": ["Core"],
-    "StoreSQLite": ["Core", "GRDB", "GRDBSQLite", "Logging"],
+    "StoreSQLite": ["Core", "CSQLiteSettings", "GRDB", "GRDBSQLite", "Logging"],
     "Client": ["Core", "AsyncHTTPClient", "NIO*", "Yams"],
     "Commands": ["*"],
     "cortex": ["Commands"],

@@ -1,0 +1,41 @@
+import Synchronization
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#elseif canImport(Darwin)
+    import Darwin
+#endif
+
+/// The system's random numbers, which nobody can guess, fetched for many at a time: `SystemRandomNumberGenerator` makes a system call for each.
+///
+/// Safe from any task.
+package final class SystemRandom: RandomNumberGenerator, Sendable {
+    /// What the system gives in one call at most: 256 bytes.
+    private static let stock = 32
+
+    private let words = Mutex<[UInt64]>([])
+
+    package init() {}
+
+    package func next() -> UInt64 {
+        words.withLock { words in
+            if let word = words.popLast() { return word }
+            words = Self.fetch()
+            return words.popLast() ?? Self.fetchOne()
+        }
+    }
+
+    /// Empty where the system refuses, as old kernels do.
+    private static func fetch() -> [UInt64] {
+        [UInt64](unsafeUninitializedCapacity: stock) { buffer, count in
+            count = getentropy(buffer.baseAddress, stock * MemoryLayout<UInt64>.size) == 0 ? stock : 0
+        }
+    }
+
+    private static func fetchOne() -> UInt64 {
+        var generator = SystemRandomNumberGenerator()
+        return generator.next()
+    }
+}
