@@ -42,8 +42,8 @@ def blocks(path: Path):
         if index == len(lines):
             raise Untrue("this block does not end", start)
         words = [*opening[2].split(maxsplit=1), "", ""]
-        text = "\n".join(line[len(opening[1]):] for line in lines[start:index])
-        follows = last_end is not None and not "".join(lines[last_end + 1:start - 1]).strip()
+        text = "\n".join(line[len(opening[1]) :] for line in lines[start:index])
+        follows = last_end is not None and not "".join(lines[last_end + 1 : start - 1]).strip()
         yield Block(start + 1, words[0], words[1], text, follows)
         last_end = index
         index += 1

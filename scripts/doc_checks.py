@@ -68,7 +68,9 @@ class Checks:
 
     def verbs(self):
         if self._verbs is None:
-            done = subprocess.run([self.program, "--experimental-dump-help"], capture_output=True, text=True, check=True)
+            done = subprocess.run(
+                [self.program, "--experimental-dump-help"], capture_output=True, text=True, check=True
+            )
             self._verbs = json.loads(done.stdout)["command"]
         return self._verbs
 
@@ -116,8 +118,12 @@ class Checks:
 
     def _configuration(self, block, text, good=True):
         done = subprocess.run(
-            [self.program, "deploy", "--check", "-"], input=text, capture_output=True, text=True,
-            env={**os.environ, "NO_COLOR": "1"})
+            [self.program, "deploy", "--check", "-"],
+            input=text,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "NO_COLOR": "1"},
+        )
         if done.returncode != (0 if good else 1):
             raise Untrue(f"cortex deploy --check says:\n{done.stdout}{done.stderr}")
 

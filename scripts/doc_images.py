@@ -39,10 +39,12 @@ class Images:
         (self.folder / "containers.conf").write_text(
             '[containers]\ndefault_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]\n'
             '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\nlock_type = "file"\nexit_command_delay = 5\n'
-            '[network]\nnetwork_backend = "netavark"\n')
+            '[network]\nnetwork_backend = "netavark"\n'
+        )
         # As on a machine with Docker: a name without a registry is one of Docker Hub's, and nothing is fetched from there.
         (self.folder / "registries.conf").write_text(
-            'unqualified-search-registries = ["docker.io"]\n[[registry]]\nlocation = "docker.io"\nblocked = true\n')
+            'unqualified-search-registries = ["docker.io"]\n[[registry]]\nlocation = "docker.io"\nblocked = true\n'
+        )
         (self.folder / "policy.json").write_text('{"default":[{"type":"insecureAcceptAnything"}]}')
         (self.folder / "home/auth.json").write_text("{}")
         self.variables = {
@@ -56,16 +58,29 @@ class Images:
     def _start(self):
         for driver in ("overlay", "vfs"):
             (self.folder / "storage.conf").write_text(
-                f'[storage]\ndriver = "{driver}"\ngraphroot = "{self.folder}/root"\nrunroot = "{self.folder}/run"\n')
+                f'[storage]\ndriver = "{driver}"\ngraphroot = "{self.folder}/root"\nrunroot = "{self.folder}/run"\n'
+            )
             if self._podman("info").returncode == 0:
                 break
             shutil.rmtree(self.folder / "root", ignore_errors=True)
         else:
             raise Untrue(f"a private Podman cannot be started here (root is needed): {self._podman('info').stderr}")
         self._service = subprocess.Popen(
-            ["podman", *self.variables["PODMAN_OPTIONS"].split(), "system", "service", "--time", "0", f"unix://{self.socket}"],
-            env=self._environment(), cwd=self.folder, stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL, stderr=open(self.folder / "service.log", "w"))
+            [
+                "podman",
+                *self.variables["PODMAN_OPTIONS"].split(),
+                "system",
+                "service",
+                "--time",
+                "0",
+                f"unix://{self.socket}",
+            ],
+            env=self._environment(),
+            cwd=self.folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=open(self.folder / "service.log", "w"),
+        )
         deadline = time.monotonic() + 30
         while True:
             try:
@@ -81,7 +96,9 @@ class Images:
         with tarfile.open(archive, "w", dereference=True) as tar:
             for path in _files():
                 tar.add(path, arcname=path.lstrip("/"), recursive=False)
-        done = self._podman("import", "--change", "CMD python3", "--change", "ENV PATH=/usr/bin:/bin", str(archive), BASE)
+        done = self._podman(
+            "import", "--change", "CMD python3", "--change", "ENV PATH=/usr/bin:/bin", str(archive), BASE
+        )
         if done.returncode != 0:
             raise Untrue(f"the base image cannot be made: {done.stderr}")
 
@@ -94,8 +111,13 @@ class Images:
 
     def _podman(self, *arguments):
         return subprocess.run(
-            ["podman", *self.variables["PODMAN_OPTIONS"].split(), *arguments], env=self._environment(), cwd=self.folder,
-            capture_output=True, text=True, stdin=subprocess.DEVNULL)
+            ["podman", *self.variables["PODMAN_OPTIONS"].split(), *arguments],
+            env=self._environment(),
+            cwd=self.folder,
+            capture_output=True,
+            text=True,
+            stdin=subprocess.DEVNULL,
+        )
 
     def close(self):
         """Removes everything below the folder: containers, processes that name it, mounts, files."""

@@ -37,20 +37,24 @@ class Documents(unittest.TestCase):
             "~~~sh up\ncortex up\n~~~\n~~~text\ngateway   http://127.0.0.1:8889  …\n…\n~~~\n"
             "~~~sh\nx=5; cd /\n~~~\n~~~sh\npwd; echo $x\n~~~\n~~~text\n/\n5\n~~~\n"
             "~~~sh\ncortex env list --output json | grep -c http://127.0.0.1:8888\n~~~\n~~~text\n1\n~~~\n"
-            "~~~python\nprint(1)\n~~~\n~~~text\n1\n~~~\n`cortex get hello -o json` and `cortex desc a`\n")
+            "~~~python\nprint(1)\n~~~\n~~~text\n1\n~~~\n`cortex get hello -o json` and `cortex desc a`\n"
+        )
         self.assertTrue(good, output)
         self.assertIn("5 run, 4 compared", output)
 
     def test_a_command_that_fails(self):
         self.check(
             "text\n\n~~~sh\necho before\ncortex get not-there   # why\necho after\n~~~\n",
-            "D:5: this command failed with exit status 1:\n    cortex get not-there   # why\nit wrote:\n    before\n    error: no API")
+            "D:5: this command failed with exit status 1:\n    cortex get not-there   # why\nit wrote:\n    before\n    error: no API",
+        )
 
     def test_a_pipe_that_fails_in_its_middle(self):
         self.check("~~~sh\ntrue\nfalse | cat\n~~~\n", "D:3: this command failed with exit status 1:\n    false | cat")
 
     def test_a_wrong_output(self):
-        self.check("~~~sh\nseq 3\n~~~\n~~~text\n1\n…\n4\n~~~\n", "D:7: expected: 4\nthe output was:\n    1\n    2\n    3\n")
+        self.check(
+            "~~~sh\nseq 3\n~~~\n~~~text\n1\n…\n4\n~~~\n", "D:7: expected: 4\nthe output was:\n    1\n    2\n    3\n"
+        )
         self.check("~~~sh\nseq 3\n~~~\n~~~text\n1\n2\n~~~\n", "D:6: expected: nothing more\n")
 
     def test_an_output_of_nothing(self):
@@ -64,7 +68,10 @@ class Documents(unittest.TestCase):
 
     def test_a_wrong_file(self):
         self.check("~~~yaml cortex.yaml\n- name: x\n  kind: AsyncAPI\n~~~\n", "D:2: cortex deploy --check says:", "pod")
-        self.check("~~~yaml examples/hello/cortex.yaml\n- name: x\n~~~\n", "D:2: examples/hello/cortex.yaml says something else")
+        self.check(
+            "~~~yaml examples/hello/cortex.yaml\n- name: x\n~~~\n",
+            "D:2: examples/hello/cortex.yaml says something else",
+        )
 
     def test_words_that_are_no_commands(self):
         self.check("see\n`cortex deploi x`\n", "D:2: `cortex deploi x`: there is no verb deploi")

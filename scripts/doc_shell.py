@@ -46,8 +46,13 @@ class Shell:
 
     def __init__(self, folder, variables):
         self._process = subprocess.Popen(
-            ["bash", "--noprofile", "--norc"], cwd=folder, env=variables,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+            ["bash", "--noprofile", "--norc"],
+            cwd=folder,
+            env=variables,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+        )
 
     def run(self, text, block):
         """Runs commands up to the first that fails; what they wrote, as a terminal would show it."""
@@ -59,14 +64,16 @@ class Shell:
                 f"""set -o pipefail; failed=; trap '[ -n "$failed" ] || failed=$LINENO:$?; return 1 2>/dev/null' ERR
 source {script.name} </dev/null
 trap - ERR; printf '\\n\\001%s\\n' "$failed"
-""".encode())
+""".encode()
+            )
             self._process.stdin.flush()
             output, failed = self._read(text)
         if failed:
             line, status = map(int, failed.split(":"))
             raise Untrue(
                 f"this command failed with exit status {status}:\n{indented(text.splitlines()[line - 1])}\nit wrote:\n{indented(output)}",
-                block.line + line - 1 if block else None)
+                block.line + line - 1 if block else None,
+            )
         return output
 
     def _read(self, text):
@@ -75,7 +82,9 @@ trap - ERR; printf '\\n\\001%s\\n' "$failed"
             if not select.select([self._process.stdout], [], [], 1)[0]:
                 if time.monotonic() - silent_since > PATIENCE:
                     self._process.kill()
-                    raise Untrue(f"these commands did not end:\n{indented(text)}\nthey wrote:\n{indented(output.decode())}")
+                    raise Untrue(
+                        f"these commands did not end:\n{indented(text)}\nthey wrote:\n{indented(output.decode())}"
+                    )
                 continue
             piece = os.read(self._process.stdout.fileno(), 65536)
             if not piece:

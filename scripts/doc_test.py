@@ -56,8 +56,15 @@ class Place:
         self.variables["PATH"] = os.pathsep.join(map(str, paths))
         site = folder / "site"
         self.variables.update(
-            PIP_TARGET=str(site), PIP_NO_INDEX="1", PIP_NO_DEPS="1", PIP_NO_BUILD_ISOLATION="0", PIP_QUIET="1",
-            PIP_DISABLE_PIP_VERSION_CHECK="1", PIP_ROOT_USER_ACTION="ignore", CONTAINER_SOCKET=str(socket or ""))
+            PIP_TARGET=str(site),
+            PIP_NO_INDEX="1",
+            PIP_NO_DEPS="1",
+            PIP_NO_BUILD_ISOLATION="0",
+            PIP_QUIET="1",
+            PIP_DISABLE_PIP_VERSION_CHECK="1",
+            PIP_ROOT_USER_ACTION="ignore",
+            CONTAINER_SOCKET=str(socket or ""),
+        )
         self.platform = None
         self._engine = (engine, socket)
         self.shell = Shell(work, self.variables)
@@ -175,8 +182,11 @@ class Run:
 
     def _as_real(self, text, place):
         if place.platform is not None:
-            for shown, real in ((GATEWAY, place.platform.gateway), (OPERATOR, place.platform.operator),
-                                (ELSEWHERE, place.platform.operator)):
+            for shown, real in (
+                (GATEWAY, place.platform.gateway),
+                (OPERATOR, place.platform.operator),
+                (ELSEWHERE, place.platform.operator),
+            ):
                 text = text.replace(shown, real)
             text = re.sub(r"\bTOKEN\b", place.platform.token, text)
         return re.sub(r"\bID\b", self.last_id, text) if self.last_id else text
@@ -217,12 +227,18 @@ def test(path):
 
 def main(names):
     paths = [Path(name) for name in names] or [
-        ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), ROOT / "clients/python/README.md", ROOT / "CONTRIBUTING.md"]
+        ROOT / "README.md",
+        *sorted((ROOT / "docs").glob("*.md")),
+        ROOT / "clients/python/README.md",
+        ROOT / "CONTRIBUTING.md",
+    ]
     if len(paths) == 1:
         return 0 if test(paths[0]) else 1
 
     def apart(path):
-        done = subprocess.run([sys.executable, __file__, path], capture_output=True, text=True, stdin=subprocess.DEVNULL)
+        done = subprocess.run(
+            [sys.executable, __file__, path], capture_output=True, text=True, stdin=subprocess.DEVNULL
+        )
         print((done.stdout + done.stderr).rstrip("\n"), flush=True)
         return done.returncode == 0
 

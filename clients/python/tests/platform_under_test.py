@@ -33,7 +33,12 @@ class Platform:
     """`cortex up` in a folder: on the sandbox engine unless another is named."""
 
     def __init__(
-        self, folder: Path, port: int = 0, operator_port: int = 0, engine: str = "sandbox", socket: Optional[Path] = None
+        self,
+        folder: Path,
+        port: int = 0,
+        operator_port: int = 0,
+        engine: str = "sandbox",
+        socket: Optional[Path] = None,
     ) -> None:
         self.folder = folder
         addresses = folder / "data/addresses.json"
