@@ -178,7 +178,7 @@ struct TerminalTests {
             let seen = try await CortexProcess.onTerminal(
                 ["submit", "hello", "-d", "{}", "--wait"], folder: folder, typing: [("id: \(Self.id)", "\u{03}")])
             let plain = seen.text.replacing("\r\n", with: "\n")
-            #expect(plain.contains("\nwait for it with: cortex result hello \(Self.id) --wait\n"), "\(plain)")
+            #expect(plain.contains("\nwait for it: cortex result hello \(Self.id) --wait\n"), "\(plain)")
             #expect(seen.status != 0)
         }
     }

@@ -46,7 +46,7 @@ struct RequestOutput {
 
     /// The command that waits for a request which goes on.
     static func waitHint(_ api: String, _ id: RequestID) -> String {
-        "wait for it with: cortex result \(api) \(id) --wait"
+        "wait for it: cortex result \(api) \(id) --wait"
     }
 
     /// Runs a call that names a request; where there is none of that id, says how to find those there are.
