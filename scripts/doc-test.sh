@@ -1,19 +1,9 @@
 #!/usr/bin/env bash
-# Runs every command of the documentation against the debug build on the sandbox engine, each document on a platform of its own: scripts/doc-test.sh [FILE...]
+# Tests that the documents for users are true, on the debug build: scripts/doc-test.sh [FILE...]; doc_test.py says how.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-# shellcheck source=scripts/platform.sh
-source scripts/platform.sh
 
-if [ $# -eq 0 ]; then
-  # Documents that promise it.
-  mapfile -t documents < <(grep -lF 'scripts/doc-test.sh runs' docs/*.md)
-else
-  documents=("$@")
-fi
-for document in "${documents[@]}"; do
-  (
-    start_platform
-    python3 scripts/doc_test.py "$document"
-  )
-done
+python=$(scripts/python-env.sh python clients/python/tests/requirements.txt)/bin/python
+export CORTEX_PROGRAM=${CORTEX_PROGRAM:-$PWD/.build/debug/cortex} PYTHONDONTWRITEBYTECODE=1
+[ $# -gt 0 ] || "$python" scripts/doc_selftest.py
+exec "$python" scripts/doc_test.py "$@"

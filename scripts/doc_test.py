@@ -1,92 +1,254 @@
-"""Runs the commands of the documentation against a running platform: doc_test.py FILE...
+"""Tests that the documents for users are true: doc_test.py [FILE...]
 
-Every block ```sh of a file is run, in the order of the file, in one shell in a copy of examples/hello, with `set -e`.
-A block ```sh skip says by its word that it is not run: it needs another machine, a cloud, or a person.
-A block ```output after one that was run is what the command prints; … stands for anything within a line, a line … for any lines.
-The addresses http://127.0.0.1:8889 and :8888 are replaced by those of the platform under test.
+Every block of commands of README.md, docs/*.md and clients/python/README.md is run, in the order of its document, on a platform of the document's own.
+The word behind a block's language says what is special about it:
+
+    ```sh              commands, run in one bash for the whole document
+    ```sh up           `cortex up`: starts the platform on the sandbox engine, on free ports; a document without it gets one at its beginning
+    ```sh image        commands that need Docker or Podman: `docker` is a private Podman, and `cortex` talks to a second platform on it
+    ```sh clone        commands of a clone that build or test for minutes: their targets and scripts are looked up, not run
+    ```python          run in one interpreter for the whole document
+    ```text, ```json   directly after one of these: all that it wrote; see `compare` for `…`
+    ```LANGUAGE FILE   a file of this name; one that the repository has must say the same there
+    ```yaml            without a name: `cortex deploy --check` finds it good
+
+What stands for what: the addresses http://127.0.0.1:8889 and :8888 and https://cortex.example.com for those of the platform under test, TOKEN for its token,
+ID for the last id that a command wrote, /home/ada/.cortex/local for its data directory. The folder is a clone with examples/hello's app.py and
+cortex.sandbox.yaml (as cortex.yaml) at its top. A command with --follow or --watch gets Ctrl-C after its first output. `pip install` installs without a network and without
+dependencies. The base image python:3.11-slim is made from this machine's Python.
+
+In the rest of the text every `cortex …` must be a verb with flags that it has, and every link must lead somewhere.
 """
 
+import concurrent.futures
+import contextlib
+import io
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+import time
+from pathlib import Path
 
-MARK = "@@@doc-test@@@"
-FENCE = re.compile(r"^( *)```(\S*)(?: +(\S+))?\s*$")
+ROOT = Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(ROOT / "clients/python/tests")]
 
+from doc_blocks import Untrue, blocks, compare, indented  # noqa: E402
+from doc_checks import Checks  # noqa: E402
+from doc_images import Images  # noqa: E402
+from doc_shell import Shell, make_programs  # noqa: E402
+from platform_under_test import PROGRAM, Platform, environment  # noqa: E402
 
-def blocks(path):
-    """(line, language, word, text) of each fenced block."""
-    found, open_block = [], None
-    with open(path, encoding="utf-8") as file:
-        for number, line in enumerate(file, 1):
-            match = FENCE.match(line)
-            if open_block is None and match:
-                open_block = (number, match[2], match[3], len(match[1]), [])
-            elif open_block is not None and line.strip() == "```":
-                start, language, word, _, lines = open_block
-                found.append((start, language, word, "".join(lines)))
-                open_block = None
-            elif open_block is not None:
-                open_block[4].append(line[open_block[3]:] if line.strip() else "\n")
-    if open_block is not None:
-        sys.exit(f"{path}:{open_block[0]}: the block does not end")
-    return found
+GATEWAY, OPERATOR, ELSEWHERE = "http://127.0.0.1:8889", "http://127.0.0.1:8888", "https://cortex.example.com"
+UUID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 
 
-def pattern(text):
-    """A regular expression of what is expected."""
-    parts = []
-    for line in text.strip("\n").split("\n"):
-        if line.strip() == "…":
-            parts.append(r"(?:[^\n]*\n)*?")
-        else:
-            parts.append(".*?".join(re.escape(part) for part in line.rstrip().split("…")) + r"[ ]*\n")
-    return re.compile("".join(parts))
+class Place:
+    """A platform, and the shell of somebody who uses it."""
+
+    def __init__(self, folder, work, programs, engine="sandbox", socket=None):
+        self.folder = folder
+        folder.mkdir(exist_ok=True)
+        self.variables = environment(folder)
+        paths = [programs, PROGRAM.parent, Path(sys.executable).parent, os.environ["PATH"]]
+        self.variables["PATH"] = os.pathsep.join(map(str, paths))
+        site = folder / "site"
+        self.variables.update(
+            PIP_TARGET=str(site),
+            PIP_NO_INDEX="1",
+            PIP_NO_DEPS="1",
+            PIP_NO_BUILD_ISOLATION="0",
+            PIP_QUIET="1",
+            PIP_DISABLE_PIP_VERSION_CHECK="1",
+            PIP_ROOT_USER_ACTION="ignore",
+            CONTAINER_SOCKET=str(socket or ""),
+        )
+        self.platform = None
+        self._engine = (engine, socket)
+        self.shell = Shell(work, self.variables)
+
+    def up(self):
+        self.platform = Platform(self.folder, engine=self._engine[0], socket=self._engine[1])
+        return (self.folder / "cortex.out").read_text()
+
+    def close(self):
+        self.shell.close()
+        if self.platform is not None:
+            self.platform.stop()
 
 
-def run(path):
-    """Runs a file's blocks; gives the number of those that were run."""
-    gateway, operator = os.environ["gateway"], os.environ["operator"]
+class Run:
+    """One document, from its first block to its last."""
 
-    def localised(text):
-        return text.replace("http://127.0.0.1:8889", gateway).replace("http://127.0.0.1:8888", operator)
+    def __init__(self, path, folder):
+        self.path, self.folder = path, folder
+        self.work = folder / "work"
+        ignored = shutil.ignore_patterns("packages", "__pycache__", "*.egg-info", "build", "tests")
+        for part in ("examples", "clients/python"):
+            shutil.copytree(ROOT / part, self.work / part, ignore=ignored)
+        for name, source in (("app.py", "app.py"), ("cortex.yaml", "cortex.sandbox.yaml")):
+            shutil.copy(ROOT / "examples/hello" / source, self.work / name)
+        self.programs = make_programs(folder / "programs", PROGRAM)
+        self.place = Place(folder / "sandbox", self.work, self.programs)
+        self.images = self.image_place = None
+        self.names = {"__name__": "__document__"}
+        self.last_id = None
+        self.counts = {"run": 0, "compared": 0, "checked": 0}
 
-    steps, expected = [], {}
-    last = None
-    for line, language, word, text in blocks(path):
-        if language == "sh" and word is None:
-            last = len(steps)
-            steps.append((line, localised(text)))
-        elif language == "sh":
-            last = None
-            if word != "skip":
-                sys.exit(f"{path}:{line}: a block sh is run, or says skip; not {word}")
-        elif language == "output" and last is not None:
-            expected[last] = (line, localised(text))
-    script = "set -euo pipefail\n" + "".join(
-        f"echo '{MARK}'{index}\n{text}\n" for index, (_, text) in enumerate(steps))
-    with tempfile.TemporaryDirectory() as folder:
-        for name in os.listdir("examples/hello"):
-            shutil.copy(os.path.join("examples/hello", name), folder)
-        shutil.copy("examples/hello/cortex.sandbox.yaml", os.path.join(folder, "cortex.yaml"))
-        result = subprocess.run(
-            ["bash", "-c", script], cwd=folder, text=True, capture_output=True, timeout=300,
-            env={**os.environ, "NO_COLOR": "1"}, stdin=subprocess.DEVNULL)
-    outputs = result.stdout.split(MARK)[1:]
-    if result.returncode != 0:
-        line = steps[len(outputs) - 1][0] if outputs else 0
-        sys.exit(
-            f"{path}:{line}: exit status {result.returncode}\n{outputs[-1] if outputs else ''}\n{result.stderr[-2000:]}")
-    for index, (line, text) in expected.items():
-        output = outputs[index].split("\n", 1)[1]
-        if not pattern(text).fullmatch(output if output.endswith("\n") or not output else output + "\n"):
-            sys.exit(f"{path}:{line}: expected\n{text}\nbut it is\n{output}")
-    return len(steps), len(expected)
+    def all(self):
+        found = list(blocks(self.path))
+        checks = Checks(self.path, ROOT, PROGRAM)
+        checks.text()
+        if found and not any((each.language, each.purpose) == ("sh", "up") for each in found):
+            if any(each.language in ("sh", "python") and each.purpose in ("", "image") for each in found):
+                self._up()
+        output = None
+        for block in found:
+            try:
+                output = self._one(block, output, checks)
+            except Untrue as error:
+                raise Untrue(str(error), error.line or block.line) from None
+            except Exception as error:
+                raise Untrue(f"{type(error).__name__}: {error}", block.line) from error
+
+    def _one(self, block, output, checks):
+        if block.language in ("text", "json") and not block.purpose:
+            if not block.follows_directly or output is None:
+                raise Untrue("there is no command right before this output")
+            self.counts["compared"] += 1
+            compare(block.text, output, block.line)
+            return None
+        if block.language == "sh" and block.purpose != "clone":
+            self.counts["run"] += 1
+            return self._shell(block)
+        if block.language == "python" and not block.purpose:
+            self.counts["run"] += 1
+            return self._python(block)
+        self.counts["checked"] += 1
+        checks.block(block, self.work)
+        return None
+
+    def _up(self):
+        output = self.place.up()
+        self.names["token"] = self.place.platform.token
+        os.environ["CORTEX_CLI_CONFIG_DIR"] = self.place.variables["CORTEX_CLI_CONFIG_DIR"]
+        return self._as_documented(output, self.place)
+
+    def _shell(self, block):
+        if block.purpose == "up":
+            if block.text.split("#")[0].strip() != "cortex up":
+                raise Untrue("a block `sh up` is `cortex up`")
+            return self._up()
+        if block.purpose not in ("", "image"):
+            raise Untrue(f"nobody knows what a block `sh {block.purpose}` is")
+        place = self._image_place() if block.purpose else self.place
+        output = self._as_documented(place.shell.run(self._as_real(block.text, place), block), place)
+        ids = UUID.findall(output)
+        self.last_id = ids[-1] if ids else self.last_id
+        return output
+
+    def _image_place(self):
+        if self.image_place is None:
+            self.images = Images()
+            self.image_place = Place(self.folder / "docker", self.work, self.programs, "docker", self.images.socket)
+            self.image_place.shell.run(self.images.variables_as_shell, None)
+            self.image_place.up()
+        return self.image_place
+
+    def _python(self, block):
+        site = self.folder / "sandbox/site"
+        for path in (ROOT / "clients/python/src", site):
+            if path.exists() and str(path) not in sys.path:
+                sys.path.insert(0, str(path))
+        output = io.StringIO()
+        code = compile("\n" * (block.line - 1) + self._as_real(block.text, self.place), self.path.name, "exec")
+        before = os.getcwd()
+        os.chdir(self.work)
+        try:
+            with contextlib.redirect_stdout(output):
+                exec(code, self.names)
+        except Exception as error:
+            trace, line = error.__traceback__, block.line
+            while trace is not None:
+                if trace.tb_frame.f_code.co_filename == self.path.name:
+                    line = trace.tb_lineno
+                trace = trace.tb_next
+            raise Untrue(f"{type(error).__name__}: {error}\nit wrote:\n{indented(output.getvalue())}", line) from error
+        finally:
+            os.chdir(before)
+        return self._as_documented(output.getvalue().rstrip("\n"), self.place)
+
+    def _as_real(self, text, place):
+        if place.platform is not None:
+            for shown, real in (
+                (GATEWAY, place.platform.gateway),
+                (OPERATOR, place.platform.operator),
+                (ELSEWHERE, place.platform.operator),
+            ):
+                text = text.replace(shown, real)
+            text = re.sub(r"\bTOKEN\b", place.platform.token, text)
+        return re.sub(r"\bID\b", self.last_id, text) if self.last_id else text
+
+    def _as_documented(self, text, place):
+        if place.platform is None:
+            return text
+        text = text.replace(place.platform.gateway, GATEWAY).replace(place.platform.operator, OPERATOR)
+        return text.replace(str(place.folder / "data"), "/home/ada/.cortex/local")
+
+    def close(self):
+        for place in (self.place, self.image_place):
+            if place is not None:
+                place.close()
+        if self.images is not None:
+            self.images.close()
 
 
-for document in sys.argv[1:]:
-    ran, compared = run(document)
-    print(f"{document}: {ran} blocks run, {compared} outputs compared", flush=True)
+def test(path):
+    """Tests one document in this process; whether it is true."""
+    start = time.monotonic()
+    name = path.resolve().relative_to(ROOT)
+    os.environ.update(NO_COLOR="1", CORTEX_TELEMETRY_DISABLE="true")
+    os.environ.pop("CORTEX_ENV", None)
+    with tempfile.TemporaryDirectory(prefix="cortex-doc-") as folder:
+        run = Run(path.resolve(), Path(folder))
+        try:
+            run.all()
+        except Untrue as error:
+            print(f"{name}:{error.line}: {error}", flush=True)
+            return False
+        finally:
+            run.close()
+    counts = ", ".join(f"{count} {what}" for what, count in run.counts.items())
+    print(f"{name}: blocks: {counts}; {time.monotonic() - start:.0f} s", flush=True)
+    return True
+
+
+def main(names):
+    paths = [Path(name) for name in names] or [
+        ROOT / "README.md",
+        *sorted((ROOT / "docs").glob("*.md")),
+        ROOT / "clients/python/README.md",
+        ROOT / "CONTRIBUTING.md",
+    ]
+    if len(paths) == 1:
+        return 0 if test(paths[0]) else 1
+
+    def apart(path):
+        done = subprocess.run(
+            [sys.executable, __file__, path], capture_output=True, text=True, stdin=subprocess.DEVNULL
+        )
+        print((done.stdout + done.stderr).rstrip("\n"), flush=True)
+        return done.returncode == 0
+
+    # Most of the time goes into waiting for probes and processes.
+    with concurrent.futures.ThreadPoolExecutor(max_workers=3) as pool:
+        results = list(pool.map(apart, paths))
+    failed = [str(path.resolve().relative_to(ROOT)) for path, good in zip(paths, results) if not good]
+    print(f"{len(paths) - len(failed)} passed, {len(failed)} failed" + (f": {' '.join(failed)}" if failed else ""))
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -73,11 +73,14 @@ extension Operator {
 
     private func authenticate(_ request: IncomingRequest) throws {
         let fields = [request.header("authorization"), request.header("x-cortex-authorization")]
-        for field in fields.compactMap({ $0 }) where tokens.accepts(Self.token(of: field)) { return }
+        let sent = fields.compactMap { $0 }
+        for field in sent where tokens.accepts(Self.token(of: field)) { return }
         throw HTTPFault(
             PlatformError(
                 .unauthorized,
-                "the operator needs its token: run cortex env configure, or send it as Authorization: Bearer <token>"),
+                sent.isEmpty
+                    ? "the operator needs its token, sent as Authorization: Bearer TOKEN"
+                    : "this is not the operator's token, which stands in tokens.json in the platform's data directory"),
             headers: ["WWW-Authenticate": "Bearer realm=\"cortex\""])
     }
 

@@ -11,7 +11,10 @@ enum RollbackPlan {
         guard let wanted else {
             let older = versions.drop { $0.id != present.id }.dropFirst()
             guard let previous = older.first(where: { $0.specID != present.specID }) else {
-                throw PlatformError(.notFound, "\(name) has no earlier version to go back to: \(known(versions))")
+                throw PlatformError(
+                    .notFound,
+                    "\(name) has no earlier version to go back to: no kept one declares anything else; see cortex get \(name)"
+                )
             }
             return previous
         }

@@ -52,6 +52,9 @@ struct PodmanFolder: Sendable {
         return folder
     }
 
+    /// Podman in this folder: what watches a container writes an empty file `oom` where Podman was started, once the kernel kills in it.
+    var program: [String] { ["env", "--chdir=" + path, "podman"] }
+
     var arguments: [String] { ["--network-config-dir", path + "/net", "--tmpdir", path + "/tmp"] }
 
     /// Chooses how images and containers are kept.

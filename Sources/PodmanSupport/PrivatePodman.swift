@@ -69,7 +69,7 @@ package final class PrivatePodman: Sendable {
         let log = try FileHandle(forWritingTo: URL(fileURLWithPath: folder.log))
         try log.seekToEnd()
         let process = try SpawnedProcess.start(
-            ["podman"] + folder.arguments + ["system", "service", "--time", "0", "unix://" + folder.socket],
+            folder.program + folder.arguments + ["system", "service", "--time", "0", "unix://" + folder.socket],
             environment: ProcessInfo.processInfo.environment.merging(folder.environment) { $1 },
             input: FileHandle.nullDevice.fileDescriptor, output: log.fileDescriptor, errors: log.fileDescriptor)
         service.withLock { $0 = process }
@@ -94,7 +94,9 @@ package final class PrivatePodman: Sendable {
     /// Runs the command `podman` on this engine, for what no API has.
     @discardableResult
     package func command(_ arguments: [String]) async throws -> String {
-        try await Shell.run("podman", folder.arguments + arguments, environment: folder.environment)
+        let program = folder.program
+        return try await Shell.run(
+            program[0], program.dropFirst() + folder.arguments + arguments, environment: folder.environment)
     }
 
     /// Loads an image, once per process.

@@ -100,6 +100,12 @@ package struct ProbeRunner: Sendable {
         }
     }
 
+    /// Without the port, which the subject has already: `connection refused`.
+    private static func bare(_ message: String) -> String {
+        guard let found = message.wholeMatch(of: /Port [0-9]+ of the pod: (.+?)\.?/) else { return message }
+        return found.1.prefix(1).lowercased() + found.1.dropFirst()
+    }
+
     private func reason(_ error: any Error, _ probe: Probe) -> String {
         let subject =
             switch probe.handler {
@@ -112,7 +118,7 @@ package struct ProbeRunner: Sendable {
         case is ProbeTimeout: "\(subject) gave no answer within \(probe.timeout.inSeconds.formatted) s"
         case let error as PlatformError where error.code == .timedOut:
             "\(subject) gave no answer within \(probe.timeout.inSeconds.formatted) s"
-        case let error as PlatformError: "\(subject): \(error.message)"
+        case let error as PlatformError: "\(subject): \(Self.bare(error.message))"
         default: "\(subject): the connection was lost"
         }
     }

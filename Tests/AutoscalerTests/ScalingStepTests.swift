@@ -132,12 +132,12 @@ struct ScalingStepTests {
             decisions.map(\.explanation) == [
                 "0 replicas: 0 requests on average, 1 for each replica; the load fits",
                 "1 replica: a request waits and there is no replica",
-                "2 replicas: 5 requests on average, 1 for each replica, asks for 5, 2 by max_upscale_factor; more load",
-                "3 replicas: 30 requests on average, 1 for each replica, asks for 30, 3 by max_upscale_factor; more load",
-                "5 replicas: 30 requests on average, 1 for each replica, asks for 30, 5 by max_upscale_factor; more load",
-                "7 replicas: 30 requests on average, 1 for each replica, asks for 30, 8 by max_upscale_factor, 7 by max_replicas; more load",
-                "7 replicas: 30 requests on average, 1 for each replica, asks for 30, 11 by max_upscale_factor, 7 by max_replicas; the load fits",
-                "6 replicas: 0 requests on average, 1 for each replica, asks for 0, 6 by max_downscale_factor; less load",
+                "2 replicas: 5 requests on average, 1 for each replica, would need 5; max_upscale_factor allows no more than 2 now; more load",
+                "3 replicas: 30 requests on average, 1 for each replica, would need 30; max_upscale_factor allows no more than 3 now; more load",
+                "5 replicas: 30 requests on average, 1 for each replica, would need 30; max_upscale_factor allows no more than 5 now; more load",
+                "7 replicas: 30 requests on average, 1 for each replica, would need 30; max_upscale_factor allows no more than 8 now; max_replicas is 7; more load",
+                "7 replicas: 30 requests on average, 1 for each replica, would need 30; max_upscale_factor allows no more than 11 now; max_replicas is 7",
+                "6 replicas: 0 requests on average, 1 for each replica, would need 0; max_downscale_factor allows no fewer than 6 now; less load",
             ])
         let unknown = ScalingRule.decide(
             policy, sample: nil, current: 6, now: Timestamp(seconds: 80), history: &history)

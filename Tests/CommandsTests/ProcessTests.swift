@@ -318,12 +318,15 @@ struct ProcessTests {
             #expect(
                 failed.errors
                     == "error: request \(Self.id) failed: container_status: status 500 (attempts: 2)\nboom\u{FFFD}[2J\nend\n"
-                    + "see what the container wrote with: cortex logs hello; run it again with: cortex retry hello \(Self.id)\n"
+                    + "see what the container wrote with: cortex logs hello\nrun it again with: cortex retry hello \(Self.id)\n"
             )
             stub.on(route, .error(404, "not_found", "no request"))
             let unknown = try await run(["result", "hello", Self.id], folder)
             #expect(unknown.status == 1)
-            #expect(unknown.errors == "error: no request\n")
+            #expect(unknown.errors == "error: no request\nsee those there are with: cortex requests hello\n")
+            let typed = try await run(["result", "hello", "17"], folder)
+            #expect(typed.status == 2)
+            #expect(typed.errors.contains("'17' is invalid for '<id>': An id looks like 0190f3a2-"), "\(typed.errors)")
         }
     }
 

@@ -26,6 +26,11 @@ struct AccessTests {
                     #expect(reply.status == 401, "\(method) \(path)")
                     #expect(reply.headers.first(name: "WWW-Authenticate") == "Bearer realm=\"cortex\"")
                     #expect(try reply.error.kind == "unauthorized")
+                    let expected =
+                        headers.isEmpty
+                        ? "the operator needs its token, sent as Authorization: Bearer TOKEN"
+                        : "this is not the operator's token, which stands in tokens.json in the platform's data directory"
+                    #expect(try reply.error.message == expected)
                 }
             }
             #expect(fixture.orchestrator.applied == before)

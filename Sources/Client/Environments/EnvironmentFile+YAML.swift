@@ -115,7 +115,40 @@ extension JSONValue {
         encoder.options.allowUnicode = true
         encoder.options.width = -1
         encoder.options.indent = 2
-        return try encoder.encode(self)
+        return try encoder.encode(YAMLForm(value: self))
+    }
+
+    /// With numbers as people write them: `0.05`, which the YAML encoder makes `5e-2` of.
+    private struct YAMLForm: Encodable {
+        var value: JSONValue
+
+        func encode(to encoder: any Encoder) throws {
+            switch value {
+            case .number(let number):
+                var container = encoder.singleValueContainer()
+                if let decimal = Decimal(string: "\(number)"), "\(number)".count < 30 {
+                    try container.encode(decimal)
+                } else {
+                    try container.encode(number)
+                }
+            case .array(let values):
+                var container = encoder.unkeyedContainer()
+                for value in values { try container.encode(YAMLForm(value: value)) }
+            case .object(let members):
+                var container = encoder.container(keyedBy: Key.self)
+                for (name, value) in members { try container.encode(YAMLForm(value: value), forKey: Key(name)) }
+            default: try value.encode(to: encoder)
+            }
+        }
+
+        struct Key: CodingKey {
+            var stringValue: String
+            var intValue: Int? { nil }
+
+            init(_ name: String) { stringValue = name }
+            init?(stringValue: String) { self.stringValue = stringValue }
+            init?(intValue: Int) { nil }
+        }
     }
 
     /// What a YAML node says; a key that is not a text is left out.

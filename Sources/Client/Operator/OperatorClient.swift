@@ -37,9 +37,16 @@ package struct OperatorClient: Sendable {
 
     /// Whether a Cortex operator answers there (`GET /verifycortex`); needs no token.
     package func verify() async throws {
-        let reply = try await send("GET", "/verifycortex", timeout: .seconds(10))
-        guard reply.body.readableBytesView.first(where: { $0 != UInt8(ascii: " ") }) == UInt8(ascii: "{") else {
-            throw PlatformError(.connectionFailed, "what answers at \(base) is not a Cortex operator; check the URL")
+        let stranger = PlatformError(
+            .connectionFailed,
+            "what answers at \(base) is not a Cortex operator; check the URL: the operator's port is 8888 unless another"
+                + " was chosen, 8889 is the gateway's")
+        do {
+            let reply = try await send("GET", "/verifycortex", timeout: .seconds(10))
+            let first = reply.body.readableBytesView.first { $0 != UInt8(ascii: " ") }
+            guard first == UInt8(ascii: "{") else { throw stranger }
+        } catch let error as PlatformError where error.code == .notFound {
+            throw stranger
         }
     }
 

@@ -42,8 +42,9 @@ struct DoctorReport: Sendable, Equatable, Encodable {
                 case .problem: style.colored("✗", .red)
                 }
             let name = check.name + String(repeating: " ", count: width - check.name.count)
-            let advice = check.advice.map { "\n" + String(repeating: " ", count: width + 5) + "\($0)" } ?? ""
-            return "\(mark) \(name)   \(check.finding.inOneLine)\(advice)"
+            let (column, blank) = (width + 5, String(repeating: " ", count: width + 5))
+            let advice = check.advice.map { "\n" + blank + style.hanging($0, at: column) } ?? ""
+            return "\(mark) \(name)   \(style.hanging(check.finding, at: column))\(advice)"
         }.joined(separator: "\n")
     }
 }

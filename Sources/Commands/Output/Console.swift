@@ -58,13 +58,13 @@ struct Console: Sendable {
         try? Self.write(Array((wrapped(text) + "\n").utf8), to: errors)
     }
 
-    /// On a terminal, lines broken between words instead of anywhere.
+    /// On a terminal, lines broken between words instead of anywhere, what belongs to a line indented below it.
     private func wrapped(_ text: String) -> String {
         guard hasErrorTerminal, let columns = Self.size(of: errors)?.columns, columns > 20 else { return text }
         return text.split(separator: "\n", omittingEmptySubsequences: false).map { line in
-            // What begins with a space, or is short enough, was laid out by somebody.
-            guard line.count > columns, line.first != " ", !line.contains("\u{1B}") else { return String(line) }
-            return Table.wrap(String(line), to: columns).joined(separator: "\n")
+            // What begins with a space or has colours was laid out by somebody.
+            guard line.first != " ", !line.contains("\u{1B}") else { return String(line) }
+            return TextWrap.lines(String(line), columns: columns, indent: 2).joined(separator: "\n")
         }.joined(separator: "\n")
     }
 

@@ -1,7 +1,9 @@
+import Core
+
 /// Rows under titles, as every list of the CLI is shown: columns three spaces apart, titles bold on a terminal (reference: cortex.md §9.3).
 ///
-/// On a terminal it fits the width: long texts are cut with `...`, then columns move closer, then the last column gets lines of its own, and
-/// where even that is too wide each row becomes a list of `title: value`. Identifiers are never cut: a part of one is of no use.
+/// On a terminal it fits the width: columns move closer, then a text in the last column gets lines of its own below its row, then texts are cut with `...`, and
+/// where even that is too wide each row becomes a list of `title: value`. Identifiers are never cut: a part of one is of no use, and nor are reasons.
 struct Table {
     struct Column {
         var title: String
@@ -56,10 +58,11 @@ struct Table {
             }
         }
         guard let limit = style.size?.columns else { return lines(widths, gap: Self.gap, style) }
-        for gap in [Self.gap, 2, 1] {
+        let canFold = columns.count > 2 && columns.last?.isText == true
+        for gap in [Self.gap, 2, 1] where !canFold || Self.width(widths, gap) <= limit {
             if let fitting = fitting(widths, gap: gap, to: limit) { return lines(fitting, gap: gap, style) }
         }
-        if columns.count > 2, columns.last?.isText == true {
+        if canFold {
             for gap in [Self.gap, 2, 1] {
                 if let fitting = fitting(Array(widths.dropLast()), gap: gap, to: limit) {
                     return folded(fitting, gap: gap, style, limit)
@@ -69,10 +72,14 @@ struct Table {
         return records(style)
     }
 
+    private static func width(_ widths: [Int], _ gap: Int) -> Int {
+        widths.reduce(gap * max(0, widths.count - 1), +)
+    }
+
     /// Widths whose line is at most `limit` wide, texts narrowed where needed, widest first; `nil` where that is not enough.
     private func fitting(_ widths: [Int], gap: Int, to limit: Int) -> [Int]? {
         var widths = widths
-        while widths.reduce(gap * max(0, widths.count - 1), +) > limit {
+        while Self.width(widths, gap) > limit {
             let texts = widths.indices.filter { columns[$0].isText && widths[$0] > Self.narrowest }
             guard let widest = texts.max(by: { widths[$0] < widths[$1] }) else { return nil }
             widths[widest] -= 1
@@ -92,15 +99,16 @@ struct Table {
         for row in rows {
             lines.append(Self.line(Array(row.prefix(widths.count)), widths, gap))
             guard row.count > widths.count, let last = row.last, !last.isEmpty else { continue }
-            lines += Self.wrap(last, to: max(Self.narrowest, limit - 2)).map { "  \($0)" }
+            lines += TextWrap.lines(last, columns: max(Self.narrowest, limit - 2)).map { "  \($0)" }
         }
         return lines.joined(separator: "\n")
     }
 
     private func records(_ style: TextStyle) -> String {
         rows.map { row in
-            zip(columns, row).filter { !$0.1.isEmpty }.map { "\(style.bold("\($0.0.title):")) \($0.1)" }
-                .joined(separator: "\n")
+            zip(columns, row).filter { !$0.1.isEmpty }.map { column, cell in
+                column.isText ? style.fact(column.title, cell) : "\(style.bold("\(column.title):")) \(cell)"
+            }.joined(separator: "\n")
         }.joined(separator: "\n\n")
     }
 
@@ -121,26 +129,5 @@ struct Table {
     static func cut(_ text: String, to width: Int) -> String {
         guard text.displayWidth > width else { return text }
         return text.prefix(columns: max(0, width - 3)) + "..."
-    }
-
-    /// Lines of at most `width` columns, broken between words where there are any.
-    static func wrap(_ text: String, to width: Int) -> [String] {
-        var lines: [String] = []
-        var line = ""
-        for word in text.split(separator: " ", omittingEmptySubsequences: true) {
-            var word = String(word)
-            if !line.isEmpty, line.displayWidth + 1 + word.displayWidth > width {
-                lines.append(line)
-                line = ""
-            }
-            while word.displayWidth > width {
-                let part = word.prefix(columns: max(1, width))
-                guard !part.isEmpty else { break }
-                lines.append(String(part))
-                word.removeFirst(part.count)
-            }
-            line += line.isEmpty ? word : " \(word)"
-        }
-        return line.isEmpty ? lines : lines + [line]
     }
 }

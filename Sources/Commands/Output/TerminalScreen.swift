@@ -24,12 +24,9 @@ final class TerminalScreen: Sendable {
     /// Runs `body` on the second screen. A signal that ends the process ends it with 128 + its number.
     static func run(_ console: Console, _ body: (TerminalScreen) async throws -> Void) async throws {
         let screen = TerminalScreen(console)
-        let sources = [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP].map { number in
-            signal(number, SIG_IGN)
-            let source = DispatchSource.makeSignalSource(signal: number)
-            source.setEventHandler { screen.handle(number) }
-            source.resume()
-            return source
+        var sources: [any DispatchSourceSignal] = []
+        for number in [SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP] {
+            sources.append(await SignalSource.make(number) { screen.handle(number) })
         }
         defer {
             for source in sources { source.cancel() }

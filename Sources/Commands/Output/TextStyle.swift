@@ -1,3 +1,5 @@
+import Core
+
 /// How text may look: bold and colours only on a terminal, `NO_COLOR` respected, lines cut to the terminal's width.
 struct TextStyle: Sendable, Hashable {
     struct Size: Sendable, Hashable {
@@ -24,6 +26,25 @@ struct TextStyle: Sendable, Hashable {
 
     func bold(_ text: String) -> String {
         hasColor ? "\u{1B}[1m\(text)\u{1B}[0m" : text
+    }
+
+    /// `title: value`; on a terminal broken between words.
+    func fact(_ title: String, _ value: String) -> String {
+        let head = "\(title):"
+        let text = "\(head) \(value.inOneLine)"
+        var lines = size.map { TextWrap.lines(text, columns: $0.columns, indent: 2) } ?? [text]
+        if lines[0].hasPrefix(head) { lines[0] = bold(head) + lines[0].dropFirst(head.count) }
+        return lines.joined(separator: "\n")
+    }
+
+    /// A value behind what names it; on a terminal broken between words, with every line below the first.
+    ///
+    /// - Parameter column: where the value begins.
+    func hanging(_ value: String, at column: Int) -> String {
+        guard let size else { return value.inOneLine }
+        // The first line has the room of the others: what stands before it is somebody else's.
+        let lines = TextWrap.lines(value.inOneLine, columns: max(20, size.columns - column))
+        return lines.joined(separator: "\n" + String(repeating: " ", count: column))
     }
 
     func colored(_ text: String, _ color: Color) -> String {

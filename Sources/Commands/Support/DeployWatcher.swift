@@ -35,16 +35,19 @@ struct DeployWatcher {
             machines = rest
             guard !machines.isEmpty else { break }
             guard context.clock.now() - start < limit else {
-                throw PlatformError(
-                    .timedOut,
-                    "not ready after \(Age.text(of: limit)): \(waiting.joined(separator: "; "));"
-                        + " see why with: cortex describe \(machines[0].name)")
+                failures += zip(machines, waiting).map { machine, line in
+                    "not ready after \(Age.text(of: limit)): \(line); see why with: cortex describe \(machine.name)"
+                }
+                break
             }
             progress.show(waiting.joined(separator: "; "))
             try await context.clock.sleep(for: Self.period)
         }
         guard failures.isEmpty else {
-            throw PlatformError(.containerFailed, failures.map(\.inOneLine).joined(separator: "\nerror: "))
+            // One may have failed long before another was given up: all of them are told.
+            throw PlatformError(
+                machines.isEmpty ? .containerFailed : .timedOut,
+                failures.map(\.inOneLine).joined(separator: "\nerror: "))
         }
     }
 }

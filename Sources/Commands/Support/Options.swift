@@ -36,9 +36,14 @@ struct APIArgument: ParsableArguments {
     }
 }
 
-extension RequestID: ExpressibleByArgument {
-    package init?(argument: String) {
-        self.init(argument)
+extension RequestID {
+    /// As an argument of the command line.
+    static func typed(_ text: String) throws -> RequestID {
+        guard let id = RequestID(text) else {
+            throw ValidationError(
+                "An id looks like 0190f3a2-5d1c-7aaa-8bbb-1234567890ab; cortex requests API lists them.")
+        }
+        return id
     }
 }
 

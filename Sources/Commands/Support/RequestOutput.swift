@@ -31,14 +31,33 @@ struct RequestOutput {
             let reason = request.error.map { FailureText.full($0, attempts: request.attempts) } ?? "no reason is known"
             throw PlatformError(
                 .containerFailed,
-                "request \(request.id) failed: \(reason)\nsee what the container wrote with: cortex logs \(api);"
-                    + " run it again with: cortex retry \(api) \(request.id)")
+                "request \(request.id) failed: \(reason)\nsee what the container wrote with: cortex logs \(api)"
+                    + "\nrun it again with: cortex retry \(api) \(request.id)")
         case .cancelled:
             throw PlatformError(.conflict, "request \(request.id) was cancelled")
         case .inQueue, .inProgress:
             if format != .pretty, !hasWaited { return }
-            let hint = hasWaited ? "" : "; wait for it with: cortex result \(api) \(request.id) --wait"
-            throw PlatformError(.timedOut, "request \(request.id) is still \(request.status.rawValue)\(hint)")
+            throw PlatformError(
+                .timedOut,
+                "request \(request.id) is still \(request.status.rawValue)\n"
+                    + Self.waitHint(api, request.id))
+        }
+    }
+
+    /// The command that waits for a request which goes on.
+    static func waitHint(_ api: String, _ id: RequestID) -> String {
+        "wait for it: cortex result \(api) \(id) --wait"
+    }
+
+    /// Runs a call that names a request; where there is none of that id, says how to find those there are.
+    static func findingRequest<Result: Sendable>(_ api: String, _ call: () async throws -> Result) async throws
+        -> Result
+    {
+        do {
+            return try await call()
+        } catch let error as PlatformError where error.code == .notFound {
+            throw PlatformError(
+                .notFound, "\(error.message)\nsee those there are with: cortex requests \(api)", cause: error)
         }
     }
 

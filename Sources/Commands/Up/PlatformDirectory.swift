@@ -46,7 +46,9 @@ struct PlatformDirectory: Sendable, Hashable {
         var error = error as NSError
         while let underlying = error.userInfo[NSUnderlyingErrorKey] as? NSError { error = underlying }
         if error.domain == NSPOSIXErrorDomain { return String(cString: strerror(Int32(error.code))).lowercased() }
-        return error.localizedDescription
+        var text = (error.localizedFailureReason ?? error.localizedDescription)[...]
+        while text.last == "." { text.removeLast() }
+        return text.prefix(1).lowercased() + text.dropFirst()
     }
 }
 

@@ -14,7 +14,7 @@ struct CancelCommand: AsyncParsableCommand {
             """)
 
     @OptionGroup var target: APIArgument
-    @Argument(help: "The request's id.")
+    @Argument(help: "The request's id.", transform: RequestID.typed)
     var id: RequestID
     @OptionGroup var environment: EnvironmentOption
     @OptionGroup var format: OutputOption
@@ -22,7 +22,10 @@ struct CancelCommand: AsyncParsableCommand {
     func run() async throws {
         let context = CommandContext.live()
         let cluster = try context.resolve(environment.environment)
-        let request = try await context.withGateway(cluster, api: target.api) { try await $0.cancel(id) }
+        let (id, api) = (id, target.api)
+        let request = try await context.withGateway(cluster, api: api) { client in
+            try await RequestOutput.findingRequest(api) { try await client.cancel(id) }
+        }
         try RequestOutput(context: context, format: format.output, api: target.api).printDocument(request) {
             "\(id) is \(request.status.rawValue)"
         }

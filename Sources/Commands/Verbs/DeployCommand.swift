@@ -55,8 +55,10 @@ struct DeployCommand: AsyncParsableCommand {
             }
             for failure in failures { console.note("error: \(failure.error)") }
             if wait {
-                try await DeployWatcher(client: client, context: context, limit: .seconds(timeout)).run(
-                    results.compactMap(\.api).map(APITable.name))
+                let names = results.compactMap(\.api).map(APITable.name)
+                let watcher = DeployWatcher(client: client, context: context, limit: .seconds(timeout))
+                let hint = "it goes on; see how with: cortex describe \(names.first ?? "API")"
+                try await Interruption.telling(console, hint) { try await watcher.run(names) }
             } else if format.output == .pretty, console.hasErrorTerminal, let api = results.compactMap(\.api).first {
                 console.note("\nsee how it gets on with: cortex describe \(APITable.name(of: api))")
             }
@@ -84,6 +86,11 @@ extension ConfigurationUpload {
         do {
             content = Array(try handle.read(upToCount: Limits.configuration + 1) ?? Data())
         } catch {
+            var isFolder: ObjCBool = false
+            if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue {
+                let file = path + (path.hasSuffix("/") ? "" : "/") + "cortex.yaml"
+                throw PlatformError(.notFound, "\(path) is a folder; name the file in it: cortex deploy \(file)")
+            }
             throw PlatformError(.notFound, "\(path) cannot be read; name a file that holds the APIs", cause: error)
         }
         guard content.count <= Limits.configuration else {

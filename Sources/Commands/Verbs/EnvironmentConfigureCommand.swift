@@ -28,6 +28,9 @@ struct EnvironmentConfigureCommand: AsyncParsableCommand {
 
     func validate() throws {
         if let problem = Environment.problem(withName: name) { throw ValidationError(problem) }
+        if let operatorEndpoint, let format = OutputFormat(rawValue: operatorEndpoint) {
+            throw ValidationError("-o is the operator's URL here; the format is --output \(format.rawValue).")
+        }
     }
 
     func run() async throws {

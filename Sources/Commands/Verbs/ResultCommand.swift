@@ -16,7 +16,7 @@ struct ResultCommand: AsyncParsableCommand {
             """)
 
     @OptionGroup var target: APIArgument
-    @Argument(help: "The request's id.")
+    @Argument(help: "The request's id.", transform: RequestID.typed)
     var id: RequestID
     @OptionGroup var environment: EnvironmentOption
     @Option(
@@ -27,10 +27,14 @@ struct ResultCommand: AsyncParsableCommand {
     func run() async throws {
         let context = CommandContext.live()
         let cluster = try context.resolve(environment.environment)
-        let wait = wait
-        let request = try await context.withGateway(cluster, api: target.api) { client in
-            guard let wait else { return try await client.read(id) }
-            return try await client.wait(id, limit: wait.duration)
+        let (wait, id, api, console) = (wait, id, target.api, context.console)
+        let request = try await context.withGateway(cluster, api: api) { client in
+            try await RequestOutput.findingRequest(api) {
+                guard let wait else { return try await client.read(id) }
+                return try await Interruption.telling(console, RequestOutput.waitHint(api, id)) {
+                    try await client.wait(id, limit: wait.duration)
+                }
+            }
         }
         try RequestOutput(context: context, format: format.output, api: target.api)
             .printOutcome(request, hasWaited: wait != nil)

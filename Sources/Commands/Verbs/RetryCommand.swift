@@ -14,7 +14,7 @@ struct RetryCommand: AsyncParsableCommand {
             """)
 
     @OptionGroup var target: APIArgument
-    @Argument(help: "The request's id.")
+    @Argument(help: "The request's id.", transform: RequestID.typed)
     var id: RequestID
     @OptionGroup var environment: EnvironmentOption
     @OptionGroup var format: OutputOption

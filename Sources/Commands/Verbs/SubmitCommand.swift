@@ -54,9 +54,12 @@ struct SubmitCommand: AsyncParsableCommand {
                 case .yaml: return try console.print("id: \(id)")
                 }
             }
-            // Whoever interrupts the wait can still fetch the result.
-            console.note("id: \(id)")
-            try output.printOutcome(try await client.wait(id, limit: wait.duration), hasWaited: true)
+            let request = try await Interruption.telling(console, RequestOutput.waitHint(output.api, id)) {
+                // Whoever interrupts the wait can still fetch the result.
+                console.note("id: \(id)")
+                return try await client.wait(id, limit: wait.duration)
+            }
+            try output.printOutcome(request, hasWaited: true)
         }
     }
 }

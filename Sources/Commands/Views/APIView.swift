@@ -25,11 +25,11 @@ enum APIView {
         _ api: APIDocument, environment: String, showsEnvironment: Bool, now: Timestamp, style: TextStyle
     ) -> String {
         var facts: [String] = []
-        if let endpoint = api.endpoint { facts.append("\(style.bold("endpoint:")) \(endpoint.inOneLine)") }
+        if let endpoint = api.endpoint { facts.append(style.fact("endpoint", endpoint)) }
         if let queue = api.status?.queue {
-            facts.append("\(style.bold("requests:")) \(queue.inQueue) in queue, \(queue.inProgress) in progress")
+            facts.append(style.fact("requests", "\(queue.inQueue) in queue, \(queue.inProgress) in progress"))
         }
-        if let reason = api.status?.reason { facts.append("\(style.bold("held back:")) \(reason.inOneLine)") }
+        if let reason = api.status?.reason { facts.append(style.fact("held back", reason)) }
         let table = APITable.render(
             [.init(environment: environment, api: api)], showsEnvironment: showsEnvironment, now: now, style: style)
         return facts.isEmpty ? table : table + "\n\n" + facts.joined(separator: "\n")

@@ -48,7 +48,7 @@ enum ClusterView {
         return facts.map { fact in
             let name = fact.name.inOneLine
             return fact.mark + style.bold(name) + String(repeating: " ", count: width - name.count + 3)
-                + fact.value.inOneLine
+                + style.hanging(fact.value, at: (fact.mark.isEmpty ? 0 : 2) + width + 3)
         }.joined(separator: "\n")
     }
 }

@@ -18,7 +18,7 @@ enum DescribeView {
             APIView.head(api, environment: environment, showsEnvironment: showsEnvironment, now: now, style: style)
         ]
         if let scaling = api.status?.autoscaling {
-            parts[0] += "\n\(style.bold("autoscaling:")) \(scaling.why.inOneLine)"
+            parts[0] += "\n" + style.fact("autoscaling", scaling.why)
         }
         if let counts = api.status?.replicaCounts {
             var table = Table([.init("replica status", minimumWidth: 32), .init("replica count")])

@@ -47,7 +47,8 @@ enum ScalarReader {
         }
         if let fault = rule.check(text) {
             let message = fault.message ?? "must be \(rule.allowed)"
-            throw Fault(kind: fault.kind, message: "\(message), found \(text.quoted)")
+            throw Fault(
+                kind: fault.kind, message: "\(message), found \(text.quoted)", suggestion: fault.suggestion)
         }
         return text
     }

@@ -82,23 +82,25 @@ package struct ScalingDecision: Sendable, Hashable {
         var text = "\(replicas) \(replicas == 1 ? "replica" : "replicas"): "
         guard let steps else { return text + reason.rawValue }
         text += "\(steps.average.brief) requests on average, \(steps.target.brief) for each replica"
-        if steps.load != replicas || steps.load != current { text += ", asks for \(steps.load)" }
-        for limit in limits(of: steps) { text += ", \(limit)" }
-        return text + "; \(reason.rawValue)"
+        if steps.load != replicas || steps.load != current { text += ", would need \(steps.load)" }
+        let limits = limits(of: steps)
+        for limit in limits { text += "; \(limit)" }
+        // What limits it is the reason.
+        return reason == .steady && !limits.isEmpty ? text : text + "; \(reason.rawValue)"
     }
 
     /// What made the recommendation another one than the load asks for.
     private func limits(of steps: Steps) -> [String] {
         var limits: [String] = []
-        if steps.tolerance != steps.load { limits.append("\(steps.tolerance) within tolerance") }
+        if steps.tolerance != steps.load { limits.append("\(steps.tolerance) will do within the tolerance") }
         if steps.downscaleFactor != steps.tolerance {
-            limits.append("\(steps.downscaleFactor) by max_downscale_factor")
+            limits.append("max_downscale_factor allows no fewer than \(steps.downscaleFactor) now")
         }
         if steps.upscaleFactor != steps.downscaleFactor {
-            limits.append("\(steps.upscaleFactor) by max_upscale_factor")
+            limits.append("max_upscale_factor allows no more than \(steps.upscaleFactor) now")
         }
-        if steps.bounds > steps.upscaleFactor { limits.append("\(steps.bounds) by min_replicas") }
-        if steps.bounds < steps.upscaleFactor { limits.append("\(steps.bounds) by max_replicas") }
+        if steps.bounds > steps.upscaleFactor { limits.append("min_replicas is \(steps.bounds)") }
+        if steps.bounds < steps.upscaleFactor { limits.append("max_replicas is \(steps.bounds)") }
         return limits
     }
 }

@@ -30,9 +30,16 @@ def environment(folder: Path, **more: str) -> Dict[str, str]:
 
 
 class Platform:
-    """`cortex up --engine sandbox` in a folder."""
+    """`cortex up` in a folder: on the sandbox engine unless another is named."""
 
-    def __init__(self, folder: Path, port: int = 0, operator_port: int = 0) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        port: int = 0,
+        operator_port: int = 0,
+        engine: str = "sandbox",
+        socket: Optional[Path] = None,
+    ) -> None:
         self.folder = folder
         addresses = folder / "data/addresses.json"
         addresses.unlink(missing_ok=True)
@@ -42,7 +49,8 @@ class Platform:
                     PROGRAM,
                     "up",
                     "--engine",
-                    "sandbox",
+                    engine,
+                    *(["--engine-socket", str(socket)] if socket else []),
                     "--data-dir",
                     folder / "data",
                     "--port",

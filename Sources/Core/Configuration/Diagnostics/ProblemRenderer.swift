@@ -5,7 +5,7 @@ package struct ProblemRenderer: Sendable {
     /// How the file is called, such as the path that was typed; `nil` keeps the name that the problems carry.
     package var file: String?
     package var source: SourceText
-    /// Width of the terminal; lines of the file are cut to it, messages are not.
+    /// Width of the terminal: lines of the file are cut to it, messages are broken between words.
     package var columns: Int
     package var hasColor: Bool
 
@@ -25,7 +25,7 @@ package struct ProblemRenderer: Sendable {
 
     private func render(_ problem: ErrorDocument.Problem, gutter: Int) -> String {
         let blank = String(repeating: " ", count: gutter + 1)
-        var lines = [headline(of: problem)]
+        var lines = headline(of: problem)
         if let number = problem.line, let text = source[number] {
             let label = String(number)
             let excerpt = SourceExcerpt(
@@ -34,17 +34,28 @@ package struct ProblemRenderer: Sendable {
             lines.append(blue("\(padding)\(label) |") + (excerpt.text.isEmpty ? "" : " \(excerpt.text)"))
             lines.append(blue("\(blank) |") + " " + excerpt.indent + red(excerpt.underline))
         }
-        for advice in problem.advice { lines.append(blue("\(blank) =") + " \(Self.visible(advice))") }
+        for advice in problem.advice {
+            let parts = TextWrap.lines(Self.visible(advice), columns: max(20, columns - gutter - 4))
+            let margin = String(repeating: " ", count: gutter + 4)
+            lines.append(blue("\(blank) =") + " " + parts[0])
+            lines += parts.dropFirst().map { margin + $0 }
+        }
         return lines.joined(separator: "\n")
     }
 
-    private func headline(of problem: ErrorDocument.Problem) -> String {
+    private func headline(of problem: ErrorDocument.Problem) -> [String] {
         let name = file ?? problem.file ?? "cortex.yaml"
         let text = Self.visible(problem.headline(file: name))
         let place = Self.visible(problem.place(file: name))
-        guard hasColor, text.hasPrefix(place) else { return text }
-        return "\u{1B}[1m\(place)\u{1B}[0m" + text.dropFirst(place.count)
+        var lines = TextWrap.lines(text, columns: columns, indent: Self.indent)
+        if hasColor, lines[0].hasPrefix(place) {
+            lines[0] = "\u{1B}[1m\(place)\u{1B}[0m" + lines[0].dropFirst(place.count)
+        }
+        return lines
     }
+
+    /// Of a headline's further lines.
+    private static let indent = 4
 
     private func blue(_ text: String) -> String { hasColor ? "\u{1B}[34m\(text)\u{1B}[0m" : text }
     private func red(_ text: String) -> String { hasColor ? "\u{1B}[1;31m\(text)\u{1B}[0m" : text }

@@ -94,6 +94,19 @@ enum DisplayWidth {
         0xFFE0...0xFFE6, 0x20000...0x3FFFD,
     ]
 
+    /// Of a text in one line.
+    static func of(_ text: some StringProtocol) -> Int {
+        if text.utf8.allSatisfy({ $0 < 0x80 }) { return text.utf8.count }
+        return text.unicodeScalars.reduce(0) { $0 + width(of: $1) }
+    }
+
+    private static func width(of scalar: Unicode.Scalar) -> Int {
+        switch scalar.properties.generalCategory {
+        case .nonspacingMark, .enclosingMark, .format: 0
+        default: isWide(scalar) ? 2 : 1
+        }
+    }
+
     static func isWide(_ scalar: Unicode.Scalar) -> Bool {
         scalar.value >= 0x1100
             && (scalar.properties.isEmojiPresentation || wide.contains { $0.contains(scalar.value) })

@@ -50,7 +50,7 @@ enum ConfigurationGuide {
             Each problem comes with its place (line and column, both counted from 1), the API's name, the path of the field, what was found and what is allowed.
             On a terminal the line is shown with it. Of the file
 
-            ```yaml
+            ```yaml mistakes.yaml
             \(sample)
             ```
 

@@ -162,6 +162,8 @@ package struct StringRule: Sendable {
     struct Fault: Sendable {
         var kind: ConfigurationProblem.Kind = .invalidFormat
         var message: String?
+        /// What was probably meant.
+        var suggestion: String?
     }
 
     init(

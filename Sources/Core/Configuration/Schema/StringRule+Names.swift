@@ -7,7 +7,7 @@ extension StringRule {
         pattern: "^(?!b-)[a-z]([-a-z0-9]*[a-z0-9])?$", maximumLength: 42
     ) { name in
         if name.hasPrefix("b-") { return Fault(kind: .notAllowed, message: "must not begin with \"b-\"") }
-        return isName(name) ? nil : Fault()
+        return isName(name) ? nil : Fault(suggestion: nearName(name))
     }
 
     static let containerName = StringRule(
@@ -17,14 +17,14 @@ extension StringRule {
         if name == "dequeuer" || name == "proxy" {
             return Fault(kind: .notAllowed, message: "must not be dequeuer or proxy, which are the platform's own")
         }
-        return isName(name) ? nil : Fault()
+        return isName(name) ? nil : Fault(suggestion: nearName(name))
     }
 
     static let endpoint = StringRule(
         "a path of letters, digits and - _ . /, neither empty nor only /, without //",
         pattern: "^(?!/?$)(?!.*//)[-a-zA-Z0-9_./]+$", maximumLength: 1000
     ) { path in
-        path.isEmpty || path == "/" || !isPath(path) ? Fault() : nil
+        path.isEmpty || path == "/" || !isPath(path) ? Fault(suggestion: pathOfURL(path)) : nil
     }
 
     static let probePath = StringRule(
@@ -34,7 +34,7 @@ extension StringRule {
     static let image = StringRule(
         "an image reference such as registry.example.com/team/model:1.2", pattern: ImageReference.pattern
     ) {
-        ImageReference.isValid($0) ? nil : Fault()
+        ImageReference.isValid($0) ? nil : Fault(suggestion: nearImage($0))
     }
 
     static let environmentName = StringRule(
@@ -66,6 +66,32 @@ extension StringRule {
         "source:target or source:target:ro, with an absolute target", pattern: VolumeSyntax.pattern
     ) {
         VolumeSyntax.fault(in: $0).map { Fault(kind: $0.kind, message: $0.message) }
+    }
+
+    /// What was probably meant: `my-iris` for `My_Iris`.
+    private static func nearName(_ text: String) -> String? {
+        let near = String(text.lowercased().map { "_ .".contains($0) ? "-" : $0 })
+        return isName(near) && !near.hasPrefix("b-") ? near : nil
+    }
+
+    /// Without a scheme, the name in lower case, the tag as it is.
+    private static func nearImage(_ text: String) -> String? {
+        var name = Substring(text)
+        for scheme in ["https://", "http://", "docker://"] where name.hasPrefix(scheme) {
+            name = name.dropFirst(scheme.count)
+        }
+        let end = name.lastIndex(of: ":").flatMap { name[$0...].contains("/") ? nil : $0 } ?? name.endIndex
+        let near = name[..<end].lowercased() + name[end...]
+        return near != text && ImageReference.isValid(near) ? near : nil
+    }
+
+    /// `/iris` of `http://example.com/iris`.
+    private static func pathOfURL(_ text: String) -> String? {
+        guard let scheme = text.firstRange(of: "://") else { return nil }
+        let rest = text[scheme.upperBound...]
+        guard let slash = rest.firstIndex(of: "/") else { return nil }
+        let path = String(rest[slash...])
+        return path != "/" && isPath(path) ? path : nil
     }
 
     private static func isName(_ text: String) -> Bool {

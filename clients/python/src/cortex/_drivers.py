@@ -154,6 +154,10 @@ class AsyncDriver:
         self._owns = http is None
         self._sleep = sleep
 
+    def sleeping(self, sleep: Callable[[float], Any]) -> AsyncDriver:
+        """The same connections with another way to pass time."""
+        return AsyncDriver("", self._http, sleep)
+
     async def close(self) -> None:
         if self._owns:
             await self._http.aclose()

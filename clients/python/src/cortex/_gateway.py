@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Callable, Mapping, Optional
 
 from cortex._documents import Snapshot, snapshot
+from cortex._handshake import check_container
 from cortex._http import Call, Pause, Plan, Repeat, Retry, attempt
 from cortex._operator import segment
 from cortex._payload import NO_PAYLOAD, payload
@@ -46,6 +47,7 @@ class Gateway:
             fields["Idempotency-Key"] = idempotency_key or uuid.uuid4().hex
         # The limit is on silence: a payload may take its time on the way.
         call = Call("POST", self.url, fields, body, params or {}, timeout=120)
+        check_container(self.url)
         reply = yield from attempt(call, self.retry, waits_for_queue=waits_for_queue)
         document = reply.json()
         if not isinstance(document, dict) or not isinstance(document.get("id"), str):
@@ -56,6 +58,7 @@ class Gateway:
     def read(self, request_id: str, wait: float = 0, retry: Optional[Retry] = None) -> Plan[Snapshot]:
         """The request as it stands; with `wait`, answered when it ends or the time is over."""
         seconds = int(min(wait, LONGEST_POLL))
+        check_container(self.url)
         call = Call(
             "GET",
             f"{self.url}/{segment(request_id)}",
@@ -66,6 +69,7 @@ class Gateway:
         return snapshot(reply.body, self.url)
 
     def cancel(self, request_id: str) -> Plan[Snapshot]:
+        check_container(self.url)
         call = Call("DELETE", f"{self.url}/{segment(request_id)}", timeout=60)
         try:
             reply = yield from attempt(call, self.retry, Repeat.NEVER_ARRIVED)

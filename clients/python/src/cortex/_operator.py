@@ -77,9 +77,15 @@ class Operator:
 
     def verify(self) -> Plan[None]:
         """Whether an operator answers there; needs no token."""
-        answer = yield from self.ask(self.call("GET", "/verifycortex", timeout=10))
+        try:
+            answer = yield from self.ask(self.call("GET", "/verifycortex", timeout=10))
+        except NotFound:
+            answer = None
         if not isinstance(answer, dict):
-            raise ConnectionFailed(f"what answers at {self.base} is not a Cortex operator; check the URL")
+            raise ConnectionFailed(
+                f"what answers at {self.base} is not a Cortex operator; check the URL: the operator's port is 8888"
+                " unless another was chosen, 8889 is the gateway's"
+            )
 
     def info(self) -> Plan[Document]:
         document: Document = yield from self.ask(self.call("GET", "/info", timeout=10))

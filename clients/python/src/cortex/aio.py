@@ -7,7 +7,7 @@ import contextlib
 import os
 from collections import deque
 from types import TracebackType
-from typing import Any, AsyncIterator, Deque, Dict, Iterable, List, Mapping, Optional, Set, Type, Union
+from typing import Any, AsyncGenerator, AsyncIterator, Deque, Dict, Iterable, List, Mapping, Optional, Set, Type, Union
 
 import httpx
 
@@ -123,8 +123,8 @@ class AsyncEndpoint:
         params: Optional[Mapping[str, str]] = None,
         return_exceptions: bool = False,
         progress: Optional[bool] = None,
-    ) -> AsyncIterator[Any]:
-        """See `Endpoint.map`. Leaving early takes effect when the iterator is closed: use `contextlib.aclosing` where that matters."""
+    ) -> AsyncGenerator[Any, None]:
+        """See `Endpoint.map`. Leaving early takes effect when the iterator is closed: `await iterator.aclose()` does that at once."""
         if concurrency < 1:
             raise ValueError("concurrency must be 1 or more")
         options = dict(content_type=content_type, headers=headers, params=params)
@@ -133,6 +133,8 @@ class AsyncEndpoint:
         running: Set[asyncio.Task[Any]] = set()
         rest = iter(inputs)
         has_more = True
+        over = asyncio.Event()
+        driver = self._driver.sleeping(lambda seconds: _pause(seconds, over))
         try:
             while True:
                 while has_more and len(running) < concurrency and len(waiting) < window_of(concurrency):
@@ -141,7 +143,7 @@ class AsyncEndpoint:
                     except StopIteration:
                         has_more = False
                         break
-                    task = asyncio.ensure_future(self._one(value, options))
+                    task = asyncio.ensure_future(self._one(driver, value, options))
                     waiting.append(task)
                     running.add(task)
                 if not waiting:
@@ -153,21 +155,39 @@ class AsyncEndpoint:
                 for task in done:
                     bar.step(failed=task.exception() is not None)
         finally:
+            over.set()
             for task in running:
                 task.cancel()
             await asyncio.gather(*waiting, return_exceptions=True)
             bar.close()
 
-    async def _one(self, value: Any, options: Mapping[str, Any]) -> Any:
+    async def _one(self, driver: AsyncDriver, value: Any, options: Mapping[str, Any]) -> Any:
         plan = self._gateway.submit(value, waits_for_queue=True, **options)
-        request = self.request(await self._driver.run(plan))
+        submitting = asyncio.ensure_future(driver.run(plan))
         try:
-            return await request.result()
+            return await self.request(await asyncio.shield(submitting)).result()
         except asyncio.CancelledError:
-            once = Gateway(self._gateway.url, Retry(attempts=1))
-            with contextlib.suppress(CortexException):
-                await self._driver.run(once.cancel(request.id))
+            await self._take_back(submitting)
             raise
+
+    async def _take_back(self, submitting: asyncio.Future[str]) -> None:
+        """Cancels a request as far as it goes, also one whose id is still on its way: it may have arrived already."""
+        await asyncio.wait([submitting], timeout=_GOODBYE)
+        if not submitting.done():
+            submitting.cancel()
+        once = Gateway(self._gateway.url, Retry(attempts=1))
+        with contextlib.suppress(CortexException, asyncio.CancelledError):
+            await self._driver.run(once.cancel(await submitting))
+
+
+#: Longest time that whoever leaves early waits for answers that are on their way, in seconds.
+_GOODBYE = 10.0
+
+
+async def _pause(seconds: float, over: asyncio.Event) -> None:
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(over.wait(), seconds)
+        raise RequestCancelled("(given up)")
 
 
 def _value(task: asyncio.Task[Any], return_exceptions: bool) -> Any:
@@ -325,7 +345,7 @@ class AsyncClient:
         params: Optional[Mapping[str, str]] = None,
         return_exceptions: bool = False,
         progress: Optional[bool] = None,
-    ) -> AsyncIterator[Any]:
+    ) -> AsyncGenerator[Any]:
         """See `Client.map`."""
         results = (await self.endpoint(api_name)).map(
             inputs,
@@ -340,7 +360,7 @@ class AsyncClient:
             async for result in results:
                 yield result
         finally:
-            await results.aclose()  # type: ignore[attr-defined]
+            await results.aclose()
 
     async def requests(
         self, api_name: str, *, status: Optional[str] = None, limit: Optional[int] = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 from pathlib import Path
 from typing import Any, Awaitable, Callable
@@ -74,10 +73,11 @@ def test_map(echo: cortex.Endpoint) -> None:
         found = [each async for each in answers]
         assert found[0] == 1
         assert isinstance(found[1], cortex.RequestFailed)
-        async with contextlib.aclosing(client.map("echo", ["0", *["600"] * 9], headers={"X-Do": "sleep"})) as sleepers:
-            async for each in sleepers:
-                assert each == {"slept": 0.0}
-                break
+        sleepers = client.map("echo", ["0", *["600"] * 9], headers={"X-Do": "sleep"})
+        async for each in sleepers:
+            assert each == {"slept": 0.0}
+            break
+        await sleepers.aclose()
         left = [r async for r in client.requests("echo") if r["status"] in ("in_queue", "in_progress")]
         assert left == [], "leaving early cancels what is under way"
 

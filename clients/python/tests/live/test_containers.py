@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import httpx
 import pytest
 
 import cortex
 import platform_under_test
+from cortex._handshake import check
 from platform_under_test import PACKAGE, SITE, Platform
 
 CALLER = """
@@ -43,6 +46,31 @@ class Handler(BaseHTTPRequestHandler):
 
 
 ThreadingHTTPServer(("", int(os.environ["CORTEX_PORT"])), Handler).serve_forever()
+"""
+
+OLD = """
+import json, os
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import cortex
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_POST(self):
+        try:
+            cortex.Endpoint("http://ingressgateway-apis.istio-system.svc.cluster.local/echo").submit(1)
+            answer = None
+        except cortex.VersionMismatch as error:
+            answer = {"kind": error.kind, "message": str(error)}
+        data = json.dumps(answer).encode()
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(data)))
+        self.end_headers()
+        self.wfile.write(data)
+
+
+HTTPServer(("", int(os.environ["CORTEX_PORT"])), Handler).serve_forever()
 """
 
 
@@ -95,3 +123,38 @@ def test_a_map_survives_a_crash_of_the_platform(tmp_path: Path, monkeypatch: pyt
         assert len(submitted) == 60, "a submit whose answer was lost is not submitted twice"
         client.delete("echo")
     platform.stop()
+
+
+@pytest.mark.parametrize("version", ["0.42.1", "9.8.7", "1.7", "none", "a b"])
+def test_both_sides_refuse_another_version_in_the_same_words(platform: Platform, version: str) -> None:
+    answer = httpx.get(
+        f"{platform.operator}/get",
+        headers={"CortexAPIVersion": version, "Authorization": f"Bearer {platform.token}"},
+        trust_env=False,
+    )
+    with pytest.raises(cortex.VersionMismatch) as caught:
+        check(version, cortex.__version__)
+    assert answer.json() == {"error": {"kind": caught.value.kind, "message": str(caught.value)}}
+
+
+def test_an_old_client_in_a_container_hears_of_it_without_the_operator(
+    client: cortex.Client, echo: cortex.Endpoint, tmp_path: Path
+) -> None:
+    """C9, O6: what a program sees whose image has the package of another version."""
+    package = shutil.copytree(PACKAGE, tmp_path / "package", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
+    (package / "cortex/_version.py").write_text('__version__ = "0.9.1"\n')
+    (tmp_path / "old.py").write_text(OLD)
+    old = platform_under_test.api(
+        "old",
+        command=["python3", "/old/old.py"],
+        volumes=[f"{tmp_path}:/old:ro", f"{package}:/package:ro", f"{SITE}:/site:ro"],
+        env={"PYTHONPATH": "/package:/site", "PYTHONDONTWRITEBYTECODE": "1"},
+    )
+    client.deploy(old, wait=True)
+    found = client.submit("old").result(wait=120)
+    assert found == {
+        "kind": "version_mismatch",
+        "message": f"the client has version 0.9.1 and the server has version {cortex.__version__}, which do not understand"
+        " each other: use a client of version 1.0, or bring the server to version 0.9",
+    }
+    client.delete("old")

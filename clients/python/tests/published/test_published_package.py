@@ -1,6 +1,6 @@
 """The published package `cortex` 0.42.1, as people have it installed, with CORTEX_CLI_PATH naming our program (O2).
 
-It runs in an interpreter of its own, as both packages have the same name. Its folder is `.build/python/published` (scripts/python.sh).
+It runs in an interpreter of its own, as both packages have the same name. Its folder is `.build/test-tools/published` (scripts/test-python.sh).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import pytest
 import platform_under_test
 from platform_under_test import PROGRAM, ROOT, Platform
 
-PUBLISHED = Path(os.environ.get("CORTEX_PUBLISHED_PACKAGE", ROOT / ".build/python/published"))
+PUBLISHED = Path(os.environ.get("CORTEX_PUBLISHED_PACKAGE", ROOT / ".build/test-tools/published"))
 
 #: Runs inside; prints what `found` holds at the end.
 PRELUDE = """

@@ -84,6 +84,22 @@ def test_it_installs_from_a_clone_without_a_network(tmp_path: Path) -> None:
     assert "Requires-Dist: httpx" in metadata.read_text()
 
 
+def test_it_needs_no_python_newer_than_it_says(tmp_path: Path) -> None:
+    """Syntax and library of every file, also where an interpreter of this machine would not notice."""
+
+    def judged(path: Path) -> subprocess.CompletedProcess[str]:
+        command = [Path(sys.executable).parent / "vermin", "--target=3.9-", "--violations", "--no-tips", path]
+        return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+
+    assert 'requires-python = ">=3.9"' in (PROJECT / "pyproject.toml").read_text()
+    for folder in ("src", "tests"):
+        done = judged(PROJECT / folder)
+        assert done.returncode == 0, done.stdout + done.stderr
+    for newer in ("match 1:\n    case 1:\n        pass\n", "import contextlib\ncontextlib.aclosing(1)\n"):
+        (tmp_path / "newer.py").write_text(newer)
+        assert judged(tmp_path).returncode != 0, newer
+
+
 def test_types_hold() -> None:
     done = subprocess.run([sys.executable, "-m", "mypy"], cwd=PROJECT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout + done.stderr

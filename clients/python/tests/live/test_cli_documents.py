@@ -1,0 +1,98 @@
+"""O2: every command of the CLI gives documents with `-o json`, on a running platform; and nothing else on standard output."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any, Iterator, List
+
+import pytest
+
+import cortex
+import platform_under_test
+from platform_under_test import Platform
+
+
+class CLI:
+    def __init__(self, platform: Platform, folder: Path) -> None:
+        self.platform, self.folder = platform, folder
+        self.seen: List[str] = []
+
+    def __call__(self, *words: str, status: int = 0) -> Any:
+        done = self.platform.cli(*words, "--output", "json", check=False)
+        assert done.returncode == status, f"{words}: {done.stdout}{done.stderr}"
+        self.seen.append(" ".join(words[:2]) if words[0] in ("env", "cluster") else words[0])
+        return json.loads(done.stdout)
+
+
+@pytest.fixture
+def cli(platform: Platform, client: cortex.Client, tmp_path: Path) -> Iterator[CLI]:
+    client.deploy(platform_under_test.api("documents"), wait=True)
+    yield CLI(platform, tmp_path)
+    client.delete("documents")
+
+
+def test_every_command(cli: CLI, client: cortex.Client) -> None:
+    file = cli.folder / "cortex.yaml"
+    file.write_text(json.dumps([platform_under_test.api("documents")]))
+    assert cli("deploy", str(file))[0]["message"] == "documents (AsyncAPI) is up to date"
+    assert cli("deploy", str(file), "--wait")[0]["error"] == ""
+    assert cli("deploy", str(file), "--check")["problems"] == []
+    (cli.folder / "bad.yaml").write_text("- name: x\n  kind: AsyncAPI\n")
+    assert cli("deploy", str(cli.folder / "bad.yaml"), "--check", status=1)["problems"][0]["api"] == "x"
+    assert "documents" in [api["metadata"]["name"] for api in cli("get")[0]["apis"]]
+    assert cli("get", "documents")[0]["metadata"]["name"] == "documents"
+    assert cli("describe", "documents")[0]["status"]["replicas"][0]["state"] == "ready"
+
+    verbatim = ["-H", "X-Do: verbatim"]
+    identifier = cli("submit", "documents", "-d", "1", *verbatim)["id"]
+    assert cli("submit", "documents", "-d", "2", *verbatim, "--wait")["result"] == 2
+    assert cli("result", "documents", identifier, "--wait")["result"] == 1
+    failed = cli("submit", "documents", "-d", "{", *verbatim, "--wait", status=1)
+    assert failed["error"]["kind"] == "container_invalid_json"
+    assert cli("retry", "documents", failed["id"])["id"] == failed["id"]
+    slow = cli("submit", "documents", "-d", "600", "-H", "X-Do: sleep")["id"]
+    assert cli("cancel", "documents", slow)["status"] == "cancelled"
+    assert {request["id"] for request in cli("requests", "documents")} >= {identifier, failed["id"], slow}
+
+    assert cli("refresh", "documents", "--force")["message"] == "updating documents (AsyncAPI)"
+    changed = platform_under_test.api("documents", pod={"max_concurrency": 2})
+    file.write_text(json.dumps([changed]))
+    cli("deploy", str(file), "--force", "--wait")
+    assert "documents" in json.dumps(cli("rollback", "documents", "--force"))
+    lines = cli.platform.cli("logs", "documents", "-o", "json").stdout.splitlines()
+    assert all(json.loads(line)["replica"] for line in lines)
+    cli.seen.append("logs")
+
+    endpoint = cli.platform.operator
+    cli("env", "configure", "second", "--operator-endpoint", endpoint)
+    assert len(cli("env", "list")["environments"]) >= 2
+    cli("env", "rename", "second", "third")
+    cli("env", "default")
+    cli("env", "delete", "third")
+    assert cli("version")["cli_version"] == cortex.__version__
+    assert cli("cluster", "info")["cluster_config"]["api_version"] == cortex.__version__
+    assert cli("cluster", "health")["status"] == "healthy"
+    cli("cluster", "export", str(cli.folder / "export"))
+    assert (cli.folder / "export/documents.yaml").exists()
+    doctor = cli.platform.cli("doctor", "-o", "json", check=False)
+    assert json.loads(doctor.stdout)["checks"]
+    cli.seen.append("doctor")
+    assert cli("schema")["$schema"].endswith("2020-12/schema")
+    client.deploy(platform_under_test.api("gone"), wait=True)
+    assert cli("delete", "gone", "--force")["message"] == "deleting gone"
+
+    help_of_all = json.loads(cli.platform.cli("--experimental-dump-help").stdout)["command"]["subcommands"]
+    verbs = set()
+    for verb in help_of_all:
+        below = [each for each in verb.get("subcommands", []) if each["shouldDisplay"]]
+        verbs.update(f"{verb['commandName']} {each['commandName']}" for each in below)
+        verbs.update([] if below else [verb["commandName"]])
+    # `up` runs until it is stopped; programs read its addresses from addresses.json.
+    assert verbs - set(cli.seen) - {"help", "completion", "up"} == set()
+
+
+def test_an_error_leaves_standard_output_empty(platform: Platform, client: cortex.Client) -> None:
+    done = platform.cli("get", "not-there", "-o", "json", check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == 'error: no API "not-there" is deployed: see cortex get for those that are\n'
