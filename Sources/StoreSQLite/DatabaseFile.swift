@@ -61,9 +61,6 @@ struct DatabaseFile {
         settings.prepareDatabase { db in
             try db.execute(sql: "PRAGMA temp_store = MEMORY")
             guard !db.configuration.readonly else { return }
-            // The statements of the road stay prepared and take up the few pieces that a connection has by itself; what each run needs
-            // would come from the allocator, behind a lock. Where it cannot be had, that is what happens.
-            _ = cortex_sqlite_set_apart(db.sqliteConnection, 512, 512)
             try db.execute(sql: "PRAGMA secure_delete = ON")
             try db.execute(sql: "PRAGMA cache_size = -8192")
             try db.execute(sql: "PRAGMA wal_autocheckpoint = 4096")
