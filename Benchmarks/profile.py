@@ -65,4 +65,5 @@ def main():
             print(f"| {name} | {100 * count / total:.1f} % |")
 
 
-main()
+if __name__ == "__main__":
+    main()

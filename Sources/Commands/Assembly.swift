@@ -81,11 +81,12 @@ struct Assembly: Sendable {
         let control = makeOperator(store, orchestrator, autoscaler, tokens, book, directory, engine)
         try await control.restore()
 
+        let random = SystemRandom()
         let gateway = Gateway(
             store: store,
             listeners: [
                 .tcp(host: settings.host, port: settings.gatewayPort), .unix(path: directory.gatewaySocket),
-            ], clock: clock, logger: logger)
+            ], clock: clock, logger: logger, makeID: { RequestID(now: $0, random: random.next()) })
         let controlServer = HTTPServer(
             listeners: [
                 .tcp(host: settings.host, port: settings.operatorPort), .unix(path: directory.operatorSocket),
@@ -101,7 +102,7 @@ struct Assembly: Sendable {
             orchestrator,
             Rescuer(store: store, clock: clock, random: SystemRandomNumberGenerator(), logger: logger),
             Dequeuer(
-                store: store, orchestrator: orchestrator, clock: clock, random: SystemRandom(),
+                store: store, orchestrator: orchestrator, clock: clock, random: random,
                 logger: logger),
             autoscaler, announcement, controlServer, gateway,
         ]

@@ -21,14 +21,16 @@ package struct Gateway: Service {
     package init(
         store: any Store, listeners: [HTTPListener], limits: HTTPServerLimits = HTTPServerLimits(),
         clock: any PlatformClock, logger: Logger,
-        makeID: (@Sendable (Timestamp) -> RequestID)? = nil
+        makeID: @escaping @Sendable (Timestamp) -> RequestID = { now in
+            var generator = SystemRandomNumberGenerator()
+            return RequestID(now: now, using: &generator)
+        }
     ) {
-        let random = SystemRandom()
         let endpoints = Endpoints(store: store, clock: clock)
         let room = WaitingRoom(store: store, clock: clock)
         let errors = ErrorResponses(logger: logger)
         let routes = GatewayRoutes(
-            store: store, clock: clock, makeID: makeID ?? { RequestID(now: $0, random: random.next()) },
+            store: store, clock: clock, makeID: makeID,
             endpoints: endpoints, room: room, errors: errors)
         self.store = store
         self.clock = clock

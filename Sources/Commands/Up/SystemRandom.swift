@@ -11,15 +11,15 @@ import Synchronization
 /// The system's random numbers, which nobody can guess, fetched for many at a time: `SystemRandomNumberGenerator` makes a system call for each.
 ///
 /// Safe from any task.
-package final class SystemRandom: RandomNumberGenerator, Sendable {
+final class SystemRandom: RandomNumberGenerator, Sendable {
     /// What the system gives in one call at most: 256 bytes.
     private static let stock = 32
 
     private let words = Mutex<[UInt64]>([])
 
-    package init() {}
+    init() {}
 
-    package func next() -> UInt64 {
+    func next() -> UInt64 {
         words.withLock { words in
             if let word = words.popLast() { return word }
             words = Self.fetch()
