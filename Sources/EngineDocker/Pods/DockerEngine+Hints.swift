@@ -15,21 +15,26 @@ extension DockerEngine {
         return stream
     }
 
+    /// An engine may lose sight of who listens: events that stay away for so long are asked for anew.
+    private static let silence: Duration = .seconds(300)
+
     private func watch(_ hints: AsyncStream<String>.Continuation) async {
         var backoff = Backoff()
         var isFirst = true
         while !Task.isCancelled {
+            let pulse = Pulse()
             do {
-                let events = try await client.events(label: names.filter)
-                if !isFirst {
-                    let listed = try await client.containers(labels: [names.filter])
-                    for pod in Set(listed.compactMap { $0.labels?[Labels.pod] }) { hints.yield(pod) }
-                }
-                isFirst = false
-                var lines = LineSplitter(limit: 1 << 20)
-                for try await chunk in events {
-                    backoff.reset()
-                    for line in lines.append(chunk) { if let pod = Self.pod(in: line) { hints.yield(pod) } }
+                try await withSilenceLimit(Self.silence, of: pulse, clock: clock) { [isFirst] in
+                    let events = try await client.events(label: names.filter)
+                    if !isFirst {
+                        let listed = try await client.containers(labels: [names.filter])
+                        for pod in Set(listed.compactMap { $0.labels?[Labels.pod] }) { hints.yield(pod) }
+                    }
+                    var lines = LineSplitter(limit: 1 << 20)
+                    for try await chunk in events {
+                        pulse.beat()
+                        for line in lines.append(chunk) { if let pod = Self.pod(in: line) { hints.yield(pod) } }
+                    }
                 }
             } catch is CancellationError {
                 return
@@ -37,6 +42,7 @@ extension DockerEngine {
                 logger.debug("the engine's events are not to be had", metadata: ["error": "\(error)"])
             }
             isFirst = false
+            if pulse.count > 0 { backoff.reset() }
             do { try await clock.sleep(for: backoff.next()) } catch { return }
         }
     }
