@@ -111,6 +111,16 @@ extension EngineCheck {
             #expect(try await fixture.observe(plan.id) == nil)
             #expect(try await fixture.leftovers(plan.id) == [])
         },
+        EngineCheck("C12: a file that may not be executed fails the start and leaves nothing", needs: .startFailure) {
+            fixture in
+            let plan = fixture.plan([fixture.agent(), fixture.container("side", ["/etc/hosts"])])
+            try await fixture.engine.prepare(plan) { _ in }
+            let error = await #expect(throws: PlatformError.self) { try await fixture.engine.start(plan) }
+            #expect(error?.code == .containerFailed)
+            #expect(error?.message.lowercased().contains("permission denied") == true, "\(error?.message ?? "")")
+            #expect(try await fixture.observe(plan.id) == nil)
+            #expect(try await fixture.leftovers(plan.id) == [])
+        },
         EngineCheck("U4: several pods start and stop at once without touching each other") { fixture in
             let plans = (0..<4).map { _ in fixture.plan([fixture.agent()]) }
             try await withThrowingTaskGroup { group in
