@@ -162,11 +162,15 @@ class Platform:
         """A variable for a container by which its processes are found."""
         return f"MARK: \"{self.folder}\""
 
-    def files(self):
-        return sum(len(names) for _, _, names in os.walk(self.data))
+    def marks(self):
+        """A folder that containers share and may write to."""
+        folder = os.path.join(self.folder, "marks")
+        os.makedirs(folder, exist_ok=True)
+        os.chmod(folder, 0o777)
+        return folder
 
 
-def api(name, program, api_lines=(), pod_lines=(), container_lines=(), image=None):
+def api(name, program, api_lines=(), pod_lines=(), container_lines=(), image=None, volumes=()):
     """`cortex.yaml` of an API whose container is a program of this folder; `image` is for engines that have images."""
     here = os.path.dirname(os.path.abspath(__file__))
     lines = [f"- name: {name}", "  kind: AsyncAPI"]
@@ -175,7 +179,7 @@ def api(name, program, api_lines=(), pod_lines=(), container_lines=(), image=Non
     lines += [f"    {line}" for line in pod_lines]
     lines += [
         "    containers:", "      - name: main", f"        command: [python3, /app/{program}]",
-        f"        volumes: [\"{here}:/app:ro\"]",
+        "        volumes: [" + ", ".join(f'"{volume}"' for volume in (f"{here}:/app:ro", *volumes)) + "]",
     ]
     lines += [f"        image: {image}"] if image else []
     lines += [f"        {line}" for line in container_lines]

@@ -20,8 +20,9 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def is_first(self):
-        """Whether this request was never seen by this replica."""
-        path = f"/mnt/{self.headers['X-Cortex-Request-ID']}"
+        """Whether no replica has seen this request (or none that shares `/marks`)."""
+        folder = "/marks" if os.path.isdir("/marks") else "/mnt"
+        path = f"{folder}/{self.headers['X-Cortex-Request-ID']}"
         if os.path.exists(path):
             return False
         open(path, "w").close()
