@@ -27,12 +27,13 @@ def count(platform, apis):
         "pods": len(platform.pods()),
         "processes": len(processes),
         "network namespaces": namespaces(processes),
-        "control groups": sum(folders("/sys/fs/cgroup", f"cortex-{name}-") for name in apis),
         "files of bodies": sum(len(names) for _, _, names in os.walk(os.path.join(platform.data, "blobs"))),
         "mounts": sum(platform.folder in line for line in open("/proc/self/mountinfo")),
     }
     engine = platform.podman
-    if engine:
+    if not engine:
+        held["control groups"] = sum(folders("/sys/fs/cgroup", f"cortex-{name}-") for name in apis)
+    else:
         held |= {
             "containers": len(engine.containers()),
             "networks": len(engine.networks()),

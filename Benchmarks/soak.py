@@ -96,7 +96,7 @@ def kill_in_podman():
     try:
         os.kill(details["State"]["Pid"], signal.SIGKILL)
         role = chosen["Labels"].get("cortex.role", "?")
-        done({"member": "processes of containers killed", "pod-init": "supervisors of pods killed"}.get(role, "forwarders killed"))
+        done({"member": "processes of containers killed", "init": "supervisors of pods killed"}.get(role, "forwarders killed"))
     except OSError:
         pass
 

@@ -283,7 +283,7 @@ struct LocalOrchestratorTests {
         }
     }
 
-    @Test("U4: before the engine has told what runs, nothing is started beside it")
+    @Test("U4: before the engine has told what runs, nothing is started beside it", .timeLimit(.minutes(1)))
     func adoptsBeforeItScales() async throws {
         let api = OrchestratorFixture.api()
         try await OrchestratorFixture.with(
