@@ -435,7 +435,9 @@ struct DockerDifferencesTests {
         }
     }
 
-    @Test("C14: before the first events, and after they broke off, every pod is hinted at, since anything may have happened")
+    @Test(
+        "C14: before the first events, and after they broke off, every pod is hinted at, since anything may have happened"
+    )
     func hints() async throws {
         let connections = Mutex(0)
         try await Self.withEngine { request in

@@ -76,7 +76,7 @@ extension DockerEngine {
             guard let refusal = error as? DockerError else { throw error }
             throw PlatformError(
                 .engineUnavailable,
-                "The container that carries the platform's name into the pods can't be started: \(refusal.message)",
+                "The container that carries the platform's name into the pods can't be started: \(readable(refusal))",
                 cause: refusal)
         }
     }

@@ -149,9 +149,11 @@ extension DockerEngine {
     }
 
     /// The engine's words without our folders in them, and with advice where it is known.
-    private func readable(_ refusal: DockerError, pod: String) -> String {
+    func readable(_ refusal: DockerError, pod: String? = nil) -> String {
         var text = refusal.message
-        for path in [folder(pod).path, configuration.dataDirectory] { text = text.replacing(path, with: "…") }
+        for path in [pod.map { folder($0).path }, configuration.dataDirectory] {
+            if let path { text = text.replacing(path, with: "…") }
+        }
         if text.count > 500 { text = text.prefix(500) + "…" }
         if text.contains("rlimit") { text += " (Set smaller ulimits: the engine may not raise its own.)" }
         return text
