@@ -57,6 +57,7 @@ def wake(platform, direct, image=None, rounds=int(os.environ.get("ROUNDS", "9"))
     row("  all rounds, ms", " ".join(f"{phase[0] * 1000:.0f}" for phase in sorted(phases)))
     for name, values in own.items():
         row(f"  {name}, until its port accepts, ms, median", f"{median(values) * 1000:.0f}")
+        row("  all rounds, ms", " ".join(f"{value * 1000:.0f}" for value in sorted(values)))
     last = list(own.values())[-1]
     extra = median([phase[0] for phase in phases]) - median(last)
     row("  what the platform adds to that (150 wanted)", f"{extra * 1000:.0f}")
