@@ -44,14 +44,15 @@ bench: ## Submits/s, completed requests/s, latency, CPU and memory of a release 
 
 CORTEX ?= .build/dist/cortex
 MINUTES ?= 20
+ENGINE ?= sandbox
 
 .PHONY: measure
-measure: ## Times of replicas: wake-up from zero, rolling update of 10, adoption of 50 (CORTEX=… another build)
+measure: ## Times of replicas: wake-up from zero (sandbox, Podman), rolling update of 10, adoption of 50 (CORTEX=… another build)
 	@python3 Benchmarks/replicas.py $(CORTEX)
 
 .PHONY: soak
-soak: ## The long haul: load, deploys, kills; MINUTES=20, SEED=… to repeat one, CORTEX=… another build
-	@python3 Benchmarks/soak.py $(CORTEX) $(MINUTES)
+soak: ## The long haul: load, deploys, kills; MINUTES=20, ENGINE=podman, SEED=… to repeat one, CORTEX=… another build
+	@python3 Benchmarks/soak.py $(CORTEX) $(MINUTES) $(ENGINE)
 
 .PHONY: clean
 clean: ## Remove everything that was built

@@ -10,10 +10,14 @@ import tempfile
 import time
 from urllib.parse import urlparse
 
+from own_podman import IMAGE
+
 
 class Platform:
-    def __init__(self, cortex, engine="sandbox"):
-        self.cortex, self.engine = os.path.abspath(cortex), engine
+    def __init__(self, cortex, podman=None):
+        """With the sandbox engine, or on a Podman of `own_podman`."""
+        self.cortex, self.podman = os.path.abspath(cortex), podman
+        self.image = IMAGE if podman else None
         self.folder = tempfile.mkdtemp(prefix="cx")
         self.data = os.path.join(self.folder, "data")
         self.log = os.path.join(self.folder, "log")
@@ -31,7 +35,7 @@ class Platform:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [self.cortex, "up", "--data-dir", self.data, "--port", "0", "--operator-port", "0",
-                 "--engine", self.engine],
+                 *(["--engine", "docker", "--engine-socket", self.podman.socket] if self.podman else ["--engine", "sandbox"])],
                 stdout=log, stderr=log, env=self.environment)
         while time.perf_counter() - began < 120:
             if self.process.poll() is not None:
@@ -88,8 +92,9 @@ class Platform:
             connection.close()
 
     def submit(self, api, document):
+        text = document if isinstance(document, str) else json.dumps(document)
         status, answer = self.request(
-            "POST", f"{self.addresses['gateway']}/{api}", json.dumps(document), {"Content-Type": "application/json"})
+            "POST", f"{self.addresses['gateway']}/{api}", text, {"Content-Type": "application/json"})
         if status != 200:
             raise OSError(f"submit answered {status}: {answer[:300]}")
         return json.loads(answer)["id"]
@@ -113,6 +118,14 @@ class Platform:
                 return time.perf_counter() - began
             time.sleep(0.02)
         raise SystemExit(f"{api}: not within {seconds} s: {json.dumps(self.describe(api))[:2000]}")
+
+    def until_gone(self, name, seconds=60):
+        """Waits until nothing is left of the pods of an API."""
+        deadline = time.time() + seconds
+        while any(pod.startswith(name + "-") for pod in self.pods()):
+            if time.time() > deadline:
+                raise SystemExit(f"{name}: its pods are not gone within {seconds} s")
+            time.sleep(0.05)
 
     # What the platform's own process holds.
 
@@ -149,12 +162,16 @@ class Platform:
         """A variable for a container by which its processes are found."""
         return f"MARK: \"{self.folder}\""
 
-    def files(self):
-        return sum(len(names) for _, _, names in os.walk(self.data))
+    def marks(self):
+        """A folder that containers share and may write to."""
+        folder = os.path.join(self.folder, "marks")
+        os.makedirs(folder, exist_ok=True)
+        os.chmod(folder, 0o777)
+        return folder
 
 
-def api(name, program, api_lines=(), pod_lines=(), container_lines=()):
-    """`cortex.yaml` of an API whose container is a program of this folder."""
+def api(name, program, api_lines=(), pod_lines=(), container_lines=(), image=None, volumes=()):
+    """`cortex.yaml` of an API whose container is a program of this folder; `image` is for engines that have images."""
     here = os.path.dirname(os.path.abspath(__file__))
     lines = [f"- name: {name}", "  kind: AsyncAPI"]
     lines += [f"  {line}" for line in api_lines]
@@ -162,7 +179,8 @@ def api(name, program, api_lines=(), pod_lines=(), container_lines=()):
     lines += [f"    {line}" for line in pod_lines]
     lines += [
         "    containers:", "      - name: main", f"        command: [python3, /app/{program}]",
-        f"        volumes: [\"{here}:/app:ro\"]",
+        "        volumes: [" + ", ".join(f'"{volume}"' for volume in (f"{here}:/app:ro", *volumes)) + "]",
     ]
+    lines += [f"        image: {image}"] if image else []
     lines += [f"        {line}" for line in container_lines]
     return "\n".join(lines) + "\n"

@@ -1,26 +1,42 @@
-"""Times of replicas on this machine, sandbox engine. replicas.py CORTEX [wake] [update] [adopt]
+"""Times of replicas on this machine. replicas.py CORTEX [wake] [podman] [update] [adopt]
 
-wake: POST to result at zero replicas, and what it consists of.
+wake: POST to result at zero replicas on the sandbox engine, what it consists of, and the same program started without the platform.
+podman: the same on a Podman of its own (needs root).
 update: a rolling update of 10 replicas under load, from `deploy` until only the new version runs.
 adopt: 50 replicas, kill -9 of the platform, and the time until all serve again."""
 
+import os
 import sys
 import threading
 import time
 
+import own_podman
+import own_start
 from own_platform import Platform, api
 
 REPLICAS = ["autoscaling: {min_replicas: %d, max_replicas: %d}"]
 
 
 def row(name, value):
-    print(f"{name:<56} {value}", flush=True)
+    print(f"{name:<72} {value}", flush=True)
 
 
-def wake(platform, rounds=8):
-    phases = []
+def median(values):
+    ordered = sorted(values)
+    return (ordered[(len(ordered) - 1) // 2] + ordered[len(ordered) // 2]) / 2
+
+
+def wake(platform, direct, image=None, rounds=int(os.environ.get("ROUNDS", "9"))):
+    """`direct` names ways to start the same program without the platform; the last one is what the wake-up is compared with. Rounds of all
+    take turns, so that a machine that grows busy slows them all."""
+    phases, own = [], {name: [] for name in direct}
+    sleepy = ["autoscaling: {min_replicas: 0, init_replicas: 0}"]
+    # The default share of 0.2 would make the program slower than one without limits where the machine is busy.
+    share = ["compute: {cpu: 1}"]
     for _ in range(rounds):
-        platform.deploy(api("sleeper", "worker.py", ["autoscaling: {min_replicas: 0, init_replicas: 0}"]), "--wait")
+        for name, start in direct.items():
+            own[name].append(start())
+        platform.deploy(api("sleeper", "worker.py", sleepy, (), share, image=image), "--wait")
         began = time.time()
         document = platform.result("sleeper", platform.submit("sleeper", {"number": 1}))
         ended = time.time()
@@ -28,15 +44,42 @@ def wake(platform, rounds=8):
         first, listening = document["result"]["began"], document["result"]["listening"]
         phases.append((ended - began, first - began, listening - first, ended - listening))
         platform.cli("delete", "sleeper", "-f")
+        platform.until_gone("sleeper")
 
-    def median(index):
-        return f"{sorted(phase[index] for phase in phases)[rounds // 2] * 1000:.0f}"
+    def shown(index):
+        return f"{median([phase[index] for phase in phases]) * 1000:.0f}"
 
-    row("wake from zero: POST to result, ms, median", median(0))
-    row("  POST to the program's first line (sandbox, interpreter)", median(1))
-    row("  the program's own start, first line to listening", median(2))
-    row("  listening to result (probe, delivery, storing)", median(3))
+    engine = "podman" if image else "sandbox"
+    row(f"wake from zero, {engine}: POST to result, ms, median of {rounds}", shown(0))
+    row("  POST to the program's first line (decision, pod, interpreter)", shown(1))
+    row("  the program's own start, first line to listening", shown(2))
+    row("  listening to result (probe, delivery, storing)", shown(3))
     row("  all rounds, ms", " ".join(f"{phase[0] * 1000:.0f}" for phase in sorted(phases)))
+    for name, values in own.items():
+        row(f"  {name}, until its port accepts, ms, median", f"{median(values) * 1000:.0f}")
+        row("  all rounds, ms", " ".join(f"{value * 1000:.0f}" for value in sorted(values)))
+    last = list(own.values())[-1]
+    extra = median([phase[0] for phase in phases]) - median(last)
+    row("  what the platform adds to that (150 wanted)", f"{extra * 1000:.0f}")
+
+
+def wake_sandbox(platform):
+    wake(platform, {"the same program in a bubblewrap by hand": own_start.bubblewrap})
+
+
+def wake_podman(cortex):
+    engine = own_podman.Podman()
+    platform = Platform(cortex, engine)
+    try:
+        platform.start()
+        wake(platform, {
+            "the same container by hand, on a bridge": lambda: own_start.podman(engine, as_pod=False),
+            "the same pod by hand, owner of the network and container": lambda: own_start.podman(engine, as_pod=True),
+        }, own_podman.IMAGE)
+    finally:
+        platform.stop()
+        platform.remove()
+        engine.remove()
 
 
 def update(platform, count=10):
@@ -93,12 +136,17 @@ def adopt(platform, count=50):
 
 
 def main():
-    wanted = sys.argv[2:] or ["wake", "update", "adopt"]
+    wanted = sys.argv[2:] or ["wake", "podman", "update", "adopt"]
+    if "podman" in wanted:
+        wake_podman(sys.argv[1])
+    wanted = [name for name in wanted if name != "podman"]
+    if not wanted:
+        return
     platform = Platform(sys.argv[1])
     try:
-        row("start of an empty platform, s", f"{platform.start():.2f}")
+        row("start of an empty platform, sandbox, s", f"{platform.start():.2f}")
         for name in wanted:
-            {"wake": wake, "update": update, "adopt": adopt}[name](platform)
+            {"wake": wake_sandbox, "update": update, "adopt": adopt}[name](platform)
     finally:
         platform.stop()
         platform.remove()

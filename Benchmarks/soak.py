@@ -1,105 +1,128 @@
-"""The long haul, sandbox engine: soak.py CORTEX [MINUTES]
+"""The long haul: soak.py CORTEX [MINUTES] [sandbox|podman]
 
-Three APIs under load while every minute something is deployed, refreshed or rolled back, containers and whole pods are killed at random, and (in the
-first three fifths of the time) the platform itself with kill -9. The rest of the time runs without that, so that a leak of the platform's
-process shows. Ends with 1 if a request was lost or answered wrongly, or if something is left."""
+Six APIs under load (fast, slow, failing now and then, large bodies, bursts, one that sleeps at zero) while every minute something is deployed, refreshed
+or rolled back, now and then a version that cannot start; containers, supervisors, bubblewraps, Podman's service and (in the first three fifths of
+the time) the platform itself are killed at random. The rest of the time runs without the last, so that a leak of the platform's process shows.
+Ends with 1 if a request was lost or answered wrongly, or if something is left. SEED=… repeats one; KEEP=1 keeps the folder of one that failed."""
 
 import os
 import random
 import signal
 import sys
-import threading
 import time
 
-from own_platform import Platform, api
+import own_leaks
+import own_podman
+from own_platform import Platform
+from soak_load import KINDS, Load, yaml
 
 minutes = float(sys.argv[2]) if len(sys.argv) > 2 else 20
 seed = int(os.environ.get("SEED", random.randrange(1 << 30)))
 dice = random.Random(seed)
-platform = Platform(sys.argv[1])
-stop = threading.Event()
-lock = threading.Lock()
-submitted = {}  # id -> (api, number)
-counts = {"deploys": 0, "refused deploys": 0, "refreshes": 0, "rollbacks": 0, "containers killed": 0, "pods killed": 0, "platform killed": 0}
-up = threading.Event()
+engine = own_podman.Podman() if "podman" in sys.argv[3:] else None
+platform = Platform(sys.argv[1], engine)
+load = Load(platform, seed)
+counts = {}
 samples = []
-
-QUICK = ["window: 10s", "upscale_stabilization_period: 0s", "downscale_stabilization_period: 20s"]
-RETRIES = "retries: {max_attempts: 20, on: [unreachable, status_5xx, timeout, invalid_response], backoff: 1s}"
+broken = {}  # API -> when it is mended
 
 
-def yaml(name, version):
-    least, most = {"steady": (2, 5), "bursts": (1, 4), "sleepy": (0, 2)}[name]
-    scaling = ", ".join([f"min_replicas: {least}", f"max_replicas: {most}", "target_in_flight: 3"] + QUICK)
-    return api(
-        name, "worker.py", [f"autoscaling: {{{scaling}}}", RETRIES], ["max_concurrency: 4"],
-        [f"env: {{APP_VERSION: \"{version}\", {platform.mark()}}}", "liveness_probe: {tcp_socket: {port: 8080}, period_seconds: 2}"])
-
-
-def load(name, seed):
-    """Submits as its kind does; an id that was given is to be answered, whatever happens."""
-    own = random.Random(seed)
-    number = 0
-    while not stop.is_set():
-        number += 1
-        body = {"number": number, "sleep": own.choice([0, 0, 0.05, 0.3, 1.5])}
-        if own.random() < 0.01:
-            body["exit"] = own.choice([1, 3, 137])
-        try:
-            identifier = platform.submit(name, body)
-            with lock:
-                submitted[identifier] = (name, number)
-        except (OSError, ValueError):
-            up.wait(30)
-            time.sleep(0.1)
-        pause = {"steady": 0.15, "bursts": 0.02 if time.time() % 60 < 15 else 1.0, "sleepy": own.choice([1, 50])}[name]
-        stop.wait(pause)
+def done(what):
+    counts[what] = counts.get(what, 0) + 1
 
 
 def change():
     """One deploy, refresh or rollback; refusals because of an update under way are an answer too."""
-    name = dice.choice(["steady", "bursts", "sleepy"])
-    kind = dice.choice(["deploys", "deploys", "refreshes", "rollbacks"])
+    name = dice.choice(list(KINDS))
+    kind = dice.choice(["deployed", "deployed", "deployed broken", "refreshed", "rolled back"])
     flags = ["--force"] if dice.random() < 0.5 else []
-    if kind == "deploys":
-        done = platform.deploy(yaml(name, dice.randrange(1000)), *flags, check=False)
-    elif kind == "refreshes":
-        done = platform.cli("refresh", name, *flags, check=False)
+    if kind.startswith("deployed"):
+        program = "missing.py" if "broken" in kind else "worker.py"
+        ended = platform.deploy(yaml(platform, name, dice.randrange(1000), program), *flags, check=False)
+    elif kind == "refreshed":
+        ended = platform.cli("refresh", name, *flags, check=False)
     else:
-        done = platform.cli("rollback", name, *flags, check=False)
-    if done.returncode == 0:
-        counts[kind] += 1
-    elif "updating" in done.stderr:
-        counts["refused deploys"] += 1
-    elif kind != "rollbacks":
-        raise RuntimeError(f"{kind} of {name} failed: {done.stdout}{done.stderr}")
+        ended = platform.cli("rollback", name, *flags, check=False)
+    if ended.returncode == 0:
+        done(kind)
+        # A rollback may lead to a broken version too.
+        if kind in ("deployed broken", "rolled back"):
+            broken[name] = time.time() + 25
+        elif kind == "deployed":
+            broken.pop(name, None)
+    elif "updating" in ended.stderr:
+        done("refused: an update was under way")
+    elif kind != "rolled back":
+        raise RuntimeError(f"{kind}: {name}: {ended.stdout}{ended.stderr}")
 
 
-def kill_something():
-    """A container's process, or the supervisor of a pod."""
-    pid = dice.choice(platform.processes() or [0])
-    if pid:
-        try:
-            line = open(f"/proc/{pid}/cmdline", "rb").read()
-            os.kill(pid, signal.SIGKILL)
-            counts["pods killed" if b"pod-init" in line.split(b"\0")[0] else "containers killed"] += 1
-        except OSError:
-            pass
+def mend(all=False):
+    for name in [name for name, moment in broken.items() if all or time.time() > moment]:
+        platform.deploy(yaml(platform, name, dice.randrange(1000)), "--force")
+        del broken[name]
+
+
+def kill_in_sandbox():
+    """The process of a container, its bubblewrap, or the supervisor of a pod."""
+    process = dice.choice(platform.processes() or [0])
+    try:
+        words = open(f"/proc/{process}/cmdline", "rb").read().decode(errors="replace").split("\0")
+        os.kill(process, signal.SIGKILL)
+    except OSError:
+        return
+    program = os.path.basename(words[0])
+    if program == "cortex-pod-init" and "sandbox" in words:
+        done("supervisors of pods killed")
+    else:
+        done("bubblewraps killed" if program == "bwrap" else "processes of containers killed")
+
+
+def kill_in_podman():
+    """The first process of a container of any role, or the engine's service, which comes back after a moment."""
+    if dice.random() < 0.3:
+        stop = dice.choice([engine.kill, engine.terminate])
+        stop()
+        done("engine killed" if stop == engine.kill else "engine stopped")
+        time.sleep(dice.uniform(0, 8))
+        engine.start()
+        return
+    status, containers = engine.call("GET", "/containers/json")
+    if status != 200 or not containers:
+        return
+    chosen = dice.choice(containers)
+    status, details = engine.call("GET", f"/containers/{chosen['Id']}/json")
+    if status != 200 or not details["State"]["Pid"]:
+        return
+    try:
+        os.kill(details["State"]["Pid"], signal.SIGKILL)
+        role = chosen["Labels"].get("cortex.role", "?")
+        done({"member": "processes of containers killed", "init": "supervisors of pods killed"}.get(role, "forwarders killed"))
+    except OSError:
+        pass
+
+
+def crash():
+    load.up.clear()
+    platform.kill()
+    done("platform killed")
+    took = platform.start()
+    counts["slowest start, s"] = max(counts.get("slowest start, s", 0), round(took, 2))
+    load.up.set()
 
 
 def sample(phase):
-    samples.append((phase, platform.descriptors(), platform.memory(), len(platform.pods()), len(platform.processes())))
+    samples.append((phase, platform.descriptors(), platform.memory(), own_leaks.count(platform, KINDS)))
 
 
 def main():
     began = time.time()
     platform.start()
-    up.set()
-    print(f"seed {seed}, {minutes:g} minutes", flush=True)
-    for name in ("steady", "bursts", "sleepy"):
-        platform.deploy(yaml(name, 0), "--wait")
-    threads = [threading.Thread(target=load, args=(name, seed + index)) for index, name in enumerate(("steady", "bursts", "sleepy"))]
-    for thread in threads:
+    load.up.set()
+    sample("empty")
+    print(f"{'podman' if engine else 'sandbox'}, seed {seed}, {minutes:g} minutes", flush=True)
+    for name in KINDS:
+        platform.deploy(yaml(platform, name, 0), "--wait")
+    for thread in load.threads:
         thread.start()
     length = minutes * 60
     next_change, next_kill, next_crash = 20, 10, 45
@@ -108,67 +131,69 @@ def main():
         if now > next_change:
             next_change = now + 60
             change()
+        mend()
         if now > next_kill:
             next_kill = now + dice.uniform(5, 25)
-            kill_something()
+            kill_in_podman() if engine else kill_in_sandbox()
         if not calm and now > next_crash:
             next_crash = now + dice.uniform(60, 150)
-            up.clear()
-            platform.kill()
-            counts["platform killed"] += 1
-            platform.start()
-            up.set()
+            crash()
         if not calm and now > length * 0.6:
             calm = True
-            sample("begin")
+            sample("begin of calm")
         time.sleep(0.5)
-    stop.set()
-    for thread in threads:
+    load.stop.set()
+    for thread in load.threads:
         thread.join()
+    mend(all=True)
     sample("end of load")
     return verdict(began)
 
 
-def verdict(began):
-    wrong, attempts = [], 0
-    for identifier, (name, number) in submitted.items():
-        document = platform.result(name, identifier)
-        deadline = time.time() + 300
-        while document["status"] in ("in_queue", "in_progress") and time.time() < deadline:
-            document = platform.result(name, identifier)
-        attempts += document.get("attempts", 0)
-        if document["status"] != "completed" or document["result"]["number"] != number:
-            wrong.append((name, identifier, str(document)[:300]))
-    sample("all answered")
-    for name in ("steady", "bursts", "sleepy"):
-        platform.cli("delete", name, "-f")
+def settle(first):
+    """Everything is deleted; waits until no more is held than at the beginning, for two minutes at most."""
     deadline = time.time() + 120
-    while (platform.pods() or platform.processes()) and time.time() < deadline:
-        time.sleep(0.5)
-    time.sleep(5)
+    while time.time() < deadline:
+        now = own_leaks.count(platform, KINDS)
+        if all(now[name] <= first[name] for name in first):
+            break
+        time.sleep(1)
+
+
+def verdict(began):
+    wrong, attempts, ended = load.verdict()
+    sample("all answered")
+    for name in KINDS:
+        platform.cli("delete", name, "-f")
+    settle(samples[0][3])
     sample("all deleted")
-    left = {"pods": platform.pods(), "processes": platform.processes()}
     status = platform.stop()
 
-    print(f"\nran for {(time.time() - began) / 60:.1f} minutes; seed {seed}")
-    for name, count in counts.items():
-        print(f"  {name:<20} {count}")
-    print(f"  {'requests':<20} {len(submitted)}, deliveries that counted {attempts}, lost or wrong {len(wrong)}")
-    print(f"  {'phase':<16} {'descriptors':>11} {'MiB':>7} {'pods':>5} {'processes':>9}")
-    for phase, descriptors, memory, pods, processes in samples:
-        print(f"  {phase:<16} {descriptors:>11} {memory:>7.1f} {pods:>5} {processes:>9}")
-    print(f"  left at the end: {len(left['pods'])} pods, {len(left['processes'])} processes, exit status {status}")
+    print(f"\nran for {(time.time() - began) / 60:.1f} minutes on {'podman' if engine else 'sandbox'}; seed {seed}")
+    for name, count in sorted(counts.items()):
+        print(f"  {name:<34} {count}")
+    print(f"  {'requests':<34} {len(load.submitted)} ({', '.join(f'{name[4:]} {count}' for name, count in ended.items())})")
+    print(f"  {'deliveries that counted':<34} {attempts}")
+    print(f"  {'submits refused while it was down':<34} {load.refused}")
+    print(f"  {'longest submit, s':<34} answered {load.longest['answered']:.2f}, cut off {load.longest['cut off']:.2f}")
+    print(f"  {'lost or answered wrongly':<34} {len(wrong)}")
+    phases = [phase for phase, *_ in samples]
+    print(f"  {'held':<34} " + " ".join(f"{phase:>13}" for phase in phases))
+    print(f"  {'descriptors of the platform':<34} " + " ".join(f"{item[1]:>13}" for item in samples))
+    print(f"  {'memory of the platform, MiB':<34} " + " ".join(f"{item[2]:>13.1f}" for item in samples))
+    for name in samples[0][3]:
+        print(f"  {name:<34} " + " ".join(f"{item[3][name]:>13}" for item in samples))
     for item in wrong[:10]:
         print("  WRONG", *item)
-    first, last = samples[0], samples[-1]
-    problems = []
+    problems = [f"{name} left" for name, count in samples[-1][3].items() if count > samples[0][3][name]]
     if wrong:
         problems.append("requests were lost or answered wrongly")
-    if left["pods"] or left["processes"] or status != 0:
-        problems.append("something is left, or the platform did not end well")
-    if last[1] > first[1] + 20:
+    if status != 0:
+        problems.append(f"the platform ended with {status}")
+    calm, last = samples[1], samples[-1]
+    if last[1] > calm[1] + 20:
         problems.append("descriptors leak")
-    if last[2] > first[2] * 1.5 + 30:
+    if last[2] > calm[2] * 1.5 + 30:
         problems.append("memory leaks")
     print("  " + ("; ".join(problems) if problems else "nothing lost, nothing leaked"))
     return 1 if problems else 0
@@ -178,10 +203,12 @@ try:
     code = 1
     code = main()
 finally:
-    stop.set()
-    up.set()
+    load.stop.set()
+    load.up.set()
     if platform.process.poll() is None:
         platform.stop()
     if code == 0 or not os.environ.get("KEEP"):
         platform.remove()
+    if engine:
+        engine.remove()
 sys.exit(code)

@@ -1,4 +1,6 @@
-"""A container for measurements: answers with what it was sent, after `sleep` seconds; `exit` ends the process instead.
+"""A container for measurements: answers with what it was sent, after `sleep` seconds; `exit` ends the process instead, once for each request.
+
+`fail` answers wrongly: `status`, `type` or `json`; `recover` does that once for each request. `size` asks for so many bytes of filler in the answer.
 
 Its answer also says when it began and when it listened, so that its own start can be told from the platform's."""
 
@@ -6,6 +8,7 @@ import time
 
 BEGAN = time.time()
 
+import hashlib
 import json
 import os
 import signal
@@ -16,18 +19,31 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
+    def is_first(self):
+        """Whether no replica has seen this request (or none that shares `/marks`)."""
+        folder = "/marks" if os.path.isdir("/marks") else "/mnt"
+        path = f"{folder}/{self.headers['X-Cortex-Request-ID']}"
+        if os.path.exists(path):
+            return False
+        open(path, "w").close()
+        return True
+
     def do_POST(self):
-        body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", "0"))) or "{}")
-        if body.get("exit") and not os.path.exists(f"/mnt/{self.headers['X-Cortex-Request-ID']}"):
-            open(f"/mnt/{self.headers['X-Cortex-Request-ID']}", "w").close()
+        raw = self.rfile.read(int(self.headers.get("Content-Length", "0")))
+        body = json.loads(raw or "{}")
+        if body.get("exit") and self.is_first():
             os._exit(body["exit"])
         time.sleep(body.get("sleep", 0))
         answer = json.dumps({
             "number": body.get("number"), "began": BEGAN, "listening": LISTENING,
             "replica": os.environ["CORTEX_REPLICA_ID"], "version": os.environ.get("APP_VERSION"),
+            "digest": hashlib.sha256(raw).hexdigest(), "filler": "x" * body.get("size", 0),
         }).encode()
-        self.send_response(200)
-        self.send_header("Content-Type", "application/json")
+        fail = body.get("fail") or (body.get("recover") if body.get("recover") and self.is_first() else None)
+        if fail == "json":
+            answer = answer[:-1]
+        self.send_response(503 if fail == "status" else 200)
+        self.send_header("Content-Type", "text/plain" if fail == "type" else "application/json")
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
         self.wfile.write(answer)
@@ -42,7 +58,7 @@ class Server(ThreadingHTTPServer):
 
 
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
-server = Server(("127.0.0.1", int(os.environ["CORTEX_PORT"])), Handler)
+server = Server(("0.0.0.0", int(os.environ["CORTEX_PORT"])), Handler)
 LISTENING = time.time()
 print("listening", file=sys.stderr, flush=True)
 server.serve_forever()

@@ -1,5 +1,6 @@
 import Core
 import Foundation
+import Synchronization
 import TestSupport
 import Testing
 
@@ -33,7 +34,10 @@ extension EngineCheck {
             try await fixture.engine.stop(pod: plan.id, grace: .zero)
         },
         EngineCheck("C14: how a container ended is seen, and hinted at") { fixture in
+            let hinted = Mutex<Set<String>>([])
             let hints = fixture.engine.hints()
+            let listener = Task { for await hint in hints { hinted.withLock { _ = $0.insert(hint) } } }
+            defer { listener.cancel() }
             try await fixture.withPod([
                 fixture.shell("side", "exit 7"), fixture.shell("other", "sh -c 'kill -9 $$'; exit $?"),
             ]) {
@@ -45,7 +49,7 @@ extension EngineCheck {
                         return first?.code == 7 && second?.code == 137
                     })
                 #expect(try await fixture.exit(of: "side", in: plan.id)?.outOfMemory == false)
-                for await hint in hints where hint == plan.id { break }
+                #expect(try await eventually { hinted.withLock { $0 }.contains(plan.id) })
             }
         },
         EngineCheck("C14: a container that is restarted comes back to the same network and /mnt") { fixture in
@@ -108,6 +112,16 @@ extension EngineCheck {
             let error = await #expect(throws: PlatformError.self) { try await fixture.engine.start(plan) }
             #expect(error?.code == .containerFailed)
             #expect(error?.message.contains("no-such-command-anywhere") == true)
+            #expect(try await fixture.observe(plan.id) == nil)
+            #expect(try await fixture.leftovers(plan.id) == [])
+        },
+        EngineCheck("C12: a file that may not be executed fails the start and leaves nothing", needs: .startFailure) {
+            fixture in
+            let plan = fixture.plan([fixture.agent(), fixture.container("side", ["/etc/hosts"])])
+            try await fixture.engine.prepare(plan) { _ in }
+            let error = await #expect(throws: PlatformError.self) { try await fixture.engine.start(plan) }
+            #expect(error?.code == .containerFailed)
+            #expect(error?.message.lowercased().contains("permission denied") == true, "\(error?.message ?? "")")
             #expect(try await fixture.observe(plan.id) == nil)
             #expect(try await fixture.leftovers(plan.id) == [])
         },

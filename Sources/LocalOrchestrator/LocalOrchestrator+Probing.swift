@@ -58,13 +58,14 @@ extension LocalOrchestrator {
             return
         }
         // The platform's own probe: seldom once it passes, as the dequeuer notices first when a port is gone.
+        let began = clock.now()
         while !Task.isCancelled {
             let report: ProbeReport
             let wait: Duration
             switch await runner.check(gate.probe) {
             case .failure(let reason):
                 report = ProbeReport(isHealthy: false, reason: reason)
-                wait = gate.probe.period
+                wait = Self.pause(after: clock.now() - began, upTo: gate.probe.period)
             default:
                 report = ProbeReport(isHealthy: true)
                 wait = periodOncePassing
@@ -72,6 +73,12 @@ extension LocalOrchestrator {
             note(report, index, of: id, round)
             guard (try? await clock.sleep(for: wait)) != nil else { return }
         }
+    }
+
+    /// Between two looks at a port that is not open yet: a small share of the time that its program has taken so far, so that a start never takes
+    /// much longer by being looked at seldom.
+    static func pause(after elapsed: Duration, upTo period: Duration) -> Duration {
+        min(period, max(.milliseconds(10), elapsed / 20))
     }
 
     private func note(_ report: ProbeReport, _ index: Int, of id: String, _ round: Int) {

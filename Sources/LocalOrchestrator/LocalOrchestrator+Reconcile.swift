@@ -18,6 +18,7 @@ extension LocalOrchestrator {
             return
         }
         for pod in observed where pods[pod.id] == nil && before[pod.id] == nil { adopt(pod) }
+        hasLooked = true
         let seen = Dictionary(observed.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
         for (id, pod) in before where pod.phase == .running && pods[id]?.phase == .running {
             observe(pod, seen[id])
@@ -143,7 +144,7 @@ extension LocalOrchestrator {
         }
     }
 
-    private func roll(_ name: String) {
+    func roll(_ name: String) {
         let declaration = declared[name]
         let replicas = pods.values.filter { $0.api.name == name && $0.phase != .stopping }.map { pod in
             pod.rolloutReplica(isCurrent: declaration.map { pod.isCurrent($0.api) } ?? false)

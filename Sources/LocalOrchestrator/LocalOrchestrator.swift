@@ -44,6 +44,8 @@ package actor LocalOrchestrator: Orchestrator, Service {
 
     var declared: [String: Declaration] = [:]
     var pods: [String: Pod] = [:]
+    /// Whether the engine's pods are in the table: before that nothing is known of those of an earlier process.
+    var hasLooked = false
     /// Set when the engine does not answer: nothing is concluded from what is not known.
     var engineProblem: String?
     /// What this machine has for pods, and when that was asked last.
@@ -83,6 +85,12 @@ package actor LocalOrchestrator: Orchestrator, Service {
         let replicas = min(replicas, declaration.api.specification.autoscaling.maxReplicas)
         guard declaration.replicas != replicas else { return }
         declared[api]?.replicas = replicas
+        // Somebody may wait for the replica that this asks for, and what the engine would say of others changes nothing about it.
+        if replicas > declaration.replicas, hasLooked, engineProblem == nil {
+            roll(api)
+            admitPending()
+            publishReady()
+        }
         reconcileSoon()
     }
 

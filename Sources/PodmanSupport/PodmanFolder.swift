@@ -114,6 +114,32 @@ struct PodmanFolder: Sendable {
         rm -rf "$CX"
         """#
 
+    /// Ends all processes of the folder in `$CX` and removes its mounts, its network, and what would lie in memory (`/run`).
+    static let powerCut = #"""
+        export CONTAINERS_CONF=$CX/containers.conf CONTAINERS_STORAGE_CONF=$CX/storage.conf HOME=$CX/home
+        case "$CX" in /tmp/cxpodman-*) ;; *) exit 1 ;; esac
+        run() { podman --network-config-dir "$CX/net" --tmpdir "$CX/tmp" "$@"; }
+        bridges=$(for file in "$CX"/net/*.json; do sed -n 's/.*"network_interface": "\(cx-[^"]*\)".*/\1/p' "$file"; done)
+        for file in "$CX"/run/*-containers/*/userdata/pidfile; do
+            id=${file%/userdata/pidfile}
+            main=$(cat "$file")
+            grep -qF "${id##*/}" "/proc/$main/cgroup" 2>/dev/null && kill -9 "$main"
+        done
+        sleep 0.2
+        # Network namespaces and the list of addresses that are taken lie in /run, which all Podmans of a machine share: of ours nothing may stay.
+        run container cleanup --all >/dev/null 2>&1
+        for process in /proc/[0-9]*; do
+            case "$(cat "$process/comm" 2>/dev/null)" in conmon | podman) ;; *) continue ;; esac
+            if tr '\0' ' ' 2>/dev/null <"$process/cmdline" | grep -qF "$CX/"; then kill -9 "${process#/proc/}" 2>/dev/null; fi
+        done
+        awk -v folder="$CX/" 'index($2, folder) == 1 { print $2 }' /proc/mounts | sort -r | while read -r mount; do
+            umount -l "$mount" 2>/dev/null
+        done
+        for bridge in $bridges; do ip link delete "$bridge" 2>/dev/null; done
+        rm -rf "$CX/run" "$CX/tmp"
+        mkdir "$CX/tmp"
+        """#
+
     /// Removes what runs left behind whose process is gone: the machine may have been switched off, or everything killed at once.
     static func removeAbandoned() async throws {
         let names = try FileManager.default.contentsOfDirectory(atPath: "/tmp").filter { $0.hasPrefix("cxpodman-") }

@@ -84,11 +84,20 @@ package final class PrivatePodman: Sendable {
     }
 
     /// Ends the service with SIGKILL and waits until it is gone.
-    package func killService() async {
+    ///
+    /// - Parameter removingSocket: a crash leaves the socket's file; the next service replaces it.
+    package func killService(removingSocket: Bool = true) async {
         guard let process = service.withLock({ $0 }) else { return }
         process.end()
         _ = try? await Shell.onThread { process.wait(seconds: 10) }
-        try? FileManager.default.removeItem(atPath: folder.socket)
+        if removingSocket { try? FileManager.default.removeItem(atPath: folder.socket) }
+    }
+
+    /// Takes away what a machine loses when its power is cut: every process, mounts, network interfaces and namespaces, and what lies in memory.
+    /// What is on disk stays. The service is to be started again.
+    package func cutPower() async throws {
+        await killService(removingSocket: true)
+        try await Shell.run("sh", ["-c", PodmanFolder.powerCut], environment: ["CX": folder.path])
     }
 
     /// Runs the command `podman` on this engine, for what no API has.

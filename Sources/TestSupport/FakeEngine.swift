@@ -18,6 +18,8 @@ package final class FakeEngine: Engine {
         var prepareFailures: [PlatformError] = []
         var startFailures: [PlatformError] = []
         var listFailure: PlatformError?
+        /// Lists that wait; `nil` while they are answered at once.
+        var heldLists: [CheckedContinuation<Void, Never>]?
         var listensAtStart: Set<Int> = [8080]
         var listeners: [AsyncStream<String>.Continuation] = []
         var logLines: [String: [String]] = [:]
@@ -38,6 +40,16 @@ package final class FakeEngine: Engine {
     package func failNextPrepare(with error: PlatformError) { state.withLock { $0.prepareFailures.append(error) } }
     package func failNextStart(with error: PlatformError) { state.withLock { $0.startFailures.append(error) } }
     package func failList(with error: PlatformError?) { state.withLock { $0.listFailure = error } }
+    /// Answers no list until ``releaseLists()``.
+    package func holdLists() { state.withLock { $0.heldLists = $0.heldLists ?? [] } }
+    package func releaseLists() {
+        let held = state.withLock { state in
+            defer { state.heldLists = nil }
+            return state.heldLists ?? []
+        }
+        for list in held { list.resume() }
+    }
+
     /// Ports that new pods listen on from their start.
     package func listenAtStart(_ ports: Set<Int>) { state.withLock { $0.listensAtStart = ports } }
     package func setLog(_ lines: [String], of container: String, pod: String) {
@@ -116,6 +128,13 @@ package final class FakeEngine: Engine {
     }
 
     package func list() async throws -> [ObservedPod] {
+        await withCheckedContinuation { continuation in
+            let isHeld = state.withLock { state in
+                state.heldLists?.append(continuation)
+                return state.heldLists != nil
+            }
+            if !isHeld { continuation.resume() }
+        }
         let (pods, failure) = state.withLock { ($0.pods, $0.listFailure) }
         if let failure { throw failure }
         return pods.values.map { pod in

@@ -42,7 +42,7 @@ struct ScalingTrace: Sendable, CustomStringConvertible {
             policy: AutoscalingPolicy(), start: 1, minutes: 60
         ) { second in (300..<540).contains(second) ? 40 : 1 },
         ScalingTrace(
-            name: "sawtooth", title: "Sawtooth: from nothing to twelve requests every six minutes",
+            name: "sawtooth", title: "Sawtooth: from nothing to eleven requests every six minutes",
             policy: AutoscalingPolicy(), start: 1, minutes: 60
         ) { second in second % 360 / 30 },
         ScalingTrace(

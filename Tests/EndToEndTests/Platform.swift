@@ -19,6 +19,8 @@ final class Platform: Sendable {
     }
 
     let engine: EngineKind
+    /// Where `engine` is Podman.
+    let podman: PrivatePodman?
     let folder: URL
     let addresses: Addresses
     private let process: ChildProcess
@@ -26,8 +28,11 @@ final class Platform: Sendable {
     var data: URL { folder.appending(path: "data") }
     var pid: Int32 { process.pid }
 
-    private init(engine: EngineKind, folder: URL, addresses: Addresses, process: ChildProcess) {
+    private init(
+        engine: EngineKind, podman: PrivatePodman?, folder: URL, addresses: Addresses, process: ChildProcess
+    ) {
         self.engine = engine
+        self.podman = podman
         self.folder = folder
         self.addresses = addresses
         self.process = process
@@ -46,16 +51,20 @@ final class Platform: Sendable {
     static var cortex: URL { programs.appending(path: "cortex") }
 
     /// Starts the platform in `folder` and returns once `/readyz` says so.
+    ///
+    /// - Parameter podman: another than the one that all tests share.
     static func start(
-        _ engine: EngineKind, in folder: URL, arguments: [String] = [], environment: [String: String] = [:]
+        _ engine: EngineKind, on podman: PrivatePodman? = nil, in folder: URL, arguments: [String] = [],
+        environment: [String: String] = [:]
     ) async throws -> Platform {
+        var podman = podman
+        if engine == .podman, podman == nil { podman = try await PrivatePodman.shared() }
         var command = [
             "up", "--data-dir", folder.appending(path: "data").path, "--port", "0", "--operator-port", "0",
         ]
         switch engine {
         case .sandbox: command += ["--engine", "sandbox"]
-        case .podman:
-            command += ["--engine", "docker", "--engine-socket", try await PrivatePodman.shared().socketPath]
+        case .podman: command += ["--engine", "docker", "--engine-socket", podman?.socketPath ?? ""]
         }
         let addressFile = folder.appending(path: "data/addresses.json")
         try? FileManager.default.removeItem(at: addressFile)
@@ -75,7 +84,7 @@ final class Platform: Sendable {
             throw PlatformError(.setup, "cortex up did not get ready: \(log.suffix(2000))")
         }
         let addresses = try JSONDecoder().decode(Addresses.self, from: Data(contentsOf: addressFile))
-        return Platform(engine: engine, folder: folder, addresses: addresses, process: process)
+        return Platform(engine: engine, podman: podman, folder: folder, addresses: addresses, process: process)
     }
 
     /// Runs `body` with a new platform, which is stopped afterwards.

@@ -59,4 +59,51 @@ struct ForgottenStreamTests {
             #expect(try await rest.value == [])
         }
     }
+
+    @Test(
+        "O4: a log that an engine does not tell to its end is given up, with what it told handed on",
+        arguments: [StubDaemon.docker, StubDaemon.podman], [nil, 5])
+    func unfinished(version: String, tail: Int?) async throws {
+        let clock = ManualClock()
+        try await DockerDifferencesTests.withEngine(version: version, clock: clock) { request in
+            if request.path.hasSuffix("/logs") { return .chunks([frame("one\n")], staysOpen: true) }
+            return Self.answer(request, .running)
+        } _: { (engine, daemon) async throws in
+            let stream = try await engine.logs(container: "api", pod: "hello-1", follow: false, tail: tail)
+            let lines = Mutex<[String]>([])
+            let outcome = Outcome { for try await line in stream { lines.withLock { $0.append(line) } } }
+            try await expectEventually { daemon.requests("GET", "/logs").count == 1 }
+            #expect(outcome.result == nil)
+            try await expectEventually {
+                clock.advance(by: .seconds(10))
+                return outcome.result != nil
+            }
+            #expect((outcome.error as? PlatformError)?.code == .engineUnavailable)
+            // Podman is asked for all of it first, to count from the end.
+            if tail == nil { #expect(lines.withLock { $0 } == ["one"]) }
+        }
+    }
+
+    @Test(
+        "C14: what happened before the engine tells its events is looked at; events that stay away are asked for anew")
+    func mutedEvents() async throws {
+        let clock = ManualClock()
+        let pod = #"{"Id":"1","State":"running","Labels":{"cortex.pod":"hello-1","cortex.role":"pod-init"}}"#
+        try await DockerDifferencesTests.withEngine(clock: clock) { request in
+            if request.path.hasSuffix("/events") { return .chunks([Array("\n".utf8)], staysOpen: true) }
+            return request.path.hasSuffix("/containers/json") ? .json("[\(pod)]") : nil
+        } _: { (engine, daemon) async throws in
+            let hints = engine.hints()
+            let count = Mutex(0)
+            let listener = Task { for await hint in hints where hint == "hello-1" { count.withLock { $0 += 1 } } }
+            try await expectEventually { count.withLock { $0 } == 1 }
+            #expect(daemon.requests("GET", "/events").count == 1)
+            try await expectEventually {
+                clock.advance(by: .seconds(30))
+                return count.withLock { $0 } == 2
+            }
+            #expect(daemon.requests("GET", "/events").count == 2)
+            listener.cancel()
+        }
+    }
 }

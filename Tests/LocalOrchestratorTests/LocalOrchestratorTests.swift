@@ -264,4 +264,48 @@ struct LocalOrchestratorTests {
             }
         }
     }
+
+    @Test(
+        "S2: a replica that is asked for starts at once, without a look at the engine, and no clock has to move for it")
+    func wakes() async throws {
+        try await OrchestratorFixture.with { fixture async throws in
+            await fixture.orchestrator.apply(OrchestratorFixture.api(), replicas: 1)
+            _ = await fixture.ready { $0.count == 1 }
+            await fixture.orchestrator.scale(api: "echo", replicas: 0)
+            try await expectEventually { fixture.engine.pods.isEmpty }
+            let begin = fixture.clock.now()
+            // From here on the list is never answered.
+            fixture.engine.holdLists()
+            await fixture.orchestrator.scale(api: "echo", replicas: 1)
+            _ = await fixture.ready { $0.map(\.id) == ["echo-p2"] }
+            #expect(fixture.clock.now() == begin)
+            fixture.engine.releaseLists()
+        }
+    }
+
+    @Test("U4: before the engine has told what runs, nothing is started beside it", .timeLimit(.minutes(1)))
+    func adoptsBeforeItScales() async throws {
+        let api = OrchestratorFixture.api()
+        try await OrchestratorFixture.with(
+            prepare: { fixture async throws in
+                fixture.engine.insert(
+                    PodPlan(of: api, id: "echo-before", createdAt: fixture.clock.now(), clientConfiguration: ""))
+                fixture.engine.holdLists()
+                await fixture.orchestrator.apply(api, replicas: 0)
+                await fixture.orchestrator.scale(api: "echo", replicas: 1)
+            },
+            body: { fixture async throws in
+                fixture.engine.releaseLists()
+                _ = await fixture.ready { $0.map(\.id) == ["echo-before"] }
+                #expect(!fixture.engine.calls.contains { $0.hasPrefix("start ") })
+            })
+    }
+
+    @Test(
+        "C7: a port is looked at every 10 ms at first, and never waits longer than a twentieth of what its program took",
+        arguments: [(0, 10), (100, 10), (1000, 50), (2000, 100), (60_000, 100), (-5000, 10)])
+    func pause(elapsed: Int, pause: Int) {
+        #expect(
+            LocalOrchestrator.pause(after: .milliseconds(elapsed), upTo: .milliseconds(100)) == .milliseconds(pause))
+    }
 }

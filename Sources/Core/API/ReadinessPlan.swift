@@ -24,7 +24,8 @@ package enum ReadinessPlan {
         return isPortProbed ? declared : [portProbe(pod.port)] + declared
     }
 
-    /// Looks often until the port is open, so that a replica works as soon as it can, then each second as the original did.
+    /// Looks often until the port is open (at first more often than the period says), so that a replica works as soon as it can, then each
+    /// second as the original did.
     private static func portProbe(_ port: Int) -> GatingProbe {
         GatingProbe(
             container: nil,

@@ -73,7 +73,11 @@ extension DockerEngine {
             try await client.startContainer(id)
         } catch {
             try await client.removeContainer(id)
-            throw error
+            guard let refusal = error as? DockerError else { throw error }
+            throw PlatformError(
+                .engineUnavailable,
+                "The container that carries the platform's name into the pods can't be started: \(readable(refusal))",
+                cause: refusal)
         }
     }
 

@@ -139,7 +139,9 @@ extension DockerEngine {
             let inside = try await PodFolder.offPool { try Self.killOutside(process, of: container) }
             guard let inside else { return true }
             let killer = try await client.createExec(container, command: ["kill", "-9", String(inside)])
-            for try await _ in try await client.startExec(killer) {}
+            try await withDeadline(.seconds(10), clock: clock) {
+                for try await _ in try await client.startExec(killer) {}
+            }
         } catch {
             logger.warning("a command that took too long can't be ended", metadata: ["error": "\(error)"])
         }

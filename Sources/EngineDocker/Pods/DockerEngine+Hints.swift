@@ -3,7 +3,8 @@ import Foundation
 import Logging
 
 extension DockerEngine {
-    /// From the engine's events. While the engine is away nothing comes; once it is back, every pod is hinted at, since anything may have happened.
+    /// From the engine's events. While the engine is away nothing comes; each time it begins to tell, every pod is hinted at, since anything may
+    /// have happened before.
     package func hints() -> AsyncStream<String> {
         // Hints may be lost: whoever is that far behind looks at everything anyway.
         let (stream, continuation) = AsyncStream.makeStream(of: String.self, bufferingPolicy: .bufferingNewest(4096))
@@ -15,28 +16,31 @@ extension DockerEngine {
         return stream
     }
 
+    /// An engine may lose sight of who listens: events that stay away for so long are asked for anew.
+    private static let silence: Duration = .seconds(300)
+
     private func watch(_ hints: AsyncStream<String>.Continuation) async {
         var backoff = Backoff()
-        var isFirst = true
         while !Task.isCancelled {
+            let pulse = Pulse()
             do {
-                let events = try await client.events(label: names.filter)
-                if !isFirst {
+                try await withSilenceLimit(Self.silence, of: pulse, clock: clock) {
+                    let events = try await client.events(label: names.filter)
+                    // What happened before the engine listened to us went unheard.
                     let listed = try await client.containers(labels: [names.filter])
                     for pod in Set(listed.compactMap { $0.labels?[Labels.pod] }) { hints.yield(pod) }
-                }
-                isFirst = false
-                var lines = LineSplitter(limit: 1 << 20)
-                for try await chunk in events {
-                    backoff.reset()
-                    for line in lines.append(chunk) { if let pod = Self.pod(in: line) { hints.yield(pod) } }
+                    var lines = LineSplitter(limit: 1 << 20)
+                    for try await chunk in events {
+                        pulse.beat()
+                        for line in lines.append(chunk) { if let pod = Self.pod(in: line) { hints.yield(pod) } }
+                    }
                 }
             } catch is CancellationError {
                 return
             } catch {
                 logger.debug("the engine's events are not to be had", metadata: ["error": "\(error)"])
             }
-            isFirst = false
+            if pulse.count > 0 { backoff.reset() }
             do { try await clock.sleep(for: backoff.next()) } catch { return }
         }
     }

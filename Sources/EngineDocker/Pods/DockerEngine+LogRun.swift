@@ -46,6 +46,8 @@ final class LogRun: Sendable {
 extension DockerEngine {
     /// How long a stream that is followed may be silent after its container's end before it is taken for forgotten.
     private static let silence: Duration = .seconds(2)
+    /// How long an engine may take over the next piece of a log that is not followed.
+    private static let patience: Duration = .seconds(60)
 
     /// Reads a log to its end, or, with `follow`, to the end of the container's present run.
     ///
@@ -57,12 +59,30 @@ extension DockerEngine {
     )
         async throws
     {
-        guard let before, version.isPodman else { return try await read() }
+        // Docker ends what is followed by itself.
+        if before != nil, !version.isPodman { return try await read() }
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await read() }
-            group.addTask { try await self.waitForSilence(after: before, run) }
+            group.addTask {
+                if let before {
+                    try await self.waitForSilence(after: before, run)
+                } else {
+                    try await self.limitSilence(of: run)
+                }
+            }
             defer { group.cancelAll() }
             try await group.next()
+        }
+    }
+
+    /// Throws when an engine that is to tell what it has stands still.
+    private func limitSilence(of run: LogRun) async throws {
+        while true {
+            let waiting = run.waitingSince
+            try await clock.sleep(for: Self.patience)
+            if waiting != nil, run.waitingSince == waiting {
+                throw PlatformError(.engineUnavailable, "The container engine stands still in the middle of a log.")
+            }
         }
     }
 

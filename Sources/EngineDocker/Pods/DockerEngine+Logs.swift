@@ -90,12 +90,16 @@ extension DockerEngine {
     }
 
     private func countLines(_ id: String) async throws -> Int {
-        var assembler = LogLines(limit: Limits.logLine)
-        var count = 0
-        for try await chunk in try await client.logs(id, follow: false, tail: nil, since: nil) {
-            count += assembler.append(chunk).count
+        let run = LogRun(skip: .max, now: clock.now())
+        try await read(run, following: nil) {
+            var assembler = LogLines(limit: Limits.logLine)
+            for try await chunk in try await client.logs(id, follow: false, tail: nil, since: nil) {
+                for _ in assembler.append(chunk) { _ = run.take() }
+                run.waits(at: clock.now())
+            }
+            for _ in assembler.finish() { _ = run.take() }
         }
-        return count + assembler.finish().count
+        return run.read
     }
 
     /// Where the next run's lines begin: at the end of the one that has just been read.

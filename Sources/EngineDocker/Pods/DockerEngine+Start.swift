@@ -47,7 +47,7 @@ extension DockerEngine {
         }
     }
 
-    /// Folders, the owner of the namespace, then all members at once.
+    /// Folders, the owner of the namespace, then all members at once. They are made while the owner starts, and started when it runs.
     private func launch(_ plan: PodPlan, _ platform: EngineState.Platform) async throws {
         for container in plan.containers { try await checkSources(container) }
         let folder = folder(plan.id)
@@ -55,27 +55,35 @@ extension DockerEngine {
             clientFiles: plan.clientFiles,
             hosts: ContainerBody.hosts(
                 pod: plan.id, gateway: platform.gatewayAddress, operator: platform.operatorAddress))
-        let owner = try await launchPodInit(plan, platform)
+        let owner = try await ofPodInit(plan) {
+            let body = body(platform).podInit(plan, folder: folder, network: names.network)
+            return try await client.createContainer(names.podInit(plan.id), body: body) {
+                $0.settings?.labels?[Labels.pod] == plan.id
+            }
+        }
+        let members = try await withThrowingTaskGroup(of: (ContainerPlan, String)?.self) { group in
+            group.addTask {
+                try await ofPodInit(plan) { try await client.startContainer(owner) }
+                return nil
+            }
+            for container in plan.containers {
+                group.addTask { (container, try await create(container, of: plan, podInit: owner, platform)) }
+            }
+            var members: [(ContainerPlan, String)] = []
+            for try await member in group { if let member { members.append(member) } }
+            return members
+        }
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await awaitPodInit(owner, folder) }
-            for container in plan.containers {
-                group.addTask {
-                    let id = try await create(container, of: plan, podInit: owner, platform)
-                    try await startMember(id, container, pod: plan.id)
-                }
-            }
+            for (container, id) in members { group.addTask { try await startMember(id, container, pod: plan.id) } }
             try await group.waitForAll()
         }
     }
 
-    private func launchPodInit(_ plan: PodPlan, _ platform: EngineState.Platform) async throws -> String {
+    /// A step of making the owner of the namespace; what the engine refuses there is about the network or our own image.
+    private func ofPodInit<Value>(_ plan: PodPlan, _ step: () async throws -> Value) async throws -> Value {
         do {
-            let body = body(platform).podInit(plan, folder: folder(plan.id), network: names.network)
-            let id = try await client.createContainer(names.podInit(plan.id), body: body) {
-                $0.settings?.labels?[Labels.pod] == plan.id
-            }
-            try await client.startContainer(id)
-            return id
+            return try await step()
         } catch let refusal as DockerError {
             // The network or the image may have been removed behind our back: the next start looks again.
             state.platform = nil
@@ -90,11 +98,11 @@ extension DockerEngine {
         for attempt in 1... {
             do {
                 return try await podInit.ping()
-            } catch let error as PlatformError where error.code == .connectionFailed && attempt < 400 {
-                if attempt % 20 == 0, try await client.container(owner)?.isRunning != true {
+            } catch let error as PlatformError where error.code == .connectionFailed && attempt < 1000 {
+                if attempt % 50 == 0, try await client.container(owner)?.isRunning != true {
                     throw PlatformError(.containerFailed, "The pod's own process ended at once.", cause: error)
                 }
-                try await clock.sleep(for: .milliseconds(25))
+                try await clock.sleep(for: .milliseconds(10))
             }
         }
     }
@@ -141,9 +149,11 @@ extension DockerEngine {
     }
 
     /// The engine's words without our folders in them, and with advice where it is known.
-    private func readable(_ refusal: DockerError, pod: String) -> String {
+    func readable(_ refusal: DockerError, pod: String? = nil) -> String {
         var text = refusal.message
-        for path in [folder(pod).path, configuration.dataDirectory] { text = text.replacing(path, with: "…") }
+        for path in [pod.map { folder($0).path }, configuration.dataDirectory] {
+            if let path { text = text.replacing(path, with: "…") }
+        }
         if text.count > 500 { text = text.prefix(500) + "…" }
         if text.contains("rlimit") { text += " (Set smaller ulimits: the engine may not raise its own.)" }
         return text

@@ -1,0 +1,104 @@
+"""The load of the long haul: six APIs, each with its own kind of requests, and what each request must come to."""
+
+import hashlib
+import http.client
+import json
+import random
+import threading
+import time
+
+from own_platform import api
+
+QUICK = ["window: 10s", "upscale_stabilization_period: 0s", "downscale_stabilization_period: 20s", "target_in_flight: 3"]
+# However often its replica is killed, a request is delivered again.
+LOST = "retries: {max_attempts: 50, on: [unreachable], backoff: 1s}"
+ANY = "retries: {max_attempts: 50, on: [unreachable, status_5xx, timeout, invalid_response], backoff: 1s}"
+# Fewest and most replicas, what is tried again, pause between two requests of the one caller.
+KINDS = {
+    "soakfast": (2, 5, LOST, 0.1), "soakslow": (1, 3, LOST, 1.0), "soakfail": (1, 2, LOST, 0.7), "soaklarge": (1, 2, LOST, 4.0),
+    "soakburst": (1, 4, ANY, None), "soakzero": (0, 2, LOST, None),
+}
+FAILURES = {"status": "container_status", "type": "container_not_json_type", "json": "container_invalid_json"}
+
+
+def yaml(platform, name, version, program="worker.py"):
+    least, most, retries, _ = KINDS[name]
+    scaling = ", ".join([f"min_replicas: {least}", f"max_replicas: {most}"] + QUICK)
+    return api(
+        name, program, [f"autoscaling: {{{scaling}}}", retries], ["max_concurrency: 4"],
+        [f"env: {{APP_VERSION: \"{version}\", {platform.mark()}}}", "liveness_probe: {tcp_socket: {port: 8080}, period_seconds: 2}"],
+        image=platform.image, volumes=[f"{platform.marks()}:/marks"])
+
+
+def body(name, number, dice):
+    """A request of this kind, and the kind of error it is to end with, if any."""
+    request = {"number": number, "sleep": dice.choice([0, 0, 0.05, 0.3])}
+    if name == "soakslow":
+        request["sleep"] = dice.uniform(1, 8)
+    if name == "soaklarge":
+        request |= {"padding": "p" * dice.randrange(100_000, 4_000_000), "size": dice.randrange(100_000, 2_000_000)}
+    if name == "soakburst" and dice.random() < 0.1:
+        request["recover"] = dice.choice(list(FAILURES))
+    # Seldom: a container that ends again and again is started more and more seldom, as it should be.
+    if name in ("soakfast", "soakburst") and dice.random() < 0.001:
+        request["exit"] = dice.choice([1, 3, 137])
+    if name == "soakfail" and dice.random() < 0.5:
+        request["fail"] = dice.choice(list(FAILURES))
+    return request, FAILURES.get(request.get("fail"))
+
+
+class Load:
+    def __init__(self, platform, seed):
+        self.platform, self.seed = platform, seed
+        self.stop, self.up = threading.Event(), threading.Event()
+        self.lock = threading.Lock()
+        self.submitted = {}  # id -> (api, number, digest, kind of error)
+        self.refused = 0
+        self.longest = {"answered": 0.0, "cut off": 0.0}  # seconds that a submit took
+        self.threads = [threading.Thread(target=self.run, args=item) for item in enumerate(KINDS)]
+
+    def run(self, index, name):
+        """Submits as its kind does; an id that was given is to be answered, whatever happens."""
+        dice = random.Random(self.seed + index)
+        number = 0
+        while not self.stop.is_set():
+            number += 1
+            request, error = body(name, number, dice)
+            text = json.dumps(request)
+            began, ended = time.time(), "answered"
+            try:
+                identifier = self.platform.submit(name, text)
+                with self.lock:
+                    self.submitted[identifier] = (name, number, hashlib.sha256(text.encode()).hexdigest(), error)
+            except (OSError, ValueError, http.client.HTTPException):
+                ended = "cut off"
+                self.refused += 1
+            self.longest[ended] = max(self.longest[ended], time.time() - began)
+            if ended == "cut off":
+                self.up.wait(30)
+                time.sleep(0.1)
+            pause = KINDS[name][3]
+            if name == "soakburst":
+                pause = 0.02 if time.time() % 60 < 15 else 1.0
+            if name == "soakzero":
+                pause = dice.choice([1, 50])
+            self.stop.wait(pause)
+
+    def verdict(self):
+        """Reads every answer: what is wrong, how many deliveries counted, how many there are of each API."""
+        wrong, attempts, ended = [], 0, dict.fromkeys(KINDS, 0)
+        for identifier, (name, number, digest, error) in self.submitted.items():
+            document = self.platform.result(name, identifier)
+            deadline = time.time() + 300
+            while document["status"] in ("in_queue", "in_progress") and time.time() < deadline:
+                document = self.platform.result(name, identifier)
+            attempts += document.get("attempts", 0)
+            ended[name] += 1
+            if error:
+                good = document["status"] == "failed" and document["error"]["kind"] == error
+            else:
+                good = document["status"] == "completed" and (
+                    document["result"]["number"], document["result"]["digest"]) == (number, digest)
+            if not good:
+                wrong.append((name, identifier, error, str(document)[:300]))
+        return wrong, attempts, ended

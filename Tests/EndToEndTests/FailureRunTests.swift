@@ -1,0 +1,125 @@
+import Core
+import Foundation
+import PodmanSupport
+import TestSupport
+import Testing
+
+/// What breaks below the platform: its engine, and the machine itself. Each test has a platform, and a Podman, of its own.
+@Suite("Failures below the platform", .serialized, .timeLimit(.minutes(4)))
+struct FailureRunTests {
+    /// Runs `body` with a folder and, for Podman, with an engine that nobody else uses.
+    private static func with(
+        _ engine: Platform.EngineKind, _ body: (URL, PrivatePodman?) async throws -> Void
+    ) async throws {
+        let podman = engine == .podman ? try await PrivatePodman.separate() : nil
+        try await podman?.load(try await TestImages.python())
+        try await withTemporaryDirectory { try await body($0, podman) }
+    }
+
+    private func replicas(_ platform: Platform) async throws -> [JSON] {
+        try await platform.describe("echo")?["status"]["replicas"].array ?? []
+    }
+
+    @Test(
+        "U4, A10: the engine is killed and started again: the request inside and those that come meanwhile are answered, nothing is concluded, and what ended meanwhile is restarted"
+    )
+    func engineRestart() async throws {
+        try await Self.with(.podman) { (folder, engine) async throws in
+            let podman = try #require(engine)
+            let platform = try await Platform.start(.podman, on: podman, in: folder)
+            let api = try await platform.deploy("echo", pod: "max_concurrency: 2")
+            let before = try await replicas(platform).map { $0["id"].string }
+            let inside = try await api.submit("2", do: "sleep")
+            try await expectEventually { try await api.read(inside).json?["status"].string == "in_progress" }
+            await podman.killService(removingSocket: false)
+            let meanwhile = try await api.call("[1]", do: "verbatim").json
+            #expect(meanwhile?["status"].string == "completed", "\(meanwhile as Any)")
+            let first = try await api.ended(inside).json
+            #expect(first?["status"].string == "completed" && first?["attempts"].int == 1, "\(first as Any)")
+            try await expectEventually("the engine's absence is not told") {
+                let status = try await platform.describe("echo")?["status"]
+                return status?["reason"].string?.contains("engine does not answer") == true
+                    && status?["ready"].int == 1
+            }
+            // A container ends while nobody can tell.
+            let process = try await podman.command(
+                ["ps", "--filter", "label=cortex.role=member", "--format", "{{.Pid}}"])
+            Foundation.kill(
+                try #require(pid_t(process.trimmingCharacters(in: .whitespacesAndNewlines))), SIGKILL)
+            let waiting = try await api.submit("[2]", do: "verbatim")
+            try await podman.startService()
+            #expect(try await api.ended(waiting).json?["status"].string == "completed")
+            try await expectEventually("the replica is not as it was") {
+                let status = try await platform.describe("echo")?["status"]
+                let replica = status?["replicas"][0]
+                return status?["reason"].exists == false && replica?["state"].string == "ready"
+                    && replica?["restarts"].int == 1
+            }
+            #expect(try await replicas(platform).map { $0["id"].string } == before)
+            #expect(try await platform.cli("delete", "echo", "-f").status == 0)
+            try await expectEventually { try await platform.leftovers(of: "echo").isEmpty }
+            #expect(try await platform.stop() == 0)
+        }
+    }
+
+    @Test(
+        "U4, A10: the power fails: every dead pod goes, as many are started, each request is answered, and no process that has a dead one's number is touched",
+        arguments: Platform.EngineKind.allCases)
+    func powerCut(_ engine: Platform.EngineKind) async throws {
+        try await Self.with(engine) { (folder, podman) async throws in
+            let platform = try await Platform.start(engine, on: podman, in: folder)
+            let api = try await platform.deploy("echo", api: "autoscaling: {min_replicas: 2}")
+            let before = Set(try await replicas(platform).compactMap { $0["id"].string })
+            #expect(before.count == 2)
+            var ids: [String] = []
+            for _ in 0..<4 { ids.append(try await api.submit("1", do: "sleep")) }
+            let second = ids[1]
+            try await expectEventually { try await api.read(second).json?["status"].string == "in_progress" }
+            await platform.kill()
+            if let podman {
+                try await podman.cutPower()
+                try await podman.startService()
+            } else {
+                try await cutPower(platform, before)
+            }
+
+            let again = try await Platform.start(engine, on: podman, in: folder)
+            let same = TestAPI(platform: again, name: "echo")
+            for id in ids {
+                let document = try await same.ended(id).json
+                #expect(document?["status"].string == "completed", "\(document as Any)")
+            }
+            try await expectEventually("two new replicas, and nothing else") {
+                let now = try await replicas(again)
+                return now.count == 2 && now.allSatisfy { $0["state"].string == "ready" }
+                    && before.isDisjoint(with: now.compactMap { $0["id"].string })
+            }
+            for replica in before { #expect(try await again.leftovers(of: replica) == []) }
+            let pods = try FileManager.default.contentsOfDirectory(atPath: again.data.appending(path: "pods").path)
+            #expect(pods.filter { !$0.hasPrefix(".") }.count == 2, "\(pods)")
+            #expect(try await again.cli("delete", "echo", "-f").status == 0)
+            try await expectEventually { try await again.leftovers(of: "echo").isEmpty }
+            #expect(try await again.stop() == 0)
+        }
+    }
+
+    /// Kills the supervisors, and with them all in their pods; removes the control groups; the folders stay, with a number of another process in them.
+    private func cutPower(_ platform: Platform, _ pods: Set<String>) async throws {
+        for pod in pods {
+            try await platform.killPodInit(of: pod)
+            let identity = platform.data.appending(path: "pods/\(pod)/init.pid")
+            try await expectEventually {
+                try await platform.leftovers(of: pod).allSatisfy { !$0.hasPrefix("process") }
+            }
+            try "\(ProcessInfo.processInfo.processIdentifier) 1\n".write(
+                to: identity, atomically: false, encoding: .utf8)
+        }
+        for controller in ["memory", "cpu", "pids", "cpu,cpuacct", ""] {
+            let parent = "/sys/fs/cgroup/" + controller
+            let groups = (try? FileManager.default.contentsOfDirectory(atPath: parent)) ?? []
+            for group in groups where pods.contains(where: { group.hasPrefix("cortex-\($0).") }) {
+                rmdir(parent + "/" + group)
+            }
+        }
+    }
+}
