@@ -71,7 +71,8 @@ let package = Package(
         room("EngineDocker", ["Core", "PodInitClient", asyncHTTPClient, nioCore, nioPosix, nioHTTP1, logging, crypto]),
         room("EngineSandbox", ["Core", "CPodInit", "PodInitClient", "PodInitProtocol", subprocess, logging]),
         room("StoreMemory", ["Core"]),
-        room("StoreSQLite", ["Core", grdb, sqlite, logging]),
+        .target(name: "CStoreFiles"),
+        room("StoreSQLite", ["Core", "CStoreFiles", grdb, sqlite, logging]),
         room("Client", ["Core", asyncHTTPClient, nioCore, nioPosix, nioHTTP1, yams]),
         room(
             "Commands",
