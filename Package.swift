@@ -71,8 +71,8 @@ let package = Package(
         room("EngineDocker", ["Core", "PodInitClient", asyncHTTPClient, nioCore, nioPosix, nioHTTP1, logging, crypto]),
         room("EngineSandbox", ["Core", "CPodInit", "PodInitClient", "PodInitProtocol", subprocess, logging]),
         room("StoreMemory", ["Core"]),
-        .target(name: "CSQLiteSettings"),
-        room("StoreSQLite", ["Core", "CSQLiteSettings", grdb, sqlite, logging]),
+        .target(name: "CStoreSQLite"),
+        room("StoreSQLite", ["Core", "CStoreSQLite", grdb, sqlite, logging]),
         room("Client", ["Core", asyncHTTPClient, nioCore, nioPosix, nioHTTP1, yams]),
         room(
             "Commands",

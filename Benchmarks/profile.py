@@ -15,7 +15,7 @@ STATIONS = [
     ("store: reader", r"RequestReader"),
     ("dequeuer", r"8Dequeuer"),
     ("gateway", r"7Gateway|11HTTPServing"),
-    ("store: body files", r"BodyFile"),
+    ("store: body files", r"BodyFile|BodySegments|Segment(Writer|Reader|Remover|File|Table)"),
     ("event loops between them", r"NIO"),
     ("hints, tasks and timers", r"swift_task|swift_job|dispatch"),
 ]

@@ -1,6 +1,6 @@
 /// Every fixed limit of the platform, with its reason. Limits an API can choose stand in `RequestPolicy`.
 package enum Limits {
-    /// Bodies up to this many bytes stand in the request's row; larger ones get a file of their own.
+    /// Bodies up to this many bytes stand in the request's row; larger ones in files beside the database.
     package static let inlineBody = 64 * 1024
     /// `max_payload` unless an API says otherwise: 1 GiB.
     package static let maxPayload: Int64 = 1 << 30

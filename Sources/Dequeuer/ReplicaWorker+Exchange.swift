@@ -97,6 +97,18 @@ extension ReplicaWorker {
             tell(.reached)
             return await answer(delivery, on: connection)
         }
+        if delivery.request.payload.size <= Int64(Self.pieceBytes) {
+            do {
+                connection.send(head, body: try await Self.whole(payload, size: delivery.request.payload.size))
+            } catch {
+                delivery.payloadError = error
+                connection.close()
+                return .lost
+            }
+            delivery.isSent = true
+            tell(.reached)
+            return await answer(delivery, on: connection)
+        }
         connection.send(head, body: nil)
         tell(.reached)
         let lease = delivery.lease
@@ -106,6 +118,21 @@ extension ReplicaWorker {
         if !delivery.isSent { connection.close() }
         await sending
         return end
+    }
+
+    /// All of a payload that is not too large to be sent at once.
+    private static func whole(
+        _ reader: any BodyReader, size: Int64, isolation: isolated (any Actor)? = #isolation
+    ) async throws -> [UInt8] {
+        var bytes: [UInt8] = []
+        while bytes.count < Int(size), let piece = try await reader.read(upTo: Int(size) - bytes.count), !piece.isEmpty
+        {
+            if bytes.isEmpty { bytes = piece } else { bytes += piece }
+        }
+        guard bytes.count == Int(size) else {
+            throw PlatformError(.notFound, "The payload is shorter than it was.")
+        }
+        return bytes
     }
 
     /// Sends a payload file piece by piece, each when the socket took the one before.

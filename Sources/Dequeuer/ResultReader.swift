@@ -43,13 +43,15 @@ struct ResultReader {
                 buffer.withUnsafeReadableBytes { _ = validator.consume($0) }
                 if let problem = validator.problem { return .answeredWrongly(Verdict.invalidJSON(problem)) }
                 gathered += buffer.readableBytesView
-                if gathered.count > (writer == nil ? Limits.inlineBody : Self.pieceBytes) { try await write() }
+                if gathered.count >= Self.pieceBytes { try await write() }
             case .end:
                 guard validator.finish() else {
                     let problem = validator.problem ?? .init(offset: size, reason: "it ends too early")
                     return .answeredWrongly(Verdict.invalidJSON(problem))
                 }
-                guard writer != nil else { return .completed(.inline(gathered), writer: nil) }
+                if writer == nil, gathered.count <= Limits.inlineBody {
+                    return .completed(.inline(gathered), writer: nil)
+                }
                 try await write()
                 guard let writer else { return .lost }
                 return .completed(try await writer.finish(), writer: writer)
@@ -70,7 +72,9 @@ struct ResultReader {
             writer = try await store.makeBodyWriter()
             self.writer = writer
         }
-        if !gathered.isEmpty { try await writer.write(gathered) }
-        gathered.removeAll(keepingCapacity: true)
+        // The writer keeps what it is given; it must not have to copy it.
+        let piece = gathered
+        gathered = []
+        if !piece.isEmpty { try await writer.write(piece) }
     }
 }

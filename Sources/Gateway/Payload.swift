@@ -6,6 +6,8 @@ import NIOCore
 struct Payload {
     let body: Body
     private let writer: (any BodyWriter)?
+    /// Bytes that are gathered before they go to the store's writer.
+    private static let pieceBytes = 256 * 1024
 
     /// Reads the body with bounded memory: a small one stays in memory, a large one is written as it comes (contract A9).
     ///
@@ -15,7 +17,7 @@ struct Payload {
         _ body: inout IncomingBody, limit: Int64, into store: any Store, fingerprint: inout Fingerprint?
     ) async throws -> Payload {
         if let length = body.declaredLength, length > limit { throw tooLarge(limit) }
-        var gathered = ByteBuffer()
+        var gathered: [UInt8] = []
         var size: Int64 = 0
         var writer: (any BodyWriter)?
         do {
@@ -23,16 +25,25 @@ struct Payload {
                 size += Int64(piece.readableBytes)
                 guard size <= limit else { throw tooLarge(limit) }
                 fingerprint?.update(piece)
-                if gathered.readableBytes == 0 { gathered = piece } else { gathered.writeImmutableBuffer(piece) }
-                guard gathered.readableBytes > Limits.inlineBody else { continue }
+                // What is known to come is not copied again as it grows.
+                if gathered.isEmpty {
+                    gathered.reserveCapacity(Int(min(body.declaredLength ?? 0, Int64(pieceBytes))))
+                }
+                piece.withUnsafeReadableBytes { gathered.append(contentsOf: $0) }
+                guard gathered.count >= pieceBytes else { continue }
                 let target = if let writer { writer } else { try await store.makeBodyWriter() }
                 writer = target
-                try await target.write(Array(gathered.readableBytesView))
-                gathered = ByteBuffer()
+                try await target.write(gathered)
+                gathered = []
             }
-            guard let writer else { return Payload(body: .inline(Array(gathered.readableBytesView)), writer: nil) }
-            if gathered.readableBytes > 0 { try await writer.write(Array(gathered.readableBytesView)) }
-            return Payload(body: try await writer.finish(), writer: writer)
+            if writer == nil, gathered.count <= Limits.inlineBody {
+                return Payload(body: .inline(gathered), writer: nil)
+            }
+            let target = if let writer { writer } else { try await store.makeBodyWriter() }
+            writer = target
+            if !gathered.isEmpty { try await target.write(gathered) }
+            gathered = []
+            return Payload(body: try await target.finish(), writer: target)
         } catch {
             await writer?.discard()
             throw error

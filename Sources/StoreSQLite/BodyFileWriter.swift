@@ -2,10 +2,10 @@ import Core
 import Foundation
 import Synchronization
 
-/// Collects a body: in memory while it is small, in a file beyond, with a bounded buffer between.
+/// Collects a body: in memory while it is small, in a segment or, past the buffer's size, in a file of its own.
 final class BodyFileWriter: BodyWriter {
     /// Bytes that are gathered before they are written.
-    static let bufferSize = 256 * 1024
+    static let bufferSize = BodySegments.bodyLimit
 
     private enum Stage {
         case open
@@ -44,7 +44,7 @@ final class BodyFileWriter: BodyWriter {
 
     func finish() async throws -> Body {
         enum Rest {
-            case inline([UInt8])
+            case whole([UInt8])
             case tail([UInt8])
             case done(Body)
         }
@@ -55,27 +55,31 @@ final class BodyFileWriter: BodyWriter {
             case .open: break
             }
             defer { state.buffer = [] }
-            guard state.file == nil, state.buffer.count <= Limits.inlineBody else { return .tail(state.buffer) }
-            state.stage = .finished(.inline(state.buffer))
-            return .inline(state.buffer)
+            guard state.file == nil else { return .tail(state.buffer) }
+            guard state.buffer.count <= Limits.inlineBody else { return .whole(state.buffer) }
+            let body = Body.inline(state.buffer)
+            state.stage = .finished(body)
+            return .done(body)
         }
-        switch rest {
-        case .done(let body): return body
-        case .inline(let bytes): return .inline(bytes)
-        case .tail(let bytes):
-            let file = try await append(bytes)
-            do {
+        do {
+            let body: Body
+            switch rest {
+            case .done(let done): return done
+            case .whole(let bytes):
+                body = .file(name: try await files.segments.write(bytes).name, size: Int64(bytes.count))
+            case .tail(let bytes):
+                let file = try await append(bytes)
                 try await files.run(lane: file.lane) { try file.publish() }
-            } catch {
-                state.withLock { $0.stage = .failed }
-                throw error
+                body = .file(name: file.name, size: state.withLock { $0.written })
             }
-            return state.withLock { state in
-                let body = Body.file(name: file.name, size: state.written)
+            state.withLock { state in
                 state.file = nil
                 state.stage = .finished(body)
-                return body
             }
+            return body
+        } catch {
+            state.withLock { $0.stage = .failed }
+            throw error
         }
     }
 

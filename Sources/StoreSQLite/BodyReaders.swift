@@ -17,15 +17,21 @@ extension SQLiteStore {
 
 /// Reads a body that is in memory.
 final class InlineBodyReader: BodyReader {
-    private let rest: Mutex<ArraySlice<UInt8>>
+    private let state: Mutex<(bytes: [UInt8], offset: Int)>
 
-    init(_ bytes: [UInt8]) { self.rest = Mutex(bytes[...]) }
+    init(_ bytes: [UInt8]) { self.state = Mutex((bytes, 0)) }
 
     func read(upTo limit: Int) async throws -> [UInt8]? {
-        rest.withLock { rest in
-            guard !rest.isEmpty else { return nil }
-            defer { rest = rest.dropFirst(max(1, limit)) }
-            return Array(rest.prefix(max(1, limit)))
+        state.withLock { state in
+            let end = state.offset + min(max(1, limit), state.bytes.count - state.offset)
+            guard state.offset < end else { return nil }
+            // All of it is not copied, and not kept here longer than it takes.
+            if state.offset == 0, end == state.bytes.count {
+                defer { state.bytes = [] }
+                return state.bytes
+            }
+            defer { state.offset = end }
+            return Array(state.bytes[state.offset..<end])
         }
     }
 

@@ -1,4 +1,4 @@
-import CSQLiteSettings
+import CStoreSQLite
 import Core
 import Foundation
 import GRDB
@@ -15,7 +15,7 @@ struct DatabaseFile {
         _ configuration: SQLiteStore.Configuration, migrations: [String] = Schema.migrations, logger: Logger
     ) throws -> DatabasePool {
         // Another part of the process may have opened a database before: then this has no effect, nor needs to.
-        _ = cortex_sqlite_leave_out_statistics()
+        _ = store_leave_out_statistics()
         try removeUnfinished()
         if try FileHeader.read(directory.database)?.check(latest: migrations.count) == nil { try create() }
         let pool = try DatabasePool(path: directory.database, configuration: settings(configuration))

@@ -72,7 +72,7 @@ package final class SQLiteStore: Store {
         self.lock = try DirectoryLock(directory)
         self.pool = try DatabaseFile(directory).open(configuration, logger: logger)
         let state = try pool.read { try StoreState(loading: $0) }
-        let named = try pool.read { try BodyFiles.namesInRows($0) }
+        let named = try pool.read { try NamedBodies($0) }
         self.files = try BodyFiles(
             directory, named: named, commitsAreSynced: configuration.durability == .full, now: now,
             logger: logger)

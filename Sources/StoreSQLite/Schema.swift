@@ -6,7 +6,7 @@ enum Schema {
     /// `CRTX`: marks the file as ours.
     static let applicationID: Int32 = 0x4352_5458
 
-    static let migrations: [String] = [version1]
+    static let migrations: [String] = [version1, version2]
 
     static var latest: Int { migrations.count }
 
@@ -42,6 +42,9 @@ enum Schema {
             }
         }
     }
+
+    /// Bodies may stand in segments (``SegmentPlace``), whose files an older release would take for leftovers and remove. The tables stay as they are.
+    private static let version2 = "SELECT 1"
 
     /// Requests are keyed by (api, id): ids grow with time, so inserts append, and a list of an API is a walk along its key. What a user sent and
     /// what a container answered stands in tables of its own, see ``BodyLog``. States are those of ``StoredState``; each index holds only the rows

@@ -22,7 +22,7 @@ private let allowed: [String: Set<String>] = [
     "EngineDocker": ["Core", "PodInitClient", "AsyncHTTPClient", "NIO*", "Logging", "Crypto"],
     "EngineSandbox": ["Core", "CPodInit", "PodInitClient", "PodInitProtocol", "Subprocess", "Logging"],
     "StoreMemory": ["Core"],
-    "StoreSQLite": ["Core", "CSQLiteSettings", "GRDB", "GRDBSQLite", "Logging"],
+    "StoreSQLite": ["Core", "CStoreSQLite", "GRDB", "GRDBSQLite", "Logging"],
     "Client": ["Core", "AsyncHTTPClient", "NIO*", "Yams"],
     "Commands": ["*"],
     "cortex": ["Commands"],
@@ -108,7 +108,7 @@ struct ImportTests {
     func everyRoomIsKnown() throws {
         let rooms = try FileManager.default.contentsOfDirectory(
             atPath: Self.root.appending(path: "Sources").path
-        ).filter { !["CPodInit", "CSQLiteSettings"].contains($0) }
+        ).filter { !["CPodInit", "CStoreSQLite"].contains($0) }
         #expect(Set(rooms) == Set(allowed.keys))
     }
 

@@ -13,6 +13,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 enum { watch_limit = 64, descriptor_limit = 1 << 16 };
@@ -250,6 +251,16 @@ ssize_t pread64(int descriptor, void *bytes, size_t length, off64_t offset) {
     return read_at(descriptor, bytes, length, offset);
 }
 
+ssize_t preadv2(int descriptor, const struct iovec *pieces, int count, off_t offset, int flags) {
+    struct watch *watch = watch_of_descriptor(descriptor);
+    if (watch != NULL) {
+        if (fails(watch, disk_read))
+            return refuse(watch, (struct disk_event){.kind = disk_read, .file = descriptors[descriptor].file});
+        pthread_mutex_unlock(&lock);
+    }
+    return syscall(SYS_preadv2, descriptor, pieces, count, offset, 0, flags);
+}
+
 static int sync_file(int descriptor, long call) {
     struct watch *watch = watch_of_descriptor(descriptor);
     if (watch == NULL) return (int)syscall(call, descriptor);
@@ -270,6 +281,17 @@ static int truncate_file(int descriptor, off_t length) {
 
 int ftruncate(int descriptor, off_t length) { return truncate_file(descriptor, length); }
 int ftruncate64(int descriptor, off64_t length) { return truncate_file(descriptor, length); }
+
+// Holes are the only use that is known here.
+int fallocate(int descriptor, int mode, off_t offset, off_t length) {
+    if ((mode & FALLOC_FL_PUNCH_HOLE) == 0) abort();
+    struct watch *watch = watch_of_descriptor(descriptor);
+    if (watch == NULL) return (int)syscall(SYS_fallocate, descriptor, mode, offset, length);
+    struct disk_event event = {
+        .kind = disk_erase, .file = descriptors[descriptor].file, .offset = offset, .length = (size_t)length};
+    if (fails(watch, disk_erase)) return (int)refuse(watch, event);
+    return (int)tell(watch, event, syscall(SYS_fallocate, descriptor, mode, offset, length));
+}
 
 int rename(const char *path, const char *target) {
     struct watch *watch = watch_of_path(path);

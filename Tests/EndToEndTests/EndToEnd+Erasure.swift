@@ -14,10 +14,11 @@ extension EndToEnd {
             try await platform.with("short-lived", api: "retention: 5s\nkeep_failed: 0s") { api async throws in
                 let small = "\"small \(UUID().uuidString)\""
                 let marker = UUID().uuidString
-                let large = "\"\(String(repeating: marker, count: 4000))\""
+                // In a segment, and in a file of its own.
+                let large = [4000, 9000].map { "\"\(String(repeating: marker, count: $0))\"" }
                 let header = "header-\(UUID().uuidString)"
                 var ids: [String] = []
-                for body in [small, large] {
+                for body in [small] + large {
                     let id = try await api.submit(body, do: "verbatim", headers: [("X-Note", header)])
                     #expect(try await api.ended(id).text.contains(body))
                     ids.append(id)

@@ -82,8 +82,8 @@ struct Call: Sendable, CustomStringConvertible {
         case 4, 8: kind = .cancelled
         default: kind = .small
         }
-        // More than stands in a row, as a payload and as a result.
-        let filler = kind == .inFiles ? String(repeating: "f", count: 70_000) : ""
+        // More than stands in a row, as a payload and as a result: in a segment, or in a file of its own.
+        let filler = kind == .inFiles ? String(repeating: "f", count: number % 10 == 1 ? 70_000 : 270_000) : ""
         body = kind == .failing ? #"{"status":503,"body":"[\#(name)]"}"# : "[\(name), \"\(filler)\"]"
         if kind == .keyed { keyName = "key \(round)-\(worker)-\(number)" }
     }

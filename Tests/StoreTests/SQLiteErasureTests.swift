@@ -49,16 +49,22 @@ struct SQLiteErasureTests {
             try await store.deploySample(policy: .init(retention: .seconds(100), keepFailed: .zero))
             var generator = SeededGenerator(seed: UInt64(seed))
             let sizes = [0, 1, 5, 10, 20, 40, 80, 150, 300, 900, 1100, 3000, 5000]
-            func body(_ number: Int, _ kind: String, file: Bool) async throws -> Body {
-                let size = file ? 70_000 : sizes.randomElement(using: &generator) ?? 0
+            /// Every 25th stands in a segment, every 100th in a file of its own.
+            func body(_ number: Int, _ kind: String) async throws -> Body {
+                let size =
+                    switch number {
+                    case _ where number % 100 == 0: 270_000
+                    case _ where number % 25 == 0: [65_600, 70_000, 100_000, 250_000].randomElement(using: &generator)
+                    default: sizes.randomElement(using: &generator)
+                    }
                 let writer = try await store.makeBodyWriter()
-                try await writer.write(marked(number, kind, size: size))
+                try await writer.write(marked(number, kind, size: size ?? 0))
                 return try await writer.finish()
             }
             let count = 600
             for number in 0..<count {
                 try await store.submitSample(
-                    number, payload: try await body(number, "payload", file: number % 100 == 0),
+                    number, payload: try await body(number, "payload"),
                     headers: [HeaderField("authorization", "<header-\(number)-mark>")])
             }
             let leases = try await store.claimSamples(count)
@@ -73,7 +79,7 @@ struct SQLiteErasureTests {
                         .containerStatus, "no", statusCode: 500, body: "<failure-\(number)-mark>")
                     _ = try await store.finish(leases[number], outcome: .failed(failure), now: sampleStart)
                 default:
-                    let result = try await body(number, "result", file: number % 101 == 0)
+                    let result = try await body(number, "result")
                     let now = sampleStart + .seconds(number % 2)
                     _ = try await store.finish(leases[number], outcome: .completed(result), now: now)
                 }

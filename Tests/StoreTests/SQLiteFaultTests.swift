@@ -98,9 +98,10 @@ struct SQLiteFaultTests {
             await scenario.deployIfMissing()
             await scenario.submit(9, size: 100)
             await scenario.submit(10, size: 70_000)
+            await scenario.submit(11, size: 270_000)
             await scenario.step("maintain") { _ = try await $0.maintain(now: DiskScenario.end) }
             let healed = await scenario.ledger
-            #expect(healed.steps.suffix(3).allSatisfy { $0.acknowledged != nil }, "\(what), healed")
+            #expect(healed.steps.suffix(4).allSatisfy { $0.acknowledged != nil }, "\(what), healed")
             try await store.close()
             try await audit(directory, "\(what), healed and restarted", healed, leases)
             return isReached

@@ -53,6 +53,59 @@ struct SQLiteMigrationTests {
         }
     }
 
+    @Test("A1: bodies in files of their own are read beside those in segments, which the release before is kept from")
+    func segmentsAfterVersion1() async throws {
+        try await withTemporaryDirectory { directory in
+            try SchemaVersion1.write(to: directory)
+            let bytes = [UInt8](repeating: 7, count: 100_000)
+            let store = try await openSample(directory)
+            let writer = try await store.makeBodyWriter()
+            try await writer.write(bytes)
+            try await store.submitSample(1, payload: try await writer.finish())
+            try await store.close()
+            // It would take the segment for a leftover.
+            let blobs = directory.appending(path: "blobs").path
+            let before = try FileManager.default.contentsOfDirectory(atPath: blobs).sorted()
+            let refusal = #expect(throws: PlatformError.self) {
+                try migrate(directory, steps: Array(Schema.migrations.prefix(1)))
+            }
+            #expect(refusal?.code == .storeCorrupt)
+            #expect(try FileManager.default.contentsOfDirectory(atPath: blobs).sorted() == before)
+            #expect(before.count == 2)
+
+            let again = try await openSample(directory)
+            let claimed = try await again.claim(
+                api: "echo", limit: 10, visibility: .seconds(30), holder: "h", now: sampleStart + .seconds(1000))
+            var found: [RequestID: [UInt8]?] = [:]
+            for request in claimed {
+                let reader = try await again.reader(of: request.payload)
+                found[request.id] = try await reader.read(upTo: 1 << 20)
+                await reader.close()
+            }
+            #expect(found[SchemaVersion1.id(6)] == Array("in a file".utf8))
+            #expect(found[sampleID(1)] == bytes)
+            try await again.close()
+        }
+    }
+
+    @Test("A1: a store that version 2 wrote is opened, with its body in a segment; what no row names there is erased")
+    func opensVersion2() async throws {
+        try await withTemporaryDirectory { directory in
+            try SchemaVersion2.write(to: directory)
+            let store = try await openSample(directory)
+            let claimed = try await store.claim(
+                api: "echo", limit: 10, visibility: .seconds(30), holder: "h", now: sampleStart + .seconds(1000))
+            #expect(claimed.map(\.id) == [1, 6].map(SchemaVersion1.id))
+            let reader = try await store.reader(of: try #require(claimed.last).payload)
+            #expect(try await reader.read(upTo: 100) == Array("in a segment".utf8))
+            await reader.close()
+            let segment = try Data(
+                contentsOf: directory.appending(path: "blobs").appending(path: SchemaVersion2.segment))
+            #expect(segment.prefix(4096).allSatisfy { $0 == 0 })
+            try await store.close()
+        }
+    }
+
     @Test("A1: a new step keeps every row, and its version stands in the file's header afterwards")
     func addedStep() async throws {
         try await withTemporaryDirectory { directory in

@@ -67,4 +67,60 @@ struct SQLiteSpaceTests {
             return sum + (attributes[.size] as? Int ?? 0)
         }
     }
+
+    @Test(
+        "C6, A12: after many bodies of 100 KB went through, next to nothing of them takes room in the folder of bodies")
+    func bodies() async throws {
+        try await withTemporaryDirectory { directory in
+            // Watched, so that nothing is really synced.
+            let disk = try WatchedFolder(directory)
+            let store = try await openSample(directory)
+            try await store.deploySample(policy: .init(retention: .seconds(60)))
+            var largest = 0
+            for round in 0..<15 {
+                let now = sampleStart + .seconds(100 * round)
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    for number in round * 100..<(round + 1) * 100 {
+                        group.addTask { try await pass(number, through: store, now: now) }
+                    }
+                    try await group.waitForAll()
+                }
+                largest = max(largest, try space(store))
+                _ = try await store.maintain(now: now + .seconds(30))
+                // The results, and with them whole segments, go after their retention.
+                _ = try await store.maintain(now: now + .seconds(90))
+                #expect(try space(store) == 0, "round \(round)")
+            }
+            // Payloads end as they come: only a part of the 300 MB that went through was ever there.
+            #expect(largest < 100 << 20)
+            try await store.close()
+            disk.heal()
+            #expect(try FileManager.default.contentsOfDirectory(atPath: store.files.path) == [])
+        }
+    }
+
+    /// Lets one request with a payload and a result of 100 KB come, run and end.
+    private func pass(_ number: Int, through store: SQLiteStore, now: Timestamp) async throws {
+        func body() async throws -> Body {
+            let writer = try await store.makeBodyWriter()
+            try await writer.write([UInt8](repeating: UInt8(truncatingIfNeeded: number), count: 100_000))
+            return try await writer.finish()
+        }
+        let submission = Submission(id: sampleID(number), api: "echo", payload: try await body())
+        _ = try await store.submit(submission, maxQueueLength: nil, now: now)
+        for request in try await store.claim(
+            api: "echo", limit: 1, visibility: .seconds(30), holder: "h", now: now)
+        {
+            _ = try await store.finish(request.lease, outcome: .completed(try await body()), now: now)
+        }
+    }
+
+    /// Bytes that the bodies outside the database take on the disk.
+    private func space(_ store: SQLiteStore) throws -> Int {
+        try FileManager.default.contentsOfDirectory(atPath: store.files.path).reduce(0) { sum, name in
+            var status = stat()
+            guard stat("\(store.files.path)/\(name)", &status) == 0 else { return sum }
+            return sum + Int(status.st_blocks) * 512
+        }
+    }
 }

@@ -1,7 +1,7 @@
-/// The bytes of a payload or a result: small ones at hand, large ones in a file of the store.
+/// The bytes of a payload or a result: small ones at hand, large ones in files of the store.
 package enum Body: Sendable, Hashable {
     case inline([UInt8])
-    /// A file that the store owns: the name is the store's, the size in bytes.
+    /// In a file that the store owns, or a part of one: the name is the store's, the size in bytes.
     case file(name: String, size: Int64)
 
     package static let empty = Body.inline([])
@@ -22,7 +22,7 @@ package protocol BodyWriter: Sendable {
     /// - Throws: ``PlatformError`` `store_unavailable` when the disk is full or broken.
     func write(_ bytes: [UInt8]) async throws
 
-    /// The body, durable: a file was synced and has its final name. Until a row names it, it is swept at the next start.
+    /// The body, durable: what stands in a file was synced and has its final name. Until a row names it, it is swept at the next start.
     func finish() async throws -> Body
 
     /// Forgets what was written. Never throws; safe after `finish` only if no row names the body.

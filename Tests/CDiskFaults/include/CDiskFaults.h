@@ -18,6 +18,7 @@ enum {
     disk_unlink = 64,
     disk_mkdir = 128,
     disk_read = 256,     // also an open for reading
+    disk_erase = 512,    // a hole made with fallocate
 };
 
 // A call that happened, or failed with `error`. `file` is a number that each open gets anew. Pointers hold during the call back.
@@ -27,9 +28,9 @@ struct disk_event {
     long file;
     const char *path;    // open, create, rename, unlink, mkdir
     const char *target;  // rename
-    long long offset;    // write, truncate (the length)
+    long long offset;    // write, erase, truncate (the length)
     const void *bytes;   // write
-    size_t length;
+    size_t length;       // write, erase
 };
 
 typedef void (*disk_listener)(void *context, const struct disk_event *event);

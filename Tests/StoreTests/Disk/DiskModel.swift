@@ -42,6 +42,7 @@ struct DiskModel {
     private enum Change {
         case write(offset: Int, bytes: Data)
         case truncate(Int)
+        case erase(Range<Int>)
     }
 
     private enum NameChange {
@@ -97,6 +98,7 @@ struct DiskModel {
             opened[file] = present.files[path].map { .node($0) } ?? .folder(path)
         case .wrote(let file, let offset, let bytes): change(file, .write(offset: offset, bytes: bytes))
         case .truncated(let file, let length): change(file, .truncate(length))
+        case .erased(let file, let range): change(file, .erase(range))
         case .synced(let file): sync(file)
         case .syncFailed(let file):
             // The system says so once and may forget the bytes; a later sync says nothing of them.
@@ -134,6 +136,9 @@ struct DiskModel {
     private static func apply(_ change: Change, to data: inout Data) {
         switch change {
         case .truncate(let length): resize(&data, to: length)
+        case .erase(let range):
+            let inside = range.clamped(to: 0..<data.count)
+            if !inside.isEmpty { data.resetBytes(in: inside) }
         case .write(let offset, let bytes):
             if data.count < offset + bytes.count { resize(&data, to: offset + bytes.count) }
             data.withUnsafeMutableBytes { target in
@@ -185,7 +190,7 @@ struct DiskModel {
             var data = node.durable
             for change in node.pending {
                 switch change {
-                case .truncate: if Bool.random(using: &generator) { Self.apply(change, to: &data) }
+                case .truncate, .erase: if Bool.random(using: &generator) { Self.apply(change, to: &data) }
                 case .write(let offset, let bytes):
                     // Whole, not at all, or the sectors that chance picks.
                     switch Int.random(in: 0..<3, using: &generator) {

@@ -4,7 +4,8 @@ import Testing
 
 @testable import StoreSQLite
 
-/// A small life of a store in which it does everything that it ever does to files: bodies in rows and in files, every ending, upkeep.
+/// A small life of a store in which it does everything that it ever does to files: bodies in rows, in segments and in files of their own, every
+/// ending, upkeep.
 /// It goes on after a refusal, as the platform does, and keeps the ledger.
 actor DiskScenario {
     static let retention: Duration = .seconds(100)
@@ -59,11 +60,11 @@ actor DiskScenario {
         await retry(3, at: 50)
         await finish(4, .inQueue, at: 50)
         await cancel(5, at: 50)
-        await submit(6, size: 66_000)
+        await submit(6, size: 270_000)
         await claim(2, at: 51)
         await giveBack(6, at: 52)
         await maintain(at: 70)
-        await submit(7, size: 5000)
+        await submit(7, size: 280_000)
         await cancel(7, at: 71)
         await maintain(at: 110)
         await submit(8, size: 1000)

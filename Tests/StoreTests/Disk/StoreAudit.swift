@@ -42,8 +42,8 @@ struct StoreAudit {
         let integrity = try await store.reading { try String.fetchAll($0, sql: "PRAGMA integrity_check") }
         if integrity != ["ok"] { problems.append("the database is damaged: \(integrity)") }
 
-        let named = try await store.reading { try BodyFiles.namesInRows($0) }
-        let present = Set(try FileManager.default.contentsOfDirectory(atPath: store.files.folder))
+        let named = try await store.reading { try NamedBodies($0).fileNames }
+        let present = Set(try FileManager.default.contentsOfDirectory(atPath: store.files.path))
         if !named.isSubset(of: present) {
             problems.append("\(named.subtracting(present).count) rows without their file")
         }

@@ -10,10 +10,14 @@ final class WatchedFolder: Sendable {
         static let reading = Calls(rawValue: disk_read)
         static let writing = Calls(
             rawValue: disk_open | disk_create | disk_write | disk_sync | disk_truncate | disk_rename | disk_unlink
-                | disk_mkdir)
+                | disk_mkdir | disk_erase)
         /// What needs space: a full disk refuses these and takes the others.
         static let spending = Calls(rawValue: disk_create | disk_write | disk_mkdir)
         static let syncing = Calls(rawValue: disk_sync)
+        static let creating = Calls(rawValue: disk_create)
+        static let removing = Calls(rawValue: disk_unlink)
+        /// Holes.
+        static let erasing = Calls(rawValue: disk_erase)
     }
 
     let path: String
@@ -62,6 +66,8 @@ enum DiskEvent: Sendable {
     case opened(file: Int, path: String, isNew: Bool)
     case wrote(file: Int, offset: Int, bytes: Data)
     case truncated(file: Int, length: Int)
+    /// A hole was made.
+    case erased(file: Int, range: Range<Int>)
     case synced(file: Int)
     /// A sync that answered with an error. The system may have let go of what was to be written.
     case syncFailed(file: Int)
@@ -108,6 +114,9 @@ private final class Listener: Sendable {
             return .wrote(
                 file: event.file, offset: Int(event.offset), bytes: Data(bytes: bytes, count: event.length))
         case disk_truncate: return .truncated(file: event.file, length: Int(event.offset))
+        case disk_erase:
+            let offset = Int(event.offset)
+            return .erased(file: event.file, range: offset..<offset + event.length)
         case disk_sync: return .synced(file: event.file)
         case disk_rename: return event.target.map { .renamed(from: path, to: String(cString: $0)) }
         case disk_unlink: return .unlinked(path: path)
@@ -118,6 +127,6 @@ private final class Listener: Sendable {
 
     private static let names = [
         disk_open: "open", disk_create: "create", disk_write: "write", disk_sync: "sync", disk_truncate: "truncate",
-        disk_rename: "rename", disk_unlink: "unlink", disk_mkdir: "mkdir", disk_read: "read",
+        disk_rename: "rename", disk_unlink: "unlink", disk_mkdir: "mkdir", disk_read: "read", disk_erase: "erase",
     ]
 }
