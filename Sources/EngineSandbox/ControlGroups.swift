@@ -13,17 +13,22 @@ struct ControlGroups: Sendable, Hashable {
     var hasMemory: Bool { parents["memory"] != nil }
     var hasCPU: Bool { parents["cpu"] != nil }
 
-    /// Makes a container's group with its limits. Blocking.
-    ///
-    /// - Throws: `engine_unavailable` when a limit that was asked for cannot be set; nothing is left then.
-    func make(_ name: String, _ compute: Compute) throws -> ControlGroup? {
+    /// Where a container's group will be; `nil` where none can be made.
+    func group(_ name: String) -> ControlGroup? {
         let folders = Set(parents.values).map { "\($0)/cortex-\(name)" }.sorted()
         guard !folders.isEmpty else { return nil }
         let memory = parents["memory"].map { "\($0)/cortex-\(name)" }
         let events = isUnified ? "/memory.events" : "/memory.oom_control"
-        let group = ControlGroup(folders: folders, oomFile: memory.map { $0 + events } ?? "")
+        return ControlGroup(folders: folders, oomFile: memory.map { $0 + events } ?? "")
+    }
+
+    /// Makes a container's group with its limits. Blocking.
+    ///
+    /// - Throws: `engine_unavailable` when a limit that was asked for cannot be set; nothing is left then.
+    func make(_ name: String, _ compute: Compute) throws -> ControlGroup? {
+        guard let group = group(name) else { return nil }
         do {
-            for folder in folders where mkdir(folder, 0o755) < 0 && errno != EEXIST {
+            for folder in group.folders where mkdir(folder, 0o755) < 0 && errno != EEXIST {
                 throw PlatformError(
                     .engineUnavailable, "A control group cannot be made: \(String(cString: strerror(errno))).")
             }

@@ -110,13 +110,16 @@ package final class SandboxEngine: Engine {
     /// Folder and control groups. Blocking.
     private static func make(_ plan: PodPlan, _ folder: PodFolder, _ machine: Machine) throws -> PodFolder.Record {
         var record = PodFolder.Record(plan: plan, groups: [:])
+        for container in plan.containers {
+            record.groups[container.name] = machine.groups.group("\(plan.id).\(container.name)")
+        }
         do {
-            for container in plan.containers {
-                record.groups[container.name] = try machine.groups.make(
-                    "\(plan.id).\(container.name)", container.compute)
-            }
+            // The folder first, which tells of the groups: whoever dies in between leaves nothing that the next start does not know.
             try folder.create(record)
-            for container in plan.containers { try folder.renew(container.name) }
+            for container in plan.containers {
+                _ = try machine.groups.make("\(plan.id).\(container.name)", container.compute)
+                try folder.renew(container.name)
+            }
         } catch {
             for group in record.groups.values { group.remove() }
             throw error

@@ -147,6 +147,26 @@ struct SandboxEngineTests {
         }
     }
 
+    @Test("U4: a pod whose start was cut off by a crash is listed as dead, and its control groups go with it")
+    func cutOffStart() async throws {
+        try await SandboxFixture.with { (fixture) async throws in
+            let plan = fixture.plan([fixture.shell("exec sleep 1000")])
+            let groups = ControlGroups.present()
+            // As far as a start gets before it has a supervisor: the record knows the groups before they are there.
+            let record = PodFolder.Record(
+                plan: plan, groups: ["api": groups.group("\(plan.id).api")].compactMapValues { $0 })
+            try FileManager.default.createDirectory(
+                atPath: fixture.configuration.directory, withIntermediateDirectories: true)
+            try fixture.folder(plan.id).create(record)
+            #expect(try groups.make("\(plan.id).api", Compute()) == record.groups["api"])
+            let engine = fixture.engine()
+            try await engine.setUp()
+            #expect(try await engine.list().map(\.isAlive) == [false])
+            try await engine.stop(pod: plan.id, grace: .zero)
+            #expect(fixture.leftovers(plan.id) == [])
+        }
+    }
+
     @Test("U4: what a platform left half made or half removed is swept at the next start")
     func sweep() async throws {
         try await SandboxFixture.with { (fixture) async throws in
