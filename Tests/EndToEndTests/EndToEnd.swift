@@ -146,9 +146,9 @@ extension Platform {
     /// Runs `body` with such an API, which is deleted afterwards.
     func with(
         _ name: String, api: String = "", pod: String = "", container: String = "", more: String = "",
-        _ body: (TestAPI) async throws -> Void
+        wait: Bool = true, _ body: (TestAPI) async throws -> Void
     ) async throws {
-        let deployed = try await deploy(name, api: api, pod: pod, container: container, more: more)
+        let deployed = try await deploy(name, api: api, pod: pod, container: container, more: more, wait: wait)
         do {
             try await body(deployed)
         } catch {
