@@ -16,8 +16,9 @@ struct FailureRunTests {
         try await withTemporaryDirectory { try await body($0, podman) }
     }
 
+    // The API is called "lasting" here and nowhere else: control groups are the whole machine's, and what is left is looked for by name.
     private func replicas(_ platform: Platform) async throws -> [JSON] {
-        try await platform.describe("echo")?["status"]["replicas"].array ?? []
+        try await platform.describe("lasting")?["status"]["replicas"].array ?? []
     }
 
     @Test(
@@ -27,7 +28,7 @@ struct FailureRunTests {
         try await Self.with(.podman) { (folder, engine) async throws in
             let podman = try #require(engine)
             let platform = try await Platform.start(.podman, on: podman, in: folder)
-            let api = try await platform.deploy("echo", pod: "max_concurrency: 2")
+            let api = try await platform.deploy("lasting", pod: "max_concurrency: 2")
             let before = try await replicas(platform).map { $0["id"].string }
             let inside = try await api.submit("2", do: "sleep")
             try await expectEventually { try await api.read(inside).json?["status"].string == "in_progress" }
@@ -37,7 +38,7 @@ struct FailureRunTests {
             let first = try await api.ended(inside).json
             #expect(first?["status"].string == "completed" && first?["attempts"].int == 1, "\(first as Any)")
             try await expectEventually("the engine's absence is not told") {
-                let status = try await platform.describe("echo")?["status"]
+                let status = try await platform.describe("lasting")?["status"]
                 return status?["reason"].string?.contains("engine does not answer") == true
                     && status?["ready"].int == 1
             }
@@ -50,14 +51,14 @@ struct FailureRunTests {
             try await podman.startService()
             #expect(try await api.ended(waiting).json?["status"].string == "completed")
             try await expectEventually("the replica is not as it was") {
-                let status = try await platform.describe("echo")?["status"]
+                let status = try await platform.describe("lasting")?["status"]
                 let replica = status?["replicas"][0]
                 return status?["reason"].exists == false && replica?["state"].string == "ready"
                     && replica?["restarts"].int == 1
             }
             #expect(try await replicas(platform).map { $0["id"].string } == before)
-            #expect(try await platform.cli("delete", "echo", "-f").status == 0)
-            try await expectEventually { try await platform.leftovers(of: "echo").isEmpty }
+            #expect(try await platform.cli("delete", "lasting", "-f").status == 0)
+            try await expectEventually { try await platform.leftovers(of: "lasting").isEmpty }
             #expect(try await platform.stop() == 0)
         }
     }
@@ -68,7 +69,7 @@ struct FailureRunTests {
     func powerCut(_ engine: Platform.EngineKind) async throws {
         try await Self.with(engine) { (folder, podman) async throws in
             let platform = try await Platform.start(engine, on: podman, in: folder)
-            let api = try await platform.deploy("echo", api: "autoscaling: {min_replicas: 2}")
+            let api = try await platform.deploy("lasting", api: "autoscaling: {min_replicas: 2}")
             let before = Set(try await replicas(platform).compactMap { $0["id"].string })
             #expect(before.count == 2)
             var ids: [String] = []
@@ -84,7 +85,7 @@ struct FailureRunTests {
             }
 
             let again = try await Platform.start(engine, on: podman, in: folder)
-            let same = TestAPI(platform: again, name: "echo")
+            let same = TestAPI(platform: again, name: "lasting")
             for id in ids {
                 let document = try await same.ended(id).json
                 #expect(document?["status"].string == "completed", "\(document as Any)")
@@ -97,8 +98,8 @@ struct FailureRunTests {
             for replica in before { #expect(try await again.leftovers(of: replica) == []) }
             let pods = try FileManager.default.contentsOfDirectory(atPath: again.data.appending(path: "pods").path)
             #expect(pods.filter { !$0.hasPrefix(".") }.count == 2, "\(pods)")
-            #expect(try await again.cli("delete", "echo", "-f").status == 0)
-            try await expectEventually { try await again.leftovers(of: "echo").isEmpty }
+            #expect(try await again.cli("delete", "lasting", "-f").status == 0)
+            try await expectEventually { try await again.leftovers(of: "lasting").isEmpty }
             #expect(try await again.stop() == 0)
         }
     }
