@@ -2,6 +2,8 @@
 package enum Limits {
     /// Bodies up to this many bytes stand in the request's row; larger ones in files beside the database.
     package static let inlineBody = 64 * 1024
+    /// Bytes of a body that are gathered before they are handed on. One that is no larger is handed on whole, and stands among others on the disk.
+    package static let bodyPiece = 256 * 1024
     /// `max_payload` unless an API says otherwise: 1 GiB.
     package static let maxPayload: Int64 = 1 << 30
     /// `max_result` unless an API says otherwise: 64 MiB.

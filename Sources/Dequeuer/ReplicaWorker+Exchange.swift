@@ -16,9 +16,6 @@ enum ExchangeEnd {
 }
 
 extension ReplicaWorker {
-    /// Bytes of a payload file that are read and sent at a time.
-    private static let pieceBytes = 256 * 1024
-
     func exchange(_ delivery: Delivery, payload: (any BodyReader)?) async -> ExchangeEnd {
         while true {
             let connection: ContainerConnection
@@ -97,7 +94,7 @@ extension ReplicaWorker {
             tell(.reached)
             return await answer(delivery, on: connection)
         }
-        if delivery.request.payload.size <= Int64(Self.pieceBytes) {
+        if delivery.request.payload.size <= Int64(Limits.bodyPiece) {
             do {
                 connection.send(head, body: try await Self.whole(payload, size: delivery.request.payload.size))
             } catch {
@@ -141,7 +138,7 @@ extension ReplicaWorker {
         var rest = delivery.request.payload.size
         do {
             while rest > 0 {
-                let limit = Int(min(rest, Int64(Self.pieceBytes)))
+                let limit = Int(min(rest, Int64(Limits.bodyPiece)))
                 guard let piece = try await reader.read(upTo: limit), !piece.isEmpty, piece.count <= limit else {
                     throw PlatformError(.notFound, "The payload is shorter than it was.")
                 }

@@ -3,9 +3,6 @@ import NIOCore
 
 /// Reads a container's JSON as it comes: checked, counted and stored piece by piece, so that its size does not matter to the memory.
 struct ResultReader {
-    /// Bytes that are gathered before they go to the store's writer.
-    private static let pieceBytes = 256 * 1024
-
     let store: any Store
     let maxResult: Int64
     private var validator = JSONValidator()
@@ -43,7 +40,7 @@ struct ResultReader {
                 buffer.withUnsafeReadableBytes { _ = validator.consume($0) }
                 if let problem = validator.problem { return .answeredWrongly(Verdict.invalidJSON(problem)) }
                 gathered += buffer.readableBytesView
-                if gathered.count >= Self.pieceBytes { try await write() }
+                if gathered.count >= Limits.bodyPiece { try await write() }
             case .end:
                 guard validator.finish() else {
                     let problem = validator.problem ?? .init(offset: size, reason: "it ends too early")

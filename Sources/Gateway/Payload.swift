@@ -6,8 +6,6 @@ import NIOCore
 struct Payload {
     let body: Body
     private let writer: (any BodyWriter)?
-    /// Bytes that are gathered before they go to the store's writer.
-    private static let pieceBytes = 256 * 1024
 
     /// Reads the body with bounded memory: a small one stays in memory, a large one is written as it comes (contract A9).
     ///
@@ -27,10 +25,10 @@ struct Payload {
                 fingerprint?.update(piece)
                 // What is known to come is not copied again as it grows.
                 if gathered.isEmpty {
-                    gathered.reserveCapacity(Int(min(body.declaredLength ?? 0, Int64(pieceBytes))))
+                    gathered.reserveCapacity(Int(min(body.declaredLength ?? 0, Int64(Limits.bodyPiece))))
                 }
                 piece.withUnsafeReadableBytes { gathered.append(contentsOf: $0) }
-                guard gathered.count >= pieceBytes else { continue }
+                guard gathered.count >= Limits.bodyPiece else { continue }
                 let target = if let writer { writer } else { try await store.makeBodyWriter() }
                 writer = target
                 try await target.write(gathered)

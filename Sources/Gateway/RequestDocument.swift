@@ -108,13 +108,11 @@ private struct ResultStream: Sendable {
     let size: Int64
     let tail: [UInt8]
 
-    private static let piece = 256 * 1024
-
     func write(to body: OutgoingBody) async throws {
         do {
             try await body.write(head)
             var sent: Int64 = 0
-            while let bytes = try await reader.read(upTo: Self.piece) {
+            while let bytes = try await reader.read(upTo: Limits.bodyPiece) {
                 sent += Int64(bytes.count)
                 try await body.write(bytes)
             }

@@ -8,7 +8,7 @@ import Synchronization
 /// A segment of an earlier process is read and erased, never written to. Safe from any task.
 final class BodySegments: Sendable {
     /// Larger bodies have files of their own.
-    static let bodyLimit = 256 * 1024
+    static let bodyLimit = Limits.bodyPiece
 
     private let table: SharedSegmentTable
     let writer: SegmentWriter
