@@ -76,11 +76,11 @@ class Podman:
         return done
 
     def start(self):
-        """The service; returns once it answers."""
+        """The service; returns once it answers. Where it was started, an empty file `oom` is written once the kernel kills in a container."""
         with open(f"{self.folder}/service.log", "ab") as log:
             self.service = subprocess.Popen(
                 [*self.arguments(), "system", "service", "--time", "0", f"unix://{self.socket}"],
-                env=self.environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+                cwd=self.folder, env=self.environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
         deadline = time.time() + 30
         while time.time() < deadline:
             try:

@@ -133,7 +133,10 @@ class Checks:
             if not words or words[0] == "export":
                 continue
             if words[0] == "make":
-                done = subprocess.run(["make", "-n", *words[1:]], cwd=self.root, capture_output=True, text=True)
+                # As at a prompt, also when the tests themselves were started by a make.
+                variables = {name: value for name, value in os.environ.items() if not re.match("MAKE|MFLAGS", name)}
+                command = ["make", "-n", *words[1:]]
+                done = subprocess.run(command, cwd=self.root, env=variables, capture_output=True, text=True)
                 if done.returncode != 0:
                     raise Untrue(done.stderr.strip(), number)
             elif words[0] == "cd":

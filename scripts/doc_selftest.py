@@ -2,9 +2,11 @@
 
 import contextlib
 import io
+import os
 import sys
 import tempfile
 import unittest
+import unittest.mock
 from pathlib import Path
 
 import doc_test
@@ -78,7 +80,8 @@ class Documents(unittest.TestCase):
         self.check("`cortex get -w --wach`\n", "D:1: `cortex get -w --wach`: there is no flag --wach")
         self.check("~~~\n$ cortex get\n~~~\n", "D:2: commands stand in a block `sh`")
         self.check("~~~sh skip\ncortex get\n~~~\n", "nobody knows what a block `sh skip` is")
-        self.check("~~~sh clone\nmake tset\n~~~\n", "D:2: make:", "tset")
+        with unittest.mock.patch.dict(os.environ, MAKELEVEL="1", MAKEFLAGS="w"):
+            self.check("~~~sh clone\nmake tset\n~~~\n", "D:2: make:", "tset")
         self.check("~~~sh\ndocker run x\n~~~\n", "a block that needs Docker says sh image")
 
     def test_links(self):
