@@ -28,6 +28,17 @@ final class Platform: Sendable {
         var prepare: @Sendable (FaultyStore) -> Void = { _ in }
     }
 
+    static func api(_ settings: Settings = Settings()) -> DeployedAPI {
+        let specification = APISpecification(
+            name: "api", networking: .init(endpoint: "/api"),
+            pod: PodSpecification(port: 8080, maxConcurrency: settings.maxConcurrency, containers: []),
+            requests: settings.requests)
+        let now = settings.clock.now()
+        return DeployedAPI(
+            specification: specification, id: "1", specID: "1", podID: "1", deploymentID: "1",
+            initialDeployment: now, lastUpdated: now)
+    }
+
     static func with(
         _ settings: Settings = Settings(),
         container handler: @escaping @Sendable (inout ContainerServer.Connection) async throws -> Void,
@@ -36,16 +47,8 @@ final class Platform: Sendable {
         try await ContainerServer.with(handler) { server in
             let store = FaultyStore()
             settings.prepare(store)
-            let specification = APISpecification(
-                name: "api", networking: .init(endpoint: "/api"),
-                pod: PodSpecification(port: 8080, maxConcurrency: settings.maxConcurrency, containers: []),
-                requests: settings.requests)
-            let now = settings.clock.now()
-            let api = DeployedAPI(
-                specification: specification, id: "1", specID: "1", podID: "1", deploymentID: "1",
-                initialDeployment: now,
-                lastUpdated: now)
-            try await store.deploy(api, now: now)
+            let api = Self.api(settings)
+            try await store.deploy(api, now: settings.clock.now())
             let (stream, ready) = AsyncStream.makeStream(of: [ReadyReplica].self)
             let dequeuer = Dequeuer(
                 store: store, readyReplicas: { stream }, clock: settings.clock, random: SeededGenerator(seed: 42),
@@ -119,14 +122,14 @@ final class Platform: Sendable {
 
     func result(_ record: RequestRecord) async throws -> [UInt8] {
         guard let body = record.result else { throw PlatformError(.notFound, "no result: \(record)") }
-        let reader = try await store.memory.reader(of: body)
+        let reader = try await store.base.reader(of: body)
         var bytes: [UInt8] = []
         while let piece = try await reader.read(upTo: 1 << 20) { bytes += piece }
         return bytes
     }
 
     func file(_ bytes: [UInt8]) async throws -> Body {
-        let writer = try await store.memory.makeBodyWriter()
+        let writer = try await store.base.makeBodyWriter()
         try await writer.write(bytes)
         return try await writer.finish()
     }
