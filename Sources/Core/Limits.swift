@@ -32,6 +32,8 @@ package enum Limits {
     /// A lease's time, and how often it is extended while the container works.
     package static let lease: Duration = .seconds(30)
     package static let leaseExtension: Duration = .seconds(10)
+    /// Longest wait before another attempt, not yet spread by a fifth (contract A11).
+    package static let retryBackoff: Duration = .seconds(300)
     /// A log line, in bytes; what is longer is cut into pieces.
     package static let logLine = 16 * 1024
     /// A container's log on disk (sandbox engine): this many bytes, kept twice.

@@ -90,6 +90,8 @@ package protocol Store: Sendable {
     // MARK: Upkeep
 
     /// Gives back expired leases, fails what waited past its `queueDeadline`, erases what is past its retention or `keep_failed`. Call every few seconds.
+    ///
+    /// A retry that is further away than twice ``Limits/retryBackoff`` was put off by a clock that was set back since: it is due at once.
     func maintain(now: Timestamp) async throws -> Upkeep
 
     /// Hints about what changed, from now on. Correctness never depends on them: they may be late, merged or lost.

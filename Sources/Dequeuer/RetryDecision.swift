@@ -22,7 +22,7 @@ extension RetryPolicy {
     ) -> Outcome {
         let deliveries = earlier + 1
         guard deliveries < maxAttempts, covers(failure) else { return .failed(failure) }
-        let wait = Backoff(first: backoff, longest: .seconds(300)).wait(failures: deliveries, chance: chance)
+        let wait = Backoff(first: backoff, longest: Limits.retryBackoff).wait(failures: deliveries, chance: chance)
         return .retry(failure, notBefore: now + wait)
     }
 }

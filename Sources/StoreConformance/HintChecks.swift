@@ -54,7 +54,7 @@ extension StoreCheck {
 }
 
 /// Gathers hints until they say what is expected; they may come merged.
-private struct HintReader {
+struct HintReader {
     private var iterator: AsyncStream<StoreChanges>.Iterator
 
     init(_ stream: AsyncStream<StoreChanges>) { self.iterator = stream.makeAsyncIterator() }

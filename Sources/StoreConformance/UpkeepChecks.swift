@@ -32,6 +32,20 @@ extension StoreCheck {
             #expect(try await fixture.status(2) == .inQueue)
             #expect(try await fixture.status(3) == .inProgress)
         },
+        StoreCheck("A11: a retry that waits longer than any may, since the clock was set back, is due at once") {
+            fixture in
+            try await fixture.deploy()
+            try await fixture.submit(1...2)
+            for wait in [Limits.retryBackoff * 2, Limits.retryBackoff * 2 + .microseconds(1)] {
+                _ = try await fixture.store.finish(
+                    try await fixture.claimOne(),
+                    outcome: .retry(StoreFixture.failure, notBefore: fixture.at(5) + wait), now: fixture.at(0))
+            }
+            var hints = HintReader(fixture.store.changes())
+            #expect(try await fixture.store.maintain(now: fixture.at(5)) == Upkeep())
+            try await hints.expect { $0.queued.contains("echo") }
+            #expect(try await fixture.claim(2, now: fixture.at(5)).map(\.lease.id) == [fixture.id(2)])
+        },
         StoreCheck("C6: an ended request is readable for its retention, to the microsecond, then unknown") { fixture in
             try await fixture.deploy(policy: .init(retention: .seconds(60)))
             for (number, status) in [RequestStatus.completed, .failed, .cancelled].enumerated() {

@@ -7,6 +7,7 @@ extension MemoryStore {
         for (name, stored) in apis {
             var api = stored
             var ended: Set<RequestID> = []
+            var isHastened = false
             for request in stored.requests.values {
                 if request.status == .inQueue, let deadline = request.queueDeadline, deadline <= now {
                     api.requests[request.id]?.failure = RequestFailure(
@@ -19,10 +20,13 @@ extension MemoryStore {
                     upkeep.purged += 1
                 } else if let keepUntil = request.keepUntil, keepUntil <= now {
                     erasePayload(request.id, of: &api)
+                } else if let notBefore = request.notBefore, notBefore > now + Limits.retryBackoff * 2 {
+                    api.requests[request.id]?.notBefore = now
+                    isHastened = true
                 }
             }
             apis[name] = api
-            hints.publish(StoreChanges(ended: ended))
+            hints.publish(StoreChanges(queued: isHastened ? [name] : [], ended: ended))
         }
         return upkeep
     }

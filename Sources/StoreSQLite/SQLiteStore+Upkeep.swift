@@ -29,13 +29,15 @@ extension SQLiteStore {
                     UNION ALL SELECT EXISTS (SELECT 1 FROM request WHERE purge_at <= ?1)
                     UNION ALL SELECT EXISTS (SELECT 1 FROM request WHERE keep_until <= ?1)
                     UNION ALL SELECT EXISTS (SELECT 1 FROM api WHERE closing = 1 OR name IS NULL)
-                    """, arguments: [now.microseconds])
+                    UNION ALL SELECT EXISTS (SELECT 1 FROM request WHERE state = 5 AND not_before > ?2)
+                    """, arguments: [now.microseconds, (now + Limits.retryBackoff * 2).microseconds])
         }
         if due[0] { upkeep.rescued = try await inSteps { try $0.rescue(now: now, limit: $1) } }
         if due[1] { upkeep.expired = try await inSteps { try $0.expire(now: now, limit: $1) } }
         if due[2] { upkeep.purged = try await inSteps { try $0.purge(now: now, limit: $1) } }
         if due[3] { _ = try await inSteps { try $0.dropKept(now: now, limit: $1) } }
         if due[4] { try await finishDeletions(now: now) }
+        if due[5] { _ = try await inSteps { try $0.hasten(now: now, limit: $1) } }
         for log in [committer.state.payloads, committer.state.answers] where log.isDirty {
             // Lost in a power cut, it is only to be done again.
             while try await committer.perform(durable: false, { try $0.compact(log.table, limit: Self.stepLimit) }) {}
@@ -112,6 +114,21 @@ extension WriteTransaction {
     mutating func rescue(now: Timestamp, limit: Int) throws -> Int {
         try giveBack(
             rows("SELECT api, id FROM request WHERE state = 1 AND lease_end <= ? LIMIT ?", [now.microseconds, limit]))
+    }
+
+    /// Makes retries due that a clock put off which was set back since.
+    mutating func hasten(now: Timestamp, limit: Int) throws -> Int {
+        let far = try rows(
+            "SELECT api, id FROM request WHERE state = 5 AND not_before > ? LIMIT ?",
+            [(now + Limits.retryBackoff * 2).microseconds, limit])
+        for row in far {
+            let number: Int64 = row[0]
+            try run(
+                "UPDATE request SET not_before = ? WHERE api = ? AND id = ?",
+                [now.microseconds, number, row[1] as Data])
+            if let name = name(of: number) { changes.queued.insert(name) }
+        }
+        return far.count
     }
 
     /// Fails requests that waited too long.

@@ -17,7 +17,7 @@ final class Ledger: @unchecked Sendable {
         var attempts = 0
         var token: Int64 = 0
         var holder = ""
-        var claimedAt: (elapsed: Int64, civil: Timestamp) = (0, Timestamp(seconds: 0))
+        var claimedAt: Int64 = 0
         /// Nobody holds a lease that the store does not know of, but a claim whose answer was lost is held by nobody.
         var leaseEnd: Timestamp?
         var notBefore: Timestamp?
@@ -59,8 +59,6 @@ final class Ledger: @unchecked Sendable {
     var isAtWork: (Known, RequestID) -> Bool = { _, _ in false }
     /// Looks later whether a container still works on a request that was cancelled.
     var watchCancelled: (RequestID) -> Void = { _ in }
-    /// When the clock was last set back.
-    var setBackAt: Int64 = -1
     /// When connections to a replica were last refused or cut before anything was sent.
     var refusals: [String: Int64] = [:]
 
@@ -151,7 +149,7 @@ final class Ledger: @unchecked Sendable {
                 "\(known.name) is delivered as attempt \(claim.attempts) + 1, but \(known.attempts) counted")
             requests[claim.id]?.token = claim.lease.token
             requests[claim.id]?.holder = holder
-            requests[claim.id]?.claimedAt = (schedule.elapsed, now)
+            requests[claim.id]?.claimedAt = schedule.elapsed
             requests[claim.id]?.leaseEnd = now + visibility
             requests[claim.id]?.excuses = []
             requests[claim.id]?.notBefore = nil
@@ -249,6 +247,9 @@ final class Ledger: @unchecked Sendable {
         for id in order {
             guard let known = requests[id], !known.isGone else { continue }
             move(id, store, .upkeep, now)
+            if let notBefore = known.notBefore, notBefore > now + Limits.retryBackoff * 2 {
+                requests[id]?.notBefore = now
+            }
             guard let after = requests[id], after.status == .inProgress, let end = known.leaseEnd else { continue }
             expect(now < end, "A10", "\(known.name)'s lease is over, but upkeep left it where it was")
         }
@@ -344,8 +345,8 @@ final class Ledger: @unchecked Sendable {
         let isTrue =
             switch failure.kind {
             case .timeout:
-                known.claimedAt.civil + policy.timeout <= now || setBackAt >= known.claimedAt.elapsed
-            case .containerUnreachable: refusals[known.holder].map { $0 >= known.claimedAt.elapsed } ?? false
+                known.claimedAt + policy.timeout.wholeMicroseconds <= schedule.elapsed
+            case .containerUnreachable: refusals[known.holder].map { $0 >= known.claimedAt } ?? false
             default: known.excuses.contains(Excuse(kind: failure.kind, status: failure.statusCode))
             }
         expect(
