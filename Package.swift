@@ -43,6 +43,8 @@ let package = Package(
     products: [
         .executable(name: "cortex", targets: ["cortex"]),
         .executable(name: "cortex-pod-init", targets: ["PodInit"]),
+        // For tests: sets the calendar of a program that it is preloaded into.
+        .library(name: "SetClock", type: .dynamic, targets: ["CSetClock"]),
     ],
     dependencies: [
         .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.1"),
@@ -132,6 +134,7 @@ let package = Package(
                 nioCore,
                 nioEmbedded, nioHTTP1, logging, lifecycle,
             ]),
+        .target(name: "CSetClock", path: "Tests/CSetClock"),
         tests(
             "EndToEndTests", [asyncHTTPClient, nioCore, nioPosix, nioHTTP1, crypto, "EngineDocker", "PodmanSupport"],
             exclude: ["Fixtures"]),

@@ -38,7 +38,7 @@ final class ContainerConnection: ChannelInboundHandler {
     private var loss: Loss?
     /// Whether the head of the present request has left this process as a whole; before that no container can have acted on it.
     private(set) var isHeadWritten = false
-    var idleSince = Timestamp(seconds: 0)
+    var idleSince = Instant(microseconds: 0)
 
     /// Whether the socket is being watched for more. Asking again before it is served spares the system a change of what it watches.
     private var isReading = false
@@ -143,7 +143,7 @@ final class ContainerConnection: ChannelInboundHandler {
     }
 
     /// Watches an unused connection, so that its end is noticed.
-    func rest(since now: Timestamp) {
+    func rest(since now: Instant) {
         idleSince = now
         ask()
     }

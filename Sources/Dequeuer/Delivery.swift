@@ -13,8 +13,8 @@ final class Delivery {
 
     let request: ClaimedRequest
     let replica: ReadyReplica
-    let startedAt: Timestamp
-    private(set) var deadline: Timestamp
+    let startedAt: Instant
+    let deadline: Instant
     /// Whether the container may still be working on it.
     var isInside = true
     private(set) var interruption: Interruption?
@@ -27,7 +27,7 @@ final class Delivery {
     /// Why the payload could not be read.
     var payloadError: (any Error)?
 
-    init(_ request: ClaimedRequest, replica: ReadyReplica, now: Timestamp) {
+    init(_ request: ClaimedRequest, replica: ReadyReplica, now: Instant) {
         self.request = request
         self.replica = replica
         self.startedAt = now
@@ -35,12 +35,6 @@ final class Delivery {
     }
 
     var lease: Lease { request.lease }
-
-    /// Whether the attempt has taken longer than `timeout`. When the clock was set back, its time begins anew.
-    func isOverdue(_ now: Timestamp) -> Bool {
-        deadline = min(deadline, now + replica.api.specification.requests.timeout)
-        return deadline <= now
-    }
 
     /// Closes the connection; the first reason counts.
     func interrupt(_ reason: Interruption) {

@@ -17,7 +17,7 @@ struct DispatchMachine: Sendable {
         /// The container could not be connected to, or the store could not keep its answer.
         case trouble
         /// A request that this worker gave back becomes due.
-        case due(Timestamp)
+        case due(Instant)
     }
 
     let pollMin: Duration
@@ -26,23 +26,20 @@ struct DispatchMachine: Sendable {
     private(set) var isClaiming = false
     /// Whether the queue may hold something, as far as is known.
     private var mayHaveMore = true
-    private var nextPoll: Timestamp
-    private var holdUntil: Timestamp
+    private var nextPoll: Instant
+    private var holdUntil: Instant
     private var emptyPolls = 0
     private var storeFailures = 0
     private var replicaFailures = 0
 
-    init(pollMin: Duration, pollMax: Duration, now: Timestamp) {
+    init(pollMin: Duration, pollMax: Duration, now: Instant) {
         self.pollMin = pollMin
         self.pollMax = pollMax
         self.nextPoll = now
         self.holdUntil = now
     }
 
-    mutating func handle(_ event: Event, now: Timestamp, chance: Double) {
-        // What was set before the clock was set back would never come.
-        if isOver(holdUntil, longest: Self.longestHold, now) { holdUntil = min(holdUntil, now) }
-        if isOver(nextPoll, longest: pollMax * Self.spread, now) { nextPoll = min(nextPoll, now) }
+    mutating func handle(_ event: Event, now: Instant, chance: Double) {
         switch event {
         case .hint:
             mayHaveMore = true
@@ -74,26 +71,17 @@ struct DispatchMachine: Sendable {
     }
 
     /// Whether to claim now, if there is a free slot.
-    func wantsClaim(now: Timestamp) -> Bool {
-        !isClaiming && isOver(holdUntil, longest: Self.longestHold, now)
-            && (mayHaveMore || isOver(nextPoll, longest: pollMax * Self.spread, now))
+    func wantsClaim(now: Instant) -> Bool {
+        !isClaiming && now >= holdUntil && (mayHaveMore || now >= nextPoll)
     }
-
-    /// Whether a wait until `moment` is over. One that would be longer than any has to be was begun before the clock was set back, and is over too.
-    private func isOver(_ moment: Timestamp, longest: Duration, _ now: Timestamp) -> Bool {
-        now >= moment || moment - now > longest
-    }
-
-    private static let spread = 1.2
-    private static let longestHold = max(Backoff.store.longest, Backoff.replica.longest) * spread
 
     /// When `wantsClaim` becomes true without a further event; `nil` while a claim is on its way.
-    var nextLook: Timestamp? {
+    var nextLook: Instant? {
         guard !isClaiming else { return nil }
         return mayHaveMore ? holdUntil : max(holdUntil, nextPoll)
     }
 
-    private mutating func hold(_ until: Timestamp) {
+    private mutating func hold(_ until: Instant) {
         holdUntil = max(holdUntil, until)
     }
 }

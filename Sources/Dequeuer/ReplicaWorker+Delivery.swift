@@ -79,7 +79,7 @@ extension ReplicaWorker {
         let now = shared.clock.now()
         let outcome = delivery.replica.api.specification.requests.retries.outcome(
             of: failure, earlier: delivery.request.attempts, now: now, chance: shared.chance.next())
-        if case .retry(_, let moment) = outcome { tell(.due(moment)) }
+        if case .retry(_, let moment) = outcome { tell(.due(shared.clock.instant() + (moment - now))) }
         shared.logger.debug(
             "a delivery failed", metadata: metadata(delivery.lease).merging(["kind": "\(failure.kind.rawValue)"]) { $1 }
         )

@@ -63,10 +63,9 @@ extension ReplicaWorker {
 
     /// The connection used last, if it is still good.
     private func keptConnection() -> ContainerConnection? {
-        let now = shared.clock.now()
-        let oldest = now - shared.configuration.idleConnection
+        let oldest = shared.clock.instant() - shared.configuration.idleConnection
         while let connection = idle.popLast() {
-            if connection.idleSince > oldest, connection.idleSince <= now, connection.isUsable { return connection }
+            if connection.idleSince > oldest, connection.isUsable { return connection }
             connection.close()
         }
         return nil
@@ -77,7 +76,7 @@ extension ReplicaWorker {
             connection.close()
             return
         }
-        let now = shared.clock.now()
+        let now = shared.clock.instant()
         connection.rest(since: now)
         idle.append(connection)
         wake(at: now + shared.configuration.idleConnection)

@@ -44,10 +44,10 @@ actor ReplicaWorker {
     /// Outcomes that wait for the next step of the store.
     var endings: [(ending: Ending, continuation: CheckedContinuation<LeaseResult, any Error>)] = []
     var isFinishing = false
-    private var extendAt: Timestamp?
+    private var extendAt: Instant?
     private var isExtending = false
     private var timer: Task<Void, Never>?
-    private var timerDue: Timestamp?
+    private var timerDue: Instant?
 
     init(_ replica: ReadyReplica, loop: any EventLoop, shared: Shared) {
         self.shared = shared
@@ -56,7 +56,7 @@ actor ReplicaWorker {
         self.id = replica.id
         self.api = replica.api.name
         self.machine = DispatchMachine(
-            pollMin: shared.configuration.pollMin, pollMax: shared.configuration.pollMax, now: shared.clock.now())
+            pollMin: shared.configuration.pollMin, pollMax: shared.configuration.pollMax, now: shared.clock.instant())
     }
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
@@ -135,7 +135,7 @@ actor ReplicaWorker {
         while true {
             for request in arrived { group.addTask { await self.deliver(request) } }
             arrived = []
-            let now = shared.clock.now()
+            let now = shared.clock.instant()
             if isExtensionDue(now) {
                 isExtending = true
                 group.addTask { await self.extendLeases() }
@@ -157,7 +157,7 @@ actor ReplicaWorker {
     }
 
     /// Slots to claim for, already counted in; `nil` when there is nothing to claim now.
-    private func slots(_ now: Timestamp) -> Int? {
+    private func slots(_ now: Instant) -> Int? {
         let limit = replica.api.specification.pod.maxConcurrency
         guard isReady, !isStopping, deliveries.count < limit + Self.unsettledLimit else { return nil }
         guard machine.wantsClaim(now: now) else {
@@ -183,14 +183,14 @@ actor ReplicaWorker {
         }
         if claimed.count < asked { replica.activity.end(asked - claimed.count) }
         for request in claimed {
-            let now = shared.clock.now()
+            let now = shared.clock.instant()
             let delivery = Delivery(request, replica: replica, now: now)
             replica.activity.started(at: now)
             deliveries[request.lease] = delivery
             wake(at: delivery.deadline)
         }
         if let first = claimed.first {
-            if extendAt == nil { extendAt = shared.clock.now() + shared.configuration.leaseExtension }
+            if extendAt == nil { extendAt = shared.clock.instant() + shared.configuration.leaseExtension }
             if let extendAt { wake(at: extendAt) }
             arrived += claimed.dropFirst()
             signal.fire(.state)
@@ -201,13 +201,13 @@ actor ReplicaWorker {
     }
 
     func tell(_ event: DispatchMachine.Event) {
-        machine.handle(event, now: shared.clock.now(), chance: shared.chance.next())
+        machine.handle(event, now: shared.clock.instant(), chance: shared.chance.next())
     }
 
     // MARK: Time
 
     /// Asks for a look at the clock at `moment`; earlier ones win, later ones are asked for again then.
-    func wake(at moment: Timestamp) {
+    func wake(at moment: Instant) {
         if let timerDue, timerDue <= moment { return }
         timer?.cancel()
         timerDue = moment
@@ -215,7 +215,7 @@ actor ReplicaWorker {
         let signal = signal
         // A task of its own, because it is replaced whenever something earlier comes up.
         timer = Task {
-            let wait = moment - clock.now()
+            let wait = moment - clock.instant()
             if wait > .zero, (try? await clock.sleep(for: wait)) == nil { return }
             signal.fire(.timer)
         }
@@ -223,15 +223,13 @@ actor ReplicaWorker {
 
     private func keepTime() {
         timerDue = nil
-        let now = shared.clock.now()
+        let now = shared.clock.instant()
         for delivery in deliveries.values where delivery.isInside {
-            if delivery.isOverdue(now) { delivery.interrupt(.timedOut) } else { wake(at: delivery.deadline) }
+            if delivery.deadline <= now { delivery.interrupt(.timedOut) } else { wake(at: delivery.deadline) }
         }
         let oldest = now - shared.configuration.idleConnection
         idle.removeAll { connection in
-            guard connection.idleSince <= oldest || connection.idleSince > now || !connection.isUsable else {
-                return false
-            }
+            guard connection.idleSince <= oldest || !connection.isUsable else { return false }
             connection.close()
             return true
         }
@@ -240,19 +238,18 @@ actor ReplicaWorker {
         if let extendAt, extendAt > now { wake(at: extendAt) }
     }
 
-    private func isExtensionDue(_ now: Timestamp) -> Bool {
+    private func isExtensionDue(_ now: Instant) -> Bool {
         guard let extendAt, !isExtending, !deliveries.isEmpty else { return false }
-        // Later than it can have been asked for: the clock was set back.
-        return extendAt <= now || extendAt - now > shared.configuration.leaseExtension
+        return extendAt <= now
     }
 
     /// Keeps every lease of this replica for another while, in one step (contract A10).
     private func extendLeases() async {
-        let now = shared.clock.now()
+        let now = shared.clock.instant()
         var next = now + shared.configuration.leaseExtension
         do {
             let lost = try await shared.store.extend(
-                Array(deliveries.keys), visibility: shared.configuration.lease, now: now)
+                Array(deliveries.keys), visibility: shared.configuration.lease, now: shared.clock.now())
             shared.outage.succeeded()
             for lease in lost where deliveries[lease]?.isInside == true {
                 shared.logger.debug(

@@ -10,16 +10,21 @@ package struct Rescuer: Service {
     private let chance: Chance
     private let logger: Logger
     private let interval: Duration
+    private let leaseExtension: Duration
+
+    /// Time that is further on than this between two looks has leapt.
+    static let leap: Duration = .seconds(5)
 
     package init(
         store: any Store, clock: any PlatformClock, random: any RandomNumberGenerator & Sendable, logger: Logger,
-        interval: Duration = .seconds(5)
+        interval: Duration = .seconds(5), leaseExtension: Duration = Limits.leaseExtension
     ) {
         self.store = store
         self.clock = clock
         self.chance = Chance(random)
         self.logger = logger
         self.interval = interval
+        self.leaseExtension = leaseExtension
     }
 
     package func run() async throws {
@@ -29,9 +34,11 @@ package struct Rescuer: Service {
     private func work() async {
         let outage = OutageLog(logger)
         var failures = 0
+        var expected: Timestamp?
         while !Task.isCancelled {
+            guard let now = await settled(expected) else { return }
             do {
-                let upkeep = try await store.maintain(now: clock.now())
+                let upkeep = try await store.maintain(now: now)
                 outage.succeeded()
                 failures = 0
                 if upkeep.rescued > 0 {
@@ -52,7 +59,22 @@ package struct Rescuer: Service {
             }
             let wait =
                 failures == 0 ? interval : interval + Backoff.store.wait(failures: failures, chance: chance.next())
+            expected = now + wait
             guard (try? await clock.sleep(for: wait)) != nil else { return }
         }
+    }
+
+    /// The present moment. When it is far past the expected one (the clock was set forward, the machine slept, this process stood still), every lease
+    /// may look over although its worker is well; then it returns only after each worker had the time to extend its own.
+    ///
+    /// - Returns: `nil` when the task is cancelled.
+    private func settled(_ expected: Timestamp?) async -> Timestamp? {
+        let now = clock.now()
+        guard let expected, now - expected > Self.leap else { return now }
+        logger.warning(
+            "the clock leapt, or this machine stood still: leases get time to be extended",
+            metadata: ["seconds": "\((now - expected).components.seconds)"])
+        guard (try? await clock.sleep(for: leaseExtension + Self.leap)) != nil else { return nil }
+        return clock.now()
     }
 }

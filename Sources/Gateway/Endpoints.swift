@@ -8,7 +8,7 @@ import Synchronization
 final class Endpoints: Sendable {
     private struct State {
         var table = EndpointTable()
-        var startedAt: Timestamp?
+        var startedAt: Instant?
         var running: Task<Void, any Error>?
         var next: Task<Void, any Error>?
     }
@@ -53,12 +53,12 @@ final class Endpoints: Sendable {
     }
 
     private func load() async throws {
-        let now = clock.now()
-        if let started = state.withLock({ $0.startedAt }), now >= started, now < started + Self.pause {
+        let now = clock.instant()
+        if let started = state.withLock({ $0.startedAt }), now < started + Self.pause {
             try await clock.sleep(for: started + Self.pause - now)
         }
         state.withLock { state in
-            state.startedAt = clock.now()
+            state.startedAt = clock.instant()
             state.running = state.next
             state.next = nil
         }

@@ -68,7 +68,7 @@ package struct Gateway: Service {
                 for await _ in deployed { await refreshEndpoints() }
             }
             group.addTask { await every(Self.refresh) { await refreshEndpoints() } }
-            group.addTask { await every(WaiterHub.step) { room.hub.tick(now: clock.now()) } }
+            group.addTask { await every(WaiterHub.step) { room.hub.tick(now: clock.instant()) } }
             try await withGracefulShutdownHandler {
                 try await server.run()
             } onGracefulShutdown: {

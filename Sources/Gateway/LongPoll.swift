@@ -29,12 +29,11 @@ final class LongPoll: Sendable {
 
     private let room: WaitingRoom
     private let api: String
-    private let duration: Duration
+    private let deadline: Instant
     private let caller: CallerPresence
     private let watch: Int
     private let waiter: Waiter
     private struct State {
-        var deadline: Timestamp
         /// Whether it waits for a place at the gate, not for its request.
         var isQueued = false
         /// Whether it has a place at the gate.
@@ -48,11 +47,11 @@ final class LongPoll: Sendable {
         let waiter = room.hub.register(id)
         self.room = room
         self.api = api
-        self.duration = duration
+        self.deadline = room.clock.instant() + duration
         self.caller = caller
         self.watch = caller.onGone { waiter.wake(.over) }
         self.waiter = waiter
-        self.state = Mutex(State(deadline: room.clock.now() + duration))
+        self.state = Mutex(State())
     }
 
     deinit {
@@ -95,7 +94,7 @@ final class LongPoll: Sendable {
                 action()
             }
         }
-        room.hub.wake(waiter, at: nextLook() ?? room.clock.now())
+        room.hub.wake(waiter, at: nextLook() ?? room.clock.instant())
         waiter.whenWoken(action)
     }
 
@@ -116,13 +115,8 @@ final class LongPoll: Sendable {
     }
 
     /// `nil` when the time is over.
-    private func nextLook() -> Timestamp? {
-        let now = room.clock.now()
-        let deadline = state.withLock { state in
-            // Further away only after the clock was set back.
-            state.deadline = min(state.deadline, now + duration)
-            return state.deadline
-        }
+    private func nextLook() -> Instant? {
+        let now = room.clock.instant()
         return now < deadline ? min(deadline, now + Self.recheck) : nil
     }
 }

@@ -41,7 +41,7 @@ final class WaiterHub: Sendable {
     }
 
     /// From now on the waiter is woken at `deadline` too, in place of an earlier wish.
-    func wake(_ waiter: Waiter, at deadline: Timestamp) {
+    func wake(_ waiter: Waiter, at deadline: Instant) {
         state.withLock { state in
             Self.clearSlot(of: waiter, in: &state)
             // Rounded up: never woken before its time.
@@ -61,12 +61,10 @@ final class WaiterHub: Sendable {
     }
 
     /// Wakes whoever's time has come.
-    func tick(now: Timestamp) {
+    func tick(now: Instant) {
         let due = state.withLock { state -> [Waiter] in
             let present = Self.slot(of: now)
-            // Nobody waits longer than a long poll may: a slot further away is of a time before the clock was set back.
-            let last = Self.slot(of: now + Limits.longPoll) + 1
-            let slots = state.bySlot.keys.filter { $0 <= present || $0 > last }
+            let slots = state.bySlot.keys.filter { $0 <= present }
             return slots.flatMap { slot -> [Waiter] in
                 let waiters = Array(state.bySlot.removeValue(forKey: slot)?.values ?? [:].values)
                 for waiter in waiters { waiter.slot.withLock { $0 = nil } }
@@ -95,7 +93,7 @@ final class WaiterHub: Sendable {
         if state.bySlot[slot]?.isEmpty == true { state.bySlot[slot] = nil }
     }
 
-    private static func slot(of time: Timestamp) -> Int64 {
+    private static func slot(of time: Instant) -> Int64 {
         time.microseconds / step.wholeMicroseconds
     }
 }

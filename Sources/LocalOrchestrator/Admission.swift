@@ -10,7 +10,7 @@ enum Admission {
         var id: String
         var api: String
         var amount: ComputeAmount
-        var since: Timestamp
+        var since: Instant
     }
 
     struct Verdict: Sendable, Hashable {
@@ -29,7 +29,7 @@ enum Admission {
     ///   - running: for each API, its replicas that have room already.
     ///   - capacity: `nil` where the machine's is not known: then all may start.
     static func verdict(
-        _ waiting: [Candidate], running: [String: Int], capacity: Capacity?, now: Timestamp
+        _ waiting: [Candidate], running: [String: Int], capacity: Capacity?, now: Instant
     ) -> Verdict {
         var verdict = Verdict()
         guard var capacity else {
@@ -54,7 +54,7 @@ enum Admission {
 
     /// The first that may start; what was found against the others is noted.
     private static func admissible(
-        _ ordered: [Candidate], _ running: [String: Int], _ capacity: Capacity, _ now: Timestamp,
+        _ ordered: [Candidate], _ running: [String: Int], _ capacity: Capacity, _ now: Instant,
         _ reasons: inout [String: String]
     ) -> Int? {
         var favoured: Candidate?
@@ -76,7 +76,7 @@ enum Admission {
         return nil
     }
 
-    private static func isUrgent(_ candidate: Candidate, _ now: Timestamp) -> Bool {
+    private static func isUrgent(_ candidate: Candidate, _ now: Instant) -> Bool {
         (now - candidate.since).components.seconds / span % 2 == 1
     }
 }

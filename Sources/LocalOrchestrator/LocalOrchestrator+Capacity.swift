@@ -17,8 +17,8 @@ extension LocalOrchestrator {
     }
 
     func learnCapacity() async {
-        let now = clock.now()
-        if machine != nil, let machineAskedAt, now >= machineAskedAt, now - machineAskedAt < Self.capacityAge { return }
+        let now = clock.instant()
+        if machine != nil, let machineAskedAt, now - machineAskedAt < Self.capacityAge { return }
         machineAskedAt = now
         if let found = await engine.capacity() { machine = found }
     }
@@ -35,7 +35,7 @@ extension LocalOrchestrator {
         }
         let verdict = Admission.verdict(
             waiting, running: running, capacity: machine.map { Capacity(total: $0, reserved: reserved) },
-            now: clock.now())
+            now: clock.instant())
         for (id, reason) in verdict.reasons {
             if pods[id]?.reason == nil {
                 logger.info(

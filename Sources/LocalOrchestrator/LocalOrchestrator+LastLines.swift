@@ -12,7 +12,7 @@ extension LocalOrchestrator {
     private static let age: Duration = .seconds(30)
 
     func readLastLines() {
-        let now = clock.now()
+        let now = clock.instant()
         for (id, pod) in pods where pod.phase == .running && !pod.isReady && !pod.isLost {
             guard let since = pod.unreadySince, !pod.containersRun || now - since >= Self.patience else { continue }
             if let readAt = pod.linesReadAt, now - readAt < Self.age { continue }

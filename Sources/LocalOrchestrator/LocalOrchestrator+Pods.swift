@@ -15,7 +15,7 @@ extension LocalOrchestrator {
         let now = clock.now()
         let pod = Pod(
             id: id, api: api, podID: api.podID, deploymentID: api.deploymentID, createdAt: now,
-            plan: plan(for: api, id: id, createdAt: now), phase: .pending(since: now))
+            plan: plan(for: api, id: id, createdAt: now), phase: .pending(since: clock.instant()))
         pods[id] = pod
     }
 
@@ -33,7 +33,7 @@ extension LocalOrchestrator {
             return
         }
         guard var pod = pods[id] else { return }
-        let now = clock.now()
+        let now = clock.instant()
         for container in plan.containers {
             pod.containers[container.name] = Pod.Container(state: .running, startedAt: now)
         }
@@ -53,7 +53,7 @@ extension LocalOrchestrator {
     private func startFailed(_ id: String, _ failure: PlatformError?) {
         guard var pod = pods[id] else { return }
         guard pod.phase == .starting else { return forget(id) }
-        let retryAt = pod.startBackoff.ended(startedAt: nil, now: clock.now())
+        let retryAt = pod.startBackoff.ended(startedAt: nil, now: clock.instant())
         pod.phase = .startFailed(retryAt: retryAt)
         pod.reason = failure?.message ?? "it could not be started"
         pod.startFailure =
@@ -71,7 +71,7 @@ extension LocalOrchestrator {
 
     func restart(_ container: String, of id: String) async {
         guard let plan = pods[id]?.plan else { return }
-        let now = clock.now()
+        let now = clock.instant()
         do {
             try await engine.restart(container: container, of: plan)
             pods[id]?.containers[container]?.state = .running
@@ -109,19 +109,17 @@ extension LocalOrchestrator {
 
     private func drainAndRemove(_ id: String) async {
         guard let pod = pods[id] else { return }
-        let grace = grace(of: pod)
-        let deadline = clock.now() + grace
+        let deadline = clock.instant() + grace(of: pod)
         await drain(pod, until: deadline)
         if !pod.isLost { await runPreStop(of: pod, until: deadline) }
         var backoff = RestartBackoff()
         while !Task.isCancelled {
             do {
-                // Never more than the grace period, wherever the clock was set meanwhile.
-                try await engine.stop(pod: id, grace: max(.zero, min(grace, deadline - clock.now())))
+                try await engine.stop(pod: id, grace: max(.zero, deadline - clock.instant()))
                 break
             } catch {
                 logger.warning("cannot remove replica; trying again: \(error)", metadata: ["replica": "\(id)"])
-                let now = clock.now()
+                let now = clock.instant()
                 try? await clock.sleep(for: backoff.ended(startedAt: nil, now: now) - now)
             }
         }
@@ -144,12 +142,12 @@ extension LocalOrchestrator {
     }
 
     /// Waits until no request is inside; when the grace period ends those inside are broken off and go back to the queue.
-    private func drain(_ pod: Pod, until deadline: Timestamp) async {
+    private func drain(_ pod: Pod, until deadline: Instant) async {
         let activity = pod.activity
         await withTaskGroup(of: Void.self) { group in
             group.addTask { [clock] in
                 do {
-                    try await clock.sleep(for: max(.zero, deadline - clock.now()))
+                    try await clock.sleep(for: max(.zero, deadline - clock.instant()))
                     activity.cut()
                 } catch {
                     // Everything inside ended before the grace period did; or the platform has no more time.

@@ -14,7 +14,7 @@ extension LocalOrchestrator {
         let round = pod.probeRound + 1
         let (end, continuation) = AsyncStream.makeStream(of: Never.self)
         pods[id]?.probeRound = round
-        if pods[id]?.unreadySince == nil { pods[id]?.unreadySince = clock.now() }
+        if pods[id]?.unreadySince == nil { pods[id]?.unreadySince = clock.instant() }
         pods[id]?.probes = Array(repeating: false, count: gates.count)
         pods[id]?.probing = continuation
         work.yield {
@@ -45,7 +45,7 @@ extension LocalOrchestrator {
         pods[id]?.probing?.finish()
         pods[id]?.probing = nil
         pods[id]?.probes = []
-        if pods[id]?.unreadySince == nil { pods[id]?.unreadySince = clock.now() }
+        if pods[id]?.unreadySince == nil { pods[id]?.unreadySince = clock.instant() }
         publishReady()
     }
 
@@ -58,14 +58,14 @@ extension LocalOrchestrator {
             return
         }
         // The platform's own probe: seldom once it passes, as the dequeuer notices first when a port is gone.
-        let began = clock.now()
+        let began = clock.instant()
         while !Task.isCancelled {
             let report: ProbeReport
             let wait: Duration
             switch await runner.check(gate.probe) {
             case .failure(let reason):
                 report = ProbeReport(isHealthy: false, reason: reason)
-                wait = Self.pause(after: clock.now() - began, upTo: gate.probe.period)
+                wait = Self.pause(after: clock.instant() - began, upTo: gate.probe.period)
             default:
                 report = ProbeReport(isHealthy: true)
                 wait = periodOncePassing
@@ -94,7 +94,7 @@ extension LocalOrchestrator {
             pods[id]?.linesReadAt = nil
             pods[id]?.wasReady = true
         }
-        pods[id]?.unreadySince = isReady ? nil : clock.now()
+        pods[id]?.unreadySince = isReady ? nil : clock.instant()
         logger.info(
             isReady ? "replica ready" : "replica not ready",
             metadata: ["api": "\(pod.api.name)", "replica": "\(id)", "reason": "\(report.reason ?? "")"])
@@ -143,11 +143,11 @@ extension LocalOrchestrator {
     // MARK: Before the stop
 
     /// Runs the containers' `pre_stop` hooks side by side, within the grace period. A hook that fails is logged and holds up nothing.
-    func runPreStop(of pod: Pod, until deadline: Timestamp) async {
+    func runPreStop(of pod: Pod, until deadline: Instant) async {
         await withTaskGroup(of: Void.self) { group in
             for container in pod.api.specification.pod.containers {
                 guard let hook = container.preStop else { continue }
-                let timeout = max(.seconds(1), deadline - clock.now())
+                let timeout = max(.seconds(1), deadline - clock.instant())
                 let runner = runner(container: container.name, pod: pod.id)
                 group.addTask { [logger] in
                     let handler: Probe.Handler =

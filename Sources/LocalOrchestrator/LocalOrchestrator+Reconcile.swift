@@ -55,7 +55,7 @@ extension LocalOrchestrator {
     }
 
     private func observe(_ state: ObservedContainer.State, of name: String, _ known: Pod.Container, in pod: Pod) {
-        let now = clock.now()
+        let now = clock.instant()
         var container = known
         container.state = state
         switch state {
@@ -101,8 +101,9 @@ extension LocalOrchestrator {
             deploymentID: observation.deploymentID, createdAt: observation.createdAt,
             plan: plan(for: declaration.api, id: observation.id, createdAt: observation.createdAt), phase: .running)
         pod.wasReady = true
+        let began = clock.instant() - max(.zero, clock.now() - observation.createdAt)
         for container in observation.containers {
-            pod.containers[container.name] = Pod.Container(state: .running, startedAt: observation.createdAt)
+            pod.containers[container.name] = Pod.Container(state: .running, startedAt: began)
         }
         pods[pod.id] = pod
         guard observation.isAlive else {
@@ -121,10 +122,10 @@ extension LocalOrchestrator {
     // MARK: Steps
 
     private func restartDueContainers() {
-        let now = clock.now()
+        let now = clock.instant()
         for (id, pod) in pods where pod.phase == .running {
             for (name, container) in pod.containers {
-                guard let restartAt = container.restartAt, RestartBackoff.isOver(restartAt, now: now),
+                guard let restartAt = container.restartAt, restartAt <= now,
                     !container.isRestarting
                 else { continue }
                 pods[id]?.containers[name]?.isRestarting = true
@@ -134,9 +135,9 @@ extension LocalOrchestrator {
     }
 
     private func retryDueStarts() {
-        let now = clock.now()
+        let now = clock.instant()
         for (id, pod) in pods {
-            guard case .startFailed(let retryAt) = pod.phase, RestartBackoff.isOver(retryAt, now: now) else {
+            guard case .startFailed(let retryAt) = pod.phase, retryAt <= now else {
                 continue
             }
             pods[id]?.phase = .starting
@@ -155,7 +156,7 @@ extension LocalOrchestrator {
         }
         let steps = Rollout.steps(
             wanted: declaration.replicas, strategy: declaration.api.specification.updateStrategy, replicas: replicas,
-            now: clock.now())
+            now: clock.instant())
         for id in steps.stop { stop(id) }
         // Those that stop are not counted any more: the next ones need not wait until they have drained.
         if !steps.stop.isEmpty { reconcileSoon() }

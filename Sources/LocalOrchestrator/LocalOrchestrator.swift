@@ -50,7 +50,7 @@ package actor LocalOrchestrator: Orchestrator, Service {
     var engineProblem: String?
     /// What this machine has for pods, and when that was asked last.
     var machine: ComputeAmount?
-    var machineAskedAt: Timestamp?
+    var machineAskedAt: Instant?
     /// Told of every pod that is gone, during shutdown.
     var removals: AsyncStream<Void>.Continuation?
 
@@ -103,7 +103,7 @@ package actor LocalOrchestrator: Orchestrator, Service {
         guard let declaration = declared[api] else { return nil }
         let replicas =
             pods.values.filter { $0.api.name == api }.sorted { ($0.createdAt, $0.id) < ($1.createdAt, $1.id) }
-            .map { $0.status(isCurrent: $0.isCurrent(declaration.api), now: clock.now()) }
+            .map { $0.status(isCurrent: $0.isCurrent(declaration.api), now: clock.instant()) }
         return APIStatus(requested: declaration.replicas, replicas: replicas, reason: engineProblem)
     }
 
@@ -163,8 +163,8 @@ package actor LocalOrchestrator: Orchestrator, Service {
     }
 
     /// Looks again at `moment`.
-    func reconcile(at moment: Timestamp) {
-        let wait = moment - clock.now()
+    func reconcile(at moment: Instant) {
+        let wait = moment - clock.instant()
         work.yield { [clock] in
             do {
                 try await clock.sleep(for: wait)

@@ -5,14 +5,14 @@ extension Pod {
     /// A replica that waits for room longer than this is stalled.
     static let patience: Duration = .seconds(15 * 60)
 
-    func status(isCurrent: Bool, now: Timestamp) -> ReplicaStatus {
+    func status(isCurrent: Bool, now: Instant) -> ReplicaStatus {
         ReplicaStatus(
             id: id, state: state(isCurrent: isCurrent, now: now), reason: isReady ? nil : shownReason,
             restarts: restarts, startedAt: createdAt, inFlight: activity.inFlight,
             lastLines: isReady || phase == .stopping ? [] : lastLines)
     }
 
-    func state(isCurrent: Bool, now: Timestamp) -> ReplicaState {
+    func state(isCurrent: Bool, now: Instant) -> ReplicaState {
         switch phase {
         case .pending(let since): return now - since > Self.patience ? .stalled : .pending
         case .stopping: return .terminating

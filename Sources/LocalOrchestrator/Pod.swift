@@ -4,11 +4,11 @@ import Core
 struct Pod: Sendable {
     enum Phase: Sendable, Hashable {
         /// It waits for room on the machine; nothing of it exists.
-        case pending(since: Timestamp)
+        case pending(since: Instant)
         /// Images are being pulled or containers made.
         case starting
         /// It could not be started; another try begins at `retryAt`.
-        case startFailed(retryAt: Timestamp)
+        case startFailed(retryAt: Instant)
         case running
         case stopping
     }
@@ -44,13 +44,13 @@ struct Pod: Sendable {
     /// What its container wrote last, while it is not ready.
     var lastLines: [String] = []
     /// When those were read; `nil` when they are to be read anew.
-    var linesReadAt: Timestamp?
+    var linesReadAt: Instant?
     /// Its `PodInit` died: there is nothing left to drain.
     var isLost = false
     /// Whether it was ever ready: one that never was holds no work that a long grace period could save.
     var wasReady = false
     /// Since when it is not ready.
-    var unreadySince: Timestamp?
+    var unreadySince: Instant?
     /// Why its last start failed.
     var startFailure: StartFailure?
     /// Ends the probes of this pod.
@@ -61,9 +61,9 @@ struct Pod: Sendable {
     struct Container: Sendable, Hashable {
         var state: ObservedContainer.State
         var backoff = RestartBackoff()
-        var startedAt: Timestamp
+        var startedAt: Instant
         /// When it is started again; `nil` while it runs or a start is under way.
-        var restartAt: Timestamp?
+        var restartAt: Instant?
         var isRestarting = false
     }
 

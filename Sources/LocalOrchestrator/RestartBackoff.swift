@@ -10,15 +10,10 @@ struct RestartBackoff: Sendable, Hashable {
     private(set) var count = 0
     private var next = RestartBackoff.first
 
-    /// Whether a wait until `moment` is over. Nothing waits longer than ``longest``: a moment further away was set by another clock.
-    static func isOver(_ moment: Timestamp, now: Timestamp) -> Bool {
-        moment <= now || moment - now > longest
-    }
-
     /// Notes an end and gives the moment of the next start.
     ///
     /// - Parameter startedAt: when what ended had started; `nil` if it never did.
-    mutating func ended(startedAt: Timestamp?, now: Timestamp) -> Timestamp {
+    mutating func ended(startedAt: Instant?, now: Instant) -> Instant {
         if let startedAt, now - startedAt >= Self.healthy { next = Self.first }
         defer { next = min(next * 2, Self.longest) }
         count += 1

@@ -9,11 +9,11 @@ struct RolloutReplica: Sendable, Hashable {
     /// Waits for room on the machine: nothing of it runs.
     var isPending = false
     /// It was ready once, all its containers run, and only its probes fail since this moment; `nil` for any other.
-    var waversSince: Timestamp?
+    var waversSince: Instant?
     /// Requests inside.
     var inFlight: Int
     /// When the youngest of them began.
-    var youngestStart: Timestamp?
+    var youngestStart: Instant?
     var createdAt: Timestamp
 }
 
@@ -34,7 +34,7 @@ enum Rollout {
     static let patience: Duration = .seconds(60)
 
     static func steps(
-        wanted: Int, strategy: UpdateStrategy, replicas: [RolloutReplica], now: Timestamp
+        wanted: Int, strategy: UpdateStrategy, replicas: [RolloutReplica], now: Instant
     ) -> RolloutSteps {
         var steps = RolloutSteps()
         let current = replicas.filter(\.isCurrent)
@@ -76,7 +76,7 @@ enum Rollout {
         return steps
     }
 
-    private static func isExpectedBack(_ replica: RolloutReplica, now: Timestamp) -> Bool {
+    private static func isExpectedBack(_ replica: RolloutReplica, now: Instant) -> Bool {
         guard !replica.isReady, let since = replica.waversSince else { return false }
         return now - since < patience
     }

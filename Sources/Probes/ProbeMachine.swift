@@ -16,7 +16,7 @@ package struct ProbeMachine: Sendable {
         /// Begin a check now.
         case check
         /// Send `tick` at this moment.
-        case wait(until: Timestamp)
+        case wait(until: Instant)
         /// From now on the probe passes.
         case becameHealthy
         /// From now on it fails; with the last failure.
@@ -31,11 +31,11 @@ package struct ProbeMachine: Sendable {
 
     private var successes = 0
     private var failures = 0
-    private var startedAt: Timestamp
+    private var startedAt: Instant
     private var isChecking = false
 
     /// - Parameter now: when the container started; the first check is due after the initial delay.
-    package init(_ probe: Probe, startsHealthy: Bool, now: Timestamp) {
+    package init(_ probe: Probe, startsHealthy: Bool, now: Instant) {
         self.probe = probe
         self.isHealthy = startsHealthy
         self.startedAt = now
@@ -46,7 +46,7 @@ package struct ProbeMachine: Sendable {
         [.wait(until: startedAt + max(.zero, probe.initialDelay))]
     }
 
-    package mutating func handle(_ event: Event, now: Timestamp) -> [Action] {
+    package mutating func handle(_ event: Event, now: Instant) -> [Action] {
         switch event {
         case .tick:
             guard !isChecking else { return [] }
@@ -68,11 +68,10 @@ package struct ProbeMachine: Sendable {
     }
 
     /// Checks begin a period apart; one that took longer is followed at once by the next, but never by two.
-    private mutating func ended(flip: Bool, _ change: Action, _ now: Timestamp) -> [Action] {
+    private mutating func ended(flip: Bool, _ change: Action, _ now: Instant) -> [Action] {
         isChecking = false
         let period = max(Self.shortestPeriod, probe.period)
-        // A clock that was set back during the check must not hold up the next one.
-        let next = Action.wait(until: min(max(now, startedAt + period), now + period))
+        let next = Action.wait(until: max(now, startedAt + period))
         guard flip else { return [next] }
         isHealthy.toggle()
         return [change, next]

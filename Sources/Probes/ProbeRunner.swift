@@ -44,7 +44,7 @@ package struct ProbeRunner: Sendable {
     package func run(
         _ probe: Probe, startsHealthy: Bool = false, onChange: @Sendable (ProbeReport) async -> Void
     ) async {
-        var machine = ProbeMachine(probe, startsHealthy: startsHealthy, now: clock.now())
+        var machine = ProbeMachine(probe, startsHealthy: startsHealthy, now: clock.instant())
         var reported = ProbeReport(isHealthy: startsHealthy)
         var actions = machine.start()
         while !Task.isCancelled {
@@ -52,9 +52,7 @@ package struct ProbeRunner: Sendable {
             for action in actions {
                 switch action {
                 case .wait(let moment):
-                    // A clock that was set back must not put the next check off beyond what was declared.
-                    let longest = max(probe.period, probe.initialDelay, ProbeMachine.shortestPeriod)
-                    let duration = min(moment - clock.now(), longest)
+                    let duration = moment - clock.instant()
                     if duration > .zero, (try? await clock.sleep(for: duration)) == nil { return }
                     event = .tick
                 case .check:
@@ -64,7 +62,7 @@ package struct ProbeRunner: Sendable {
                 }
             }
             guard let event, !Task.isCancelled else { return }
-            actions = machine.handle(event, now: clock.now())
+            actions = machine.handle(event, now: clock.instant())
             let report = ProbeReport(isHealthy: machine.isHealthy, reason: machine.lastFailure)
             if event != .tick, report != reported {
                 reported = report

@@ -4,12 +4,13 @@ import Synchronization
 /// A clock that stands still until a test moves it. Sleepers wake in the order of their deadlines.
 package final class ManualClock: PlatformClock {
     private struct Sleeper {
-        let deadline: Timestamp
+        let deadline: Instant
         let continuation: CheckedContinuation<Void, any Error>
     }
 
     private struct State {
         var now: Timestamp
+        var instant = Instant(seconds: 1_000_000)
         var nextID = 0
         var sleepers: [Int: Sleeper] = [:]
         var cancelledEarly: Set<Int> = []
@@ -23,6 +24,8 @@ package final class ManualClock: PlatformClock {
 
     package func now() -> Timestamp { state.withLock { $0.now } }
 
+    package func instant() -> Instant { state.withLock { $0.instant } }
+
     /// How many tasks are asleep now.
     package var sleepers: Int { state.withLock { $0.sleepers.count } }
 
@@ -30,7 +33,8 @@ package final class ManualClock: PlatformClock {
     package func advance(by duration: Duration) {
         let due = state.withLock { state -> [Sleeper] in
             state.now = state.now + duration
-            let woken = state.sleepers.filter { $0.value.deadline <= state.now }
+            state.instant = state.instant + duration
+            let woken = state.sleepers.filter { $0.value.deadline <= state.instant }
             for id in woken.keys { state.sleepers[id] = nil }
             return woken.values.sorted { $0.deadline < $1.deadline }
         }
@@ -39,12 +43,7 @@ package final class ManualClock: PlatformClock {
 
     /// Sets the clock forward or back, as an administrator or a time server does. Whoever is asleep sleeps on for as long as before.
     package func jump(by duration: Duration) {
-        state.withLock { state in
-            state.now = state.now + duration
-            state.sleepers = state.sleepers.mapValues {
-                Sleeper(deadline: $0.deadline + duration, continuation: $0.continuation)
-            }
-        }
+        state.withLock { $0.now = $0.now + duration }
     }
 
     package func sleep(for duration: Duration) async throws {
@@ -58,7 +57,7 @@ package final class ManualClock: PlatformClock {
                 let next = state.withLock { state -> Next in
                     if state.cancelledEarly.remove(id) != nil { return .cancel }
                     if duration <= .zero { return .wake }
-                    state.sleepers[id] = Sleeper(deadline: state.now + duration, continuation: continuation)
+                    state.sleepers[id] = Sleeper(deadline: state.instant + duration, continuation: continuation)
                     return .wait
                 }
                 switch next {
@@ -78,4 +77,8 @@ package final class ManualClock: PlatformClock {
             sleeper?.continuation.resume(throwing: CancellationError())
         }
     }
+}
+
+extension Instant {
+    package init(seconds: Int64) { self.init(microseconds: seconds * 1_000_000) }
 }

@@ -125,7 +125,7 @@ struct GatewayClientTests {
 
     @Test("A5: what passes is forgiven a number of times, not for ever")
     func patience() {
-        let now = Timestamp(seconds: 1000)
+        let now = Instant(seconds: 1000)
         var machine = ResultWait(start: now, limit: nil)
         let away = PlatformError(.connectionFailed, "away")
         for _ in 0..<ResultWait.patience {

@@ -1,10 +1,11 @@
 import Core
-import Dequeuer
 import Logging
 import ServiceLifecycle
 import Synchronization
 import TestSupport
 import Testing
+
+@testable import Dequeuer
 
 /// A container that reads a request and answers only when the gate opens.
 private func patient(
@@ -76,6 +77,26 @@ struct LifecycleTests {
             #expect(record.failure?.message.contains("1.5 s") == true)
             #expect(record.attempts == 1)
             #expect(try await eventually { closed.all == [1] })
+        }
+    }
+
+    @Test(
+        "A3: a clock that is set forward ends no attempt before its time, and one that is set back ends none later",
+        arguments: [3600, -3600])
+    func timeoutWhenClockIsSet(_ seconds: Int) async throws {
+        let (clock, settings) = manual { $0.requests.timeout = .seconds(20) }
+        let seen = Journal<Int>()
+        try await Platform.with(settings, container: silent(seen, Journal())) { platform, _ in
+            let id = try await platform.submit()
+            try await expectEventually { seen.all.count == 1 }
+            clock.jump(by: .seconds(seconds))
+            // The lease is extended meanwhile, so the worker has looked at its times.
+            clock.advance(by: .seconds(10))
+            try await expectEventually { platform.store.extensions >= 1 }
+            clock.advance(by: .milliseconds(9999))
+            #expect(try await platform.read(id).status == .inProgress)
+            clock.advance(by: .milliseconds(1))
+            #expect(try await platform.end(of: id).failure?.kind == .timeout)
         }
     }
 
@@ -331,9 +352,46 @@ struct RescuerTests {
         let run = Task { try await group.run() }
         for round in 1...6 {
             #expect(try await eventually { store.maintenances == round && clock.sleepers == 1 })
-            if round == 2 { store.faults.withLock { $0.maintenances = 3 } }
-            clock.advance(by: .seconds(11))
+            if round == 2 { store.faults.withLock { $0.maintenances = 2 } }
+            clock.advance(by: .seconds(7))
         }
+        await group.triggerGracefulShutdown()
+        try await run.value
+    }
+
+    @Test(
+        "A10: after the clock leapt, leases that look over are taken back only if their worker does not extend them either",
+        arguments: ["set forward", "stood still"])
+    func leap(_ how: String) async throws {
+        let clock = ManualClock()
+        let store = FaultyStore()
+        let api = Platform.api()
+        try await store.deploy(api, now: clock.now())
+        let dice = Mutex(SeededGenerator(seed: 1))
+        for _ in 0..<2 {
+            let id = dice.withLock { RequestID(now: clock.now(), using: &$0) }
+            _ = try await store.submit(
+                Submission(id: id, api: api.name, payload: .inline([])), maxQueueLength: nil, now: clock.now())
+        }
+        let claimed = try await store.claim(
+            api: api.name, limit: 2, visibility: Limits.lease, holder: "r", now: clock.now())
+        let (alive, dead) = (claimed[0].lease, claimed[1].lease)
+        let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
+        let rescuer = Rescuer(store: store, clock: clock, random: SeededGenerator(seed: 1), logger: logger)
+        let group = ServiceGroup(services: [rescuer], logger: logger)
+        let run = Task { try await group.run() }
+        try await expectEventually { store.maintenances == 1 && clock.sleepers == 1 }
+        if how == "set forward" { clock.jump(by: .seconds(3600)) } else { clock.advance(by: .seconds(3600)) }
+        clock.advance(by: .seconds(5))
+        try await expectEventually { clock.sleepers == 1 }
+        // As late as a worker may be.
+        clock.advance(by: Limits.leaseExtension)
+        #expect(try await store.extend([alive], visibility: Limits.lease, now: clock.now()) == [])
+        #expect(store.maintenances == 1)
+        clock.advance(by: Rescuer.leap)
+        try await expectEventually { store.maintenances == 2 }
+        #expect(try await store.read(alive.id, api: api.name, now: clock.now())?.status == .inProgress)
+        #expect(try await store.read(dead.id, api: api.name, now: clock.now())?.status == .inQueue)
         await group.triggerGracefulShutdown()
         try await run.value
     }

@@ -1,5 +1,6 @@
 import Core
 import NIOHTTP1
+import TestSupport
 import Testing
 
 @testable import Dequeuer
@@ -125,6 +126,8 @@ struct RetryDecisionTests {
 
 @Suite("Dispatch machine")
 struct DispatchMachineTests {
+    private let start = Instant(seconds: 1_000_000)
+
     private func machine() -> DispatchMachine {
         DispatchMachine(pollMin: .seconds(1), pollMax: .seconds(5), now: start)
     }

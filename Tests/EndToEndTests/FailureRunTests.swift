@@ -104,6 +104,47 @@ struct FailureRunTests {
         }
     }
 
+    @Test(
+        "A5, A10, A11: the clock is set an hour forward, then two hours back, each under a request: its first delivery is waited for and answered, and no replica is touched",
+        arguments: Platform.EngineKind.allCases)
+    func setClock(_ engine: Platform.EngineKind) async throws {
+        try await withTemporaryDirectory { folder async throws in
+            let clock = folder.appending(path: "ahead")
+            func set(ahead: Duration) throws {
+                // In place, since the program has the file mapped.
+                let file = try FileHandle(forWritingTo: clock)
+                try file.write(contentsOf: withUnsafeBytes(of: ahead.wholeMicroseconds) { Data($0) })
+                try file.close()
+            }
+            try Data(count: 8).write(to: clock)
+            let platform = try await Platform.start(
+                engine, in: folder,
+                environment: [
+                    "LD_PRELOAD": Platform.programs.appending(path: "libSetClock.so").path, "SET_CLOCK": clock.path,
+                ])
+            let api = try await platform.deploy("lasting", api: "timeout: 60s")
+            let before = try await replicas(platform).map { $0["id"].string }
+            for ahead in [Duration.seconds(3600), .seconds(-3600)] {
+                // Longer than the time between two rounds of upkeep.
+                let id = try await api.submit("7", do: "sleep")
+                try await expectEventually { try await api.read(id).json?["status"].string == "in_progress" }
+                try set(ahead: ahead)
+                let document = try await api.ended(id).json
+                #expect(document?["status"].string == "completed", "\(document as Any)")
+                #expect(document?["attempts"].int == 1)
+                // Such texts sort like the moments that they name.
+                let ended = try #require(document?["timestamp"].string)
+                let about = SystemClock().now() + ahead
+                #expect(ended > (about - .seconds(60)).rfc3339 && ended < (about + .seconds(60)).rfc3339)
+            }
+            #expect(!platform.log.contains("lease had run out"), "\(platform.log)")
+            let after = try await replicas(platform)
+            #expect(after.map { $0["id"].string } == before)
+            #expect(after.allSatisfy { $0["state"].string == "ready" && $0["restarts"].int == 0 }, "\(after)")
+            #expect(try await platform.stop() == 0)
+        }
+    }
+
     /// Kills the supervisors, and with them all in their pods; removes the control groups; the folders stay, with a number of another process in them.
     private func cutPower(_ platform: Platform, _ pods: Set<String>) async throws {
         for pod in pods {

@@ -6,7 +6,7 @@ import Testing
 
 @Suite("Capacity: which replicas may start")
 struct AdmissionTests {
-    private let now = Timestamp(seconds: 1000)
+    private let now = Instant(seconds: 1000)
 
     private func candidate(_ id: String, of api: String, mem: Int64, waits: Int64 = 0) -> Admission.Candidate {
         Admission.Candidate(

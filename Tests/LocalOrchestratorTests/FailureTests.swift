@@ -244,7 +244,7 @@ struct FailureTests {
             let replicas = await fixture.ready { $0.count == 3 }.sorted { $0.id < $1.id }
             for (replica, ago) in [(replicas[0], 10), (replicas[2], 50)] {
                 #expect(replica.activity.begin(upTo: 1, maxConcurrency: 1) == 1)
-                replica.activity.started(at: fixture.clock.now() - .seconds(ago))
+                replica.activity.started(at: fixture.clock.instant() - .seconds(ago))
             }
             await fixture.orchestrator.scale(api: "echo", replicas: 2)
             _ = await fixture.ready { Set($0.map(\.id)) == ["echo-p1", "echo-p3"] }

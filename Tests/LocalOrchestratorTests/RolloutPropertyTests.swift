@@ -11,7 +11,7 @@ struct RolloutPropertyTests {
         var wanted: Int
         var strategy: UpdateStrategy
         var replicas: [RolloutReplica] = []
-        var now = Timestamp(seconds: 1000)
+        var now = Instant(seconds: 1000)
         var made = 0
         var generator: SeededGenerator
 
@@ -41,7 +41,8 @@ struct RolloutPropertyTests {
             replicas.append(
                 RolloutReplica(
                     id: "r\(made)", isCurrent: isCurrent, isReady: isReady,
-                    inFlight: Int.random(in: 0...2, using: &generator), createdAt: now))
+                    inFlight: Int.random(in: 0...2, using: &generator),
+                    createdAt: Timestamp(microseconds: now.microseconds)))
         }
 
         /// One look, with everything that must hold of it.

@@ -1,4 +1,5 @@
 import Core
+import TestSupport
 import Testing
 
 @testable import LocalOrchestrator
@@ -11,11 +12,11 @@ struct RolloutTests {
     ) -> RolloutReplica {
         RolloutReplica(
             id: id, isCurrent: current, isReady: ready, isPending: pending,
-            waversSince: wavers.map { Timestamp(seconds: -$0) }, inFlight: inFlight,
-            youngestStart: began.map { Timestamp(seconds: -$0) }, createdAt: Timestamp(seconds: -age))
+            waversSince: wavers.map { Instant(seconds: -$0) }, inFlight: inFlight,
+            youngestStart: began.map { Instant(seconds: -$0) }, createdAt: Timestamp(seconds: -age))
     }
 
-    private let now = Timestamp(seconds: 0)
+    private let now = Instant(seconds: 0)
 
     private func steps(
         _ wanted: Int, surge: UpdateStrategy.Amount = .percent(25), unavailable: UpdateStrategy.Amount = .percent(25),
@@ -150,7 +151,7 @@ struct RestartBackoffTests {
     @Test("C14: 1 s, doubling to 5 minutes")
     func doubles() {
         var backoff = RestartBackoff()
-        let now = Timestamp(seconds: 1000)
+        let now = Instant(seconds: 1000)
         let waits = (0..<12).map { _ in Int((backoff.ended(startedAt: now, now: now) - now).inSeconds) }
         #expect(waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300])
         #expect(backoff.count == 12)
@@ -159,7 +160,7 @@ struct RestartBackoffTests {
     @Test("C14: begins anew after 10 minutes of health, not before")
     func resets() {
         var backoff = RestartBackoff()
-        let start = Timestamp(seconds: 1000)
+        let start = Instant(seconds: 1000)
         for _ in 0..<5 { _ = backoff.ended(startedAt: start, now: start) }
         let early = start + .seconds(599)
         #expect(backoff.ended(startedAt: start, now: early) - early == .seconds(32))

@@ -1,8 +1,9 @@
 import Core
 import Probes
+import TestSupport
 import Testing
 
-private let start = Timestamp(seconds: 1_000_000)
+private let start = Instant(seconds: 1_000_000)
 
 @Suite("Probe machine")
 struct ProbeMachineTests {

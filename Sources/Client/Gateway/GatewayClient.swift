@@ -82,16 +82,16 @@ package struct GatewayClient: Sendable {
     ///
     /// - Returns: the request as it stood last; look at its status.
     package func wait(_ id: RequestID, limit: Duration?) async throws -> RequestSnapshot {
-        var machine = ResultWait(start: clock.now(), limit: limit)
+        var machine = ResultWait(start: clock.instant(), limit: limit)
         while true {
             let event: ResultWait.Event
-            let asked = machine.poll(at: clock.now())
+            let asked = machine.poll(at: clock.instant())
             do {
                 event = .answer(try await read(id, wait: asked))
             } catch let error as PlatformError where ResultWait.isPassing(error) {
                 event = .away(error)
             }
-            switch machine.next(event, at: clock.now()) {
+            switch machine.next(event, at: clock.instant()) {
             case .finish(let snapshot): return snapshot
             case .fail(let error): throw error
             case .sleep(let duration): try await clock.sleep(for: duration)

@@ -18,25 +18,25 @@ struct ResultWait {
     private static let shortest: Duration = .milliseconds(200)
     private static let longest: Duration = .seconds(2)
 
-    private let deadline: Timestamp?
+    private let deadline: Instant?
     private var failures = 0
     private var pause = Self.shortest
-    private var asked: (at: Timestamp, wait: Duration)
+    private var asked: (at: Instant, wait: Duration)
 
-    init(start: Timestamp, limit: Duration?) {
+    init(start: Instant, limit: Duration?) {
         self.deadline = limit.map { start + $0 }
         self.asked = (start, .zero)
     }
 
     /// How long the next long poll may take; whole seconds.
-    mutating func poll(at now: Timestamp) -> Duration {
+    mutating func poll(at now: Instant) -> Duration {
         let rest = deadline.map { max(.zero, $0 - now) } ?? Limits.longPoll
         let wait = Duration.seconds(min(rest, Limits.longPoll).components.seconds)
         asked = (now, wait)
         return wait
     }
 
-    mutating func next(_ event: Event, at now: Timestamp) -> Action {
+    mutating func next(_ event: Event, at now: Instant) -> Action {
         let isOver = deadline.map { now >= $0 } ?? false
         switch event {
         case .answer(let snapshot):

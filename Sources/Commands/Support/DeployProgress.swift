@@ -16,9 +16,9 @@ struct DeployProgress {
 
     private static let failures: [ReplicaState] = [.errImagePull, .failed, .killed, .killedOOM, .stalled]
 
-    private var failingSince: Timestamp?
+    private var failingSince: Instant?
 
-    mutating func look(at api: APIDocument, now: Timestamp) -> Verdict {
+    mutating func look(at api: APIDocument, now: Instant) -> Verdict {
         let name = APITable.name(of: api)
         guard let status = api.status else { return .waiting("\(name): waiting for its status") }
         if status.upToDate >= status.requested { return .ready }

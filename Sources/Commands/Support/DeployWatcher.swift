@@ -11,7 +11,7 @@ struct DeployWatcher {
 
     /// - Throws: ``PlatformError`` with all that failed, or `timed_out`.
     func run(_ names: [String]) async throws {
-        let start = context.clock.now()
+        let start = context.clock.instant()
         let progress = ProgressLine(context.console)
         defer { progress.clear() }
         var machines = names.map { (name: $0, progress: DeployProgress()) }
@@ -21,7 +21,7 @@ struct DeployWatcher {
             var rest: [(name: String, progress: DeployProgress)] = []
             for var machine in machines {
                 let api = try await client.describe(machine.name)
-                switch machine.progress.look(at: api, now: context.clock.now()) {
+                switch machine.progress.look(at: api, now: context.clock.instant()) {
                 case .ready:
                     progress.clear()
                     context.console.note("\(machine.name) is ready" + (api.endpoint.map { ": \($0)" } ?? ""))
@@ -34,7 +34,7 @@ struct DeployWatcher {
             }
             machines = rest
             guard !machines.isEmpty else { break }
-            guard context.clock.now() - start < limit else {
+            guard context.clock.instant() - start < limit else {
                 failures += zip(machines, waiting).map { machine, line in
                     "not ready after \(Age.text(of: limit)): \(line); see why with: cortex describe \(machine.name)"
                 }

@@ -7,7 +7,7 @@ package final class ReplicaActivity: Sendable {
     private struct State {
         var inFlight = 0
         /// When the requests inside began; those that are still being claimed are not among them.
-        var starts: [Timestamp] = []
+        var starts: [Instant] = []
         var isClosed = false
         var isCut = false
         var idle: [CheckedContinuation<Void, Never>] = []
@@ -25,7 +25,7 @@ package final class ReplicaActivity: Sendable {
     ///
     /// Requests of one API last about equally long, as far as anyone knows before they end: so of two replicas the one whose youngest request
     /// began first is likely to be free first.
-    package var youngestStart: Timestamp? { state.withLock { $0.starts.max() } }
+    package var youngestStart: Instant? { state.withLock { $0.starts.max() } }
 
     /// Whether the replica takes no more requests.
     package var isClosed: Bool { state.withLock { $0.isClosed } }
@@ -57,12 +57,12 @@ package final class ReplicaActivity: Sendable {
     }
 
     /// Notes that `count` of the requests counted in have really begun.
-    package func started(_ count: Int = 1, at now: Timestamp) {
+    package func started(_ count: Int = 1, at now: Instant) {
         state.withLock { $0.starts.append(contentsOf: repeatElement(now, count: count)) }
     }
 
     /// Counts a request out that was noted with ``started(_:at:)``.
-    package func end(startedAt: Timestamp) {
+    package func end(startedAt: Instant) {
         state.withLock { state in
             if let index = state.starts.firstIndex(of: startedAt) { state.starts.remove(at: index) }
         }

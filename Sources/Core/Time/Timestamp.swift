@@ -1,7 +1,7 @@
 /// A moment of civil time: microseconds since 1970-01-01T00:00:00Z.
 ///
 /// Every rule of the platform takes the present moment as an argument, so that it can be tested and simulated without waiting.
-package struct Timestamp: Sendable, Hashable, Comparable, Codable {
+package struct Timestamp: TimePoint, Codable {
     /// Microseconds since the Unix epoch; negative before it.
     package var microseconds: Int64
 
@@ -24,29 +24,6 @@ package struct Timestamp: Sendable, Hashable, Comparable, Codable {
 
     /// Whole seconds since the Unix epoch, rounded down.
     package var seconds: Int64 { (microseconds >= 0 ? microseconds : microseconds - 999_999) / 1_000_000 }
-
-    package static func < (left: Timestamp, right: Timestamp) -> Bool {
-        left.microseconds < right.microseconds
-    }
-
-    /// Saturates instead of overflowing, so that "never" can be written as a very long duration.
-    package static func + (left: Timestamp, right: Duration) -> Timestamp {
-        let (sum, overflow) = left.microseconds.addingReportingOverflow(right.wholeMicroseconds)
-        guard overflow else { return Timestamp(microseconds: sum) }
-        return Timestamp(microseconds: right < .zero ? .min : .max)
-    }
-
-    package static func - (left: Timestamp, right: Duration) -> Timestamp {
-        let microseconds = right.wholeMicroseconds
-        let (difference, overflow) = left.microseconds.subtractingReportingOverflow(microseconds)
-        guard overflow else { return Timestamp(microseconds: difference) }
-        return Timestamp(microseconds: microseconds > 0 ? .min : .max)
-    }
-
-    /// The time from `right` until `left`.
-    package static func - (left: Timestamp, right: Timestamp) -> Duration {
-        .microseconds(left.microseconds) - .microseconds(right.microseconds)
-    }
 }
 
 extension Duration {

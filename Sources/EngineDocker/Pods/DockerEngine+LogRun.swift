@@ -7,26 +7,26 @@ final class LogRun: Sendable {
         var read = 0
         var skip: Int
         /// When the stream was last waited for; `nil` while what it brought is being handed on.
-        var waitingSince: Timestamp?
+        var waitingSince: Instant?
     }
 
     private let state: Mutex<State>
 
     /// - Parameter skip: lines at the beginning that are not handed on.
-    init(skip: Int, now: Timestamp) {
+    init(skip: Int, now: Instant) {
         state = Mutex(State(skip: skip, waitingSince: now))
     }
 
     /// Lines read so far, skipped ones included.
     var read: Int { state.withLock { $0.read } }
-    var waitingSince: Timestamp? { state.withLock { $0.waitingSince } }
+    var waitingSince: Instant? { state.withLock { $0.waitingSince } }
 
     /// The stream brought something, if only its end.
     func gotChunk() {
         state.withLock { $0.waitingSince = nil }
     }
 
-    func waits(at now: Timestamp) {
+    func waits(at now: Instant) {
         state.withLock { $0.waitingSince = now }
     }
 
@@ -88,7 +88,7 @@ extension DockerEngine {
 
     /// Returns when the run is over and the stream has been silent since.
     private func waitForSilence(after before: DockerClient.ContainerDetails, _ run: LogRun) async throws {
-        var endSeen: Timestamp?
+        var endSeen: Instant?
         while true {
             try await clock.sleep(for: .seconds(1))
             if endSeen == nil, let now = try await details(before.id, patiently: true), now.isRunning,
@@ -96,7 +96,7 @@ extension DockerEngine {
             {
                 continue
             }
-            let now = clock.now()
+            let now = clock.instant()
             let end = endSeen ?? now
             endSeen = end
             if let waiting = run.waitingSince, now - max(end, waiting) >= Self.silence { return }

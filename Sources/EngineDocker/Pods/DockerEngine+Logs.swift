@@ -49,7 +49,7 @@ extension DockerEngine {
                 continue
             }
             let opened = clock.now()
-            let run = LogRun(skip: skip, now: opened)
+            let run = LogRun(skip: skip, now: clock.instant())
             var broken: (any Error)?
             do {
                 try await read(run, following: follow ? before : nil) { [tail, since] in
@@ -57,7 +57,7 @@ extension DockerEngine {
                     for try await chunk in try await client.logs(id, follow: follow, tail: tail, since: since) {
                         run.gotChunk()
                         for line in assembler.append(chunk) where run.take() { try await send(line, to: lines) }
-                        run.waits(at: clock.now())
+                        run.waits(at: clock.instant())
                     }
                     run.gotChunk()
                     for line in assembler.finish() where run.take() { try await send(line, to: lines) }
@@ -90,12 +90,12 @@ extension DockerEngine {
     }
 
     private func countLines(_ id: String) async throws -> Int {
-        let run = LogRun(skip: .max, now: clock.now())
+        let run = LogRun(skip: .max, now: clock.instant())
         try await read(run, following: nil) {
             var assembler = LogLines(limit: Limits.logLine)
             for try await chunk in try await client.logs(id, follow: false, tail: nil, since: nil) {
                 for _ in assembler.append(chunk) { _ = run.take() }
-                run.waits(at: clock.now())
+                run.waits(at: clock.instant())
             }
             for _ in assembler.finish() { _ = run.take() }
         }

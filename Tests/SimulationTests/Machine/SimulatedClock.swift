@@ -12,6 +12,8 @@ final class SimulatedClock: PlatformClock, @unchecked Sendable {
 
     func now() -> Timestamp { start + .microseconds(schedule.elapsed) + offset }
 
+    func instant() -> Instant { Instant(microseconds: schedule.elapsed) }
+
     func jump(by duration: Duration) { offset += duration }
 
     func sleep(for duration: Duration) async throws {

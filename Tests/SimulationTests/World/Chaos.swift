@@ -39,7 +39,6 @@ extension World {
         case .jump(let duration):
             history.count(duration > .zero ? .clockForward : .clockBack)
             history.note("clock", "jumps by \(duration)")
-            if duration < .zero { ledger.setBackAt = schedule.elapsed }
             clock.jump(by: duration)
         case .scale(let count):
             history.count(.scaled)

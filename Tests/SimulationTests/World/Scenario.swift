@@ -93,8 +93,6 @@ struct Scenario: Sendable {
             && !events.contains { if case .outage = $0.event { true } else { false } }
     }
 
-    var clockIsGood: Bool { !events.contains { if case .jump = $0.event { true } else { false } } }
-
     private static func call(_ dice: Dice, until end: Duration) -> Call {
         // Many at the beginning, so that a queue forms.
         let at = dice.chance(0.6) ? dice.seconds(0...8) : dice.seconds(0...end.inSeconds)
