@@ -3,8 +3,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
+swift build -c release --package-path Benchmarks --scratch-path .build/benchmarks
 mkdir -p .build/bench
-flags=(-O2 -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror)
-cc "${flags[@]}" -o .build/bench/load Benchmarks/load/*.c
-cc "${flags[@]}" -o .build/bench/constant Benchmarks/constant.c
+install -m 0755 .build/benchmarks/release/{load,constant} .build/bench
 exec python3 Benchmarks/bench.py "$@"

@@ -12,7 +12,7 @@ build=(libsqlite3-dev)
 demo=("${build[@]}" bubblewrap util-linux python3 python3-pip)
 test=("${demo[@]}" podman runc conmon netavark aardvark-dns uidmap busybox-static docker-registry iptables shellcheck
   python3-venv python3-jsonschema curl jq zsh fish)
-bench=("${demo[@]}" gcc libc6-dev)
+bench=("${demo[@]}")
 
 case "${1:-all}" in
   build) wanted=("${build[@]}") ;;
