@@ -78,7 +78,10 @@ class Platform:
         shutil.rmtree(self.work, ignore_errors=True)
 
     def cortex(self, *arguments):
-        return subprocess.run([CORTEX, *arguments], env=self.environment, capture_output=True, text=True, check=True).stdout
+        done = subprocess.run([CORTEX, *arguments], env=self.environment, capture_output=True, text=True)
+        if done.returncode != 0:
+            raise SystemExit(f"cortex {' '.join(arguments)} failed: {done.stderr.strip()}")
+        return done.stdout
 
     def deploy(self, name="constant", command='["/bench/constant"]'):
         self.deploy_text(CONTAINER.format(name=name, command=command, programs=f"{ROOT}/.build/bench", gate=self.gate))

@@ -3,7 +3,8 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-swift build -c release --package-path Benchmarks --scratch-path .build/benchmarks
+# Nothing of Swift's to be loaded: a sandbox pod does not see where it is installed.
+swift build -c release --static-swift-stdlib --package-path Benchmarks --scratch-path .build/benchmarks
 mkdir -p .build/bench
 install -m 0755 .build/benchmarks/release/{load,constant} .build/bench
 exec python3 Benchmarks/bench.py "$@"
