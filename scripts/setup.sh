@@ -8,7 +8,7 @@ if ! command -v swift >/dev/null; then
 fi
 
 # What each purpose needs, as Debian packages.
-build=(libsqlite3-dev)
+build=(libsqlite3-dev zlib1g-dev)
 demo=("${build[@]}" bubblewrap util-linux python3 python3-pip)
 test=("${demo[@]}" podman runc conmon netavark aardvark-dns uidmap busybox-static docker-registry iptables shellcheck
   python3-venv python3-jsonschema curl jq zsh fish)
