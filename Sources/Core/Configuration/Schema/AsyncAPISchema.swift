@@ -49,7 +49,7 @@ enum AsyncAPISchema {
             "on", .list(of: .choice(RetryPolicy.Reason.allCases.map(\.rawValue)), unique: true),
             .defaultList([RetryPolicy.Reason.unreachable.rawValue]), "What is tried again."),
         SchemaField(
-            "backoff", .duration(.zero...(.seconds(300))), .default("1s"),
+            "backoff", .duration(.zero...Limits.retryBackoff), .default("1s"),
             "Wait before the second attempt; doubles with each further one, up to five minutes."),
     ])
 }
