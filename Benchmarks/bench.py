@@ -2,7 +2,7 @@
 
   bench.py [PART ...] [--quick] [--json FILE]
 
-Parts: idle latency submit complete large queue stream waiters apis; all of them unless some are named.
+Parts: idle latency submit complete large queue stream waiters apis space; all of them unless some are named.
 Each part starts a platform of its own on an empty data directory, with the sandbox engine, and one replica of the constant container.
 """
 
@@ -101,6 +101,11 @@ class Platform:
         for line in open(f"/proc/{self.pid}/smaps_rollup"):
             if line.startswith("Pss:"):
                 return int(line.split()[1]) / 1024
+
+    def files_mib(self):
+        """What the platform has on the disk for requests, in MiB: the database, its log, and the blocks of bodies."""
+        files = [os.path.join(folder, name) for folder, _, names in os.walk(f"{self.work}/data") for name in names]
+        return sum(os.stat(file).st_blocks * 512 for file in files if "/pods/" not in file and os.path.exists(file)) / 2**20
 
     def cpu(self):
         fields = open(f"/proc/{self.pid}/stat").read().rsplit(")", 1)[1].split()
@@ -298,7 +303,30 @@ def apis(report, quick):
         report.row("apis_mib", "200 APIs: memory, PSS MiB", f"{platform.pss():.1f}")
 
 
-PARTS = [idle, latency, submit, complete, large, queue, stream, waiters, apis]
+def space(report, quick):
+    """Nothing of a request is kept for long, so what is on the disk must not grow with their number (contract C6)."""
+    each, rounds = 100_000, 2 if quick else 10
+    with Platform() as platform:
+        platform.deploy_text(
+            CONTAINER.format(name="constant", command='["/bench/constant"]', programs=f"{ROOT}/.build/bench", gate=platform.gate)
+            + "  retention: 20s\n")
+        sizes = []
+        for _ in range(rounds):
+            platform.load("complete", "/constant", 100, 64, each, platform.pid)
+            sizes.append(platform.files_mib())
+        # The first rounds fill what is then used again.
+        settled, largest = max(sizes[:3]), max(sizes)
+        total = f"{each * rounds:,} requests through one data directory"
+        report.row("space_mib", f"{total}: its files after each 100,000, MiB", " ".join(f"{size:.0f}" for size in sizes))
+        report.row("space_largest", "the largest of these against the first three", f"{largest / settled:.2f}", "≤ 1.5", largest <= 1.5 * settled)
+        report.row("space_pss_mib", "memory after that, PSS MiB", f"{platform.pss():.1f}")
+        # The retention, and the 60 seconds that erasing may take.
+        time.sleep(80)
+        left = platform.files_mib()
+        report.row("space_left_mib", "its files 80 seconds later, MiB", f"{left:.1f}", "≤ 64", left <= 64)
+
+
+PARTS = [idle, latency, submit, complete, large, queue, stream, waiters, apis, space]
 
 
 def main():
