@@ -123,7 +123,7 @@ let package = Package(
             ["EngineSandbox", "EngineConformance", "CPodInit", "PodInitClient", "PodInitProtocol", subprocess, logging]),
         tests("PodInitTests", ["CPodInit", "PodInitClient", "PodInitProtocol", subprocess]),
         tests("ClientTests", ["Client", "StubPlatform", nioCore]),
-        tests("CommandsTests", ["Commands", "Client", "StubPlatform", arguments, nioCore]),
+        tests("CommandsTests", ["Commands", "Client", "StubPlatform", arguments, nioCore, logging, lifecycle]),
         tests("ArchitectureTests", []),
         // Puts the tasks of simulated worlds under the simulation's control.
         .target(name: "CSimulation", path: "Tests/CSimulation"),

@@ -104,7 +104,7 @@ struct Assembly: Sendable {
             Dequeuer(
                 store: store, orchestrator: orchestrator, clock: clock, random: random,
                 logger: logger),
-            autoscaler, announcement, controlServer, gateway,
+            autoscaler, MemoryTrim(clock: clock), announcement, controlServer, gateway,
         ]
         let group = ServiceGroup(
             configuration: .init(
