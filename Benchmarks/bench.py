@@ -68,9 +68,11 @@ class Platform:
         return self
 
     def __exit__(self, *_):
+        # What a container still holds would be waited for until its grace period ends, and its pod would outlive a platform that is killed.
+        open(f"{self.gate}/open", "w").close()
         self.process.send_signal(signal.SIGTERM)
         try:
-            self.process.wait(30)
+            self.process.wait(90)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
