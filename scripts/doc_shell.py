@@ -14,7 +14,9 @@ PATIENCE = 120
 # Ctrl-C after the first output, as somebody would who has seen enough. It must end by it, and as such.
 UNTIL_INTERRUPTED = """
 import os, select, signal, subprocess, sys, time
-process = subprocess.Popen(sys.argv[1:], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+# Whoever runs the tests in the background may have had it ignored.
+process = subprocess.Popen(
+    sys.argv[1:], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 if select.select([process.stdout], [], [], 60)[0]:
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
