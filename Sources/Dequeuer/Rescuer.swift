@@ -12,7 +12,7 @@ package struct Rescuer: Service {
     private let interval: Duration
     private let leaseExtension: Duration
 
-    /// Time that is further on than this between two looks has leapt.
+    /// A look that comes this much later than it was to come, by the calendar, comes after a leap.
     static let leap: Duration = .seconds(5)
 
     package init(

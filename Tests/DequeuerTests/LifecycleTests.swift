@@ -352,7 +352,7 @@ struct RescuerTests {
         let run = Task { try await group.run() }
         for round in 1...6 {
             #expect(try await eventually { store.maintenances == round && clock.sleepers == 1 })
-            if round == 2 { store.faults.withLock { $0.maintenances = 2 } }
+            if round == 2 { store.faults.withLock { $0.maintenances = 3 } }
             clock.advance(by: .seconds(7))
         }
         await group.triggerGracefulShutdown()
