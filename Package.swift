@@ -140,3 +140,8 @@ let package = Package(
             exclude: ["Fixtures"]),
     ]
 )
+
+// CORTEX_TESTS=GatewayTests,StoreTests builds only these test targets (CONTRIBUTING.md).
+if let wanted = Context.environment["CORTEX_TESTS"].map({ Set($0.split(separator: ",").map(String.init)) }) {
+    package.targets.removeAll { $0.type == .test && !wanted.contains($0.name) }
+}
