@@ -14,11 +14,13 @@ from typing import Any, Dict, Optional
 
 from cortex import environments as _environments
 from cortex._addresses import endpoint_url as _endpoint_url
+from cortex._arguments import token as _check_token
 from cortex._documents import Failure, LogLine, Snapshot
 from cortex._drivers import Driver as _Driver
 from cortex._http import Retry
 from cortex._operator import Deployed
 from cortex._operator import Operator as _Operator
+from cortex._operator import refuse_older as _refuse_older
 from cortex._version import __version__
 from cortex.aio import AsyncClient, AsyncEndpoint, AsyncRequest
 from cortex.binary import run_cli
@@ -33,7 +35,9 @@ from cortex.exceptions import (
     CortexBinaryException,
     CortexException,
     DeployFailed,
+    Forbidden,
     IdempotencyKeyReused,
+    InvalidArgument,
     NotFound,
     NotSupported,
     PayloadTooLarge,
@@ -65,7 +69,9 @@ __all__ = [
     "Endpoint",
     "Environment",
     "Failure",
+    "Forbidden",
     "IdempotencyKeyReused",
+    "InvalidArgument",
     "LogLine",
     "NotFound",
     "NotSupported",
@@ -107,18 +113,28 @@ def async_client(env_name: Optional[str] = None, *, retry: Optional[Retry] = Non
 
 
 def new_client(
-    env_name: str, operator_endpoint: str, token: Optional[str] = None, *, retry: Optional[Retry] = None
+    env_name: str,
+    operator_endpoint: str = "",
+    token: Optional[str] = None,
+    *,
+    retry: Optional[Retry] = None,
+    **older: Any,
 ) -> Client:
     """Makes an environment, or changes it, and gives a client of it.
 
     Args:
         operator_endpoint: the operator's URL; without a scheme, `http` is meant for this machine and `https` for all others.
-        token: the operator's token. Without one, CORTEX_TOKEN or that of a stored environment with the same URL is taken.
+        token: the operator's token; white space around it is removed. Without one, CORTEX_TOKEN or that of a stored environment with the
+            same URL is taken.
+        older: arguments of the original before version 0.36, which are refused with the page that helps.
 
     Raises:
         ConnectionFailed: no operator answers there; nothing is stored.
+        InvalidArgument: the token has a line break inside, or an environment variable for proxies or certificates cannot be used.
     """
+    _refuse_older(older)
     _environments.check_name(env_name)
+    given = _check_token(token) or _check_token(os.environ.get("CORTEX_TOKEN"), "CORTEX_TOKEN")
     url = _endpoint_url(operator_endpoint)
     driver = _Driver(url)
     try:
@@ -127,7 +143,7 @@ def new_client(
         driver.close()
 
     def put(file: _environments.EnvironmentFile) -> Environment:
-        known = token or os.environ.get("CORTEX_TOKEN") or None
+        known = given
         if known is None:
             known = next(
                 (each.token for each in file.environments if each.operator_endpoint == url and each.token), None

@@ -4,40 +4,59 @@ from __future__ import annotations
 
 import asyncio
 import json
+import ssl
 import time
-from typing import Any, AsyncIterator, Callable, Dict, Iterator, Optional, Union
+from typing import Any, AsyncIterator, Callable, Dict, Iterator, List, Optional, Tuple, Type, Union
 from urllib.parse import urlsplit
 
 import httpx
 
-from cortex._addresses import is_local
+from cortex._arguments import encoded
+from cortex._connections import AsyncConnections, Connections
 from cortex._http import USER_AGENT, Call, LinkFailure, Pause, Plan, Reply, Step, T, error_of
-from cortex.exceptions import ConnectionFailed, TimedOut
+from cortex.exceptions import ConnectionFailed, InvalidArgument, TimedOut
 
-# A long poll holds a connection for a minute, so their number must not be bounded by the pool.
-_LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=64)
 _CONNECT = 10.0
 #: The operator sends a heartbeat into a log that is followed every 10 s.
 _LOG_SILENCE = 90.0
-
-
-def _options(address: str) -> Dict[str, Any]:
-    return {
-        "limits": _LIMITS,
-        # This machine and the cluster's own names are not reached through anybody's proxy.
-        "trust_env": not is_local(urlsplit(address).hostname or ""),
-        "follow_redirects": False,
-    }
+#: A log line's document, in bytes. The platform cuts lines far below it.
+_LONGEST_LINE = 1 << 20
+#: What the HTTP library raises for a call that was sent, or could not be.
+_ERRORS = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError)
 
 
 def _timeout(seconds: float) -> httpx.Timeout:
     return httpx.Timeout(seconds, connect=_CONNECT, pool=None)
 
 
-def _failure(error: httpx.TransportError, url: str) -> LinkFailure:
+def _failure(error: Exception, url: str) -> LinkFailure:
     parts = urlsplit(url)
     address = f"{parts.scheme}://{parts.netloc}"
+    if isinstance(error, (httpx.LocalProtocolError, httpx.UnsupportedProtocol, httpx.InvalidURL)):
+        # The library refuses to write it, so no further try can succeed. Its own words could hold a header's value.
+        return LinkFailure(
+            InvalidArgument(f"the call to {address} cannot be sent ({type(error).__name__}); check URL and headers"),
+            may_have_arrived=False,
+            is_final=True,
+        )
+    if isinstance(error, httpx.DecodingError):
+        return LinkFailure(
+            ConnectionFailed(f"the answer of {address} cannot be decoded; look for a proxy that changes it"),
+            may_have_arrived=True,
+            is_final=True,
+        )
+    if isinstance(error, httpx.ProxyError):
+        return LinkFailure(
+            ConnectionFailed(f"the proxy before {address} refuses ({error}); see HTTP_PROXY, HTTPS_PROXY, ALL_PROXY"),
+            may_have_arrived=False,
+        )
     if isinstance(error, (httpx.ConnectError, httpx.ConnectTimeout)):
+        if _is_caused_by(error, ssl.SSLCertVerificationError):
+            return LinkFailure(
+                ConnectionFailed(f"the certificate of {address} is not trusted ({error}); see SSL_CERT_FILE"),
+                may_have_arrived=False,
+                is_final=True,
+            )
         return LinkFailure(
             ConnectionFailed(
                 f"nothing answers at {address} ({error}); start a platform on this machine with: cortex up"
@@ -52,34 +71,57 @@ def _failure(error: httpx.TransportError, url: str) -> LinkFailure:
     )
 
 
-def _fields(call: Call, length: Optional[int]) -> Dict[str, str]:
+def _is_caused_by(error: Optional[BaseException], kind: Type[BaseException]) -> bool:
+    for _ in range(10):
+        if error is None or isinstance(error, kind):
+            break
+        error = error.__cause__ or error.__context__
+    return isinstance(error, kind)
+
+
+def _fields(call: Call, length: Optional[int]) -> List[Tuple[bytes, bytes]]:
     fields = {"User-Agent": USER_AGENT, **call.headers}
     if length is not None:
         fields["Content-Length"] = str(length)
-    return fields
+    # As bytes: the library would encode values as ASCII.
+    return [(name.encode(), encoded(value, f"the value of {name}")) for name, value in fields.items()]
+
+
+def _params(call: Call) -> Optional[Dict[str, Any]]:
+    for name, value in call.params.items():
+        encoded(str(name), "a name in params")
+        encoded(str(value), f"params: the value of {name}")
+    return dict(call.params) or None
 
 
 def _reply(response: httpx.Response) -> Reply:
     return Reply(response.status_code, response.headers, response.content, str(response.url))
 
 
+def _closed(error: RuntimeError) -> Exception:
+    """The library says in words only that its client was closed."""
+    return InvalidArgument("this client was closed; make another") if "closed" in str(error) else error
+
+
 class Driver:
     """Runs plans in the calling thread. Safe from any thread."""
 
     def __init__(
-        self, address: str, http: Optional[httpx.Client] = None, sleep: Callable[[float], None] = time.sleep
+        self,
+        address: str,
+        http: Optional[httpx.Client] = None,
+        sleep: Callable[[float], None] = time.sleep,
+        connections: Optional[Connections] = None,
     ) -> None:
-        self._http = http or httpx.Client(**_options(address))
-        self._owns = http is None
+        self._connections = connections or Connections(address, http)
         self._sleep = sleep
 
     def sleeping(self, sleep: Callable[[float], None]) -> Driver:
         """The same connections with another way to pass time."""
-        return Driver("", self._http, sleep)
+        return Driver("", sleep=sleep, connections=self._connections)
 
     def close(self) -> None:
-        if self._owns:
-            self._http.close()
+        self._connections.close()
 
     def run(self, plan: Plan[T]) -> T:
         try:
@@ -108,25 +150,27 @@ class Driver:
             if step.payload.is_streamed:
                 length, content = step.payload.open()
         try:
-            response = self._http.request(
+            response = self._connections.client().request(
                 step.method,
                 step.url,
                 content=content,
-                params=dict(step.params) or None,
+                params=_params(step),
                 headers=_fields(step, length),
                 timeout=_timeout(step.timeout),
             )
-        except httpx.TransportError as error:
+        except _ERRORS as error:
             raise _failure(error, step.url) from error
+        except RuntimeError as error:
+            raise _closed(error) from error
         return _reply(response)
 
     def lines(self, call: Call) -> Iterator[Dict[str, Any]]:
         """The documents of an ndjson stream, as they come."""
         try:
-            with self._http.stream(
+            with self._connections.client().stream(
                 call.method,
                 call.url,
-                params=dict(call.params),
+                params=_params(call),
                 headers=_fields(call, None),
                 timeout=_timeout(_LOG_SILENCE),
             ) as response:
@@ -137,8 +181,10 @@ class Driver:
                 for piece in response.iter_bytes():
                     yield from cutter.feed(piece)
                 yield from cutter.finish()
-        except httpx.TransportError as error:
+        except _ERRORS as error:
             raise _failure(error, call.url).error from error
+        except RuntimeError as error:
+            raise _closed(error) from error
 
 
 class AsyncDriver:
@@ -149,18 +195,17 @@ class AsyncDriver:
         address: str,
         http: Optional[httpx.AsyncClient] = None,
         sleep: Callable[[float], Any] = asyncio.sleep,
+        connections: Optional[AsyncConnections] = None,
     ) -> None:
-        self._http = http or httpx.AsyncClient(**_options(address))
-        self._owns = http is None
+        self._connections = connections or AsyncConnections(address, http)
         self._sleep = sleep
 
     def sleeping(self, sleep: Callable[[float], Any]) -> AsyncDriver:
         """The same connections with another way to pass time."""
-        return AsyncDriver("", self._http, sleep)
+        return AsyncDriver("", sleep=sleep, connections=self._connections)
 
     async def close(self) -> None:
-        if self._owns:
-            await self._http.aclose()
+        await self._connections.close()
 
     async def run(self, plan: Plan[T]) -> T:
         try:
@@ -190,25 +235,27 @@ class AsyncDriver:
                 length, pieces = await asyncio.to_thread(step.payload.open)
                 content = _in_threads(pieces)
         try:
-            response = await self._http.request(
+            response = await self._connections.client().request(
                 step.method,
                 step.url,
                 content=content,
-                params=dict(step.params) or None,
+                params=_params(step),
                 headers=_fields(step, length),
                 timeout=_timeout(step.timeout),
             )
-        except httpx.TransportError as error:
+        except _ERRORS as error:
             raise _failure(error, step.url) from error
+        except RuntimeError as error:
+            raise _closed(error) from error
         return _reply(response)
 
     async def lines(self, call: Call) -> AsyncIterator[Dict[str, Any]]:
         """The documents of an ndjson stream, as they come."""
         try:
-            async with self._http.stream(
+            async with self._connections.client().stream(
                 call.method,
                 call.url,
-                params=dict(call.params),
+                params=_params(call),
                 headers=_fields(call, None),
                 timeout=_timeout(_LOG_SILENCE),
             ) as response:
@@ -221,12 +268,14 @@ class AsyncDriver:
                         yield line
                 for line in cutter.finish():
                     yield line
-        except httpx.TransportError as error:
+        except _ERRORS as error:
             raise _failure(error, call.url).error from error
+        except RuntimeError as error:
+            raise _closed(error) from error
 
 
 async def _in_threads(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """A file's pieces, read where blocking hurts nobody."""
+    """A file's pieces, read in a thread, as reading blocks."""
     while True:
         piece = await asyncio.to_thread(next, pieces, None)
         if piece is None:
@@ -235,7 +284,7 @@ async def _in_threads(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
 
 
 class _Lines:
-    """Cuts bytes at line feeds and nothing else: a text may hold other characters that Python takes for line ends."""
+    """Splits bytes at line feeds and nothing else: a text may hold other characters that Python takes for line ends."""
 
     def __init__(self) -> None:
         self._rest = b""
@@ -243,9 +292,21 @@ class _Lines:
     def feed(self, piece: bytes) -> Iterator[Dict[str, Any]]:
         *lines, self._rest = (self._rest + piece).split(b"\n")
         for line in lines:
-            if line.strip():
-                yield json.loads(line)
+            yield from _document(line)
+        if len(self._rest) > _LONGEST_LINE:
+            raise ConnectionFailed("the log has a line of more than 1 MiB, which the platform does not send")
 
     def finish(self) -> Iterator[Dict[str, Any]]:
-        if self._rest.strip():
-            yield json.loads(self._rest)
+        yield from _document(self._rest)
+
+
+def _document(line: bytes) -> Iterator[Dict[str, Any]]:
+    if not line.strip():
+        return
+    try:
+        document = json.loads(line)
+    except (ValueError, RecursionError):
+        document = None
+    if not isinstance(document, dict):
+        raise ConnectionFailed("the log has a line that is not a JSON object; look for a proxy that changes answers")
+    yield document

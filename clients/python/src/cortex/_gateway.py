@@ -7,6 +7,8 @@ import uuid
 from dataclasses import dataclass, field
 from typing import Any, Callable, Mapping, Optional
 
+from cortex._arguments import header_fields
+from cortex._arguments import idempotency_key as check_key
 from cortex._documents import Snapshot, snapshot
 from cortex._handshake import check_container
 from cortex._http import Call, Pause, Plan, Repeat, Retry, attempt
@@ -14,8 +16,8 @@ from cortex._operator import segment
 from cortex._payload import NO_PAYLOAD, payload
 from cortex.exceptions import Conflict, ConnectionFailed, PlatformError, TimedOut, Unavailable
 
-#: Longest wait of one long poll, in seconds.
-LONGEST_POLL = 60
+#: Longest wait of one long poll, in seconds. Proxies commonly end a call that stays silent for 60 s.
+LONGEST_POLL = 50
 
 _ONCE = Retry(attempts=1)
 
@@ -40,11 +42,14 @@ class Gateway:
     ) -> Plan[str]:
         """Submits a request; its id. Every try carries the same key, so a lost answer never makes two requests of one."""
         body = payload(value, content_type)
-        fields = dict(headers or {})
+        fields = header_fields(headers or {})
         if body.content_type and not any(name.lower() == "content-type" for name in fields):
-            fields["Content-Type"] = body.content_type
-        if not any(name.lower() == "idempotency-key" for name in fields):
-            fields["Idempotency-Key"] = idempotency_key or uuid.uuid4().hex
+            fields.update(header_fields({"Content-Type": body.content_type}))
+        given = next((value for name, value in fields.items() if name.lower() == "idempotency-key"), None)
+        if given is not None:
+            check_key(given)
+        else:
+            fields["Idempotency-Key"] = uuid.uuid4().hex if idempotency_key is None else check_key(idempotency_key)
         # The limit is on silence: a payload may take its time on the way.
         call = Call("POST", self.url, fields, body, params or {}, timeout=120)
         check_container(self.url)

@@ -16,7 +16,7 @@ from typing import Any, Callable, Generator, Mapping, Optional, TypeVar, Union
 
 from cortex._payload import Payload
 from cortex._version import __version__
-from cortex.exceptions import ConnectionFailed, PlatformError, QueueFull, platform_error
+from cortex.exceptions import ConnectionFailed, PlatformError, QueueFull, Unavailable, is_own_answer, platform_error
 
 T = TypeVar("T")
 
@@ -65,12 +65,14 @@ class LinkFailure(Exception):
     Attributes:
         error: what to tell the caller.
         may_have_arrived: whether the other side may have acted on the call.
+        is_final: whether another try must fail for the same reason.
     """
 
-    def __init__(self, error: PlatformError, *, may_have_arrived: bool) -> None:
+    def __init__(self, error: PlatformError, *, may_have_arrived: bool, is_final: bool = False) -> None:
         super().__init__(str(error))
         self.error = error
         self.may_have_arrived = may_have_arrived
+        self.is_final = is_final
 
 
 Step = Union[Call, Pause]
@@ -88,16 +90,17 @@ class Repeat(Enum):
 
 @dataclass(frozen=True)
 class Retry:
-    """How often and how patiently a call is tried again: after 429, 503 and lost connections.
+    """How often and after which pauses a call is tried again: after 429, 503, lost connections, and a proxy's word that the platform is away.
 
     Pauses double from `initial` to `longest` seconds, each shortened by chance by up to half so that many callers do not come back at once.
-    A `Retry-After` of the platform is never undercut.
+    A `Retry-After` of up to `longest_advised` seconds is never undercut; a longer one counts as that.
     """
 
     #: Tries in all; 1 for none but the first.
     attempts: int = 10
     initial: float = 0.2
     longest: float = 10.0
+    longest_advised: float = 300.0
     #: Between 0 and 1; tests put their own here.
     chance: Callable[[], float] = random.random
 
@@ -107,7 +110,7 @@ class Retry:
         pause: float = min(self.longest, self.initial * 2.0 ** min(failures - 1, 30)) * spread
         if retry_after is None:
             return pause
-        return max(pause, retry_after * (1.0 + 0.25 * (1.0 - spread)))
+        return max(pause, min(retry_after, self.longest_advised) * (1.0 + 0.25 * (1.0 - spread)))
 
 
 def retry_after(headers: Mapping[str, str]) -> Optional[float]:
@@ -115,17 +118,33 @@ def retry_after(headers: Mapping[str, str]) -> Optional[float]:
     text = headers.get("retry-after", "").strip()
     if not text:
         return None
-    if text.isdigit():
+    if text.isascii() and text.isdigit():
         return float(text)
     try:
         return max(0.0, email.utils.parsedate_to_datetime(text).timestamp() - time.time())
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
+
+
+#: With these statuses a proxy says that it does not reach the platform now.
+_AWAY = {408, 425, 500, 502, 503, 504, *range(520, 530)}
+
+
+def is_away(reply: Reply) -> bool:
+    """Whether something before the platform answered that the platform is away: such a status without an error of the platform's own."""
+    return reply.status in _AWAY and not is_own_answer(reply.json())
 
 
 def error_of(reply: Reply) -> PlatformError:
     """The error that an answer other than a success stands for."""
     document = reply.json()
+    if is_away(reply):
+        return Unavailable(
+            f"{reply.url} answered {reply.status}, and not in the platform's words: what stands before the platform does"
+            " not reach it; try again later",
+            status=reply.status,
+            retry_after=retry_after(reply.headers),
+        )
     return platform_error(
         reply.status,
         document if isinstance(document, Mapping) else {},
@@ -135,7 +154,7 @@ def error_of(reply: Reply) -> PlatformError:
 
 
 def attempt(call: Call, retry: Retry, repeat: Repeat = Repeat.ALWAYS, *, waits_for_queue: bool = False) -> Plan[Reply]:
-    """Sends a call until it is answered with something else than 429 or 503.
+    """Sends a call until it is answered with something else than 429, 503, or a proxy's word that the platform is away.
 
     Args:
         waits_for_queue: whether a full queue is waited for as long as it takes.
@@ -149,14 +168,17 @@ def attempt(call: Call, retry: Retry, repeat: Repeat = Repeat.ALWAYS, *, waits_f
         try:
             reply: Reply = yield call
         except LinkFailure as failure:
-            if failure.may_have_arrived and repeat is Repeat.NEVER_ARRIVED:
+            if failure.is_final or (failure.may_have_arrived and repeat is Repeat.NEVER_ARRIVED):
                 raise failure.error from None
             error = failure.error
         else:
             if 200 <= reply.status < 300:
                 return reply
             error = error_of(reply)
-            if reply.status not in (429, 503):
+            if is_away(reply):
+                if repeat is Repeat.NEVER_ARRIVED:
+                    raise error
+            elif reply.status not in (429, 503):
                 raise error
         if not (isinstance(error, QueueFull) and waits_for_queue):
             failures += 1
@@ -175,7 +197,7 @@ def json_of(reply: Reply) -> Any:
     """
     try:
         return json.loads(reply.body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ConnectionFailed(
             f"the answer of {reply.url} is not understood; compare both versions: this package has {__version__}"
         ) from error

@@ -12,15 +12,34 @@ from typing import Any, Callable, Dict, List, Mapping, Optional, Union
 from urllib.parse import quote
 
 from cortex._addresses import endpoint_url
+from cortex._arguments import token as check_token
 from cortex._http import Call, Pause, Plan, Repeat, Retry, attempt, json_of
 from cortex._payload import Payload
 from cortex._version import __version__
 from cortex.environments import Environment
-from cortex.exceptions import BadRequest, ConnectionFailed, DeployFailed, NotFound, TimedOut, Unauthorized
+from cortex.exceptions import (
+    BadRequest,
+    ConnectionFailed,
+    DeployFailed,
+    InvalidArgument,
+    NotFound,
+    NotSupported,
+    TimedOut,
+    Unauthorized,
+)
 
 Document = Dict[str, Any]
 
-_NOT_PLAIN = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
+_NOT_PLAIN = re.compile("[\x7f-\x9f\u2028\u2029\ud800-\udfff\ufeff\ufffe\uffff]")
+#: Arguments of `deploy`, `create_api` and `new_client` in the original before version 0.36.
+_OLDER_ARGUMENTS = {
+    "aws_access_key_id",
+    "aws_secret_access_key",
+    "conda_packages",
+    "predictor",
+    "project_dir",
+    "requirements",
+}
 _FAILING = ("err_image_pull", "failed", "killed", "killed_oom", "stalled")
 
 
@@ -48,6 +67,7 @@ class Operator:
 
     def __post_init__(self) -> None:
         self.base = endpoint_url(self.environment.operator_endpoint)
+        self._token = check_token(self.environment.token, f"the token of the environment {self.environment.name!r}")
 
     def call(
         self,
@@ -59,8 +79,8 @@ class Operator:
     ) -> Call:
         """A call with the token, and the version that the operator compares with its own (contract O6)."""
         headers = {"CortexAPIVersion": __version__, "Accept": "application/json"}
-        if self.environment.token:
-            headers["Authorization"] = f"Bearer {self.environment.token}"
+        if self._token:
+            headers["Authorization"] = f"Bearer {self._token}"
         if payload is not None and payload.content_type:
             headers["Content-Type"] = payload.content_type
         return Call(method, self.base + path, headers, payload, params or {}, timeout)
@@ -220,7 +240,10 @@ class DeployWatch:
 def configuration_of(api_spec: Union[Document, List[Document]]) -> bytes:
     """One API as the text of a file. JSON is YAML, and keeps every value as it is, but for a few characters that YAML takes for line ends or refuses."""
     apis = api_spec if isinstance(api_spec, list) else [api_spec]
-    text = json.dumps(apis, indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        text = json.dumps(apis, indent=2, ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidArgument(f"the API's specification cannot be expressed in JSON: {error}") from error
     return _NOT_PLAIN.sub(lambda found: f"\\u{ord(found.group()):04x}", text).encode()
 
 
@@ -228,6 +251,22 @@ def read_configuration(path: Union[str, os.PathLike[str]]) -> tuple[bytes, str, 
     """A file's bytes, its name, and the absolute folder that its relative volumes are resolved against."""
     file = Path(path)
     return file.read_bytes(), file.name, str(file.absolute().parent)
+
+
+def older_version(what: str) -> NotSupported:
+    """The error for what only the original's versions before 0.36 had."""
+    return NotSupported(
+        f"{what} belongs to Cortex before version 0.36; docs/moving-from-cortex.md says how to bring an API over",
+        status=400,
+    )
+
+
+def refuse_older(arguments: Mapping[str, Any]) -> None:
+    """Refuses arguments that this package does not have; those of older versions with the page that helps."""
+    for name in arguments:
+        if name in _OLDER_ARGUMENTS:
+            raise older_version(f"the argument {name!r}")
+        raise InvalidArgument(f"there is no argument {name!r}")
 
 
 def segment(text: str) -> str:

@@ -8,6 +8,9 @@ import mimetypes
 import os
 from typing import IO, Any, Iterator, Optional, Tuple
 
+from cortex._arguments import encoded
+from cortex.exceptions import InvalidArgument
+
 _CHUNK = 256 * 1024
 
 
@@ -93,7 +96,7 @@ def payload(value: Any, content_type: Optional[str] = None) -> Payload:
     if isinstance(value, (bytes, bytearray, memoryview)):
         return Payload(content_type or "application/octet-stream", data=bytes(value))
     if isinstance(value, str):
-        return Payload(content_type or "text/plain; charset=utf-8", data=value.encode())
+        return Payload(content_type or "text/plain; charset=utf-8", data=encoded(value, "the payload"))
     if isinstance(value, os.PathLike):
         path = os.fspath(value)
         name = os.fsdecode(path)
@@ -101,12 +104,25 @@ def payload(value: Any, content_type: Optional[str] = None) -> Payload:
             pass  # A path that cannot be read is the caller's error, before anything is sent.
         return Payload(content_type or _guess(name), path=name)
     if isinstance(value, io.TextIOBase):
-        raise TypeError("the file is open for text; open it with mode 'rb', so that its bytes are sent as they are")
+        raise InvalidArgument(
+            "the file is open for text; open it with mode 'rb', so that its bytes are sent as they are"
+        )
     if hasattr(value, "read"):
         file_name = getattr(value, "name", None)
         return Payload(content_type or _guess(file_name if isinstance(file_name, str) else ""), file=value)
-    data = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
-    return Payload(content_type or "application/json", data=data)
+    return Payload(content_type or "application/json", data=_json(value))
+
+
+def _json(value: Any) -> bytes:
+    try:
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise InvalidArgument(f"the payload cannot be expressed in JSON: {error}") from error
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        # JSON's escapes express what UTF-8 cannot: half of a surrogate pair.
+        return json.dumps(value, allow_nan=False, separators=(",", ":")).encode()
 
 
 def _guess(name: str) -> str:

@@ -16,13 +16,21 @@ from cortex._documents import LogLine, Snapshot
 from cortex._drivers import AsyncDriver
 from cortex._gateway import Gateway
 from cortex._http import Retry
-from cortex._operator import Deployed, Document, Operator, configuration_of, read_configuration
+from cortex._operator import (
+    Deployed,
+    Document,
+    Operator,
+    configuration_of,
+    older_version,
+    read_configuration,
+    refuse_older,
+)
 from cortex._payload import NO_PAYLOAD
 from cortex._progress import Progress
 from cortex.client import JOBS, environment_of, log_line
 from cortex.endpoint import length_of, outcome, title_of, window_of
 from cortex.environments import Environment
-from cortex.exceptions import CortexException, NotFound, RequestCancelled, RequestFailed
+from cortex.exceptions import CortexException, InvalidArgument, NotFound, RequestCancelled, RequestFailed
 
 
 class AsyncRequest:
@@ -126,7 +134,7 @@ class AsyncEndpoint:
     ) -> AsyncGenerator[Any, None]:
         """See `Endpoint.map`. Leaving early takes effect when the iterator is closed: `await iterator.aclose()` does that at once."""
         if concurrency < 1:
-            raise ValueError("concurrency must be 1 or more")
+            raise InvalidArgument("concurrency must be 1 or more")
         options = dict(content_type=content_type, headers=headers, params=params)
         bar = Progress(title_of(self.url), length_of(inputs), progress)
         waiting: Deque[asyncio.Task[Any]] = deque()
@@ -200,7 +208,7 @@ def _value(task: asyncio.Task[Any], return_exceptions: bool) -> Any:
 
 
 class AsyncClient:
-    """See `Client`. Made by `cortex.async_client()`; use it within one event loop."""
+    """See `Client`. Made by `cortex.async_client()`. Each event loop that uses it has connections of its own."""
 
     def __init__(
         self,
@@ -231,9 +239,10 @@ class AsyncClient:
         await self.close()
 
     async def deploy(
-        self, api_spec: Document, force: bool = True, wait: bool = False, *, timeout: float = 1800
+        self, api_spec: Document, force: bool = True, wait: bool = False, *, timeout: float = 1800, **older: Any
     ) -> Deployed:
         """See `Client.deploy`."""
+        refuse_older(older)
         name = str(api_spec.get("name", "api"))
         plan = self._operator.deploy(configuration_of(api_spec), f"{name}.json", os.getcwd(), force, wait, timeout)
         return await self._driver.run(plan)
@@ -389,3 +398,13 @@ class AsyncClient:
     async def stop_job(self, api_name: str, job_id: str, keep_cache: bool = False) -> None:
         """Batch and Task jobs are not served yet: raises NotSupported."""
         raise JOBS
+
+    # Functions of the original before version 0.36
+
+    async def create_api(self, *arguments: Any, **older: Any) -> Deployed:
+        """Raises NotSupported with the page that helps: `deploy` took its place."""
+        raise older_version("create_api")
+
+    async def delete_api(self, *arguments: Any, **older: Any) -> None:
+        """Raises NotSupported with the page that helps: `delete` took its place."""
+        raise older_version("delete_api")

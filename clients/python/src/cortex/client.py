@@ -14,7 +14,15 @@ from cortex._documents import LogLine
 from cortex._drivers import Driver
 from cortex._gateway import Gateway
 from cortex._http import Retry
-from cortex._operator import Deployed, Document, Operator, configuration_of, read_configuration
+from cortex._operator import (
+    Deployed,
+    Document,
+    Operator,
+    configuration_of,
+    older_version,
+    read_configuration,
+    refuse_older,
+)
 from cortex._payload import NO_PAYLOAD
 from cortex.endpoint import Endpoint, Request
 from cortex.environments import Environment
@@ -77,7 +85,9 @@ class Client:
 
     # APIs
 
-    def deploy(self, api_spec: Document, force: bool = True, wait: bool = False, *, timeout: float = 1800) -> Deployed:
+    def deploy(
+        self, api_spec: Document, force: bool = True, wait: bool = False, *, timeout: float = 1800, **older: Any
+    ) -> Deployed:
         """Deploys or updates one API.
 
         Args:
@@ -85,12 +95,14 @@ class Client:
             force: goes on although the API is being updated.
             wait: returns only when its replicas are ready.
             timeout: with `wait`, the longest time in seconds.
+            older: arguments of the original before version 0.36, which are refused with the page that helps.
 
         Raises:
             ConfigurationInvalid: with every problem of it; nothing was deployed.
             DeployFailed: its replicas do not get ready.
             TimedOut: with `wait`, after `timeout`.
         """
+        refuse_older(older)
         name = str(api_spec.get("name", "api"))
         plan = self._operator.deploy(configuration_of(api_spec), f"{name}.json", os.getcwd(), force, wait, timeout)
         return self._driver.run(plan)
@@ -245,3 +257,13 @@ class Client:
     def stop_job(self, api_name: str, job_id: str, keep_cache: bool = False) -> None:
         """Batch and Task jobs are not served yet: raises NotSupported."""
         raise JOBS
+
+    # Functions of the original before version 0.36
+
+    def create_api(self, *arguments: Any, **older: Any) -> Deployed:
+        """Raises NotSupported with the page that helps: `deploy` took its place."""
+        raise older_version("create_api")
+
+    def delete_api(self, *arguments: Any, **older: Any) -> None:
+        """Raises NotSupported with the page that helps: `delete` took its place."""
+        raise older_version("delete_api")

@@ -18,7 +18,7 @@ from cortex._gateway import Gateway
 from cortex._http import Retry
 from cortex._payload import NO_PAYLOAD
 from cortex._progress import Progress
-from cortex.exceptions import CortexException, RequestCancelled, RequestFailed, ResultTimeout
+from cortex.exceptions import CortexException, InvalidArgument, RequestCancelled, RequestFailed, ResultTimeout
 
 
 def outcome(now: Snapshot) -> Any:
@@ -178,7 +178,7 @@ class Endpoint:
             progress: draws a line of progress on standard error; by itself only on a terminal.
         """
         if concurrency < 1:
-            raise ValueError("concurrency must be 1 or more")
+            raise InvalidArgument("concurrency must be 1 or more")
         mapping = _Mapping(self, dict(content_type=content_type, headers=headers, params=params))
         return mapping.run(inputs, concurrency, return_exceptions, progress)
 

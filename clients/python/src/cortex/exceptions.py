@@ -46,10 +46,20 @@ class BadRequest(PlatformError):
     default_kind = "bad_request"
 
 
+class InvalidArgument(BadRequest, ValueError, TypeError):
+    """An argument, a setting or an environment variable that cannot be used. Nothing was sent."""
+
+
 class Unauthorized(PlatformError):
     """401: the operator's token is missing or wrong."""
 
     default_kind = "unauthorized"
+
+
+class Forbidden(PlatformError):
+    """403: the token is valid, but it does not allow this call; inside a container `pod.operator_access` decides."""
+
+    default_kind = "forbidden"
 
 
 class NotFound(PlatformError):
@@ -202,6 +212,7 @@ _KINDS: Dict[str, Type[PlatformError]] = {
     for each in (
         BadRequest,
         Unauthorized,
+        Forbidden,
         NotFound,
         Conflict,
         PayloadTooLarge,
@@ -218,11 +229,12 @@ _KINDS: Dict[str, Type[PlatformError]] = {
 _KINDS["method_not_allowed"] = BadRequest
 _KINDS["store_unavailable"] = Unavailable
 _KINDS["engine_unavailable"] = Unavailable
+_KINDS["disk_low"] = Unavailable
 
 _STATUSES: Dict[int, str] = {
     400: "bad_request",
     401: "unauthorized",
-    403: "unauthorized",
+    403: "forbidden",
     404: "not_found",
     405: "method_not_allowed",
     409: "conflict",
@@ -232,6 +244,12 @@ _STATUSES: Dict[int, str] = {
     503: "unavailable",
     504: "timed_out",
 }
+
+
+def is_own_answer(document: Any) -> bool:
+    """Whether an answer that is no success has the platform's own shape, or the original's, rather than a proxy's."""
+    detail = document.get("error", document) if isinstance(document, Mapping) else None
+    return isinstance(detail, Mapping) and isinstance(detail.get("kind"), str)
 
 
 def platform_error(

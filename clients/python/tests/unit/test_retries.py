@@ -136,11 +136,11 @@ def test_other_answers_are_final() -> None:
 def test_answers_of_others_are_understood_as_far_as_they_go() -> None:
     original = httpx.Response(400, json={"kind": "endpoints.api_version_mismatch", "message": "0.42 is not 1.0"})
     html = httpx.Response(502, text="<html>Bad gateway</html>")
-    for answer, kind, message in [
-        (original, "endpoints.api_version_mismatch", "0.42"),
-        (html, "internal", "answered 502"),
+    for answers, kind, message in [
+        ([original], "endpoints.api_version_mismatch", "0.42"),
+        ([html] * 10, "unavailable", "answered 502"),
     ]:
-        stub = Stub(answer)
+        stub = Stub(*answers)
         with pytest.raises(cortex.PlatformError, match=message) as caught:
             stub.driver.run(stub.operator().apis())
         assert caught.value.kind == kind
@@ -220,7 +220,7 @@ def test_a_result_is_awaited_across_a_restart_of_the_platform() -> None:
     )
     now = stub.driver.run(stub.gateway().wait("r1", None))
     assert now.json() == 5
-    assert stub.asked[0].headers["prefer"] == "wait=60"
+    assert stub.asked[0].headers["prefer"] == "wait=50"
 
 
 def test_a_wait_ends_in_time_even_if_the_platform_is_away() -> None:
@@ -245,3 +245,49 @@ def test_a_call_says_who_it_is() -> None:
     assert sent["authorization"] == "Bearer secret"
     assert sent["cortexapiversion"] == cortex.__version__
     assert sent["user-agent"] == f"cortex-python/{cortex.__version__}"
+
+
+@pytest.mark.parametrize("status", [408, 425, 500, 502, 503, 504, 520, 524])
+def test_a_proxy_that_answers_for_the_platform_is_waited_for(status: int) -> None:
+    # O5: whatever carries an idempotency key is repeated, and a wait goes on.
+    page = httpx.Response(status, text="<html><title>Gateway</title></html>")
+    done = {"id": "r1", "status": "completed", "result": 5, "timestamp": "t", "attempts": 1}
+    stub = Stub(page, page, OK, page, page, httpx.Response(200, json=done))
+    assert stub.driver.run(stub.gateway().submit({})) == "r1"
+    assert len({request.headers["idempotency-key"] for request in stub.asked}) == 1
+    assert stub.driver.run(stub.gateway().wait("r1", None)).json() == 5
+
+
+def test_an_own_error_with_such_a_status_is_final_and_so_is_what_must_not_happen_twice() -> None:
+    stub = Stub(error(500, "internal", "a bug"))
+    with pytest.raises(cortex.PlatformError, match="a bug"):
+        stub.driver.run(stub.gateway().submit({}))
+    stub = Stub(httpx.Response(502, text="Bad gateway"))
+    with pytest.raises(cortex.Unavailable, match="answered 502"):
+        stub.driver.run(stub.operator().refresh("a", False))
+    assert len(stub.asked) == 1
+
+
+def test_a_retry_after_of_a_day_is_not_waited_for() -> None:
+    stub = Stub(error(503, "unavailable", **{"Retry-After": "86400"}), OK)
+    stub.driver.run(stub.gateway().submit())
+    assert stub.slept == [300.0]
+    assert retry_after({"retry-after": "9" * 5000}) == float("inf")
+    assert retry_after({"retry-after": "\u00b2"}) is None
+    assert retry_after({"retry-after": "Mon, 01 Jan 0001 00:00:00 +2359"}) in (None, 0.0)
+
+
+def test_what_the_library_cannot_write_is_not_tried_again() -> None:
+    for wrong in (httpx.LocalProtocolError("Illegal header value b'Bearer secret\\n'"), httpx.UnsupportedProtocol("x")):
+        stub = Stub(wrong)
+        with pytest.raises(cortex.InvalidArgument) as caught:
+            stub.driver.run(stub.operator().apis())
+        assert "secret" not in str(caught.value)
+        assert len(stub.asked) == 1
+
+
+def test_an_answer_nested_too_deeply_is_an_error_of_this_package() -> None:
+    for answer in ("[" * 100_000, '{"error":' * 100_000):
+        stub = Stub(httpx.Response(200, text=answer))
+        with pytest.raises(cortex.ConnectionFailed, match="not understood"):
+            stub.driver.run(stub.operator().apis())

@@ -1,0 +1,87 @@
+"""Checks what a caller gives, before anything is sent. No message shows the value of a secret."""
+
+from __future__ import annotations
+
+import re
+from typing import Dict, Mapping, Optional
+
+from cortex.exceptions import InvalidArgument
+
+_TOKEN = re.compile(r"[!-~]+\Z")
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_CONTROL = re.compile("[\x00-\x08\x0a-\x1f\x7f]")
+_KEY = re.compile(r"[ -~]{1,255}\Z")
+#: The client and the connection set these; another value would break the message's framing.
+_FRAMING = {"connection", "content-length", "host", "transfer-encoding"}
+
+
+def token(text: Optional[str], source: str = "token") -> Optional[str]:
+    """A token without the white space around it, as it stands in a file; None for an empty one.
+
+    Raises:
+        InvalidArgument: it holds a character that no token has.
+    """
+    stripped = (text or "").strip()
+    if not stripped:
+        return None
+    if not _TOKEN.match(stripped):
+        position, character = next((i, c) for i, c in enumerate(stripped) if not "!" <= c <= "~")
+        what = (
+            "a line break"
+            if character in "\r\n\u2028\u2029\x85"
+            else "white space"
+            if character.isspace()
+            else "a character that is not printable ASCII"
+        )
+        raise InvalidArgument(
+            f"{source} has {what} inside, at character {position + 1} of {len(stripped)}; copy the token again"
+        )
+    return stripped
+
+
+def header_fields(fields: Mapping[str, str]) -> Dict[str, str]:
+    """A request's own header fields, without white space around their values.
+
+    Raises:
+        InvalidArgument: naming the header.
+    """
+    checked: Dict[str, str] = {}
+    for name, value in fields.items():
+        if not isinstance(name, str) or not _NAME.match(name):
+            raise InvalidArgument(f"headers: {name!r} is not a header name")
+        if name.lower() in _FRAMING:
+            raise InvalidArgument(f"headers: {name} is set by the client itself; leave it out")
+        if not isinstance(value, str):
+            raise InvalidArgument(f"headers: the value of {name} is {type(value).__name__}; give a text")
+        value = value.strip(" \t\r\n")
+        if _CONTROL.search(value):
+            raise InvalidArgument(f"headers: the value of {name} has a line break or another control character inside")
+        encoded(value, f"headers: the value of {name}")
+        checked[name] = value
+    return checked
+
+
+def idempotency_key(text: str) -> str:
+    """A key as it was given.
+
+    Raises:
+        InvalidArgument: saying which keys there are (contract A6).
+    """
+    if not isinstance(text, str) or not _KEY.match(text):
+        raise InvalidArgument("idempotency_key must be 1 to 255 printable ASCII characters")
+    return text
+
+
+def encoded(text: str, what: str) -> bytes:
+    """A text as UTF-8.
+
+    Raises:
+        InvalidArgument: it holds half of a surrogate pair, which UTF-8 cannot express.
+    """
+    try:
+        return text.encode()
+    except UnicodeEncodeError as error:
+        raise InvalidArgument(
+            f"{what} has an unpaired surrogate at character {error.start + 1}, which UTF-8 cannot express;"
+            " send bytes, or JSON"
+        ) from None
