@@ -122,7 +122,7 @@ let package = Package(
             "EngineSandboxTests",
             ["EngineSandbox", "EngineConformance", "CPodInit", "PodInitClient", "PodInitProtocol", subprocess, logging]),
         tests("PodInitTests", ["CPodInit", "PodInitClient", "PodInitProtocol", subprocess]),
-        tests("ClientTests", ["Client", "StubPlatform", nioCore]),
+        tests("ClientTests", ["Client", "StubPlatform", asyncHTTPClient, nioCore, nioHTTP1]),
         tests("CommandsTests", ["Commands", "Client", "StubPlatform", arguments, nioCore, logging, lifecycle]),
         tests("ArchitectureTests", []),
         // Puts the tasks of simulated worlds under the simulation's control.

@@ -1,6 +1,8 @@
+import AsyncHTTPClient
 import Core
 import Foundation
 import NIOCore
+import NIOHTTP1
 import StubPlatform
 import TestSupport
 import Testing
@@ -123,15 +125,40 @@ struct GatewayClientTests {
         }
     }
 
-    @Test("A5: what passes is forgiven a number of times, not for ever")
-    func patience() {
+    @Test(
+        "O3: a platform that is away is asked again as long as a restart takes, not for ever",
+        arguments: [(false, ResultWait.failuresAllowed.first), (true, ResultWait.failuresAllowed.later)])
+    func failuresAllowed(isKnown: Bool, allowed: Int) {
         let now = Instant(seconds: 1000)
-        var machine = ResultWait(start: now, limit: nil)
+        var machine = ResultWait(start: now, limit: nil, isKnown: isKnown)
         let away = PlatformError(.connectionFailed, "away")
-        for _ in 0..<ResultWait.patience {
+        for _ in 0..<allowed {
             guard case .sleep = machine.next(.away(away), at: now) else { return #expect(Bool(false)) }
         }
         guard case .fail = machine.next(.away(away), at: now) else { return #expect(Bool(false)) }
+    }
+
+    @Test(
+        "O3: a wait survives a proxy that answers for the platform",
+        arguments: [408, 425, 500, 502, 503, 504, 520, 524]
+    )
+    func proxy(status: UInt) async throws {
+        let peer = Peer(address: "http://stub", environment: "e")
+        let page = Reply(
+            status: .init(statusCode: Int(status)), headers: [:], body: ByteBuffer(string: "<html>Gateway</html>"))
+        let error = peer.error(for: page)
+        #expect(error.isPassing)
+        #expect(error.message.contains("answered \(status)"))
+        let own = ByteBuffer(string: #"{"error":{"kind":"internal","message":"a bug"}}"#)
+        #expect(!peer.error(for: Reply(status: .internalServerError, headers: [:], body: own)).isPassing)
+    }
+
+    @Test("N9: an illegal header value is named without showing it")
+    func illegalHeader() {
+        let peer = Peer(address: "http://stub", environment: "e")
+        let error = peer.error(for: HTTPClientError.invalidHeaderFieldValues(["Bearer secret\n"]))
+        #expect(!"\(error)".contains("secret"))
+        #expect((error as? PlatformError)?.code == .usage)
     }
 
     @Test("A7: a request is taken back; one that has ended is a conflict")

@@ -119,7 +119,7 @@ struct OperatorClientTests {
             (.error(401, "unauthorized", "no token"), .unauthorized, "cortex env configure test -o http"),
             (.error(400, "usage", "a server cannot decide that"), .badRequest, "cannot decide"),
             (.error(409, "new_kind", "something new"), .conflict, "something new"),
-            (.json("<html>", status: 502), .internal, "502"),
+            (.json("<html>", status: 502), .unavailable, "502"),
             (.json("not json"), .connectionFailed, "cortex version"),
             (.cutOff, .connectionFailed, "closed the connection"),
         ])

@@ -112,7 +112,7 @@ struct DecisionTests {
         "O3: a text is JSON if it is",
         arguments: [("{\"a\":1}", "application/json"), ("1", "application/json"), ("hi", "text/plain; charset=utf-8")])
     func inlineType(text: String, type: String) throws {
-        #expect(try PayloadInput(text).contentType == type)
+        #expect(try PayloadInput(text, console: Console(environment: [:])).contentType == type)
     }
 
     // MARK: deploy --wait

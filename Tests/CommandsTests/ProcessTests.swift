@@ -181,6 +181,11 @@ struct ProcessTests {
                 missing.errors
                     == "error: cortex.yaml cannot be read: No such file or directory; name a file: cortex deploy FILE\n"
             )
+            try Data("x".utf8).write(to: folder.appendingPathComponent("cortex.yml"))
+            let other = try await run(["deploy"], folder)
+            #expect(other.errors.contains("there is cortex.yml: cortex deploy cortex.yml"), "\(other.errors)")
+            let inFolder = try await run(["deploy", folder.path], folder)
+            #expect(inFolder.errors.contains("cortex deploy \(folder.path)/cortex.yml"), "\(inFolder.errors)")
             let input = try await run(["deploy", "-"], folder, input: "- name: piped\n")
             #expect(input.status == 1)
             #expect(stub.last("POST /deploy")?.text.contains("- name: piped") == true)
@@ -194,11 +199,18 @@ struct ProcessTests {
             stub.on("POST /deploy", .json(try Fixtures.json([result])))
             let creating = Fixtures.api("hello", replicas: [Fixtures.replica("hello-a", .creating)])
             let ready = Fixtures.api("hello", replicas: [Fixtures.replica("hello-a", .ready)])
-            stub.on("GET /describe/hello", .json(try Fixtures.json([creating])), .json(try Fixtures.json([ready])))
+            // The platform restarts behind a proxy meanwhile.
+            let away = StubPlatform.Response.json("<html>Bad Gateway</html>", status: 502)
+            stub.on(
+                "GET /describe/hello", .json(try Fixtures.json([creating])), away, away,
+                .json(try Fixtures.json([ready])))
             let process = try await run(["deploy", "-", "--wait"], folder, input: "x")
             #expect(process.status == 0)
             #expect(process.output == "creating hello (AsyncAPI)\n")
-            #expect(process.errors == "hello: 0/1 ready, creating\nhello is ready: http://127.0.0.1:8889/hello\n")
+            #expect(
+                process.errors
+                    == "hello: 0/1 ready, creating\nhello: the platform does not answer\n"
+                    + "hello is ready: http://127.0.0.1:8889/hello\n")
             let failed = Fixtures.api(
                 "hello", replicas: [Fixtures.replica("hello-a", .failed, reason: "exit status 1", restarts: 5)])
             stub.on("GET /describe/hello", .json(try Fixtures.json([failed])))
@@ -278,6 +290,47 @@ struct ProcessTests {
             #expect(stub.last("POST /hello")?.text == "from a pipe")
             let json = try await run(["result", "hello", Self.id, "-o", "json"], folder)
             #expect(json.output == #"{"id":"\#(Self.id)","status":"completed","result": {"b":1.0, "a":1e400} }"# + "\n")
+        }
+    }
+
+    @Test(
+        "C5: YAML keeps every result that JSON allows",
+        arguments: [
+            "12345678901234567890", "0.12345678901234567890", "1.0", "1e400", String(repeating: "9", count: 5000),
+            #"{"a":1,"a":2,"\u00e9":"\ud800","t":[true,null]}"#,
+        ])
+    func yaml(result: String) async throws {
+        try await with { stub, folder in
+            let head = #"{"id":"\#(Self.id)","status":"completed","result":"#
+            stub.on(
+                "GET /hello/\(Self.id)",
+                .json(head + "\n\t\(result)\r\n" + #","timestamp":"2026-01-01T00:00:00Z","attempts":1}"#))
+            let yaml = try await run(["result", "hello", Self.id, "-o", "yaml"], folder)
+            #expect(yaml.status == 0, "\(yaml.errors)")
+            #expect(yaml.output.hasSuffix("\nresult: \(result)\n"), "\(yaml.output)")
+            #expect(yaml.output.contains("status: completed\n"))
+            let lines = result.replacing(",", with: ",\n")
+            stub.on("GET /hello/\(Self.id)", .json(head + lines + "}"))
+            let broken = try await run(["result", "hello", Self.id, "-o", "yaml"], folder)
+            #expect(broken.output.hasSuffix("\nresult: \(lines.replacing("\n", with: " "))\n"))
+        }
+    }
+
+    @Test("O3: piped input is the payload without -d, and -d @- is standard input as for curl")
+    func submitPiped() async throws {
+        try await with { stub, folder in
+            stub.on("POST /hello", .json(#"{"id":"\#(Self.id)"}"#))
+            for words in [["submit", "hello"], ["submit", "hello", "-d", "@-"], ["submit", "hello", "-d", "-"]] {
+                let process = try await run(words, folder, input: "piped \(words.count)")
+                #expect(process.status == 0, "\(process.errors)")
+                #expect(stub.last("POST /hello")?.text == "piped \(words.count)")
+            }
+            #expect(try await run(["submit", "hello", "-d", ""], folder, input: "not this").status == 0)
+            #expect(stub.last("POST /hello")?.text == "")
+            // A number that no program holds is JSON all the same.
+            let digits = String(repeating: "9", count: 5000)
+            #expect(try await run(["submit", "hello", "-d", digits], folder).status == 0)
+            #expect(stub.last("POST /hello")?[header: "Content-Type"] == "application/json")
         }
     }
 

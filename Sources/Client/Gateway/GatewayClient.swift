@@ -78,17 +78,19 @@ package struct GatewayClient: Sendable {
 
     /// Waits until the request has ended, at most for `limit` (`nil`: for ever).
     ///
-    /// Long polls; a gateway that answers them at once is asked again ever more seldom. One that is away for a moment is forgiven `ResultWait.patience` times in a row.
+    /// Uses long polls. The pauses grow when a gateway answers them at once. A gateway that is away, also in the words of a proxy, is asked
+    /// again up to `ResultWait.failuresAllowed` times in a row.
     ///
+    /// - Parameter isKnown: whether the platform has said that the request exists.
     /// - Returns: the request as it stood last; look at its status.
-    package func wait(_ id: RequestID, limit: Duration?) async throws -> RequestSnapshot {
-        var machine = ResultWait(start: clock.instant(), limit: limit)
+    package func wait(_ id: RequestID, limit: Duration?, isKnown: Bool = false) async throws -> RequestSnapshot {
+        var machine = ResultWait(start: clock.instant(), limit: limit, isKnown: isKnown)
         while true {
             let event: ResultWait.Event
             let asked = machine.poll(at: clock.instant())
             do {
                 event = .answer(try await read(id, wait: asked))
-            } catch let error as PlatformError where ResultWait.isPassing(error) {
+            } catch let error as PlatformError where error.isPassing {
                 event = .away(error)
             }
             switch machine.next(event, at: clock.instant()) {

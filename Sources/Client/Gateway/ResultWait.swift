@@ -13,25 +13,30 @@ struct ResultWait {
         case sleep(Duration)
     }
 
-    /// How often in a row the gateway may be away.
-    static let patience = 8
+    /// How often in a row the gateway may be away: a moment at first, and the time that a restart takes once the request is known to exist.
+    static let failuresAllowed = (first: 8, later: 40)
+    /// Longest wait of one long poll. Proxies commonly end a call that stays silent for 60 s.
+    static let longestPoll: Duration = .seconds(50)
     private static let shortest: Duration = .milliseconds(200)
     private static let longest: Duration = .seconds(2)
 
     private let deadline: Instant?
     private var failures = 0
+    private var isKnown: Bool
     private var pause = Self.shortest
     private var asked: (at: Instant, wait: Duration)
 
-    init(start: Instant, limit: Duration?) {
+    /// - Parameter isKnown: whether the platform has said that the request exists.
+    init(start: Instant, limit: Duration?, isKnown: Bool = false) {
+        self.isKnown = isKnown
         self.deadline = limit.map { start + $0 }
         self.asked = (start, .zero)
     }
 
     /// How long the next long poll may take; whole seconds.
     mutating func poll(at now: Instant) -> Duration {
-        let rest = deadline.map { max(.zero, $0 - now) } ?? Limits.longPoll
-        let wait = Duration.seconds(min(rest, Limits.longPoll).components.seconds)
+        let rest = deadline.map { max(.zero, $0 - now) } ?? Self.longestPoll
+        let wait = Duration.seconds(min(rest, Self.longestPoll).components.seconds)
         asked = (now, wait)
         return wait
     }
@@ -41,6 +46,7 @@ struct ResultWait {
         switch event {
         case .answer(let snapshot):
             failures = 0
+            isKnown = true
             if snapshot.status.isEnded || isOver { return .finish(snapshot) }
             if now - asked.at >= asked.wait - .milliseconds(500), asked.wait > .zero {
                 // A true long poll: the wait happened over there.
@@ -49,15 +55,18 @@ struct ResultWait {
             }
         case .away(let error):
             failures += 1
-            if isOver || failures > Self.patience { return .fail(error) }
+            let allowed = isKnown ? Self.failuresAllowed.later : Self.failuresAllowed.first
+            if isOver || failures > allowed { return .fail(error) }
         }
         defer { pause = min(pause * 2, Self.longest) }
         let rest = deadline.map { $0 - now } ?? pause
         return .sleep(max(.zero, min(pause, rest)))
     }
+}
 
-    /// Whether an error says nothing about the request, only about the moment.
-    static func isPassing(_ error: PlatformError) -> Bool {
-        [.connectionFailed, .timedOut, .unavailable, .storeUnavailable].contains(error.code)
+extension PlatformError {
+    /// Whether an error says nothing about what was asked, only that the platform is away for the moment.
+    package var isPassing: Bool {
+        [.connectionFailed, .timedOut, .unavailable, .storeUnavailable].contains(code)
     }
 }

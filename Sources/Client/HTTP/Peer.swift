@@ -31,8 +31,15 @@ package struct Peer: Sendable, Hashable {
                 return PlatformError(
                     .connectionFailed, "\(address) closed the connection before it had answered; is it shutting down?",
                     cause: error)
+            case _ where Self.isHeaderError(error):
+                // The error's own text would show the value, which may be the token.
+                return PlatformError(
+                    .usage,
+                    "a header, or the token of the environment \(environment), has a character that HTTP does not allow "
+                        + "(a line break?); correct it")
             default:
-                return PlatformError(.connectionFailed, "talking to \(address) failed: \(error)", cause: error)
+                return PlatformError(
+                    .connectionFailed, "talking to \(address) failed: \(error.shortDescription)", cause: error)
             }
         }
         if let error = error as? NIOConnectionError {
@@ -68,9 +75,26 @@ package struct Peer: Sendable, Hashable {
                 + " (or correct the address with: cortex env configure \(environment) -o URL)", cause: cause)
     }
 
+    private static func isHeaderError(_ error: HTTPClientError) -> Bool {
+        [HTTPClientError.invalidHeaderFieldNames([]), .invalidHeaderFieldValues([])].contains {
+            $0.shortDescription == error.shortDescription
+        }
+    }
+
+    /// Whether a proxy says with this status that it does not reach the platform now (contract O3).
+    private static func isAway(_ status: UInt) -> Bool {
+        [408, 425, 500, 502, 503, 504].contains(status) || (520..<530).contains(status)
+    }
+
     /// The error that an answer other than a success stands for.
     package func error(for reply: Reply) -> PlatformError {
         let detail = try? JSONDecoder().decode(ErrorDocument.self, from: Data(buffer: reply.body)).error
+        if detail == nil, Self.isAway(reply.status.code) {
+            return PlatformError(
+                .unavailable,
+                "\(address) answered \(reply.status.code) \(reply.status.reasonPhrase), and not in the platform's words: "
+                    + "what stands before the platform does not reach it; try again later")
+        }
         let code =
             detail.flatMap { PlatformError.Code(kind: $0.kind) } ?? PlatformError.Code(status: reply.status.code)
         var message = detail?.message ?? "\(address) answered \(reply.status.code) \(reply.status.reasonPhrase)"

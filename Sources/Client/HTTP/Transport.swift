@@ -57,6 +57,12 @@ package struct Reply: Sendable {
     package var headers: HTTPHeaders
     package var body: ByteBuffer
 
+    package init(status: HTTPResponseStatus, headers: HTTPHeaders, body: ByteBuffer) {
+        self.status = status
+        self.headers = headers
+        self.body = body
+    }
+
     package init(_ response: HTTPClientResponse, limit: Int, peer: Peer) async throws {
         self.status = response.status
         self.headers = response.headers

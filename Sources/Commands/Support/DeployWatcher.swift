@@ -8,6 +8,8 @@ struct DeployWatcher {
     let limit: Duration
 
     private static let period: Duration = .seconds(1)
+    /// How often in a row the platform may be away: the time that a restart takes.
+    private static let failuresAllowed = 60
 
     /// - Throws: ``PlatformError`` with all that failed, or `timed_out`.
     func run(_ names: [String]) async throws {
@@ -16,11 +18,16 @@ struct DeployWatcher {
         defer { progress.clear() }
         var machines = names.map { (name: $0, progress: DeployProgress()) }
         var failures: [String] = []
+        var away = 0
         while !machines.isEmpty {
             var waiting: [String] = []
             var rest: [(name: String, progress: DeployProgress)] = []
             for var machine in machines {
-                let api = try await client.describe(machine.name)
+                guard let api = try await describe(machine.name, &away) else {
+                    waiting.append("\(machine.name): the platform does not answer")
+                    rest.append(machine)
+                    continue
+                }
                 switch machine.progress.look(at: api, now: context.clock.instant()) {
                 case .ready:
                     progress.clear()
@@ -48,6 +55,18 @@ struct DeployWatcher {
             throw PlatformError(
                 machines.isEmpty ? .containerFailed : .timedOut,
                 failures.map(\.inOneLine).joined(separator: "\nerror: "))
+        }
+    }
+
+    /// The API's status; `nil` while the platform, which may be restarting, is away.
+    private func describe(_ name: String, _ away: inout Int) async throws -> APIDocument? {
+        do {
+            let api = try await client.describe(name)
+            away = 0
+            return api
+        } catch let error as PlatformError where error.isPassing && away < Self.failuresAllowed {
+            away += 1
+            return nil
         }
     }
 }

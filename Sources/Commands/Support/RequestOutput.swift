@@ -15,7 +15,7 @@ struct RequestOutput {
         switch format {
         case .pretty: try context.console.print(pretty())
         case .json: try printVerbatim(request.document)
-        case .yaml: try context.console.print(try yaml(request.document))
+        case .yaml: try context.console.print(try yaml(request))
         }
     }
 
@@ -66,7 +66,34 @@ struct RequestOutput {
         if text.readableBytesView.last != UInt8(ascii: "\n") { try context.console.write(CollectionOfOne(0x0A)) }
     }
 
-    private func yaml(_ document: ByteBuffer) throws -> String {
-        try JSONDecoder().decode(JSONValue.self, from: Data(buffer: document)).yaml()
+    /// The request as YAML. The result is the container's JSON itself, which is flow style of YAML 1.2, so no number, key or escape changes
+    /// (contract C5).
+    private func yaml(_ request: RequestSnapshot) throws -> String {
+        let document = RequestSummary(request)
+        var text = try JSONText.value(of: document).yaml().trimmedEnd
+        if let result = request.result {
+            // Line ends and tabs stand between tokens only: inside a JSON string they are escaped.
+            let spaces: Set<UInt8> = [0x09, 0x0A, 0x0D]
+            let line = result.readableBytesView.map { spaces.contains($0) ? UInt8(ascii: " ") : $0 }
+            text += "\nresult: " + String(decoding: line, as: UTF8.self)
+        }
+        return text
+    }
+}
+
+/// What the gateway's document says of a request, apart from its result.
+private struct RequestSummary: Encodable {
+    let id: RequestID
+    let status: RequestStatus
+    let attempts: Int?
+    let timestamp: String?
+    let error: RequestFailure?
+
+    init(_ request: RequestSnapshot) {
+        self.id = request.id
+        self.status = request.status
+        self.attempts = request.attempts
+        self.timestamp = request.timestamp
+        self.error = request.error
     }
 }

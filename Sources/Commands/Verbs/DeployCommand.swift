@@ -68,6 +68,26 @@ struct DeployCommand: AsyncParsableCommand {
 }
 
 extension ConfigurationUpload {
+    /// Where a file that is not there may be: another spelling, or another name in the same folder.
+    private static func hint(forMissing path: String) -> String? {
+        let folder = path.split(separator: "/", omittingEmptySubsequences: false).dropLast().joined(separator: "/")
+        let place = folder.isEmpty ? (path.hasPrefix("/") ? "/" : "") : folder + "/"
+        guard let found = configurations(in: place.isEmpty ? "." : place).first else {
+            return path == "cortex.yaml" ? "; name a file: cortex deploy FILE" : nil
+        }
+        return "; there is \(place)\(found): cortex deploy \(place)\(found)"
+    }
+
+    /// Files of a folder that look like configurations, the likeliest first.
+    private static func configurations(in folder: String) -> [String] {
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+        let likely = names.filter {
+            let name = $0.lowercased()
+            return name.hasPrefix("cortex") && [".yaml", ".yml", ".json"].contains { name.hasSuffix($0) }
+        }
+        return likely.sorted { ($0.utf8.count, $0) < ($1.utf8.count, $1) }
+    }
+
     /// The file that `deploy` sends.
     static func read(_ path: String) throws -> ConfigurationUpload {
         let handle: FileHandle
@@ -77,8 +97,8 @@ extension ConfigurationUpload {
             let descriptor = open(path, O_RDONLY | O_CLOEXEC)
             guard descriptor >= 0 else {
                 let reason = String(cString: strerror(errno))
-                let hint = path == "cortex.yaml" ? "; name a file: cortex deploy FILE" : ""
-                throw PlatformError(.notFound, "\(path) cannot be read: \(reason)\(hint)")
+                let missing = errno == ENOENT ? Self.hint(forMissing: path) : nil
+                throw PlatformError(.notFound, "\(path) cannot be read: \(reason)\(missing ?? "")")
             }
             handle = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
         }
@@ -88,8 +108,10 @@ extension ConfigurationUpload {
         } catch {
             var isFolder: ObjCBool = false
             if FileManager.default.fileExists(atPath: path, isDirectory: &isFolder), isFolder.boolValue {
-                let file = path + (path.hasSuffix("/") ? "" : "/") + "cortex.yaml"
-                throw PlatformError(.notFound, "\(path) is a folder; name the file in it: cortex deploy \(file)")
+                let file = path + (path.hasSuffix("/") ? "" : "/")
+                let name = Self.configurations(in: path).first ?? "cortex.yaml"
+                throw PlatformError(
+                    .notFound, "\(path) is a folder; name the file in it: cortex deploy \(file)\(name)")
             }
             throw PlatformError(.notFound, "\(path) cannot be read; name a file that holds the APIs", cause: error)
         }

@@ -14,14 +14,16 @@ struct SubmitCommand: AsyncParsableCommand {
             Examples:
               cortex submit hello -d '{"name": "world"}' --wait
               cortex submit ocr -d @invoice.png
-              cat page.pdf | cortex submit ocr -d - --content-type application/pdf
+              cat page.pdf | cortex submit ocr --content-type application/pdf
             """)
 
     @OptionGroup var target: APIArgument
     @OptionGroup var environment: EnvironmentOption
     @Option(
         name: .shortAndLong, parsing: .unconditional,
-        help: ArgumentHelp("The payload: text, @file, or - for standard input.", valueName: "data"))
+        help: ArgumentHelp(
+            "The payload: text, @file, or - for standard input, which is also read without -d when it is piped.",
+            valueName: "data"))
     var data: String?
     @Option(help: ArgumentHelp("Its Content-Type; guessed from the file's name otherwise.", valueName: "type"))
     var contentType: String?
@@ -37,7 +39,7 @@ struct SubmitCommand: AsyncParsableCommand {
     func run() async throws {
         let context = CommandContext.live()
         let cluster = try context.resolve(environment.environment)
-        let input = try PayloadInput(data)
+        let input = try PayloadInput(data, console: context.console)
         defer { input.close() }
         let type =
             contentType ?? (headers.contains { $0.name.lowercased() == "content-type" } ? nil : input.contentType)
@@ -55,9 +57,9 @@ struct SubmitCommand: AsyncParsableCommand {
                 }
             }
             let request = try await Interruption.telling(console, RequestOutput.waitHint(output.api, id)) {
-                // Whoever interrupts the wait can still fetch the result.
+                // With the id, the result can be fetched also after an interruption.
                 console.note("id: \(id)")
-                return try await client.wait(id, limit: wait.duration)
+                return try await client.wait(id, limit: wait.duration, isKnown: true)
             }
             try output.printOutcome(request, hasWaited: true)
         }
@@ -96,11 +98,18 @@ struct PayloadInput {
     let contentType: String?
     private let descriptor: CInt?
 
-    init(_ data: String?) throws {
+    init(_ data: String?, console: Console) throws {
         switch data {
         case nil:
-            (payload, contentType, descriptor) = (nil, nil, nil)
-        case "-":
+            guard Self.isPiped(STDIN_FILENO) else {
+                (payload, contentType, descriptor) = (nil, nil, nil)
+                return
+            }
+            if !Self.hasInput(STDIN_FILENO, within: .seconds(2)) {
+                console.note("reading the payload from standard input; for an empty payload give: -d ''")
+            }
+            (payload, contentType, descriptor) = (.descriptor(STDIN_FILENO, length: nil), Self.binary, nil)
+        case "-", "@-":
             (payload, contentType, descriptor) = (
                 .descriptor(STDIN_FILENO, length: nil), Self.binary, nil
             )
@@ -110,8 +119,7 @@ struct PayloadInput {
             (payload, contentType, descriptor) = (opened.payload, Self.contentType(ofFile: path), opened.descriptor)
         case let data?:
             (payload, descriptor) = (.bytes(ByteBuffer(string: data)), nil)
-            let isJSON = (try? JSONDecoder().decode(JSONValue.self, from: Data(data.utf8))) != nil
-            contentType = isJSON ? "application/json" : "text/plain; charset=utf-8"
+            contentType = Self.isJSON(data) ? "application/json" : "text/plain; charset=utf-8"
         }
     }
 
@@ -120,6 +128,24 @@ struct PayloadInput {
     }
 
     private static let binary = "application/octet-stream"
+
+    /// Whether a descriptor is a pipe, a file or a socket, as a shell makes it for `|` and `<`; not a terminal or `/dev/null`.
+    private static func isPiped(_ descriptor: CInt) -> Bool {
+        var information = stat()
+        guard fstat(descriptor, &information) == 0 else { return false }
+        return [S_IFIFO, S_IFREG, S_IFSOCK].contains(information.st_mode & S_IFMT)
+    }
+
+    /// Whether bytes, or the end of the input, arrive in time. Blocks the thread, which has nothing else to do yet.
+    private static func hasInput(_ descriptor: CInt, within limit: Duration) -> Bool {
+        var watched = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
+        return poll(&watched, 1, CInt(limit.components.seconds * 1000)) != 0
+    }
+
+    private static func isJSON(_ text: String) -> Bool {
+        var validator = JSONValidator()
+        return validator.consume(Array(text.utf8)) && validator.finish()
+    }
 
     static func contentType(ofFile path: String) -> String {
         let types = [

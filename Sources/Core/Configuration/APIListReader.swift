@@ -107,9 +107,12 @@ struct APIListReader {
             return
         }
         let names = APISpecification.Kind.allCases.map(\.rawValue)
+        let text = Self.text(kind)
+        let isOlder = text.map(ConfigurationReader.olderKinds.contains) ?? false
         reader.report(
             kind.mark, "kind", .unknownKind, "must be one of \(names.joined(separator: ", ")), found \(kind.described)",
-            suggestion: Self.text(kind).flatMap { NearestKey.find($0, among: names) })
+            hint: isOlder ? ConfigurationReader.olderVersion : nil,
+            suggestion: isOlder ? nil : text.flatMap { NearestKey.find($0, among: names) })
         _ = reader.read(
             YAMLNode(mapping: entries.filter { $0.key == "name" }, mark: element.mark),
             as: SchemaObject(fields.filter { $0.key == "name" }), path: "")

@@ -67,8 +67,12 @@ package struct ConfigurationResult: Sendable, Hashable {
         self.refusals = refusals
     }
 
-    /// Everything that keeps the file from being deployed: problems first, then refusals.
-    package var obstacles: [ConfigurationProblem] { problems + refusals }
+    /// Everything that keeps the file from being deployed, in the order of the file.
+    package var obstacles: [ConfigurationProblem] {
+        (problems + refusals).enumerated().sorted {
+            ($0.element.line, $0.element.column, $0.offset) < ($1.element.line, $1.element.column, $1.offset)
+        }.map(\.element)
+    }
 
     package var specifications: [APISpecification] { apis.map(\.specification) }
 

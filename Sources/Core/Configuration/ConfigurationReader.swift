@@ -145,6 +145,7 @@ struct ConfigurationReader {
             return "there is a character in it that cannot be seen; write the key anew"
         }
         if let name = Self.foreignWords[key], schema.field(name) != nil { return "here it is called \(name)" }
+        if Self.olderKeys.contains(key) { return Self.olderVersion }
         return home(of: key) ?? "allowed are \(schema.fields.map(\.key).joined(separator: ", "))"
     }
 
@@ -155,6 +156,17 @@ struct ConfigurationReader {
         "healthcheck": "liveness_probe", "processes_per_replica": "max_concurrency", "mounts": "volumes",
         "deadline": "timeout", "ttl": "retention",
     ]
+
+    /// Keys of the original's files before version 0.36, and the kinds of API that they declared.
+    private static let olderKeys: Set<String> = [
+        "predictor", "project_dir", "monitoring", "tracker", "api_gateway", "local_port", "prediction_logging",
+        "python_path", "server_side_batching", "threads_per_process", "model_path", "models", "onnx", "tensorflow",
+    ]
+    static let olderKinds: Set<String> = [
+        "deployment", "api", "SyncAPI", "aggregate", "transformer", "estimator", "model",
+    ]
+    static let olderVersion =
+        "files of Cortex before version 0.36 are written like this; docs/moving-from-cortex.md says how to bring them over"
 
     /// Where a key would be right: elsewhere in this kind of API, or in another kind.
     private func home(of key: String) -> String? {

@@ -21,7 +21,7 @@ struct OtherKindTests {
         #expect(result.refusals.count == 1)
     }
 
-    @Test("Y1: a refusal comes after every problem, and keeps good APIs of the file from being deployed")
+    @Test("Y1: refusals and problems come in the order of the file, and keep good APIs of the file from being deployed")
     func order() {
         let async = "- {name: good, kind: AsyncAPI, pod: {containers: [{name: a}]}}\n"
         let mixed = Document("", async + Self.task("command: [a]")).parsed()
@@ -29,7 +29,7 @@ struct OtherKindTests {
         #expect(mixed.obstacles.map(\.place) == ["3:9 kind kind_not_served"])
         #expect(throws: PlatformError.self) { try mixed.validated() }
         let both = Document("", async + Self.task("command: a")).parsed()
-        #expect(both.obstacles.map(\.kind) == [.wrongType, .kindNotServed])
+        #expect(both.obstacles.map(\.kind) == [.kindNotServed, .wrongType])
         #expect(both.apis.isEmpty)
     }
 
@@ -139,5 +139,18 @@ struct OtherKindTests {
                 "3:50 apis[0].name apis_not_deployed",
                 "3:113 networking.endpoint duplicate_endpoint_in_one_deploy", "4:10 name duplicate_name",
             ])
+    }
+
+    @Test(
+        "Y1: files of versions before 0.36 are recognized, and the message names the page that helps",
+        arguments: [
+            "- name: a\n  kind: RealtimeAPI\n  predictor:\n    type: python\n    path: p.py\n",
+            "- name: a\n  kind: AsyncAPI\n  project_dir: .\n  pod: {containers: [{name: a}]}\n",
+            "- name: a\n  kind: SyncAPI\n", "- kind: deployment\n  name: a\n", "- kind: api\n  name: a\n",
+        ])
+    func olderVersions(text: String) {
+        let obstacles = ConfigurationFile.parse(Array(text.utf8), fileName: "f", baseDirectory: "/").obstacles
+        #expect(obstacles.contains { "\($0)".contains("docs/moving-from-cortex.md") }, "\(obstacles)")
+        #expect(obstacles.map(\.line) == obstacles.map(\.line).sorted())
     }
 }
