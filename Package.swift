@@ -35,7 +35,8 @@ func room(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 
 func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
     .testTarget(
-        name: name, dependencies: dependencies + ["Core", "TestSupport"], exclude: exclude, swiftSettings: strict)
+        name: name, dependencies: dependencies + ["Core", "Support", "TestSupport"], exclude: exclude,
+        swiftSettings: strict)
 }
 
 let package = Package(
@@ -61,17 +62,21 @@ let package = Package(
     ],
     targets: [
         room("Core", [yams]),
-        room("HTTPServing", ["Core", hummingbirdCore, nioCore, nioPosix, nioHTTP1, logging, lifecycle]),
-        room("Gateway", ["Core", "HTTPServing", nioCore, nioHTTP1, logging, lifecycle, crypto]),
-        room("Dequeuer", ["Core", nioCore, nioPosix, nioHTTP1, logging, lifecycle]),
-        room("Probes", ["Core", nioCore, nioPosix, nioHTTP1, logging]),
-        room("Operator", ["Core", "HTTPServing", nioCore, nioHTTP1, logging, lifecycle, crypto]),
+        room("Support", ["Core", nioCore, nioPosix]),
+        room("HTTPServing", ["Core", "Support", hummingbirdCore, nioCore, nioPosix, nioHTTP1, logging, lifecycle]),
+        room("Gateway", ["Core", "Support", "HTTPServing", nioCore, nioHTTP1, logging, lifecycle, crypto]),
+        room("Dequeuer", ["Core", "Support", nioCore, nioPosix, nioHTTP1, logging, lifecycle]),
+        room("Probes", ["Core", "Support", nioCore, nioPosix, nioHTTP1, logging]),
+        room("Operator", ["Core", "Support", "HTTPServing", nioCore, nioHTTP1, logging, lifecycle, crypto]),
         room("Autoscaler", ["Core", logging, lifecycle]),
-        room("LocalOrchestrator", ["Core", "Probes", logging, lifecycle]),
+        room("LocalOrchestrator", ["Core", "Support", "Probes", logging, lifecycle]),
         room("PodInitProtocol", []),
-        room("PodInitClient", ["Core", "CPodInit", "PodInitProtocol"]),
-        room("EngineDocker", ["Core", "PodInitClient", asyncHTTPClient, nioCore, nioPosix, nioHTTP1, logging, crypto]),
-        room("EngineSandbox", ["Core", "CPodInit", "PodInitClient", "PodInitProtocol", subprocess, logging]),
+        room("PodInitClient", ["Core", "Support", "CPodInit", "PodInitProtocol"]),
+        room(
+            "EngineDocker",
+            ["Core", "Support", "PodInitClient", asyncHTTPClient, nioCore, nioPosix, nioHTTP1, logging, crypto]),
+        room(
+            "EngineSandbox", ["Core", "Support", "CPodInit", "PodInitClient", "PodInitProtocol", subprocess, logging]),
         room("StoreMemory", ["Core"]),
         .target(name: "CStoreSQLite"),
         room("StoreSQLite", ["Core", "CStoreSQLite", grdb, sqlite, logging]),
@@ -79,8 +84,8 @@ let package = Package(
         room(
             "Commands",
             [
-                "Core", "HTTPServing", "Gateway", "Dequeuer", "Operator", "Autoscaler", "LocalOrchestrator",
-                "EngineDocker", "EngineSandbox", "StoreSQLite", "Client",
+                "Core", "Support", "HTTPServing", "Gateway", "Dequeuer", "Operator", "Autoscaler",
+                "LocalOrchestrator", "EngineDocker", "EngineSandbox", "StoreSQLite", "Client",
                 arguments, logging, lifecycle, nioCore, nioPosix, nioHTTP1, asyncHTTPClient, subprocess, unixSignals,
                 yams,
             ]),
@@ -93,7 +98,7 @@ let package = Package(
         // Suites that every adapter of a protocol must pass, and what tests share.
         room("StoreConformance", ["Core", "TestSupport"]),
         room("EngineConformance", ["Core", "CPodInit", "TestSupport"]),
-        room("PodmanSupport", ["Core", "TestSupport", "EngineDocker", logging]),
+        room("PodmanSupport", ["Core", "Support", "TestSupport", "EngineDocker", logging]),
         room("TestSupport", ["Core", nioCore, nioPosix, nioHTTP1]),
         // Stands in for operator and gateway when the CLI is tested.
         .target(
@@ -103,6 +108,7 @@ let package = Package(
         // Counts, records and fails file calls below folders that a test watches.
         .target(name: "CDiskFaults", path: "Tests/CDiskFaults"),
 
+        tests("SupportTests", []),
         tests("CoreTests", [], exclude: ["Configuration/Golden"]),
         tests("StoreTests", ["StoreMemory", "StoreSQLite", "StoreConformance", "CDiskFaults", grdb, logging]),
         tests("HTTPServingTests", ["HTTPServing", hummingbird, nioCore, nioPosix, nioHTTP1]),

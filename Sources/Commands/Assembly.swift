@@ -11,6 +11,7 @@ import Logging
 import Operator
 import ServiceLifecycle
 import StoreSQLite
+import Support
 
 /// Puts the platform together: the only file that names the concrete store and orchestrator (the engine: `EngineSelection`).
 struct Assembly: Sendable {

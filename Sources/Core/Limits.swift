@@ -44,4 +44,11 @@ package enum Limits {
     package static let scalingDecisions = 100
     /// Rows of a list page.
     package static let listPage = 1000
+    /// Threads for blocking calls, and work that may wait for one of them.
+    package static let blockingThreads = 16
+    package static let blockingQueue = 10_000
+    /// Threads for looks at what may never answer, such as a file system.
+    package static let checkThreads = 4
+    /// Bytes of log lines that wait for a reader of standard error; further lines are dropped and counted.
+    package static let standardErrorBuffer = 1 << 20
 }

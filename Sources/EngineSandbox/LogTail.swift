@@ -1,5 +1,6 @@
 import Core
 import Foundation
+import Support
 
 /// Reads a container's log from disk, over its rotation, and waits for more if asked to.
 actor LogTail {

@@ -2,6 +2,7 @@ import Core
 import Foundation
 import PodInitClient
 import PodInitProtocol
+import Support
 
 /// What was found out about this machine, by making a first pod on it.
 struct Machine: Sendable, Hashable {

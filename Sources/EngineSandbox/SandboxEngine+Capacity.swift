@@ -1,5 +1,6 @@
 package import Core
 import Foundation
+import Support
 
 extension SandboxEngine {
     /// The machine's cores and memory; the sandbox hands out no GPU.

@@ -3,6 +3,7 @@ import Foundation
 package import Logging
 import PodInitClient
 import PodInitProtocol
+import Support
 import Synchronization
 
 /// Pods as bubblewrap sandboxes: no daemon and no images, the host's own system is the (read-only) file system.

@@ -1,6 +1,6 @@
 import Core
 import Crypto
-import Dispatch
+import Support
 
 /// The credentials that the operator accepts, each with a name (contract O1).
 ///
@@ -28,14 +28,9 @@ package struct TokenStore: Sendable {
     package static func open(directory: String, random: some RandomNumberGenerator & Sendable) async throws
         -> TokenStore
     {
-        try await withCheckedThrowingContinuation { continuation in
-            DispatchQueue.global().async {
-                continuation.resume(
-                    with: Result {
-                        var random = random
-                        return try openBlocking(directory: directory, random: &random)
-                    })
-            }
+        try await blocking {
+            var random = random
+            return try openBlocking(directory: directory, random: &random)
         }
     }
 

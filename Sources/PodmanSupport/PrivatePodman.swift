@@ -2,6 +2,7 @@ import Core
 package import EngineDocker
 package import Foundation
 import Logging
+import Support
 import Synchronization
 import TestSupport
 

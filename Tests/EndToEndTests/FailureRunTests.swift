@@ -1,6 +1,7 @@
 import Core
 import Foundation
 import PodmanSupport
+import Support
 import TestSupport
 import Testing
 

@@ -1,6 +1,7 @@
 import Core
 import Foundation
 import NIOHTTP1
+import Support
 import Synchronization
 import TestSupport
 import Testing

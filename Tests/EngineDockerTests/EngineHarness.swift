@@ -4,6 +4,7 @@ import EngineDocker
 import Foundation
 import Logging
 import PodmanSupport
+import Support
 import TestSupport
 
 /// An engine on the private Podman with a data directory of its own.

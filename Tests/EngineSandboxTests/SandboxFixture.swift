@@ -2,6 +2,7 @@ import Core
 import EngineConformance
 import Foundation
 import Logging
+import Support
 import TestSupport
 
 @testable import EngineSandbox

@@ -8,6 +8,7 @@ import NIOCore
 import NIOHTTP1
 import ServiceLifecycle
 import StoreSQLite
+import Support
 import TestSupport
 import Testing
 

@@ -7,6 +7,7 @@ import NIOCore
 import NIOHTTP1
 import ServiceLifecycle
 import StoreMemory
+import Support
 import TestSupport
 
 /// A gateway that listens, its store, and the hands of callers and replicas.

@@ -4,6 +4,7 @@ import Logging
 import NIOCore
 import NIOHTTP1
 import ServiceLifecycle
+import Support
 
 /// A running server for the time of `body`, which gets its port; shut down gracefully afterwards.
 @discardableResult

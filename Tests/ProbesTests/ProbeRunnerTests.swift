@@ -3,6 +3,7 @@ import Foundation
 import NIOCore
 import NIOPosix
 import Probes
+import Support
 import Synchronization
 import TestSupport
 import Testing

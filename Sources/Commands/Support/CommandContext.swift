@@ -1,6 +1,7 @@
 import Client
 import Core
 import Foundation
+import Support
 
 /// What a command has from the process it runs in.
 struct CommandContext: Sendable {

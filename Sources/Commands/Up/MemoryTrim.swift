@@ -1,6 +1,6 @@
 import Core
-import NIOPosix
 import ServiceLifecycle
+import Support
 
 #if canImport(Glibc)
     import Glibc
@@ -28,7 +28,7 @@ struct MemoryTrim: Service {
         await cancelWhenGracefulShutdown {
             while (try? await clock.sleep(for: Self.period)) != nil {
                 // Some milliseconds, in which threads that allocate may wait: not on a thread of the pool for tasks.
-                try? await NIOThreadPool.singleton.runIfActive { trim?() }
+                try? await blocking { trim?() }
             }
         }
     }

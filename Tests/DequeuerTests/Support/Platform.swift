@@ -3,6 +3,7 @@ import Dequeuer
 import Logging
 import ServiceLifecycle
 import StoreMemory
+import Support
 import Synchronization
 import TestSupport
 

@@ -7,6 +7,7 @@ import NIOCore
 import NIOHTTP1
 import Operator
 import ServiceLifecycle
+import Support
 import Synchronization
 import TestSupport
 import Testing

@@ -1,19 +1,20 @@
-/// Something to do later, once.
-final class Timer {
-    let deadline: Int64
+/// Something to do later, once, on the thread that owns it.
+package final class Timer {
+    /// On a monotonic clock, in milliseconds.
+    package let deadline: Int64
     private var action: (() -> Void)?
 
-    init(deadline: Int64, action: @escaping () -> Void) {
+    package init(deadline: Int64, action: @escaping () -> Void) {
         self.deadline = deadline
         self.action = action
     }
 
-    var isCancelled: Bool { action == nil }
+    package var isCancelled: Bool { action == nil }
 
     /// Lets go of the action at once; the timer itself leaves the heap when it is due.
-    func cancel() { action = nil }
+    package func cancel() { action = nil }
 
-    func fire() {
+    package func fire() {
         let action = self.action
         self.action = nil
         action?()
@@ -21,13 +22,15 @@ final class Timer {
 }
 
 /// Timers by deadline: a binary heap.
-struct TimerHeap {
+package struct TimerHeap {
     private var timers: [Timer] = []
 
-    /// The earliest deadline.
-    var next: Int64? { timers.first?.deadline }
+    package init() {}
 
-    mutating func insert(_ timer: Timer) {
+    /// The earliest deadline.
+    package var next: Int64? { timers.first?.deadline }
+
+    package mutating func insert(_ timer: Timer) {
         // Cancelled timers with far deadlines would pile up otherwise.
         if timers.count > 1024, timers.count > 2 * timers.count(where: { !$0.isCancelled }) {
             let live = timers.filter { !$0.isCancelled }
@@ -38,7 +41,7 @@ struct TimerHeap {
     }
 
     /// Takes out all that are due.
-    mutating func due(_ now: Int64) -> [Timer] {
+    package mutating func due(_ now: Int64) -> [Timer] {
         var due: [Timer] = []
         while let first = timers.first, first.deadline <= now {
             due.append(first)
