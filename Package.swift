@@ -71,10 +71,15 @@ let package = Package(
         room("Autoscaler", ["Core", logging, lifecycle]),
         room("LocalOrchestrator", ["Core", "Support", "Probes", logging, lifecycle]),
         room("PodInitProtocol", []),
+        // The policy of the system call filter and its two forms; PodInit and the engines use it.
+        room("SystemCallFilter", []),
         room("PodInitClient", ["Core", "Support", "CPodInit", "PodInitProtocol"]),
         room(
             "EngineDocker",
-            ["Core", "Support", "PodInitClient", asyncHTTPClient, nioCore, nioPosix, nioHTTP1, logging, crypto]),
+            [
+                "Core", "Support", "PodInitClient", "SystemCallFilter", asyncHTTPClient, nioCore, nioPosix, nioHTTP1,
+                logging, crypto,
+            ]),
         room(
             "EngineSandbox", ["Core", "Support", "CPodInit", "PodInitClient", "PodInitProtocol", subprocess, logging]),
         room("StoreMemory", ["Core"]),
@@ -92,7 +97,7 @@ let package = Package(
         .executableTarget(name: "cortex", dependencies: ["Commands"], swiftSettings: strict),
         .target(name: "CPodInit"),
         .executableTarget(
-            name: "PodInit", dependencies: ["CPodInit", "PodInitProtocol"], swiftSettings: strict,
+            name: "PodInit", dependencies: ["CPodInit", "PodInitProtocol", "SystemCallFilter"], swiftSettings: strict,
             linkerSettings: [.unsafeFlags(["-static-executable", "-Xlinker", "-s"])]),
 
         // Suites that every adapter of a protocol must pass, and what tests share.
@@ -126,7 +131,10 @@ let package = Package(
             ["EngineDocker", "EngineConformance", "PodmanSupport", subprocess, logging, nioCore, nioPosix, nioHTTP1]),
         tests(
             "EngineSandboxTests",
-            ["EngineSandbox", "EngineConformance", "CPodInit", "PodInitClient", "PodInitProtocol", subprocess, logging]),
+            [
+                "EngineSandbox", "EngineConformance", "CPodInit", "PodInitClient", "PodInitProtocol",
+                "SystemCallFilter", subprocess, logging,
+            ]),
         tests("PodInitTests", ["CPodInit", "PodInitClient", "PodInitProtocol", subprocess]),
         tests("ClientTests", ["Client", "StubPlatform", asyncHTTPClient, nioCore, nioHTTP1]),
         tests("CommandsTests", ["Commands", "Client", "StubPlatform", arguments, nioCore, logging, lifecycle]),
