@@ -161,15 +161,15 @@ ssize_t cx_send(int descriptor, const void *bytes, size_t count, int passed) {
     return result < 0 ? -errno : result;
 }
 
-ssize_t cx_receive(int descriptor, void *bytes, size_t count, int *passed) {
+ssize_t cx_receive_all(int descriptor, void *bytes, size_t count, int *passed, int *held) {
     struct iovec vector = {.iov_base = bytes, .iov_len = count};
     union {
         struct cmsghdr header;
-        char space[CMSG_SPACE(sizeof(int) * 8)];
+        char space[CMSG_SPACE(sizeof(int) * CX_PASSED)];
     } control;
     struct msghdr message = {
         .msg_iov = &vector, .msg_iovlen = 1, .msg_control = control.space, .msg_controllen = sizeof control.space};
-    *passed = -1;
+    *held = 0;
     ssize_t result;
     do {
         result = recvmsg(descriptor, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
@@ -177,16 +177,41 @@ ssize_t cx_receive(int descriptor, void *bytes, size_t count, int *passed) {
     if (result < 0) return -errno;
     for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header != NULL; header = CMSG_NXTHDR(&message, header)) {
         if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
-        size_t held = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-        for (size_t index = 0; index < held; index++) {
-            int descriptor_passed;
-            memcpy(&descriptor_passed, CMSG_DATA(header) + index * sizeof(int), sizeof(int));
-            // Whoever sends more than one descriptor is no PodInit: nothing of it is kept open.
-            if (*passed < 0) *passed = descriptor_passed;
-            else close(descriptor_passed);
+        size_t present = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+        for (size_t index = 0; index < present && *held < CX_PASSED; index++) {
+            memcpy(&passed[*held], CMSG_DATA(header) + index * sizeof(int), sizeof(int));
+            *held += 1;
         }
     }
     return result;
+}
+
+ssize_t cx_receive(int descriptor, void *bytes, size_t count, int *passed) {
+    int all[CX_PASSED];
+    int held;
+    ssize_t result = cx_receive_all(descriptor, bytes, count, all, &held);
+    *passed = held > 0 ? all[0] : -1;
+    // Several descriptors are a mistake of the other side: only the first is kept open.
+    for (int index = 1; index < held; index++) close(all[index]);
+    return result;
+}
+
+int cx_is_tcp(int descriptor) {
+    int domain = 0, type = 0, protocol = 0;
+    socklen_t length = sizeof domain;
+    if (getsockopt(descriptor, SOL_SOCKET, SO_DOMAIN, &domain, &length) < 0) return 0;
+    length = sizeof type;
+    if (getsockopt(descriptor, SOL_SOCKET, SO_TYPE, &type, &length) < 0) return 0;
+    length = sizeof protocol;
+    if (getsockopt(descriptor, SOL_SOCKET, SO_PROTOCOL, &protocol, &length) < 0) return 0;
+    return (domain == AF_INET || domain == AF_INET6) && type == SOCK_STREAM && protocol == IPPROTO_TCP;
+}
+
+int cx_hang_up(int descriptor) {
+    shutdown(descriptor, SHUT_RDWR);
+    // Looking takes nothing out: descriptors among the bytes stay where they are.
+    char byte;
+    return recv(descriptor, &byte, 1, MSG_PEEK | MSG_DONTWAIT) > 0;
 }
 
 uint32_t cx_peer_address(int descriptor) {

@@ -1,5 +1,4 @@
 package import Core
-import Foundation
 package import PodInitProtocol
 
 /// The platform's side of the conversation with a pod's `PodInit` (docs/pod-init.md).
@@ -24,13 +23,15 @@ package struct PodInitClient: Sendable, Hashable {
 
     /// Connects to `127.0.0.1:port` inside the pod, or to `[::1]:port` where that refuses.
     ///
-    /// - Returns: the connected socket, non-blocking and close-on-exec. It is the caller's to close.
+    /// - Returns: the connected TCP socket, non-blocking and close-on-exec. It is the caller's to close.
     /// - Throws: `connection_failed` with the system's reason when nothing accepts within `timeout`.
     package func connect(port: Int, timeout: Duration) async throws -> CInt {
         let milliseconds = String(Self.milliseconds(timeout))
         let reply: (fields: [String], descriptor: CInt?)
         do {
-            reply = try await call([Verb.connect.rawValue, String(port), milliseconds], timeout: timeout + .seconds(5))
+            reply = try await call(
+                [Verb.connect.rawValue, String(port), milliseconds], timeout: timeout + .seconds(5),
+                expectsConnection: true)
         } catch let error as PlatformError where error.code == .timedOut {
             throw PlatformError(.connectionFailed, "Port \(port) of the pod did not accept in time.", cause: error)
         }
@@ -76,7 +77,8 @@ package struct PodInitClient: Sendable, Hashable {
         guard fields.count == 2, let code = Int(fields[0]) else {
             throw PlatformError(.internal, "The pod answered wrongly to a command.")
         }
-        return ExecResult(exitCode: code, output: fields[1])
+        // Cut here as well: `PodInit` is not trusted.
+        return ExecResult(exitCode: code, output: String(decoding: fields[1].utf8.prefix(cap), as: UTF8.self))
     }
 
     /// SIGTERM to every container at once, SIGKILL after `grace`; returns once all ended. `PodInit` then ends too.
@@ -89,13 +91,12 @@ package struct PodInitClient: Sendable, Hashable {
     ///
     /// - Parameters:
     ///   - onEvent: gets the container's name; first, once the subscription holds, an empty one, because what happened before went
-    ///     unheard. Called on a queue that must not be blocked.
+    ///     unheard. Called on the loop's thread, which must not be blocked.
     ///   - onEnd: called once, when the pod is gone or the subscription was cancelled.
     package func subscribe(
         onEvent: @escaping @Sendable (String) -> Void, onEnd: @escaping @Sendable () -> Void
     ) -> Subscription {
-        let conversation = Conversation(path: socketPath, request: [Verb.subscribe.rawValue]) { fields, descriptor in
-            if let descriptor { close(descriptor) }
+        let conversation = Conversation(path: socketPath, request: [Verb.subscribe.rawValue]) { fields, _ in
             if fields.first == Answer.ok.rawValue { onEvent("") }
             if fields.first == Answer.event.rawValue, fields.count > 1 { onEvent(fields[1]) }
             return fields.first != Answer.error.rawValue
@@ -117,9 +118,13 @@ package struct PodInitClient: Sendable, Hashable {
     }
 
     /// One request, one reply: the fields after `ok`, and the descriptor that came along.
-    private func call(_ request: [String], timeout: Duration) async throws -> (fields: [String], descriptor: CInt?) {
+    private func call(
+        _ request: [String], timeout: Duration, expectsConnection: Bool = false
+    ) async throws -> (fields: [String], descriptor: CInt?) {
         let reply = Reply()
-        let conversation = Conversation(path: socketPath, request: request) { fields, descriptor in
+        let conversation = Conversation(
+            path: socketPath, request: request, expectsConnection: expectsConnection
+        ) { fields, descriptor in
             reply.put(fields, descriptor)
             return false
         } onEnd: { error in

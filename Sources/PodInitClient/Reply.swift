@@ -1,5 +1,4 @@
 import Core
-import Foundation
 import PodInitProtocol
 import Synchronization
 
@@ -29,13 +28,12 @@ final class Reply: Sendable {
         state.withLock { $0.isCancelled = true }
     }
 
-    /// Takes the frame in, and its descriptor into keeping.
+    /// Keeps the frame and, of one that grants the request, its descriptor.
     func put(_ fields: [String], _ descriptor: CInt?) {
         let result: Result<Value, PlatformError>
         if fields.first == Answer.ok.rawValue {
             result = .success((Array(fields.dropFirst()), descriptor))
         } else {
-            if let descriptor { close(descriptor) }
             result = .failure(Self.refusal(fields))
         }
         state.withLock { $0.result = result }

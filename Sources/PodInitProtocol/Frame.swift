@@ -24,6 +24,8 @@ package enum Frame {
 package enum FrameError: Error, Sendable, Equatable {
     /// Longer than ``Frame/limit``.
     case tooLong(Int)
+    /// More fields than the reader takes.
+    case tooManyFields
     /// The last field has no end.
     case unterminated
 }
@@ -34,7 +36,12 @@ package struct FrameDecoder: Sendable {
     /// Where the next frame begins: bytes before it are dropped when more arrive, so that many small frames cost no copying each.
     private var start = 0
 
-    package init() {}
+    private let fieldLimit: Int
+
+    /// - Parameter fieldLimit: fields that one frame may have, so that a frame of nothing but ends of fields does not become a million strings.
+    package init(fieldLimit: Int = .max) {
+        self.fieldLimit = fieldLimit
+    }
 
     package mutating func append(_ bytes: UnsafeRawBufferPointer) {
         if start > 0 {
@@ -55,6 +62,7 @@ package struct FrameDecoder: Sendable {
         var fields: [String] = []
         var field = start + 4
         for index in field..<end where buffer[index] == 0 {
+            guard fields.count < fieldLimit else { throw .tooManyFields }
             fields.append(String(decoding: buffer[field..<index], as: UTF8.self))
             field = index + 1
         }

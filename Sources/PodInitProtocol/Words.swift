@@ -58,4 +58,6 @@ package enum PodInitLimits {
     package static let containers = 64
     /// Commands run at once by `exec`.
     package static let execs = 64
+    /// Fields of a frame that the platform takes from `PodInit`: twice the longest status report.
+    package static let answerFields = 1024
 }

@@ -26,6 +26,15 @@ void cx_reset_on_close(int descriptor);
 ssize_t cx_send(int descriptor, const void *bytes, size_t count, int passed);
 /// Receives bytes, and a descriptor that came with them (`*passed`, else -1), close-on-exec. 0 is the end.
 ssize_t cx_receive(int descriptor, void *bytes, size_t count, int *passed);
+/// Descriptors that Linux passes with one message at most.
+enum { CX_PASSED = 253 };
+/// Receives bytes and every descriptor that came with them: `*held` of them in `passed`, which has place for CX_PASSED, close-on-exec.
+ssize_t cx_receive_all(int descriptor, void *bytes, size_t count, int *passed, int *held);
+/// Whether it is a TCP socket. Does not wait for anything that another holder of the socket does.
+int cx_is_tcp(int descriptor);
+/// Ends both directions of a unix socket, so that nothing more arrives. Returns whether something that arrived was not read:
+/// then `close` throws it away, which lasts as long as closing the descriptors in it.
+int cx_hang_up(int descriptor);
 /// The IPv4 address (host byte order) at the other end; 0 when there is none.
 uint32_t cx_peer_address(int descriptor);
 /// Whether a socket is connected to itself: TCP does that when a free port is tried from that same port.
