@@ -3,13 +3,6 @@ import NIOHTTP1
 
 /// The request that a container gets (contract C1–C3); pure.
 enum ContainerRequest {
-    /// Fields that concern one connection, or that the platform sets itself; lower case.
-    static let dropped: Set<String> = [
-        "connection", "keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te", "trailer",
-        "transfer-encoding", "upgrade", "http2-settings", "content-length", "host", "accept-encoding", "expect",
-        "prefer",
-    ]
-
     /// `POST /` with the caller's query string and end-to-end headers. The gateway filtered them already; what was stored is still not trusted.
     static func head(for request: ClaimedRequest, port: Int) -> HTTPRequestHead {
         var headers = HTTPHeaders()
@@ -17,12 +10,10 @@ enum ContainerRequest {
         headers.add(name: "Host", value: "localhost:\(port)")
         headers.add(name: "Content-Length", value: String(request.payload.size))
         headers.add(name: "X-Cortex-Request-ID", value: request.id.description)
-        let named = connectionOptions(request.headers)
+        let passed = EndToEndHeaders(
+            connection: request.headers.lazy.filter { $0.name.lowercased() == "connection" }.map(\.value))
         for field in request.headers {
-            let name = field.name.lowercased()
-            guard !dropped.contains(name), !named.contains(name), !name.hasPrefix("x-cortex-"),
-                isToken(name), isFieldValue(field.value)
-            else { continue }
+            guard passed.contains(field.name), isToken(field.name), isFieldValue(field.value) else { continue }
             headers.add(name: field.name, value: field.value)
         }
         return HTTPRequestHead(version: .http1_1, method: .POST, uri: target(query: request.query), headers: headers)
@@ -42,17 +33,6 @@ enum ContainerRequest {
             }
         }
         return String(decoding: bytes, as: UTF8.self)
-    }
-
-    /// Names that a `Connection` field declares to be of the hop.
-    private static func connectionOptions(_ fields: [HeaderField]) -> Set<String> {
-        var names: Set<String> = []
-        for field in fields where field.name.lowercased() == "connection" {
-            for name in field.value.split(separator: ",") {
-                names.insert(name.filter { $0 != " " && $0 != "\t" }.lowercased())
-            }
-        }
-        return names
     }
 
     private static func isToken(_ name: String) -> Bool {
