@@ -6,7 +6,7 @@ cd "$(dirname "$0")/.."
 say() { printf '\n\033[1m%s\033[0m\n' "$*"; }
 [ -t 1 ] || say() { printf '\n%s\n' "$*"; }
 
-say "1. Build (the first time takes some minutes)"
+say "1. Build (the first time takes about ten minutes on two cores)"
 swift build --product cortex
 swift build --product cortex-pod-init
 bin=$(swift build --show-bin-path)
@@ -32,7 +32,7 @@ trap finish EXIT
 say "2. Packages of the OCR example (the models come inside)"
 if [ ! -d examples/ocr/packages/rapidocr_onnxruntime ]; then
   rm -rf examples/ocr/packages
-  /usr/bin/python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps \
+  /usr/bin/python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps --only-binary :all: \
     --target examples/ocr/packages -r examples/ocr/requirements.txt
 fi
 du -sh examples/ocr/packages | cut -f1
@@ -89,4 +89,4 @@ print(f"{name:<12}  {document['id']:<36}  {document['status']:<9}  {seconds:>7} 
 PYTHON
 done
 
-say "Done. Start your own with: $bin/cortex up"
+say "Done. For your own platform: make build, then export PATH=\$PWD/.build/dist:\$PATH, then cortex up (README.md, A tour)"

@@ -32,13 +32,16 @@ run_target() {
     EngineDockerTests | EndToEndTests) options=(--no-parallel) ;;
     SimulationTests) variables=(SWIFT_DETERMINISTIC_HASHING=1) ;;
   esac
-  timeout --kill-after=10 "$limit" env "${variables[@]}" \
-    swift test --skip-build "${options[@]}" --filter "^$target\\." >"$log" 2>&1 </dev/null &&
-    grep -qE 'Test run with [1-9][0-9]* tests? .*passed' "$log"
+  # A session of its own: what is left of it after the limit is ended by its process group.
+  setsid timeout --kill-after=10 "$limit" env "${variables[@]}" \
+    swift test --skip-build "${options[@]}" --filter "^$target\\." >"$log" 2>&1 </dev/null &
+  group=$!
+  wait "$group" && grep -qE 'Test run with [1-9][0-9]* tests? .*passed' "$log"
 }
 
 passed=0
 failed=()
+group=
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 for folder in Tests/*Tests; do
@@ -58,7 +61,7 @@ for folder in Tests/*Tests; do
     unfinished "$log"
     # The processes that are still there say what was waited for.
     ps -eo pid,ppid,stat,etimes,wchan:24,args --forest | cut -c1-160 | tail -60
-    pkill -KILL -f 'cortexPackageTests' || true
+    kill -KILL -- "-$group" 2>/dev/null || true
   fi
   failed+=("$target")
 done
