@@ -1,8 +1,37 @@
 import Synchronization
 
+/// Why requests inside a replica end without an answer of its container (contract C13).
+package enum CutReason: Sendable, Hashable {
+    /// The replica is stopped and its grace period is over, or the platform ends.
+    case stopped
+    /// The platform kills a container because of its `liveness_probe`. The text names the container and what the probe saw.
+    case livenessProbe(String)
+    /// A container used more than its limit of memory, and the kernel killed it.
+    case outOfMemory(container: String)
+    /// The platform restarts the pod because it used more disk than it may.
+    case diskLimit(String)
+
+    /// Whether the platform ended the requests: they go back to the queue and use no attempt.
+    package var isByPlatform: Bool {
+        if case .outOfMemory = self { false } else { true }
+    }
+
+    /// The cause in one sentence without a full stop, for messages.
+    package var explanation: String {
+        switch self {
+        case .stopped: "the replica was stopped"
+        case .livenessProbe(let failure): "the container was killed by its liveness probe: \(failure)"
+        case .outOfMemory(let container): "container \(container) ran out of memory (raise compute.mem)"
+        case .diskLimit(let text): text
+        }
+    }
+}
+
 /// The requests inside one replica: counted by the dequeuer, awaited by the orchestrator when it drains the replica (contract C13).
 ///
-/// Safe from any task. After `close` no request begins; `cut` asks the dequeuer to break off those inside.
+/// Safe from any task. After `close` no request begins; `cut` asks the dequeuer to end those inside.
+///
+/// A delivery that loses its connection reads ``cutReason`` to learn whether the platform is the cause.
 package final class ReplicaActivity: Sendable {
     private struct State {
         var inFlight = 0
@@ -10,8 +39,15 @@ package final class ReplicaActivity: Sendable {
         var starts: [Instant] = []
         var isClosed = false
         var isCut = false
-        var idle: [CheckedContinuation<Void, Never>] = []
+        var reason: CutReason?
+        var idle: [Int: CheckedContinuation<Void, Never>] = [:]
+        var nextIdle = 0
         var cut: [@Sendable () -> Void] = []
+
+        /// Nothing is inside and nothing can begin: what waits for the cut holds memory for nothing.
+        mutating func releaseActionsIfDone() {
+            if isClosed, inFlight == 0 { cut = [] }
+        }
     }
 
     private let state = Mutex(State())
@@ -30,8 +66,11 @@ package final class ReplicaActivity: Sendable {
     /// Whether the replica takes no more requests.
     package var isClosed: Bool { state.withLock { $0.isClosed } }
 
-    /// Whether requests inside are to be broken off and given back to the queue.
+    /// Whether requests inside are to end now and go back to the queue.
     package var isCut: Bool { state.withLock { $0.isCut } }
+
+    /// Why connections into the replica break, as far as the platform knows: set by ``cut(_:)`` and ``expectLoss(_:)``; `nil` when it knows nothing.
+    package var cutReason: CutReason? { state.withLock { $0.reason } }
 
     /// Counts up to `limit` requests in, never more than the room that `maxConcurrency` leaves.
     ///
@@ -50,8 +89,9 @@ package final class ReplicaActivity: Sendable {
         let waiting = state.withLock { state -> [CheckedContinuation<Void, Never>] in
             state.inFlight -= count
             guard state.inFlight == 0 else { return [] }
-            defer { state.idle = [] }
-            return state.idle
+            state.releaseActionsIfDone()
+            defer { state.idle = [:] }
+            return Array(state.idle.values)
         }
         for continuation in waiting { continuation.resume() }
     }
@@ -71,13 +111,33 @@ package final class ReplicaActivity: Sendable {
 
     /// From now on no request begins.
     package func close() {
-        state.withLock { $0.isClosed = true }
+        state.withLock { state in
+            state.isClosed = true
+            state.releaseActionsIfDone()
+        }
     }
 
-    /// Closes, and runs what was handed to `onCut`: those inside are broken off and given back.
-    package func cut() {
+    /// A container of the replica is being killed: requests whose connection breaks from now on end because of `reason`. Others go on.
+    ///
+    /// It holds until ``expectNoLoss()``.
+    package func expectLoss(_ reason: CutReason) {
+        state.withLock { state in
+            if !state.isCut { state.reason = reason }
+        }
+    }
+
+    /// The replica's containers run again: a connection that breaks from now on breaks for a reason of its own.
+    package func expectNoLoss() {
+        state.withLock { state in
+            if !state.isCut { state.reason = nil }
+        }
+    }
+
+    /// Closes, and runs what was handed to `onCut`: the requests inside end and go back to the queue.
+    package func cut(_ reason: CutReason = .stopped) {
         let actions = state.withLock { state -> [@Sendable () -> Void] in
             state.isClosed = true
+            if !state.isCut { state.reason = reason }
             state.isCut = true
             defer { state.cut = [] }
             return state.cut
@@ -85,25 +145,34 @@ package final class ReplicaActivity: Sendable {
         for action in actions { action() }
     }
 
-    /// Runs `action` once when the replica is cut; at once if it already is.
+    /// Runs `action` once when the replica is cut; at once if it already is. Never, and without keeping it, when nothing can be inside any more.
     package func onCut(_ action: @escaping @Sendable () -> Void) {
         let now = state.withLock { state -> Bool in
             guard !state.isCut else { return true }
             state.cut.append(action)
+            state.releaseActionsIfDone()
             return false
         }
         if now { action() }
     }
 
-    /// Returns when no request is inside. Not cancellable: whoever waits with a deadline calls `cut` when it passes.
+    /// Returns when no request is inside, or when the calling task is cancelled.
     package func waitUntilIdle() async {
-        await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
-            let now = state.withLock { state -> Bool in
-                guard state.inFlight > 0 else { return true }
-                state.idle.append(continuation)
-                return false
+        let id = state.withLock { state in
+            state.nextIdle += 1
+            return state.nextIdle
+        }
+        await withTaskCancellationHandler {
+            await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
+                let now = state.withLock { state -> Bool in
+                    guard state.inFlight > 0, !Task.isCancelled else { return true }
+                    state.idle[id] = continuation
+                    return false
+                }
+                if now { continuation.resume() }
             }
-            if now { continuation.resume() }
+        } onCancel: {
+            state.withLock { $0.idle.removeValue(forKey: id) }?.resume()
         }
     }
 }

@@ -88,4 +88,59 @@ struct ReplicaActivityTests {
         #expect(runs.values == [1, 10])
         #expect(activity.isCut && activity.isClosed)
     }
+
+    @Test("C13: a cut has a reason, which a later one does not replace")
+    func reason() {
+        let activity = ReplicaActivity()
+        #expect(activity.cutReason == nil)
+        activity.expectLoss(.livenessProbe("main: HTTP 500"))
+        #expect(activity.cutReason == .livenessProbe("main: HTTP 500") && !activity.isCut && !activity.isClosed)
+        activity.expectNoLoss()
+        #expect(activity.cutReason == nil)
+        activity.cut(.diskLimit("the pod used 2 GiB of 1 GiB"))
+        activity.cut()
+        activity.expectNoLoss()
+        #expect(activity.cutReason == .diskLimit("the pod used 2 GiB of 1 GiB"))
+        #expect(CutReason.livenessProbe("x").isByPlatform && !CutReason.outOfMemory(container: "main").isByPlatform)
+    }
+
+    @Test("C13: waiting for a drain ends with the waiting task")
+    func cancelledDrain() async {
+        let activity = ReplicaActivity()
+        _ = activity.begin(upTo: 1, maxConcurrency: 1)
+        let waiting = Task { await activity.waitUntilIdle() }
+        waiting.cancel()
+        await waiting.value
+        #expect(activity.inFlight == 1)
+    }
+
+    @Test("A drained replica keeps nothing alive that waited for its cut", arguments: [false, true])
+    func noLeak(_ isIdleFirst: Bool) {
+        final class Held: Sendable {}
+        let activity = ReplicaActivity()
+        weak var held: Held?
+        do {
+            let object = Held()
+            held = object
+            activity.onCut { withExtendedLifetime(object) {} }
+        }
+        _ = activity.begin(upTo: 1, maxConcurrency: 1)
+        #expect(held != nil)
+        if isIdleFirst {
+            activity.end()
+            #expect(held != nil, "another request may begin")
+            activity.close()
+        } else {
+            activity.close()
+            #expect(held != nil, "a request is inside")
+            activity.end()
+        }
+        #expect(held == nil)
+        do {
+            let late = Held()
+            held = late
+            activity.onCut { withExtendedLifetime(late) {} }
+        }
+        #expect(held == nil)
+    }
 }
