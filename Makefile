@@ -42,6 +42,18 @@ bench: ## Submits/s, completed requests/s, latency, CPU and memory of a release 
 	@scripts/build.sh
 	@scripts/bench.sh
 
+ROUNDS ?= 200000
+
+.PHONY: fuzz
+fuzz: ## Hostile bytes for every parser that reads them: ROUNDS=200000, SEED=… (a new one each time) to repeat a run
+	@scripts/setup.sh test
+	@seed=$${SEED:-$$RANDOM$$RANDOM}; echo "seed $$seed"; CORTEX_FUZZ_ROUNDS=$(ROUNDS) CORTEX_FUZZ_SEED=$$seed scripts/test.sh --filter 'FuzzTests'
+
+.PHONY: sanitize
+sanitize: ## The tests of the C code, the stores and the concurrent parts once with AddressSanitizer and once with ThreadSanitizer
+	@scripts/setup.sh test
+	@scripts/sanitize.sh
+
 CORTEX ?= .build/dist/cortex
 MINUTES ?= 20
 ENGINE ?= sandbox
