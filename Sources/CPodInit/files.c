@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 // Deeper folders are moved up and emptied there: a container may have made thousands of levels.
@@ -69,4 +70,22 @@ int cx_remove_tree(const char *path) {
         // Another round only for what was moved up in this one.
         if (moved == before) return result < 0 ? result : -errno;
     }
+}
+
+int cx_set_file_mark(int descriptor, const char *name, int64_t value) {
+    char text[24];
+    int length = snprintf(text, sizeof text, "%lld", (long long)value);
+    return fsetxattr(descriptor, name, text, (size_t)length, 0) < 0 ? -errno : 0;
+}
+
+int64_t cx_file_mark(int descriptor, const char *name) {
+    char text[24];
+    ssize_t length = fgetxattr(descriptor, name, text, sizeof text - 1);
+    if (length < 0) return -errno;
+    if (length == 0) return -EINVAL;
+    text[length] = 0;
+    char *end = text;
+    errno = 0;
+    long long value = strtoll(text, &end, 10);
+    return errno != 0 || *end != 0 || value < 0 ? -EINVAL : (int64_t)value;
 }

@@ -45,9 +45,15 @@ package protocol Engine: Sendable {
     /// - Throws: `timed_out` after `timeout` (the command is killed); `container_failed` when it cannot be run.
     func exec(_ command: [String], container: String, pod: String, timeout: Duration) async throws -> ExecResult
 
-    /// Lines of one container, standard output and error together, over all its restarts. With `follow` it ends when the pod is removed.
-    func logs(container: String, pod: String, follow: Bool, tail: Int?) async throws
-        -> AsyncThrowingStream<String, any Error>
+    /// Lines of one container, standard output and error together, over all its restarts. With `follow` they end when the pod is removed.
+    ///
+    /// The batches are as in ``ReplicaLogBatch/lines``. Where lines were lost, a line says how many.
+    func logs(container: String, pod: String, follow: Bool, tail: Int?) async throws -> LogStream<[UInt8]>
+
+    /// The last lines of one container, for the platform's own use: cheap, whatever the container wrote.
+    ///
+    /// - Returns: `nil` when nothing was written since the call that returned `mark`.
+    func lastLines(container: String, pod: String, count: Int, since mark: String?) async throws -> LogExcerpt?
 
     /// Ids of pods in which something happened. Hints only: `list` tells the truth.
     func hints() -> AsyncStream<String>
@@ -55,6 +61,20 @@ package protocol Engine: Sendable {
 
 extension Engine {
     package func capacity() async -> ComputeAmount? { nil }
+
+    /// Reads the end of the log with ``logs(container:pod:follow:tail:)``, each time.
+    package func lastLines(container: String, pod: String, count: Int, since mark: String?) async throws -> LogExcerpt?
+    {
+        var lines: [String] = []
+        let (batches, sender) = AsyncStream.makeStream(of: [UInt8].self)
+        try await logs(container: container, pod: pod, follow: false, tail: count).read { sender.yield($0) }
+        sender.finish()
+        for await batch in batches {
+            lines += batch.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).dropLast()
+                .map { String(decoding: $0, as: UTF8.self) }
+        }
+        return LogExcerpt(lines: lines.suffix(count), mark: "")
+    }
 }
 
 /// Everything an engine needs to start one replica.

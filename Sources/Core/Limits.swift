@@ -36,6 +36,19 @@ package enum Limits {
     package static let retryBackoff: Duration = .seconds(300)
     /// A log line, in bytes; what is longer is cut into pieces.
     package static let logLine = 16 * 1024
+    /// Bytes of a container's log that are read at once.
+    package static let logBlock = 32 * 1024
+    /// Bytes of log lines that wait for one reader's connection; past this the containers' logs are read no further.
+    package static let logBuffer = 128 * 1024
+    /// Containers whose last lines the platform reads at the same time for its own use, and how long one such read may take.
+    package static let logLooks = 2
+    package static let logLook: Duration = .seconds(15)
+    /// Bytes of a container's log that one such read takes into account.
+    package static let logLookBytes = 1 << 20
+    /// Output of a command inside a container; a command that writes more is ended.
+    package static let execOutput = 2 << 20
+    /// After a shutdown began, a log reader that takes nothing for this long is cut off.
+    package static let logDrain: Duration = .seconds(5)
     /// A container's log on disk (sandbox engine): this many bytes, kept twice.
     package static let logFile = 16 << 20
     /// Deployed versions of an API that are kept.
@@ -49,6 +62,8 @@ package enum Limits {
     package static let blockingQueue = 10_000
     /// Threads for looks at what may never answer, such as a file system.
     package static let checkThreads = 4
+    /// Threads that read containers' logs from disk.
+    package static let logThreads = 2
     /// Bytes of log lines that wait for a reader of standard error; further lines are dropped and counted.
     package static let standardErrorBuffer = 1 << 20
 }

@@ -18,8 +18,13 @@ package protocol Orchestrator: Sendable {
     /// What the machine has for replicas and what they have taken; `nil` where that is not known.
     func capacity() async -> Capacity?
 
-    /// Lines of all replicas, or of those that `options` names. Ends when everything was read, or never with `follow` (cancel the task).
-    func logs(api: String, options: LogOptions) async throws -> AsyncThrowingStream<ReplicaLogLine, any Error>
+    /// Lines of all replicas, or of those that `options` names. They end when everything was read; with `follow`, when the API is deleted.
+    ///
+    /// Several containers are read side by side, so the reader's `write` is called by several tasks at once.
+    /// A container whose log cannot be read ends alone, with a line that says so.
+    ///
+    /// - Throws: `not_found` when there is no such API, replica or container.
+    func logs(api: String, options: LogOptions) async throws -> LogStream<ReplicaLogBatch>
 
     /// The replicas that take requests, whenever that changes; the present ones first.
     ///
@@ -70,18 +75,5 @@ package struct LogOptions: Sendable, Hashable {
         self.tail = tail
         self.replica = replica
         self.container = container
-    }
-}
-
-/// One line that a container wrote, without its line end; at most ``Limits/logLine`` bytes.
-package struct ReplicaLogLine: Sendable, Hashable {
-    package var replica: String
-    package var container: String
-    package var text: String
-
-    package init(replica: String, container: String, text: String) {
-        self.replica = replica
-        self.container = container
-        self.text = text
     }
 }

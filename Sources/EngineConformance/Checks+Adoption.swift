@@ -52,7 +52,7 @@ extension EngineCheck {
         -> [String]
     {
         var lines: [String] = []
-        for try await line in try await engine.logs(container: container, pod: pod, follow: false, tail: tail) {
+        for try await line in try await engine.logs(container: container, pod: pod, follow: false, tail: tail).lines {
             lines.append(line)
         }
         return lines

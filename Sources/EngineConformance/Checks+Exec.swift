@@ -96,6 +96,7 @@ extension EngineCheck {
             let script = "echo started; while [ ! -e /mnt/go ]; do sleep 0.05; done; rm /mnt/go; echo ended"
             try await fixture.withPod([fixture.agent(), fixture.shell("side", script)]) { (plan) async throws in
                 let stream = try await fixture.engine.logs(container: "side", pod: plan.id, follow: true, tail: nil)
+                    .lines
                 var seen: [String] = []
                 for try await line in stream {
                     seen.append(line)

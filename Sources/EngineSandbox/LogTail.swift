@@ -1,125 +1,294 @@
+import CPodInit
 import Core
 import Foundation
 import Support
+import Synchronization
 
 /// Reads a container's log from disk, over its rotation, and waits for more if asked to.
-actor LogTail {
-    private let path: String
-    private let podFolder: String
-    private let follows: Bool
-    private let tail: Int?
-    private let clock: any PlatformClock
-    private var cutter = LineCutter()
-    private var lines: [String] = []
-    private var next = 0
-    private var descriptor: CInt = -1
-    private var hasBegun = false
-    private var isEnded = false
+///
+/// It holds one block of bytes at a time. Reading and cutting happen on threads of their own; the file that is read stays open.
+struct LogTail: Sendable {
+    let path: String
+    let podFolder: String
+    let follows: Bool
+    /// Lines from the end; `nil` for all that are kept.
+    let tail: Int?
+    let clock: any PlatformClock
 
-    init(path: String, podFolder: String, follows: Bool, tail: Int?, clock: any PlatformClock) {
-        self.path = path
-        self.podFolder = podFolder
-        self.follows = follows
-        self.tail = tail
-        self.clock = clock
-    }
+    /// Log readers keep nothing else waiting: neither the start of a pod nor its stop.
+    static let pool = BlockingPool(threads: Limits.logThreads)
+    /// The waits between two looks at a file without news: from the first, doubling up to the second.
+    private static let waits = (first: Duration.milliseconds(10), last: Duration.milliseconds(160))
 
-    /// The next line, or `nil` at the end.
-    func line() async throws -> String? {
-        while true {
-            if next < lines.count {
-                defer { next += 1 }
-                return lines[next]
-            }
-            lines = []
-            next = 0
-            if isEnded { return nil }
-            if !hasBegun {
-                try await begin()
-            } else if try await !readMore() {
-                try await idle()
-            }
-        }
-    }
-
-    /// With `tail` everything on disk is read once and only the end kept.
-    private func begin() async throws {
-        hasBegun = true
-        // The present file first: were it rotated in between, it would be read as the older one and be the same.
-        descriptor = try await open(path)
-        let older = try await open(path + ".1")
-        if older >= 0, !same(older, descriptor) {
-            while let bytes = try await read(older) { keep(cutter.take(bytes)) }
-        }
-        if older >= 0 { close(older) }
-        guard let tail else { return }
-        while let bytes = try await read(descriptor) {
-            keep(cutter.take(bytes))
-            if lines.count > 2 * tail + 1024 { lines.removeFirst(lines.count - tail) }
-        }
-        if !follows { keep(cutter.end()) }
-        if lines.count > tail { lines.removeFirst(lines.count - tail) }
-    }
-
-    private func keep(_ more: [String]) { lines += more }
-
-    /// False when there is nothing new.
-    private func readMore() async throws -> Bool {
-        if descriptor < 0 { descriptor = try await open(path) }
-        guard let bytes = try await read(descriptor) else { return false }
-        keep(cutter.take(bytes))
-        return true
-    }
-
-    private func idle() async throws {
-        guard follows, !isFinished else {
-            isEnded = true
-            keep(cutter.end())
-            if descriptor >= 0 { close(descriptor) }
-            descriptor = -1
+    /// Hands all lines to `write`. Returns at the end of the log, with `follows` when the pod was removed.
+    func copy(to write: LogStream<[UInt8]>.Write) async throws {
+        guard let reader = try await Self.pool.run({ try LogFileReader(path: path, tail: tail, follows: follows) })
+        else {
             return
         }
-        let newest = try await open(path)
-        if newest >= 0 {
-            if descriptor >= 0, same(newest, descriptor) {
-                close(newest)
-            } else if try await !readMore() {
-                // Rotated, and the old file is read to its end.
-                if descriptor >= 0 { close(descriptor) }
-                descriptor = newest
-                return
-            } else {
-                close(newest)
+        var wait = Self.waits.first
+        while true {
+            try Task.checkCancellation()
+            switch try await Self.pool.run({ try reader.step(podFolder: podFolder) }) {
+            case .lines(let lines):
+                if !lines.isEmpty { try await write(lines) }
+                wait = Self.waits.first
+            case .nothing:
+                try await clock.sleep(for: wait)
+                wait = min(wait * 2, Self.waits.last)
+            case .end:
                 return
             }
         }
-        try await clock.sleep(for: .milliseconds(100))
+    }
+}
+
+/// The files of one log, and how far they were read. Every method blocks; one task at a time calls them.
+final class LogFileReader: Sendable {
+    enum Step: Sendable {
+        /// What a block held; empty when it completed no line.
+        case lines([UInt8])
+        case nothing
+        case end
     }
 
-    /// The pod was removed.
-    private var isFinished: Bool { access(podFolder, F_OK) != 0 }
-
-    private func open(_ path: String) async throws -> CInt {
-        try await blocking { Foundation.open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) }
+    private struct State {
+        /// The file that is read; `nil` before there is one.
+        var file: LogFile?
+        var offset: Int64 = 0
+        /// Files that are read after it.
+        var next: LogFile?
+        /// Without `follows`: bytes of the last file that are read.
+        var size: Int64?
+        var cutter = LogCutter()
+        var isOver = false
     }
 
-    private func read(_ descriptor: CInt) async throws -> [UInt8]? {
-        guard descriptor >= 0 else { return nil }
-        return try await blocking {
-            var buffer = [UInt8](repeating: 0, count: 64 * 1024)
-            let count = Foundation.read(descriptor, &buffer, buffer.count)
-            return count > 0 ? Array(buffer[..<count]) : nil
+    private let path: String
+    private let follows: Bool
+    private let state: Mutex<State>
+
+    /// Opens the log and finds where to begin.
+    ///
+    /// - Returns: `nil` when there is nothing to read.
+    init?(path: String, tail: Int?, follows: Bool) throws {
+        self.path = path
+        self.follows = follows
+        // The present file first: were it rotated in between, it would be read as the older one and be the same.
+        let present = try LogFile(path)
+        var older = try LogFile(path + ".1")
+        if let file = older, file.isSame(as: present) { older = nil }
+        var state = State()
+        if let present { state.size = present.size }
+        if let tail {
+            let start = try Self.start(tail, [older, present].compactMap { $0 })
+            state.offset = start.offset
+            (state.file, state.next) = start.isInLast ? (present, nil) : (older, present)
+        } else {
+            (state.file, state.next) = older == nil ? (present, nil) : (older, present)
+        }
+        if present == nil, older != nil { state.size = older?.size }
+        if follows { state.size = nil } else if state.file == nil { return nil }
+        self.state = Mutex(state)
+    }
+
+    /// Reads the next block; looks for the next file, or the pod's end, when there is none.
+    func step(podFolder: String) throws -> Step {
+        try state.withLock { state in
+            guard !state.isOver else { return .end }
+            guard let file = state.file else {
+                state.file = try LogFile(path)
+                if state.file != nil { return .lines([]) }
+                return !follows || Self.isGone(podFolder) ? .end : .nothing
+            }
+            if let lines = try Self.block(of: file, &state) { return .lines(lines) }
+            if let next = state.next {
+                return .lines(Self.move(to: next, from: file, &state))
+            }
+            guard follows else { return Self.end(&state) }
+            guard let present = try LogFile.identity(of: path) else {
+                guard Self.isGone(podFolder) else { return .nothing }
+                return Self.end(&state)
+            }
+            guard present != file.identity else { return .nothing }
+            // Rotated. What was written before that, after the last look, comes first.
+            if let lines = try Self.block(of: file, &state) { return .lines(lines) }
+            guard let next = try successor(of: file) else { return .nothing }
+            return .lines(Self.move(to: next, from: file, &state))
         }
     }
 
-    private func same(_ first: CInt, _ second: CInt) -> Bool {
-        var one = stat()
-        var two = stat()
-        return fstat(first, &one) == 0 && fstat(second, &two) == 0 && one.st_ino == two.st_ino
-            && one.st_dev == two.st_dev
+    /// The oldest file that follows `file` and is still there.
+    private func successor(of file: LogFile) throws -> LogFile? {
+        if let older = try LogFile(path + ".1"), !older.isSame(as: file) { return older }
+        return try LogFile(path)
     }
 
-    deinit {
-        if descriptor >= 0 { close(descriptor) }
+    private static func block(of file: LogFile, _ state: inout State) throws -> [UInt8]? {
+        var limit = Limits.logBlock
+        if let size = state.size, state.next == nil { limit = Int(min(Int64(limit), size - state.offset)) }
+        guard limit > 0 else { return nil }
+        return try withUnsafeTemporaryAllocation(byteCount: limit, alignment: 16) { buffer in
+            let count = try file.read(into: buffer, at: state.offset)
+            guard count > 0 else { return nil }
+            state.offset += Int64(count)
+            var lines: [UInt8] = []
+            lines.reserveCapacity(count + 64)
+            state.cutter.cut(UnsafeRawBufferPointer(rebasing: buffer[..<count]), into: &lines)
+            return lines
+        }
+    }
+
+    /// Goes on with `next`; with a line that says how many lines between the two files are lost.
+    private static func move(to next: LogFile, from file: LogFile, _ state: inout State) -> [UInt8] {
+        state.file = next
+        state.offset = 0
+        state.next = nil
+        var lines: [UInt8] = []
+        guard let end = file.mark(.end), let begin = next.mark(.begin), begin > end else { return lines }
+        state.cutter.end(into: &lines)
+        lines += Array("[cortex] \(begin - end) lines were skipped: the log was rotated faster than it was read\n".utf8)
+        return lines
+    }
+
+    private static func end(_ state: inout State) -> Step {
+        state.isOver = true
+        state.file = nil
+        var lines: [UInt8] = []
+        state.cutter.end(into: &lines)
+        return lines.isEmpty ? .end : .lines(lines)
+    }
+
+    private static func isGone(_ podFolder: String) -> Bool { access(podFolder, F_OK) != 0 }
+
+    // MARK: From the end
+
+    /// Where the last `count` lines begin: read in blocks, from the end of the last file backwards.
+    ///
+    /// A line over the limit counts as the pieces that it comes in.
+    private static func start(_ count: Int, _ files: [LogFile]) throws -> (isInLast: Bool, offset: Int64) {
+        guard count > 0, !files.isEmpty else { return (true, files.last?.size ?? 0) }
+        let block = 64 * 1024
+        // A piece is shorter than the limit by up to three bytes, so that it cuts no character.
+        let pieceLength = Limits.logLine - 4
+        var remaining = count
+        var length = 0
+        var isAtEnd = true
+        for (index, file) in files.enumerated().reversed() {
+            var end = file.size
+            while end > 0 {
+                let begin = max(0, end - Int64(block))
+                let found = try withUnsafeTemporaryAllocation(byteCount: Int(end - begin), alignment: 16) {
+                    (buffer) throws -> (offset: Int64, isInLine: Bool)? in
+                    let count = try file.read(into: buffer, at: begin)
+                    for position in stride(from: count - 1, through: 0, by: -1) {
+                        if buffer[position] != UInt8(ascii: "\n") {
+                            length += 1
+                            isAtEnd = false
+                            guard length > pieceLength else { continue }
+                        } else if isAtEnd {
+                            // It ends the last line.
+                            isAtEnd = false
+                            continue
+                        }
+                        remaining -= 1
+                        let isInLine = buffer[position] != UInt8(ascii: "\n")
+                        length = isInLine ? 1 : 0
+                        if remaining == 0 { return (begin + Int64(position) + 1, isInLine) }
+                    }
+                    return nil
+                }
+                if let found {
+                    let offset = found.isInLine ? try characterStart(file, found.offset) : found.offset
+                    return (index == files.count - 1, offset)
+                }
+                end = begin
+            }
+        }
+        return (files.count == 1, 0)
+    }
+
+    /// The first place from `offset` on at which a character begins.
+    private static func characterStart(_ file: LogFile, _ offset: Int64) throws -> Int64 {
+        try withUnsafeTemporaryAllocation(byteCount: 3, alignment: 1) { buffer in
+            let count = try file.read(into: buffer, at: offset)
+            let skipped = buffer[..<count].prefix { $0 & 0xC0 == 0x80 }.count
+            return offset + Int64(skipped)
+        }
+    }
+}
+
+/// An open file of a log. It is closed with its last reference.
+final class LogFile: Sendable {
+    struct Identity: Sendable, Hashable {
+        var device: UInt64
+        var inode: UInt64
+        fileprivate init(_ status: stat) {
+            device = UInt64(status.st_dev)
+            inode = UInt64(status.st_ino)
+        }
+    }
+
+    /// What `PodInit` writes beside a file: how many lines the container had written before the file's first and after its last byte.
+    enum Mark: String {
+        case begin = "user.cortex.begin"
+        case end = "user.cortex.end"
+    }
+
+    private let descriptor: CInt
+    let identity: Identity
+
+    /// - Returns: `nil` when there is no file.
+    init?(_ path: String) throws {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
+        guard descriptor >= 0 else {
+            if errno == ENOENT || errno == ENOTDIR { return nil }
+            throw Self.failure("A log cannot be opened")
+        }
+        self.descriptor = descriptor
+        var status = stat()
+        guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+            identity = Identity(status)
+            throw Self.failure("A log cannot be read")
+        }
+        identity = Identity(status)
+    }
+
+    deinit { close(descriptor) }
+
+    var size: Int64 {
+        var status = stat()
+        return fstat(descriptor, &status) == 0 ? Int64(status.st_size) : 0
+    }
+
+    func isSame(as other: LogFile?) -> Bool { identity == other?.identity }
+
+    /// - Returns: the number of bytes; 0 at the end.
+    func read(into buffer: UnsafeMutableRawBufferPointer, at offset: Int64) throws -> Int {
+        while true {
+            let count = pread(descriptor, buffer.baseAddress, buffer.count, off_t(offset))
+            if count >= 0 { return count }
+            guard errno == EINTR else { throw Self.failure("A log cannot be read") }
+        }
+    }
+
+    /// `nil` where the file system keeps no such marks, or the file has no end yet.
+    func mark(_ mark: Mark) -> Int64? {
+        let value = cx_file_mark(descriptor, mark.rawValue)
+        return value >= 0 ? value : nil
+    }
+
+    /// - Returns: `nil` when there is no file.
+    static func identity(of path: String) throws -> Identity? {
+        var status = stat()
+        guard lstat(path, &status) == 0 else {
+            if errno == ENOENT || errno == ENOTDIR { return nil }
+            throw failure("A log cannot be found")
+        }
+        return Identity(status)
+    }
+
+    private static func failure(_ what: String) -> PlatformError {
+        PlatformError(.engineUnavailable, "\(what): \(String(cString: strerror(errno))).")
     }
 }

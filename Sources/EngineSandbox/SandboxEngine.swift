@@ -15,7 +15,7 @@ package final class SandboxEngine: Engine {
 
     let configuration: SandboxConfiguration
     let supervisor: Supervisor
-    private let clock: any PlatformClock
+    let clock: any PlatformClock
     private let logger: Logger
     private let hub = HintHub()
     private let machine = Mutex<Machine?>(nil)
@@ -181,20 +181,6 @@ package final class SandboxEngine: Engine {
     package func connector(pod: String) -> any Connector { PodInitConnector(client: client(pod)) }
 
     package func hints() -> AsyncStream<String> { hub.stream() }
-
-    package func logs(
-        container: String, pod: String, follow: Bool, tail: Int?
-    ) async throws -> AsyncThrowingStream<String, any Error> {
-        let folder = folder(pod)
-        let record = try await blocking { folder.read() }
-        guard Self.isName(pod), let record, record.plan.containers.contains(where: { $0.name == container }) else {
-            throw PlatformError(.notFound, "There is no container \(container) in pod \(pod).")
-        }
-        let reader = LogTail(
-            path: folder.log(container), podFolder: folder.path, follows: follow, tail: tail.map { max(0, $0) },
-            clock: clock)
-        return AsyncThrowingStream { try await reader.line() }
-    }
 
     // MARK: list
 

@@ -71,7 +71,13 @@ extension HTTPConnection {
         case .stream(_, let write) where !isHead:
             try await stream.write(part)
             do {
-                try await write(OutgoingBody(stream: stream))
+                let body = OutgoingBody(stream: stream)
+                if isOnLoop {
+                    try await write(body)
+                } else {
+                    // What a handler does for a long answer must not keep the other connections of this event loop waiting.
+                    try await withTaskExecutorPreference(globalConcurrentExecutor) { try await write(body) }
+                }
             } catch {
                 // Too late for an answer: the connection is cut, which tells the caller that something is missing.
                 _ = try errors.response(to: error)

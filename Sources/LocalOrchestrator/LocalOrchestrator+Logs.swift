@@ -1,9 +1,9 @@
 package import Core
 import Logging
 
-/// The logs of an API: every container of every replica, merged line by line.
+/// The logs of an API: every container of every replica, in batches of lines.
 extension LocalOrchestrator {
-    package func logs(api: String, options: LogOptions) async throws -> AsyncThrowingStream<ReplicaLogLine, any Error> {
+    package func logs(api: String, options: LogOptions) throws -> LogStream<ReplicaLogBatch> {
         guard declared[api] != nil else {
             throw PlatformError(.notFound, "no API named \(api) is deployed; see `cortex get`")
         }
@@ -14,71 +14,106 @@ extension LocalOrchestrator {
             let known = containers(of: api).sorted().joined(separator: ", ")
             throw PlatformError(.notFound, "\(api) has no container \(container); it has \(known)")
         }
-        let (stream, continuation) = AsyncThrowingStream.makeStream(
-            of: ReplicaLogLine.self, bufferingPolicy: .bufferingOldest(100_000))
-        // The reader owns the work: when it stops reading, the task is cancelled.
-        let task = Task { await self.follow(api, options, into: continuation) }
-        continuation.onTermination = { _ in task.cancel() }
-        return stream
+        return LogStream { write in try await self.copyLogs(of: api, options, to: write) }
     }
 
     private func containers(of api: String) -> Set<String> {
         Set(declared[api]?.api.specification.pod.containers.map(\.name) ?? [])
     }
 
-    /// Opens a stream per container; with `follow` also those of replicas that appear later, until the API is deleted or the reader leaves.
-    private func follow(
-        _ api: String, _ options: LogOptions,
-        into continuation: AsyncThrowingStream<ReplicaLogLine, any Error>.Continuation
-    ) async {
-        await withTaskGroup(of: Void.self) { group in
-            var opened: Set<Source> = []
-            repeat {
-                for source in sources(of: api, options) where opened.insert(source).inserted {
-                    group.addTask { await self.copy(source, options, into: continuation) }
+    /// Reads each container in a task of its own; with `follow` also those of replicas that appear later, until the API is deleted.
+    private func copyLogs(
+        of api: String, _ options: LogOptions, to write: @escaping LogStream<ReplicaLogBatch>.Write
+    ) async throws {
+        let changes = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        nextLogReader += 1
+        let reader = nextLogReader
+        if options.follow { logReaders[reader] = changes.continuation }
+        defer { logReaders[reader] = nil }
+        let begin = clock.now()
+        // Of a replica that begins while logs are followed, every line is wanted, also with `tail`.
+        let older = Set(pods.values.filter { Self.hasLog($0) }.map(\.id))
+        let known = Set(pods.keys)
+        try await withThrowingTaskGroup(of: LogEvent.self) { group in
+            var opened: Set<LogSource> = []
+            var failure: PlatformError?
+            func open() {
+                let present = logSources(of: api, options)
+                opened.formIntersection(present)
+                for source in present where opened.insert(source).inserted {
+                    var options = options
+                    let isNew = known.contains(source.replica) || source.createdAt >= begin
+                    if isNew, !older.contains(source.replica) { options.tail = nil }
+                    group.addTask { [options] in .ended(try await self.copy(source, options, to: write)) }
                 }
-                guard options.follow, declared[api] != nil else { break }
-                do {
-                    try await clock.sleep(for: .milliseconds(500))
-                } catch {
-                    break
+                guard options.follow, declared[api] != nil else { return }
+                group.addTask {
+                    for await _ in changes.stream { break }
+                    return .changed
                 }
-            } while !Task.isCancelled
-            await group.waitForAll()
+            }
+            open()
+            for try await event in group {
+                switch event {
+                case .changed:
+                    try Task.checkCancellation()
+                    open()
+                case .ended(let error): failure = failure ?? error
+                }
+            }
+            if let failure, !options.follow { throw failure }
         }
-        continuation.finish()
     }
 
-    private struct Source: Hashable {
+    private enum LogEvent: Sendable {
+        case changed
+        /// A log was read to its end, or could not be read.
+        case ended(PlatformError?)
+    }
+
+    /// Lets those who follow logs look for containers that are new.
+    func wakeLogReaders() {
+        for reader in logReaders.values { reader.yield() }
+    }
+
+    private struct LogSource: Hashable {
         var replica: String
         var container: String
+        var createdAt: Timestamp
     }
 
-    private func sources(of api: String, _ options: LogOptions) -> [Source] {
+    private static func hasLog(_ pod: Pod) -> Bool { pod.phase == .running || pod.phase == .stopping }
+
+    private func logSources(of api: String, _ options: LogOptions) -> [LogSource] {
         pods.values
-            .filter { $0.api.name == api && ($0.phase == .running || $0.phase == .stopping) }
+            .filter { $0.api.name == api && Self.hasLog($0) }
             .filter { options.replica == nil || $0.id == options.replica }
             .sorted { ($0.createdAt, $0.id) < ($1.createdAt, $1.id) }
-            .flatMap { pod in pod.plan.containers.map { Source(replica: pod.id, container: $0.name) } }
+            .flatMap { pod in
+                pod.plan.containers.map { LogSource(replica: pod.id, container: $0.name, createdAt: pod.createdAt) }
+            }
             .filter { options.container == nil || $0.container == options.container }
     }
 
-    private func copy(
-        _ source: Source, _ options: LogOptions,
-        into continuation: AsyncThrowingStream<ReplicaLogLine, any Error>.Continuation
-    ) async {
+    /// Reads one container's log. A failure ends this log alone: with a line where logs are followed, else it is returned.
+    private nonisolated func copy(
+        _ source: LogSource, _ options: LogOptions, to write: @escaping LogStream<ReplicaLogBatch>.Write
+    ) async throws -> PlatformError? {
+        let hand: LogStream<[UInt8]>.Write = { lines in
+            try await write(ReplicaLogBatch(replica: source.replica, container: source.container, lines: lines))
+        }
         do {
-            let lines = try await engine.logs(
-                container: source.container, pod: source.replica, follow: options.follow, tail: options.tail)
-            for try await line in lines {
-                continuation.yield(
-                    ReplicaLogLine(replica: source.replica, container: source.container, text: line))
-            }
-        } catch is CancellationError {
-            // The reader left.
-        } catch {
-            logger.warning("cannot read logs: \(error)", metadata: ["replica": "\(source.replica)"])
-            continuation.finish(throwing: error)
+            try await engine.logs(
+                container: source.container, pod: source.replica, follow: options.follow, tail: options.tail
+            ).read(hand)
+            return nil
+        } catch let error as PlatformError {
+            // A replica that was removed in between has no log to read.
+            if error.code == .notFound { return nil }
+            logger.warning("cannot read a log: \(error)", metadata: ["replica": "\(source.replica)"])
+            guard options.follow else { return error }
+            try await hand(Array("[cortex] this log ends here, because it cannot be read: \(error.message)\n".utf8))
+            return nil
         }
     }
 }

@@ -4,6 +4,7 @@ import Logging
 /// The comparison of what is declared with what runs, and the next steps.
 extension LocalOrchestrator {
     func reconcile() async {
+        defer { wakeLogReaders() }
         await learnCapacity()
         // What changes while the engine is asked is newer than its answer, and is not judged by it.
         let before = pods

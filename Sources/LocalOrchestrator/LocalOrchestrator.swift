@@ -51,6 +51,11 @@ package actor LocalOrchestrator: Orchestrator, Service {
     /// What this machine has for pods, and when that was asked last.
     var machine: ComputeAmount?
     var machineAskedAt: Instant?
+    /// Wake those who follow logs, by reader.
+    var logReaders: [Int: AsyncStream<Void>.Continuation] = [:]
+    var nextLogReader = 0
+    /// Pods whose last lines are being read.
+    var logLooks = 0
     /// Told of every pod that is gone, during shutdown.
     var removals: AsyncStream<Void>.Continuation?
 

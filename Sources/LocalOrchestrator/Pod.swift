@@ -43,6 +43,8 @@ struct Pod: Sendable {
     var livenessFailure: String?
     /// What its container wrote last, while it is not ready.
     var lastLines: [String] = []
+    /// The same by container, as they were read.
+    var excerpts: [String: LogExcerpt] = [:]
     /// When those were read; `nil` when they are to be read anew.
     var linesReadAt: Instant?
     /// Its `PodInit` died: there is nothing left to drain.

@@ -1,76 +1,100 @@
+import Core
+import NIOCore
 import Synchronization
 
-/// Carries lines from one writer to one reader: what gathers while the reader is busy is handed over at once, and a writer that
-/// is far ahead waits, so memory stays bounded.
+/// Carries lines from several writers to one reader, bounded in bytes: writers that are ahead of the reader wait.
+///
+/// What gathers while the reader is busy is taken at once.
 final class LinePipe: Sendable {
     private struct State {
-        var bytes: [UInt8] = []
+        var bytes = ByteBuffer()
+        /// Bytes that the reader has taken so far.
+        var taken = 0
         var isFinished = false
         var reader: CheckedContinuation<Void, Never>?
-        var writer: CheckedContinuation<Void, Never>?
+        var writers: [CheckedContinuation<Void, Never>] = []
     }
 
     private let state = Mutex(State())
     private let limit: Int
 
-    /// - Parameter limit: bytes at which a writer waits.
-    init(limit: Int = 256 * 1024) {
+    /// - Parameter limit: bytes from which on writers wait. The pipe never holds more than this and one piece.
+    init(limit: Int = Limits.logBuffer) {
         self.limit = limit
     }
 
-    /// Appends a line; returns when there is room for more. After `finish` it returns at once.
-    func write(_ line: [UInt8]) async {
-        await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
-            let (reader, goesOn) = state.withLock { state -> (CheckedContinuation<Void, Never>?, Bool) in
-                guard !state.isFinished else { return (nil, true) }
-                state.bytes += line
-                defer { state.reader = nil }
-                guard state.bytes.count >= limit else { return (state.reader, true) }
-                state.writer = continuation
-                return (state.reader, false)
+    /// Appends whole lines as soon as there is space.
+    ///
+    /// - Throws: `CancellationError` after ``finish()``, at once.
+    func write(_ lines: ByteBuffer) async throws {
+        while true {
+            enum Outcome { case written(CheckedContinuation<Void, Never>?), full, finished }
+            let outcome = state.withLock { state -> Outcome in
+                guard !state.isFinished else { return .finished }
+                guard state.bytes.readableBytes < limit else { return .full }
+                state.bytes.writeImmutableBuffer(lines)
+                return .written(state.reader.take())
             }
-            reader?.resume()
-            if goesOn { continuation.resume() }
+            switch outcome {
+            case .written(let reader):
+                reader?.resume()
+                return
+            case .finished: throw CancellationError()
+            case .full: await waitForSpace()
+            }
+        }
+    }
+
+    private func waitForSpace() async {
+        await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
+            let hasSpace = state.withLock { state in
+                guard !state.isFinished, state.bytes.readableBytes >= limit else { return true }
+                state.writers.append(continuation)
+                return false
+            }
+            if hasSpace { continuation.resume() }
         }
     }
 
     /// Appends an empty line if the reader has nothing else to take.
     func heartbeat() {
         let reader = state.withLock { state -> CheckedContinuation<Void, Never>? in
-            guard !state.isFinished, state.bytes.isEmpty else { return nil }
-            state.bytes.append(UInt8(ascii: "\n"))
-            defer { state.reader = nil }
-            return state.reader
+            guard !state.isFinished, state.bytes.readableBytes == 0 else { return nil }
+            state.bytes.writeInteger(UInt8(ascii: "\n"))
+            return state.reader.take()
         }
         reader?.resume()
     }
 
     /// Ends the lines, from either side; what was written before can still be read.
     func finish() {
-        let (reader, writer) = state.withLock { state in
+        let waiting = state.withLock { state in
             state.isFinished = true
-            defer { (state.reader, state.writer) = (nil, nil) }
-            return (state.reader, state.writer)
+            defer { (state.reader, state.writers) = (nil, []) }
+            return state.writers + [state.reader].compactMap { $0 }
         }
-        reader?.resume()
-        writer?.resume()
+        for continuation in waiting { continuation.resume() }
     }
 
     /// Everything written since the last call, as soon as there is something; `nil` at the end.
-    func next() async -> [UInt8]? {
+    func next() async -> ByteBuffer? {
         await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
             let goesOn = state.withLock { state in
-                guard state.bytes.isEmpty, !state.isFinished else { return true }
+                guard state.bytes.readableBytes == 0, !state.isFinished else { return true }
                 state.reader = continuation
                 return false
             }
             if goesOn { continuation.resume() }
         }
-        let (bytes, writer) = state.withLock { state in
-            defer { (state.bytes, state.writer) = ([], nil) }
-            return (state.bytes, state.writer)
+        let (bytes, writers) = state.withLock { state in
+            state.taken += state.bytes.readableBytes
+            defer { (state.bytes, state.writers) = (ByteBuffer(), []) }
+            return (state.bytes, state.writers)
         }
-        writer?.resume()
-        return bytes.isEmpty ? nil : bytes
+        for writer in writers { writer.resume() }
+        return bytes.readableBytes == 0 ? nil : bytes
     }
+
+    /// Bytes that the reader has taken so far.
+    var taken: Int { state.withLock { $0.taken } }
 }

@@ -49,49 +49,124 @@ extension Operator {
     }
 
     private func stream(
-        _ lines: AsyncThrowingStream<ReplicaLogLine, any Error>, notice: LogLineDocument?, follow: Bool,
+        _ lines: LogStream<ReplicaLogBatch>, notice: LogLineDocument?, follow: Bool,
         caller: CallerPresence, to outbound: OutgoingBody
     ) async throws {
         let pipe = LinePipe()
+        // The reader left: nothing more is read for it.
         let presence = caller.onGone { pipe.finish() }
         defer { caller.forget(presence) }
         try await withThrowingTaskGroup(of: Void.self) { group in
-            defer { group.cancelAll() }
+            defer {
+                pipe.finish()
+                group.cancelAll()
+            }
             group.addTask {
                 await fill(pipe, from: lines, notice: notice)
                 pipe.finish()
             }
+            group.addTask { await endAtShutdown(pipe, follow: follow, outbound) }
             if follow {
                 group.addTask {
                     while (try? await clock.sleep(for: configuration.heartbeat)) != nil { pipe.heartbeat() }
                 }
             }
-            try await withTaskCancellationOrGracefulShutdownHandler {
-                defer { pipe.finish() }
+            try await withTaskCancellationHandler {
                 while let bytes = await pipe.next() { try await outbound.write(bytes) }
-            } onCancelOrGracefulShutdown: {
-                // A log that is read to its end is; one that is followed has none.
-                if follow { pipe.finish() }
+            } onCancel: {
+                pipe.finish()
             }
         }
     }
 
-    private func fill(
-        _ pipe: LinePipe, from lines: AsyncThrowingStream<ReplicaLogLine, any Error>, notice: LogLineDocument?
-    ) async {
+    /// Ends a log that is followed when the platform stops, and cuts off a reader that takes nothing more.
+    private func endAtShutdown(_ pipe: LinePipe, follow: Bool, _ outbound: OutgoingBody) async {
         do {
-            if let notice { await pipe.write(try Self.line(notice)) }
-            for try await line in lines { await pipe.write(try Self.line(LogLineDocument(line))) }
-        } catch is CancellationError {
-            // The reader is gone or the platform stops: nobody is left to be told.
+            try await gracefulShutdown()
+            // A log that is read to its end has one; one that is followed has none.
+            if follow { pipe.finish() }
+            var taken = -1
+            while pipe.taken != taken {
+                taken = pipe.taken
+                try await clock.sleep(for: Limits.logDrain)
+            }
+            outbound.close()
         } catch {
-            let error = PlatformError(wrapping: error)
-            logger.warning("log stream broke off", metadata: ["error": "\(error)"])
-            if let line = try? Self.line(LogLineDocument(error: error)) { await pipe.write(line) }
+            // Cancelled: the log has ended.
         }
     }
 
-    private static func line(_ document: LogLineDocument) throws -> [UInt8] {
-        try JSONCoding.encode(document) + [UInt8(ascii: "\n")]
+    private func fill(_ pipe: LinePipe, from lines: LogStream<ReplicaLogBatch>, notice: LogLineDocument?) async {
+        do {
+            if let notice { try await pipe.write(try Self.line(notice)) }
+            try await lines.read { batch in
+                var encoder = LogBatchEncoder(batch)
+                while !encoder.isAtEnd {
+                    // One reader at a time, so that any number of them leaves time for other work.
+                    let bytes = await logWork.run { encoder.next(upTo: Limits.logBlock) }
+                    try await pipe.write(bytes)
+                }
+            }
+        } catch is CancellationError {
+            // The reader has left, or the platform stops.
+        } catch {
+            let error = PlatformError(wrapping: error)
+            logger.warning("log stream broke off", metadata: ["error": "\(error)"])
+            if let line = try? Self.line(LogLineDocument(error: error)) { try? await pipe.write(line) }
+        }
+    }
+
+    private static func line(_ document: LogLineDocument) throws -> ByteBuffer {
+        ByteBuffer(bytes: try JSONCoding.encode(document) + [UInt8(ascii: "\n")])
+    }
+}
+
+/// Writes the lines of a batch as ``LogLineDocument``s, some at a time.
+struct LogBatchEncoder: Sendable {
+    private let lines: [UInt8]
+    private let prefix: [UInt8]
+    private var position = 0
+
+    init(_ batch: ReplicaLogBatch) {
+        self.lines = batch.lines
+        var prefix = Array(#"{"container":""#.utf8)
+        Self.escape(Array(batch.container.utf8)[...], into: &prefix)
+        prefix += Array(#"","replica":""#.utf8)
+        Self.escape(Array(batch.replica.utf8)[...], into: &prefix)
+        self.prefix = prefix + Array(#"","text":""#.utf8)
+    }
+
+    var isAtEnd: Bool { position >= lines.count }
+
+    /// The documents of the next lines: as many as reach `limit` bytes, but at least one.
+    mutating func next(upTo limit: Int) -> ByteBuffer {
+        var bytes: [UInt8] = []
+        bytes.reserveCapacity(limit + 1024)
+        while position < lines.count, bytes.count < limit {
+            let rest = lines[position...]
+            let end = rest.firstIndex(of: UInt8(ascii: "\n")) ?? rest.endIndex
+            bytes += prefix
+            Self.escape(rest[..<end], into: &bytes)
+            bytes += [UInt8(ascii: "\""), UInt8(ascii: "}"), UInt8(ascii: "\n")]
+            position = end + 1
+        }
+        return ByteBuffer(bytes: bytes)
+    }
+
+    private static let digits = Array("0123456789abcdef".utf8)
+
+    private static func escape(_ text: ArraySlice<UInt8>, into bytes: inout [UInt8]) {
+        for byte in text {
+            switch byte {
+            case UInt8(ascii: "\""), UInt8(ascii: "\\"):
+                bytes.append(UInt8(ascii: "\\"))
+                bytes.append(byte)
+            case 0x20...: bytes.append(byte)
+            case UInt8(ascii: "\t"): bytes += Array(#"\t"#.utf8)
+            case UInt8(ascii: "\r"): bytes += Array(#"\r"#.utf8)
+            case UInt8(ascii: "\n"): bytes += Array(#"\n"#.utf8)
+            default: bytes += Array(#"\u00"#.utf8) + [digits[Int(byte >> 4)], digits[Int(byte & 15)]]
+            }
+        }
     }
 }

@@ -12,6 +12,8 @@ package struct Operator: Sendable {
     let clock: any PlatformClock
     let configuration: OperatorConfiguration
     let logger: Logger
+    /// Encodes the lines of one log reader at a time.
+    let logWork = SerialGate()
     /// Deploys, refreshes, deletes and restores APIs.
     package let deployments: DeployService
     private(set) var routes = RouteTable()

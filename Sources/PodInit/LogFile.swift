@@ -9,6 +9,9 @@ final class LogFile {
     private var size = 0
     /// Whether the last byte written ended a line.
     private var isAtLineStart = true
+    /// Lines written so far, to this file and those before it. It stands beside each file at its begin and its end, so that a reader that
+    /// was slower than the rotation knows how many lines it lost.
+    private var lines: Int64 = 0
     /// Bytes that a full disk swallowed.
     private var lost = 0
     /// The end of what was written last, for messages.
@@ -46,6 +49,7 @@ final class LogFile {
         while written < bytes.count {
             let count = write(descriptor, bytes.baseAddress?.advanced(by: written), bytes.count - written)
             guard count > 0 else { return false }
+            for byte in bytes[written..<written + count] where byte == UInt8(ascii: "\n") { lines += 1 }
             written += count
             size += count
         }
@@ -57,10 +61,20 @@ final class LogFile {
         size = descriptor >= 0 ? max(0, Int(lseek(descriptor, 0, SEEK_END))) : 0
     }
 
+    /// The new file is complete before it gets the log's name.
     private func rotate() {
+        _ = cx_set_file_mark(descriptor, "user.cortex.end", lines)
         close(descriptor)
         descriptor = -1
+        let draft = path + ".new"
+        unlink(draft)
+        let new = Glibc.open(draft, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        if new >= 0 {
+            _ = cx_set_file_mark(new, "user.cortex.begin", lines)
+            close(new)
+        }
         rename(path, path + ".1")
+        if new >= 0 { rename(draft, path) }
     }
 
     private func note(_ bytes: UnsafeRawBufferPointer) {

@@ -23,6 +23,7 @@ package final class FakeEngine: Engine {
         var listensAtStart: Set<Int> = [8080]
         var listeners: [AsyncStream<String>.Continuation] = []
         var logLines: [String: [String]] = [:]
+        var logFailures: [String: PlatformError] = [:]
         var capacity: ComputeAmount?
         var execResult = ExecResult(exitCode: 0, output: "")
     }
@@ -54,6 +55,11 @@ package final class FakeEngine: Engine {
     package func listenAtStart(_ ports: Set<Int>) { state.withLock { $0.listensAtStart = ports } }
     package func setLog(_ lines: [String], of container: String, pod: String) {
         state.withLock { $0.logLines["\(pod)/\(container)"] = lines }
+    }
+
+    /// Reading this log fails from now on.
+    package func failLog(of container: String, pod: String, with error: PlatformError) {
+        state.withLock { $0.logFailures["\(pod)/\(container)"] = error }
     }
 
     /// What the machine has; `nil`, as at first, when the engine does not say.
@@ -157,14 +163,26 @@ package final class FakeEngine: Engine {
         return state.withLock { $0.execResult }
     }
 
-    package func logs(container: String, pod: String, follow: Bool, tail: Int?) async throws
-        -> AsyncThrowingStream<String, any Error>
+    /// With `follow` the lines end only with the reader's task.
+    package func logs(container: String, pod: String, follow: Bool, tail: Int?) async throws -> LogStream<[UInt8]> {
+        record("logs of \(container) of \(pod)\(tail.map { " tail \($0)" } ?? "")")
+        let (lines, failure) = state.withLock { state in
+            (state.logLines["\(pod)/\(container)"] ?? [], state.logFailures["\(pod)/\(container)"])
+        }
+        return LogStream { write in
+            if let failure { throw failure }
+            for line in lines.suffix(tail ?? .max) { try await write(Array("\(line)\n".utf8)) }
+            if follow { for await _ in AsyncStream.makeStream(of: Never.self).stream {} }
+            try Task.checkCancellation()
+        }
+    }
+
+    package func lastLines(container: String, pod: String, count: Int, since mark: String?) async throws -> LogExcerpt?
     {
         let lines = state.withLock { $0.logLines["\(pod)/\(container)"] ?? [] }
-        return AsyncThrowingStream { continuation in
-            for line in lines.suffix(tail ?? .max) { continuation.yield(line) }
-            if !follow { continuation.finish() }
-        }
+        let present = "\(lines.count)"
+        record("last lines of \(container) of \(pod)\(mark == present ? " unchanged" : "")")
+        return mark == present ? nil : LogExcerpt(lines: lines.suffix(count), mark: present)
     }
 
     package func hints() -> AsyncStream<String> {

@@ -99,8 +99,8 @@ final class FakeOrchestrator: Orchestrator {
     func problems(with specification: APISpecification) async -> [String] { [] }
     func apply(_ api: DeployedAPI, replicas: Int) async {}
     func delete(api: String) async {}
-    func logs(api: String, options: LogOptions) async throws -> AsyncThrowingStream<ReplicaLogLine, any Error> {
-        AsyncThrowingStream { $0.finish() }
+    func logs(api: String, options: LogOptions) async throws -> LogStream<ReplicaLogBatch> {
+        LogStream { _ in }
     }
     func readyReplicas() -> AsyncStream<[ReadyReplica]> { AsyncStream { $0.finish() } }
 }

@@ -93,7 +93,7 @@ struct EngineHarness: Sendable {
 
     func lines(_ container: String, of pod: String, tail: Int? = nil) async throws -> [String] {
         var lines: [String] = []
-        for try await line in try await engine.logs(container: container, pod: pod, follow: false, tail: tail) {
+        for try await line in try await engine.logs(container: container, pod: pod, follow: false, tail: tail).lines {
             lines.append(line)
         }
         return lines

@@ -31,7 +31,7 @@ struct ForgottenStreamTests {
         try await DockerDifferencesTests.withEngine(version: StubDaemon.podman, clock: clock) { request in
             Self.answer(request, phase.withLock { $0 })
         } _: { (engine, daemon) async throws in
-            let stream = try await engine.logs(container: "api", pod: "hello-1", follow: true, tail: nil)
+            let stream = try await engine.logs(container: "api", pod: "hello-1", follow: true, tail: nil).lines
             var lines = stream.makeAsyncIterator()
             #expect(try await lines.next() == "one")
             // While it runs, silence means nothing.
@@ -69,7 +69,7 @@ struct ForgottenStreamTests {
             if request.path.hasSuffix("/logs") { return .chunks([frame("one\n")], staysOpen: true) }
             return Self.answer(request, .running)
         } _: { (engine, daemon) async throws in
-            let stream = try await engine.logs(container: "api", pod: "hello-1", follow: false, tail: tail)
+            let stream = try await engine.logs(container: "api", pod: "hello-1", follow: false, tail: tail).lines
             let lines = Mutex<[String]>([])
             let outcome = Outcome { for try await line in stream { lines.withLock { $0.append(line) } } }
             try await expectEventually { daemon.requests("GET", "/logs").count == 1 }

@@ -216,7 +216,7 @@ struct EngineRestartTests {
         let plan = harness.plan([harness.shell("api", "i=0; while :; do i=$((i+1)); echo $i; sleep 0.1; done")])
         try await harness.engine.start(plan)
         let hints = harness.engine.hints()
-        let logs = try await harness.engine.logs(container: "api", pod: plan.id, follow: true, tail: nil)
+        let logs = try await harness.engine.logs(container: "api", pod: plan.id, follow: true, tail: nil).lines
         var lines = logs.makeAsyncIterator()
         #expect(try await lines.next() == "1")
         await podman.killService()

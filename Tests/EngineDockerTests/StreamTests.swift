@@ -1,4 +1,5 @@
 import Core
+import TestSupport
 import Testing
 
 @testable import EngineDocker
@@ -47,13 +48,13 @@ struct StreamTests {
         let bytes =
             frame("out ") + frame("err", stream: 2) + frame("") + frame("one\n") + frame("or\n", stream: 2)
             + frame("last")
-        var lines = LogLines(limit: 100)
+        var lines = LogDemultiplexer(limit: 100)
         var got: [String] = []
         for start in stride(from: 0, to: bytes.count, by: size) {
-            got += lines.append(Array(bytes[start..<min(start + size, bytes.count)]))
+            got += lines.append(Array(bytes[start..<min(start + size, bytes.count)])).logLines
         }
         #expect(got == ["out one", "error"])
-        #expect(lines.finish() == ["last"])
+        #expect(lines.finish().logLines == ["last"])
     }
 
     @Test("O4: a frame that claims 4 GiB makes nothing grow")

@@ -87,31 +87,4 @@ struct PureTests {
     func names(_ name: String, _ isFine: Bool) {
         #expect(SandboxEngine.isName(name) == isFine)
     }
-
-    @Test("O4: bytes become lines however they are cut")
-    func lines() {
-        let text = Array("one\n\nthree ü\nlast".utf8)
-        for size in 1...text.count {
-            var cutter = LineCutter()
-            var lines: [String] = []
-            for start in stride(from: 0, to: text.count, by: size) {
-                lines += cutter.take(Array(text[start..<min(start + size, text.count)]))
-            }
-            lines += cutter.end()
-            #expect(lines == ["one", "", "three ü", "last"])
-        }
-    }
-
-    @Test("O4: a line over the limit comes in pieces that cut no character and are never longer")
-    func longLines() {
-        var cutter = LineCutter()
-        let text = String(repeating: "ü", count: 3 * Limits.logLine)
-        let pieces = cutter.take(Array(("a" + text + "\n").utf8))
-        #expect(pieces.joined() == "a" + text)
-        #expect(pieces.allSatisfy { $0.utf8.count <= Limits.logLine })
-        let broken = cutter.take([UInt8](repeating: 0xFF, count: 2 * Limits.logLine) + [10])
-        #expect(broken.allSatisfy { $0.utf8.count <= Limits.logLine })
-        #expect(broken.joined().count == 2 * Limits.logLine)
-        #expect(cutter.end() == [])
-    }
 }

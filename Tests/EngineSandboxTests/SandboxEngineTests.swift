@@ -222,13 +222,15 @@ struct SandboxEngineTests {
                 try await eventually {
                     var last = ""
                     for try await line in try await engine.logs(container: "api", pod: plan.id, follow: false, tail: 1)
+                        .lines
                     {
                         last = line
                     }
                     return last == "line 20000"
                 })
             var kept: [String] = []
-            for try await line in try await engine.logs(container: "api", pod: plan.id, follow: false, tail: nil) {
+            for try await line in try await engine.logs(container: "api", pod: plan.id, follow: false, tail: nil).lines
+            {
                 kept.append(line)
             }
             #expect(kept.suffix(100) == (19901...20000).map { "line \($0)" }[...])

@@ -1,4 +1,5 @@
 import Core
+import Synchronization
 import TestSupport
 import Testing
 
@@ -248,7 +249,7 @@ struct LocalOrchestratorTests {
             }
             func read(_ options: LogOptions) async throws -> [String] {
                 var lines: [String] = []
-                for try await line in try await fixture.orchestrator.logs(api: "echo", options: options) {
+                for try await line in try await fixture.orchestrator.logs(api: "echo", options: options).lines {
                     lines.append("\(line.replica) \(line.container) \(line.text)")
                 }
                 return lines.sorted()
@@ -262,6 +263,80 @@ struct LocalOrchestratorTests {
             await #expect(throws: PlatformError.self) {
                 _ = try await fixture.orchestrator.logs(api: "nope", options: LogOptions())
             }
+        }
+    }
+
+    @Test("O4: a log that fails ends alone with a line that says so; new replicas are picked up without any wait")
+    func followedLogs() async throws {
+        try await OrchestratorFixture.with { fixture async throws in
+            await fixture.orchestrator.apply(OrchestratorFixture.api(containers: 2), replicas: 1)
+            _ = await fixture.ready { $0.count == 1 }
+            fixture.engine.failLog(of: "side1", pod: "echo-p1", with: PlatformError(.engineUnavailable, "disk broken"))
+            fixture.engine.setLog(["one"], of: "main", pod: "echo-p1")
+            fixture.engine.setLog((1...9).map { "new \($0)" }, of: "main", pod: "echo-p2")
+            let stream = try await fixture.orchestrator.logs(
+                api: "echo", options: LogOptions(follow: true, tail: 1)
+            ).lines
+            let seen = Mutex<Set<String>>([])
+            let reader = Task {
+                for try await line in stream { seen.withLock { _ = $0.insert("\(line.replica) \(line.text)") } }
+            }
+            let failure = "echo-p1 [cortex] this log ends here, because it cannot be read: disk broken"
+            try await expectEventually { seen.withLock { $0 } == ["echo-p1 one", failure] }
+            // The clock stands still: only the change itself brings the new replica's lines, and all of them.
+            await fixture.orchestrator.scale(api: "echo", replicas: 2)
+            try await expectEventually {
+                seen.withLock { $0.isSuperset(of: (1...9).map { "echo-p2 new \($0)" }) }
+            }
+            await fixture.orchestrator.delete(api: "echo")
+            reader.cancel()
+            _ = await reader.result
+            try await expectEventually { await fixture.orchestrator.logReaders.isEmpty }
+        }
+    }
+
+    @Test("O4: a log that is not followed and cannot be read is an error, after what the others wrote")
+    func failedLog() async throws {
+        try await OrchestratorFixture.with { fixture async throws in
+            await fixture.orchestrator.apply(OrchestratorFixture.api(containers: 2), replicas: 1)
+            _ = await fixture.ready { $0.count == 1 }
+            fixture.engine.failLog(of: "main", pod: "echo-p1", with: PlatformError(.engineUnavailable, "disk broken"))
+            fixture.engine.setLog(["one"], of: "side1", pod: "echo-p1")
+            let lines = Mutex<[String]>([])
+            let error = await #expect(throws: PlatformError.self) {
+                try await fixture.orchestrator.logs(api: "echo", options: LogOptions()).read { batch in
+                    lines.withLock { $0 += batch.lines.logLines }
+                }
+            }
+            #expect(error?.message == "disk broken")
+            #expect(lines.withLock { $0 } == ["one"])
+        }
+    }
+
+    @Test("N8: the last lines of a pod that is not ready are read again only when it wrote something")
+    func lastLines() async throws {
+        try await OrchestratorFixture.with { fixture async throws in
+            fixture.engine.listenAtStart([])
+            fixture.engine.setLog(["loading"], of: "main", pod: "echo-p1")
+            await fixture.orchestrator.apply(OrchestratorFixture.api(), replicas: 1)
+            @Sendable func looks(_ suffix: String = "") -> Int {
+                fixture.engine.calls.count { $0 == "last lines of main of echo-p1" + suffix }
+            }
+            @Sendable func shown() async -> [String]? {
+                await fixture.orchestrator.status(api: "echo")?.replicas.first?.lastLines
+            }
+            try await expectEventually {
+                fixture.clock.advance(by: .seconds(1))
+                return looks(" unchanged") >= 2
+            }
+            #expect(looks() == 1)
+            #expect(await shown() == ["loading"])
+            fixture.engine.setLog(["loading", "still loading"], of: "main", pod: "echo-p1")
+            try await expectEventually {
+                fixture.clock.advance(by: .seconds(1))
+                return await shown() == ["loading", "still loading"]
+            }
+            #expect(looks() == 2)
         }
     }
 

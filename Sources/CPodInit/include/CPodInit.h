@@ -134,3 +134,7 @@ int cx_link_up(const char *name);
 
 /// Removes a folder and all in it, whatever its permissions and depth, without following a link. Nothing there is no failure.
 int cx_remove_tree(const char *path);
+/// Keeps a number beside an open file, in an extended attribute; without effect where the file system has none.
+int cx_set_file_mark(int descriptor, const char *name, int64_t value);
+/// That number; negative when there is none.
+int64_t cx_file_mark(int descriptor, const char *name);

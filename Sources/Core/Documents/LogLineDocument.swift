@@ -11,10 +11,10 @@ package struct LogLineDocument: Sendable, Hashable, Codable {
     package var notice: String?
     package var error: ErrorDocument.Detail?
 
-    package init(_ line: ReplicaLogLine) {
-        self.replica = line.replica
-        self.container = line.container
-        self.text = line.text
+    package init(replica: String, container: String, text: String) {
+        self.replica = replica
+        self.container = container
+        self.text = text
     }
 
     package init(notice: String) {

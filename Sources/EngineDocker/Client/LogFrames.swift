@@ -1,3 +1,5 @@
+import Core
+
 /// Takes the engine's multiplexed stream apart: an eight-byte header (stream, three zeros, length big-endian), then the payload.
 ///
 /// Nothing is held but a header that has not come whole, so the length in it can't make anything grow.
@@ -36,25 +38,35 @@ struct LogFrames: Sendable {
     }
 }
 
-/// Makes lines out of a container's multiplexed log, each of at most `limit` bytes; the two streams never mix within a line.
-struct LogLines: Sendable {
+/// Makes lines out of a container's multiplexed log; the two streams never mix within a line.
+struct LogDemultiplexer: Sendable {
     private var frames = LogFrames()
-    private var output: LineSplitter
-    private var errors: LineSplitter
+    private var output: LogCutter
+    private var errors: LogCutter
 
     init(limit: Int) {
-        self.output = LineSplitter(limit: limit)
-        self.errors = LineSplitter(limit: limit)
+        self.output = LogCutter(limit: limit)
+        self.errors = LogCutter(limit: limit)
     }
 
-    mutating func append(_ bytes: [UInt8]) -> [String] {
-        frames.append(bytes).flatMap { piece in
-            piece.stream == 2 ? errors.append(piece.bytes) : output.append(piece.bytes)
+    /// The lines that `bytes` completes, each with its line feed.
+    mutating func append(_ bytes: [UInt8]) -> [UInt8] {
+        var lines: [UInt8] = []
+        for piece in frames.append(bytes) {
+            if piece.stream == 2 {
+                errors.cut(piece.bytes, into: &lines)
+            } else {
+                output.cut(piece.bytes, into: &lines)
+            }
         }
+        return lines
     }
 
     /// Unfinished lines, when the container ended.
-    mutating func finish() -> [String] {
-        [output.finish(), errors.finish()].compactMap { $0 }
+    mutating func finish() -> [UInt8] {
+        var lines: [UInt8] = []
+        output.end(into: &lines)
+        errors.end(into: &lines)
+        return lines
     }
 }

@@ -48,7 +48,7 @@ extension DockerEngine {
         let (events, sender) = AsyncStream.makeStream(of: ExecEvent.self, bufferingPolicy: .bufferingOldest(4))
         let work = Task {
             do {
-                sender.yield(.ended(.success(try await collect(id))))
+                sender.yield(.ended(.success(try await collect(id, in: member))))
             } catch {
                 sender.yield(.ended(.failure(error)))
             }
@@ -80,13 +80,24 @@ extension DockerEngine {
         }
     }
 
-    private func collect(_ id: String) async throws -> ExecResult {
+    /// - Throws: `container_failed` when the command wrote more than ``Limits/execOutput``; it is ended then.
+    private func collect(_ id: String, in member: String) async throws -> ExecResult {
         var frames = LogFrames()
         var output: [UInt8] = []
+        var length = 0
         for try await chunk in try await client.startExec(id) {
+            let before = length
+            length += chunk.count
+            if before <= Limits.execOutput, length > Limits.execOutput { _ = await kill(exec: id, in: member) }
+            guard output.count < Limits.failureBody else { continue }
             for piece in frames.append(chunk) {
                 output.append(contentsOf: piece.bytes.prefix(Limits.failureBody - output.count))
             }
+        }
+        guard length <= Limits.execOutput else {
+            throw PlatformError(
+                .containerFailed,
+                "The command was ended because it wrote more than \(Limits.execOutput >> 20) MiB. Let it write less.")
         }
         return try await result(id, String(decoding: output, as: UTF8.self))
     }

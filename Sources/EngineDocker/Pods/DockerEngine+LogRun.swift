@@ -30,15 +30,24 @@ final class LogRun: Sendable {
         state.withLock { $0.waitingSince = now }
     }
 
-    /// Counts a line.
+    /// Counts lines, each with its line feed.
     ///
-    /// - Returns: whether it is to be handed on.
-    func take() -> Bool {
+    /// - Returns: those that are to be handed on.
+    func take(_ lines: [UInt8]) -> [UInt8] {
         state.withLock { state in
-            state.read += 1
-            guard state.skip > 0 else { return true }
-            state.skip -= 1
-            return false
+            let lineFeed = UInt8(ascii: "\n")
+            guard state.skip > 0 else {
+                for byte in lines where byte == lineFeed { state.read += 1 }
+                return lines
+            }
+            var start = lines.startIndex
+            for (index, byte) in lines.enumerated() where byte == lineFeed {
+                state.read += 1
+                guard state.skip > 0 else { continue }
+                state.skip -= 1
+                start = index + 1
+            }
+            return Array(lines[start...])
         }
     }
 }

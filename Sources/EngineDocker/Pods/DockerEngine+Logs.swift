@@ -1,35 +1,65 @@
-import Core
+package import Core
 import Foundation
 import Logging
+import Synchronization
 
 extension DockerEngine {
-    /// A container keeps its log over its restarts. When the engine itself was restarted while somebody follows, a few lines may come twice.
-    package func logs(
-        container: String, pod: String, follow: Bool, tail: Int?
-    ) async throws -> AsyncThrowingStream<String, any Error> {
+    /// A container keeps its log over its restarts. When the engine itself was restarted while its lines are followed, a few may come twice.
+    package func logs(container: String, pod: String, follow: Bool, tail: Int?) async throws -> LogStream<[UInt8]> {
+        let id = try await member(container, of: pod)
+        return LogStream { write in
+            try await mapping { try await copyLogs(id, follow: follow, tail: tail, to: write) }
+        }
+    }
+
+    /// The engine reads from the end. Podman may join the pieces of unfinished lines in a wrong order then, which does not matter here.
+    package func lastLines(container: String, pod: String, count: Int, since mark: String?) async throws -> LogExcerpt?
+    {
+        let id = try await member(container, of: pod)
+        return try await mapping {
+            let now = Self.unixTime(clock.now())
+            if let mark {
+                guard try await !lastLines(id, count: 1, since: mark).isEmpty else { return nil }
+            }
+            return LogExcerpt(lines: try await lastLines(id, count: count, since: nil), mark: now)
+        }
+    }
+
+    private func lastLines(_ id: String, count: Int, since: String?) async throws -> [String] {
+        let lines = Mutex<[UInt8]>([])
+        let run = LogRun(skip: 0, now: clock.instant())
+        try await read(run, following: nil) {
+            var assembler = LogDemultiplexer(limit: Limits.logLine)
+            var length = 0
+            for try await chunk in try await client.logs(id, follow: false, tail: count, since: since) {
+                let batch = assembler.append(chunk)
+                length += chunk.count
+                lines.withLock { $0 = Array(($0 + batch).suffix(count * (Limits.logLine + 1))) }
+                // A line without an end is as long as the log.
+                guard length < Limits.logLookBytes else { break }
+                run.waits(at: clock.instant())
+            }
+            let batch = assembler.finish()
+            lines.withLock { $0 += batch }
+        }
+        return lines.withLock { lines in
+            lines.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).dropLast().suffix(count)
+                .map { String(decoding: $0, as: UTF8.self) }
+        }
+    }
+
+    private func member(_ container: String, of pod: String) async throws -> String {
         let name = names.member(pod, container)
         let found = try await mapping { try await client.container(name) }
         guard let id = found?.id else {
             throw PlatformError(.notFound, "There is no container \(container) in replica \(pod).")
         }
-        // Lines wait for their reader here; past this many the engine waits too.
-        let (stream, continuation) = AsyncThrowingStream.makeStream(
-            of: String.self, bufferingPolicy: .bufferingOldest(1024))
-        let task = Task {
-            do {
-                try await copyLogs(id, follow: follow, tail: tail, to: continuation)
-                continuation.finish()
-            } catch {
-                continuation.finish(throwing: Self.platformError(error))
-            }
-        }
-        continuation.onTermination = { _ in task.cancel() }
-        return stream
+        return id
     }
 
-    private typealias Lines = AsyncThrowingStream<String, any Error>.Continuation
-
-    private func copyLogs(_ id: String, follow: Bool, tail: Int?, to lines: Lines) async throws {
+    private func copyLogs(
+        _ id: String, follow: Bool, tail: Int?, to write: @escaping LogStream<[UInt8]>.Write
+    ) async throws {
         var since: String?
         /// The end of the last run that was read whole.
         var lastEnd: String?
@@ -53,14 +83,18 @@ extension DockerEngine {
             var broken: (any Error)?
             do {
                 try await read(run, following: follow ? before : nil) { [tail, since] in
-                    var assembler = LogLines(limit: Limits.logLine)
+                    var assembler = LogDemultiplexer(limit: Limits.logLine)
                     for try await chunk in try await client.logs(id, follow: follow, tail: tail, since: since) {
                         run.gotChunk()
-                        for line in assembler.append(chunk) where run.take() { try await send(line, to: lines) }
+                        let lines = run.take(assembler.append(chunk))
+                        // The engine waits while the reader does.
+                        if !lines.isEmpty { try await write(lines) }
+                        try Task.checkCancellation()
                         run.waits(at: clock.instant())
                     }
                     run.gotChunk()
-                    for line in assembler.finish() where run.take() { try await send(line, to: lines) }
+                    let lines = run.take(assembler.finish())
+                    if !lines.isEmpty { try await write(lines) }
                 }
             } catch let refusal as DockerError {
                 // Podman has other words than 404 for one that is just being removed.
@@ -92,12 +126,12 @@ extension DockerEngine {
     private func countLines(_ id: String) async throws -> Int {
         let run = LogRun(skip: .max, now: clock.instant())
         try await read(run, following: nil) {
-            var assembler = LogLines(limit: Limits.logLine)
+            var assembler = LogDemultiplexer(limit: Limits.logLine)
             for try await chunk in try await client.logs(id, follow: false, tail: nil, since: nil) {
-                for _ in assembler.append(chunk) { _ = run.take() }
+                _ = run.take(assembler.append(chunk))
                 run.waits(at: clock.instant())
             }
-            for _ in assembler.finish() { _ = run.take() }
+            _ = run.take(assembler.finish())
         }
         return run.read
     }
@@ -125,16 +159,6 @@ extension DockerEngine {
                 try await clock.sleep(for: backoff.next())
             }
         }
-    }
-
-    /// Hands a line over; waits while the reader is behind.
-    private func send(_ line: String, to lines: Lines) async throws {
-        var pause = Duration.milliseconds(5)
-        while case .dropped = lines.yield(line) {
-            try await clock.sleep(for: pause)
-            pause = min(pause * 2, .milliseconds(200))
-        }
-        try Task.checkCancellation()
     }
 
     /// Seconds since the Unix epoch with nine decimals, from the engine's RFC 3339 with up to nine; `nil` for "never".

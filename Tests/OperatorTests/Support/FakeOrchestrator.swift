@@ -1,5 +1,6 @@
 import Core
 import Synchronization
+import TestSupport
 
 /// Remembers what it was told and says what a test wants it to say.
 final class FakeOrchestrator: Orchestrator {
@@ -19,6 +20,8 @@ final class FakeOrchestrator: Orchestrator {
         var logError: PlatformError?
         var logs: AsyncThrowingStream<ReplicaLogLine, any Error>.Continuation?
         var endedLogs = 0
+        /// Given for all logs where it is set.
+        var logSource: LogStream<ReplicaLogBatch>?
     }
 
     let state = Mutex(State())
@@ -54,7 +57,8 @@ final class FakeOrchestrator: Orchestrator {
 
     func status(api: String) async -> APIStatus? { state.withLock { $0.statuses[api] } }
 
-    func logs(api: String, options: LogOptions) async throws -> AsyncThrowingStream<ReplicaLogLine, any Error> {
+    func logs(api: String, options: LogOptions) async throws -> LogStream<ReplicaLogBatch> {
+        if let source = state.withLock({ $0.logSource }) { return source }
         let (stream, continuation) = AsyncThrowingStream.makeStream(of: ReplicaLogLine.self)
         continuation.onTermination = { [weak self] _ in self?.state.withLock { $0.endedLogs += 1 } }
         try state.withLock {
@@ -62,7 +66,9 @@ final class FakeOrchestrator: Orchestrator {
             if let error = $0.logError { throw error }
             $0.logs = continuation
         }
-        return stream
+        return LogStream { write in
+            for try await line in stream { try await write(line.batch) }
+        }
     }
 
     func readyReplicas() -> AsyncStream<[ReadyReplica]> { AsyncStream { $0.finish() } }

@@ -206,10 +206,8 @@ final class Door: Engine, ContainerTransport, @unchecked Sendable {
         ExecResult(exitCode: 0, output: "")
     }
 
-    func logs(container: String, pod: String, follow: Bool, tail: Int?) async throws
-        -> AsyncThrowingStream<String, any Error>
-    {
-        AsyncThrowingStream { $0.finish() }
+    func logs(container: String, pod: String, follow: Bool, tail: Int?) async throws -> LogStream<[UInt8]> {
+        LogStream { _ in }
     }
 
     func hints() -> AsyncStream<String> {
