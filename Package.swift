@@ -20,7 +20,6 @@ let httpTypes = Target.Dependency.product(name: "HTTPTypes", package: "swift-htt
 let asyncHTTPClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
-let unixSignals = Target.Dependency.product(name: "UnixSignals", package: "swift-service-lifecycle")
 let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
 let arguments = Target.Dependency.product(name: "ArgumentParser", package: "swift-argument-parser")
 let crypto = Target.Dependency.product(name: "Crypto", package: "swift-crypto")
@@ -91,7 +90,7 @@ let package = Package(
             [
                 "Core", "Support", "HTTPServing", "Gateway", "Dequeuer", "Operator", "Autoscaler",
                 "LocalOrchestrator", "EngineDocker", "EngineSandbox", "StoreSQLite", "Client",
-                arguments, logging, lifecycle, nioCore, nioPosix, nioHTTP1, asyncHTTPClient, subprocess, unixSignals,
+                arguments, logging, lifecycle, nioCore, nioPosix, nioHTTP1, asyncHTTPClient, subprocess,
                 yams,
             ]),
         .executableTarget(name: "cortex", dependencies: ["Commands"], swiftSettings: strict),
@@ -137,7 +136,9 @@ let package = Package(
             ]),
         tests("PodInitTests", ["CPodInit", "PodInitClient", "PodInitProtocol", subprocess]),
         tests("ClientTests", ["Client", "StubPlatform", asyncHTTPClient, nioCore, nioHTTP1]),
-        tests("CommandsTests", ["Commands", "Client", "StubPlatform", arguments, nioCore, logging, lifecycle]),
+        tests(
+            "CommandsTests",
+            ["Commands", "Client", "StoreMemory", "StubPlatform", arguments, nioCore, logging, lifecycle]),
         tests("ArchitectureTests", []),
         // Puts the tasks of simulated worlds under the simulation's control.
         .target(name: "CSimulation", path: "Tests/CSimulation"),

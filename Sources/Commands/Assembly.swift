@@ -2,7 +2,6 @@ import Autoscaler
 import Client
 import Core
 import Dequeuer
-import EngineDocker
 import Foundation
 import Gateway
 import HTTPServing
@@ -12,6 +11,7 @@ import Operator
 import ServiceLifecycle
 import StoreSQLite
 import Support
+import Synchronization
 
 /// Puts the platform together: the only file that names the concrete store and orchestrator (the engine: `EngineSelection`).
 struct Assembly: Sendable {
@@ -35,34 +35,43 @@ struct Assembly: Sendable {
 
     /// Runs until a signal; returns after a graceful shutdown.
     ///
-    /// - Throws: ``PlatformError`` `setup` when it cannot start here: one line that says what to do.
-    func run() async throws {
+    /// - Throws: ``PlatformError`` `setup` when it cannot start here: one line that says what to do. `timed_out` when the shutdown had to be
+    ///   cut short.
+    func run(_ shutdown: ShutdownThread) async throws {
+        let resources = Resources()
+        let result: Result<Void, any Error>
+        do {
+            try await run(shutdown, resources)
+            result = .success(())
+        } catch {
+            result = .failure(error)
+        }
+        await resources.close(logger: logger)
+        try result.get()
+    }
+
+    private func run(_ shutdown: ShutdownThread, _ resources: Resources) async throws {
         DescriptorLimit.raise(logger: logger)
-        let directory = try PlatformDirectory.prepare(settings.dataDirectory)
+        let directory = try await BlockingPool.checks.run { [settings] in
+            try PlatformDirectory.prepare(settings.dataDirectory)
+        }
         let store = try await SQLiteStore.open(
             configuration: .init(
                 directory: settings.storeDirectory ?? directory.path,
                 durability: settings.durability == .full ? .full : .normal),
             now: clock.now(), logger: logger)
-        do {
-            try directory.removeStale()
-            try await PortCheck.check(
-                host: settings.host,
-                ports: [(settings.gatewayPort, "--port"), (settings.operatorPort, "--operator-port")])
-            try await run(directory, store)
-        } catch {
-            // The first error is the one that matters; closing releases the lock either way.
-            try? await store.close()
-            throw error
-        }
-        try await store.close()
-    }
+        resources.add("store") { try await store.close() }
+        try await blocking { try directory.removeStale() }
+        try await PortCheck.check([
+            .init(host: settings.host, port: settings.gatewayPort, portFlag: "--port"),
+            .init(host: settings.host, port: settings.operatorPort, portFlag: "--operator-port"),
+        ])
 
-    private func run(_ directory: PlatformDirectory, _ store: SQLiteStore) async throws {
         let selection = EngineSelection(
             settings: settings, directory: directory, environment: environment, clock: clock, logger: logger)
         let engine = try await selection.select()
-        try await engine.setUp()
+        resources.add("engine") { await engine.shutDown() }
+        try await withOperation("set up engine", engine.name) { try await engine.setUp() }
 
         // This process is the only one on its store: whoever held a lease is gone.
         let returned = try await store.releaseLeases(heldBy: nil, now: clock.now())
@@ -75,12 +84,15 @@ struct Assembly: Sendable {
             engine: engine, clock: clock,
             configuration: .init(
                 clientConfiguration: try Self.containerConfiguration(token: tokens.token(TokenStore.containers)),
-                makePodSuffix: { RandomWord.make(length: 10) }),
+                shortGrace: Limits.shutdownGrace, makePodSuffix: { RandomWord.make(length: 10) }),
             logger: logger)
+        let state = PlatformState(
+            store: store, orchestrator: orchestrator, isStopping: { shutdown.isStopRequested })
+        shutdown.describe(grace: { orchestrator.longestGrace }, report: { state.report() })
         let book = AddressBook()
         let autoscaler = Autoscaler(store: store, orchestrator: orchestrator, clock: clock, logger: logger)
-        let control = makeOperator(store, orchestrator, autoscaler, tokens, book, directory, engine)
-        try await control.restore()
+        let control = makeOperator(store, orchestrator, autoscaler, tokens, book, directory, engine, state)
+        try await withOperation("restore", "deployed APIs") { try await control.restore() }
 
         let random = SystemRandom()
         let gateway = Gateway(
@@ -95,36 +107,63 @@ struct Assembly: Sendable {
         ) { try await control.respond(to: $0, body: &$1) }
         let announcement = Announcement(
             gateway: gateway.addresses, operator: controlServer.addresses, directory: directory,
-            environments: EnvironmentStore(environment: environment), token: tokens.token(TokenStore.user) ?? "",
+            environments: EnvironmentStore(environment: environment),
+            token: Secret(tokens.token(TokenStore.user) ?? ""),
             engine: engine.name, book: book, console: console, format: format)
 
         // In the order of dependency: shutdown closes the gateway first and the orchestrator last.
-        let services: [any Service] = [
-            orchestrator,
-            Rescuer(store: store, clock: clock, random: SystemRandomNumberGenerator(), logger: logger),
-            Dequeuer(
-                store: store, orchestrator: orchestrator, clock: clock, random: random,
-                logger: logger),
-            autoscaler, MemoryTrim(clock: clock), announcement, controlServer, gateway,
-        ]
-        let group = ServiceGroup(
-            configuration: .init(
-                services: services.map {
-                    .init(
-                        service: $0, successTerminationBehavior: .gracefullyShutdownGroup,
-                        failureTerminationBehavior: .gracefullyShutdownGroup)
-                }, logger: logger))
+        try await run(
+            [
+                ("orchestrator", orchestrator),
+                ("rescuer", Rescuer(store: store, clock: clock, random: SystemRandomNumberGenerator(), logger: logger)),
+                (
+                    "dequeuer",
+                    Dequeuer(
+                        store: store, orchestrator: orchestrator, clock: clock, random: random, logger: logger,
+                        configuration: .init(grace: Limits.longestGrace))
+                ),
+                ("autoscaler", autoscaler), ("memory trim", MemoryTrim(clock: clock)),
+                ("clock watch", ClockWatch(clock: clock, logger: logger)), ("announcement", announcement),
+                ("operator", controlServer), ("gateway", gateway),
+            ], shutdown)
+    }
+
+    /// Runs the services until a signal, or until one of them ends.
+    private func run(_ services: [(name: String, service: any Service)], _ shutdown: ShutdownThread) async throws {
+        let named = services.map { ($0.name, NamedService(name: $0.name, service: $0.service) as any Service) }
+        var configuration = ServiceGroupConfiguration(
+            services: (named + [("shutdown", ShutdownService(thread: shutdown))]).map { name, service in
+                // The name is given, because the default is a reflection of the service and all it holds.
+                .init(
+                    service: service, successTerminationBehavior: .gracefullyShutdownGroup,
+                    failureTerminationBehavior: .gracefullyShutdownGroup, serviceName: name)
+            }, logger: logger)
+        // The last resort for a group that does not end; `ShutdownThread` and the limit below end it before.
+        configuration.maximumGracefulShutdownDuration = Limits.longestGrace + Limits.shutdownExit
+        let group = ServiceGroup(configuration: configuration)
+        let (clock, logger) = (clock, logger)
         try await withThrowingTaskGroup(of: Void.self) { tasks in
-            tasks.addTask { await SignalWatch(group: group, console: console).run() }
-            defer { tasks.cancelAll() }
-            try await group.run()
+            tasks.addTask { try await group.run() }
+            tasks.addTask {
+                await shutdown.waitUntilBegun()
+                try await clock.sleep(for: shutdown.shutdownHasBegun() + Limits.shutdownCancel)
+                logger.warning("the shutdown takes too long\(ShutdownThread.lines(of: .shared))")
+                throw PlatformError(
+                    .timedOut, "stopping took too long and was cut short; what is left is removed at the next start")
+            }
+            defer {
+                // Also where the services ended without a signal: what is left to close gets as long, and no longer.
+                shutdown.shutdownHasBegun()
+                tasks.cancelAll()
+            }
+            // The services, or the limit: the first to end is the result.
+            try await tasks.next()
         }
-        if let docker = engine as? DockerEngine { await docker.shutDown() }
     }
 
     private func makeOperator(
         _ store: SQLiteStore, _ orchestrator: LocalOrchestrator, _ autoscaler: Autoscaler, _ tokens: TokenStore,
-        _ book: AddressBook, _ directory: PlatformDirectory, _ engine: any Engine
+        _ book: AddressBook, _ directory: PlatformDirectory, _ engine: any Engine, _ state: PlatformState
     ) -> Operator {
         let health = PlatformHealth(
             store: store, engine: engine, book: book, directory: directory.path, clock: clock)
@@ -143,7 +182,8 @@ struct Assembly: Sendable {
                         return ["the store does not answer"]
                     }
                 },
-                scaling: { await autoscaler.decisions(of: $0) }, components: { await health.components() }),
+                scaling: { await autoscaler.decisions(of: $0) }, components: { await health.components() },
+                state: { await state.document() }),
             logger: logger)
     }
 
@@ -156,5 +196,31 @@ struct Assembly: Sendable {
                     name: "default", operatorEndpoint: "http://\(ClusterNames.operatorService):8888", token: token)
             ])
         return try file.yaml()
+    }
+}
+
+/// What was opened, to be closed in reverse order on every path (contract U4).
+private final class Resources: Sendable {
+    private let opened = Mutex<[(name: String, close: @Sendable () async throws -> Void)]>([])
+
+    func add(_ name: String, _ close: @escaping @Sendable () async throws -> Void) {
+        opened.withLock { $0.append((name, close)) }
+    }
+
+    /// Closes everything, whatever goes wrong with one of them.
+    func close(logger: Logger) async {
+        let all = opened.withLock { opened in
+            defer { opened = [] }
+            return opened
+        }
+        for resource in all.reversed() {
+            do {
+                // Not the caller's task: it may be cancelled, and what is opened is closed all the same.
+                try await Task { try await withOperation("close", resource.name) { try await resource.close() } }.value
+            } catch {
+                logger.warning(
+                    "\(resource.name) was not closed in order", metadata: ["error": "\(error.safeDescription)"])
+            }
+        }
     }
 }

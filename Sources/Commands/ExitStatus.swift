@@ -1,5 +1,6 @@
 import ArgumentParser
 import Core
+import Foundation
 
 /// How an error ends the process: its status, and what is said about it. The only place that knows (reference: cortex.md §9.4, contract O2).
 struct ExitStatus: Hashable {
@@ -49,7 +50,8 @@ struct ExitStatus: Hashable {
         case .validationFailure:
             self.init(Self.usage, text.replacingFirst("Error: ", with: "error: "))
         default:
-            self.init(Self.failure, "error: \(error)")
+            // Not by reflection: a value inside the error may be a secret (contract N9).
+            self.init(Self.failure, "error: \((error as NSError).localizedDescription)")
         }
     }
 }

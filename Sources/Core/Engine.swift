@@ -57,11 +57,15 @@ package protocol Engine: Sendable {
 
     /// Ids of pods in which something happened. Hints only: `list` tells the truth.
     func hints() -> AsyncStream<String>
+
+    /// Releases what the engine holds in this process: connections, streams, subscriptions. Calls fail afterwards; pods continue. Called once, last.
+    func shutDown() async
 }
 
 extension Engine {
     package func capacity() async -> ComputeAmount? { nil }
 
+<<<<<<< HEAD
     /// Reads the end of the log with ``logs(container:pod:follow:tail:)``, each time.
     package func lastLines(container: String, pod: String, count: Int, since mark: String?) async throws -> LogExcerpt?
     {
@@ -75,6 +79,9 @@ extension Engine {
         }
         return LogExcerpt(lines: lines.suffix(count), mark: "")
     }
+=======
+    package func shutDown() async {}
+>>>>>>> 3d9fda6 (End the platform in every case, and say what it does)
 }
 
 /// Everything an engine needs to start one replica.

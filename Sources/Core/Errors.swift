@@ -97,6 +97,17 @@ package struct PlatformError: Error, Sendable, CustomStringConvertible {
     /// For logs: code, message, and the chain of causes.
     package var description: String {
         guard let cause else { return "\(code): \(message)" }
-        return "\(code): \(message) (cause: \(cause))"
+        return "\(code): \(message) (cause: \(cause.safeDescription))"
+    }
+}
+
+extension Error {
+    /// A text for logs. The values inside an error that has no description of its own are left out, because one of them may be a secret (contract N9).
+    package var safeDescription: String {
+        if let described = (self as Any) as? any CustomStringConvertible { return described.description }
+        let mirror = Mirror(reflecting: self)
+        if mirror.children.isEmpty { return "\(type(of: self)).\(self)" }
+        if mirror.displayStyle == .enum, let name = mirror.children.first?.label { return "\(type(of: self)).\(name)" }
+        return "\(type(of: self))"
     }
 }

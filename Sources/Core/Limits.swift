@@ -66,4 +66,11 @@ package enum Limits {
     package static let logThreads = 2
     /// Bytes of log lines that wait for a reader of standard error; further lines are dropped and counted.
     package static let standardErrorBuffer = 1 << 20
+    /// The shortest grace period of a shutdown (contract U4): what pods get that have no requests to finish.
+    package static let shutdownGrace: Duration = .seconds(10)
+    /// The longest `pod.termination_grace_period`.
+    package static let longestGrace: Duration = .seconds(3600)
+    /// Time after the grace period of a shutdown when everything that still runs is cancelled, and when the process ends whatever runs.
+    package static let shutdownCancel: Duration = .seconds(11)
+    package static let shutdownExit: Duration = .seconds(13)
 }

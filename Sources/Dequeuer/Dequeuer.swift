@@ -76,7 +76,9 @@ package struct Dequeuer: Service {
     /// Lets what is inside containers end, and breaks off what does not in time. Returns when every worker was told.
     private func drain(_ roster: Roster) async {
         for worker in roster.all { await worker.stop() }
-        let deadline = Task { [clock = shared.clock, grace = shared.configuration.grace] in
+        // No longer than the pods themselves have (contract C13).
+        let longest = roster.all.map(\.terminationGrace).max() ?? .zero
+        let deadline = Task { [clock = shared.clock, grace = min(shared.configuration.grace, longest)] in
             _ = try? await clock.sleep(for: grace)
         }
         roster.whenEmpty { deadline.cancel() }

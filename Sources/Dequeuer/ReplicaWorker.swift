@@ -26,6 +26,8 @@ actor ReplicaWorker {
     let signal = WorkerSignal()
     let id: String
     let api: String
+    /// How long requests inside may continue when the platform stops.
+    nonisolated let terminationGrace: Duration
 
     var replica: ReadyReplica
     /// Whether the replica may get requests now.
@@ -55,6 +57,7 @@ actor ReplicaWorker {
         self.replica = replica
         self.id = replica.id
         self.api = replica.api.name
+        self.terminationGrace = replica.api.specification.pod.terminationGracePeriod
         self.machine = DispatchMachine(
             pollMin: shared.configuration.pollMin, pollMax: shared.configuration.pollMax, now: shared.clock.instant())
     }

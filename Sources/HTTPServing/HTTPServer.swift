@@ -4,6 +4,7 @@ package import Logging
 package import NIOCore
 import NIOPosix
 import ServiceLifecycle
+import Support
 
 #if canImport(Glibc)
     import Glibc
@@ -70,7 +71,8 @@ package struct HTTPServer: Service {
                     for (index, listener) in listeners.enumerated() {
                         group.addTask { try await serve(listener, index: index) }
                     }
-                    try await group.waitForAll()
+                    // The first listener that fails ends the others (contract U5).
+                    for try await _ in group {}
                 }
                 // Every connection is closed.
                 turnsQueue.finish()
@@ -101,7 +103,7 @@ package struct HTTPServer: Service {
         switch listener {
         case .tcp(let host, let port):
             socket = nil
-            address = .hostname(host, port: port)
+            address = .hostname(try await HostLookup.address(of: host), port: port)
         case .unix(let path):
             let path = try UnixSocketPath(path)
             socket = path
@@ -121,9 +123,8 @@ package struct HTTPServer: Service {
             try await server.run()
         } catch let error as IOError {
             throw Self.setupError(listener, error)
-        } catch let error where !(error is CancellationError) {
-            // What is left to go wrong is finding the address.
-            throw PlatformError(.setup, "\(listener) is no address of this machine. Choose another host", cause: error)
+        } catch let error where !(error is CancellationError || error is PlatformError) {
+            throw PlatformError(.setup, "cannot listen on \(listener)", cause: error)
         }
     }
 
@@ -135,13 +136,7 @@ package struct HTTPServer: Service {
     }
 
     private static func setupError(_ listener: HTTPListener, _ error: IOError) -> PlatformError {
-        let message =
-            switch error.errnoCode {
-            case EADDRINUSE: "\(listener) is taken by another program. Stop that one, or choose another port"
-            case EACCES, EPERM: "no permission to listen on \(listener). Choose a port above 1023"
-            case EADDRNOTAVAIL: "\(listener) is no address of this machine. Choose another host"
-            default: "cannot listen on \(listener) (error \(error.errnoCode))"
-            }
+        let message = "cannot listen on \(listener): \(HostLookup.reason(ofBind: error.errnoCode))"
         return PlatformError(.setup, message, cause: error)
     }
 }

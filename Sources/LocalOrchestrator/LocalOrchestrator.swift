@@ -1,6 +1,7 @@
 package import Core
 package import Logging
 import ServiceLifecycle
+import Synchronization
 
 /// Keeps the declared replicas running on this machine: compares what is declared with what the engine lists (at the start, on any hint, every few seconds)
 /// and takes the next step. Its own table can be rebuilt from the engine's labels at any time, so a restart adopts what runs.
@@ -58,6 +59,12 @@ package actor LocalOrchestrator: Orchestrator, Service {
     var logLooks = 0
     /// Told of every pod that is gone, during shutdown.
     var removals: AsyncStream<Void>.Continuation?
+
+    /// The longest termination grace period of the pods, read by the shutdown without waiting for this actor.
+    private nonisolated let grace = Mutex(Duration.zero)
+
+    /// The longest `termination_grace_period` of the pods that there were when the ready replicas last changed. Safe from any thread.
+    package nonisolated var longestGrace: Duration { grace.withLock { $0 } }
 
     package init(engine: any Engine, clock: any PlatformClock, configuration: Configuration, logger: Logger) {
         self.engine = engine
@@ -117,6 +124,8 @@ package actor LocalOrchestrator: Orchestrator, Service {
     }
 
     func publishReady() {
+        let longest = pods.values.map(\.api.specification.pod.terminationGracePeriod).max() ?? .zero
+        grace.withLock { $0 = longest }
         ready.publish(
             pods.values.filter(\.isReady).map {
                 ReadyReplica(id: $0.id, api: $0.api, connector: engine.connector(pod: $0.id), activity: $0.activity)

@@ -1,6 +1,7 @@
 import Core
 import HTTPServing
 import NIOHTTP1
+import Support
 
 extension Operator {
     /// Every route there is, and the document that describes them.
@@ -15,6 +16,8 @@ extension Operator {
                     try VersionHandshake.check(client: version, server: CortexVersion.current)
                 }
                 if route.access != .open { try this.authenticate(request) }
+                let number = OperationRegistry.shared.begin("\(route.method) \(route.path)", request.path)
+                defer { OperationRegistry.shared.end(number) }
                 var response = try await route.answer(this, request, &body, parameters)
                 response.headers.add(name: VersionHandshake.header, value: CortexVersion.current)
                 return response
@@ -64,6 +67,14 @@ extension Operator {
                 HealthDocument(
                     apiVersion: CortexVersion.current, components: await this.configuration.components()))
         },
+        OperatorRoute(
+            .GET, "/debug/state", access: .anyVersion,
+            OpenAPIOperation(
+                id: "debugState", summary: "What the platform does at this moment: operations, replicas, queues.",
+                description:
+                    "The same as `kill -QUIT` writes to standard error, for finding out why something does not go on.",
+                answer: OpenAPIOperation.json("State"))
+        ) { this, _, _, _ in try json(await this.configuration.state()) },
     ]
 
     /// Built once: it depends on nothing but the routes.

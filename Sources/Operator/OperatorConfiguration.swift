@@ -18,12 +18,15 @@ package struct OperatorConfiguration: Sendable {
     package var scaling: @Sendable (_ api: String) async -> [ScalingDecision]
     /// Each part of the platform and whether it does its work, for `/health`.
     package var components: @Sendable () async -> [HealthDocument.Component]
+    /// What the platform does at this moment, for `/debug/state`.
+    package var state: @Sendable () async -> StateDocument
 
     package init(
         clusterName: String = "local", engine: String, store: String, heartbeat: Duration = .seconds(10),
         addresses: @escaping @Sendable () -> PlatformAddresses, notReady: @escaping @Sendable () async -> [String],
         scaling: @escaping @Sendable (_ api: String) async -> [ScalingDecision] = { _ in [] },
-        components: @escaping @Sendable () async -> [HealthDocument.Component] = { [] }
+        components: @escaping @Sendable () async -> [HealthDocument.Component] = { [] },
+        state: @escaping @Sendable () async -> StateDocument = { StateDocument() }
     ) {
         self.clusterName = clusterName
         self.engine = engine
@@ -33,5 +36,6 @@ package struct OperatorConfiguration: Sendable {
         self.notReady = notReady
         self.scaling = scaling
         self.components = components
+        self.state = state
     }
 }

@@ -56,7 +56,8 @@ package enum PlatformThread {
 package struct ThreadWakeup: Sendable {
     /// Readable while there is something to wake up for.
     package let descriptor: CInt
-    private let writing: CInt
+    /// For ``wake(_:)`` in a signal handler.
+    package let writing: CInt
 
     package init() throws {
         var ends: [CInt] = [-1, -1]
@@ -71,7 +72,10 @@ package struct ThreadWakeup: Sendable {
     }
 
     /// Wakes the waiting thread, or the next one to wait. A signal handler may call it.
-    package func wake() {
+    package func wake() { Self.wake(writing) }
+
+    /// Wakes the thread that waits at the other end of this descriptor.
+    package static func wake(_ writing: CInt) {
         var byte: UInt8 = 1
         // A full pipe wakes as well.
         _ = write(writing, &byte, 1)

@@ -52,10 +52,12 @@ final class Platform: Sendable {
 
     /// Starts the platform in `folder` and returns once `/readyz` says so.
     ///
-    /// - Parameter podman: another than the one that all tests share.
+    /// - Parameters:
+    ///   - podman: another than the one that all tests share.
+    ///   - errors: where standard error goes instead of into the file that ``log`` reads.
     static func start(
         _ engine: EngineKind, on podman: PrivatePodman? = nil, in folder: URL, arguments: [String] = [],
-        environment: [String: String] = [:]
+        environment: [String: String] = [:], errors: ChildProcess.Stream? = nil
     ) async throws -> Platform {
         var podman = podman
         if engine == .podman, podman == nil { podman = try await PrivatePodman.shared() }
@@ -71,7 +73,7 @@ final class Platform: Sendable {
         let process = try ChildProcess(
             cortex.path, command + arguments, environment: Self.environment(in: folder).merging(environment) { $1 },
             output: .file(folder.appending(path: "cortex.out").path),
-            errors: .file(folder.appending(path: "cortex.log").path))
+            errors: errors ?? .file(folder.appending(path: "cortex.log").path))
         let isUp = try await eventually(within: .seconds(60)) {
             if !process.isRunning { return true }
             guard let data = try? Data(contentsOf: addressFile),
@@ -105,7 +107,7 @@ final class Platform: Sendable {
         }
     }
 
-    private static func environment(in folder: URL) -> [String: String] {
+    static func environment(in folder: URL) -> [String: String] {
         var environment = ProcessInfo.processInfo.environment.filter { !$0.key.hasPrefix("CORTEX_") }
         environment["CORTEX_CLI_CONFIG_DIR"] = folder.appending(path: "cli").path
         environment["NO_COLOR"] = "1"

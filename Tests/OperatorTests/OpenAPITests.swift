@@ -44,7 +44,8 @@ struct OpenAPITests {
             try await fixture.deploy(DocumentTests.yaml)
             fixture.orchestrator.setStatus(.of(.failed, 2, reason: "no"), of: "iris")
             for (target, schema) in [
-                ("/info", "Info"), ("/health", "Health"), ("/healthz", "Liveness"), ("/requests/iris", "RequestList"),
+                ("/info", "Info"), ("/health", "Health"), ("/debug/state", "State"), ("/healthz", "Liveness"),
+                ("/requests/iris", "RequestList"),
             ] {
                 try check(try await fixture.call(.GET, target).decoded(JSONValue.self), against: schema, at: target)
             }

@@ -5,6 +5,7 @@ import HTTPServing
 import Logging
 import Operator
 import ServiceLifecycle
+import Support
 import Synchronization
 
 /// The platform's addresses, once they are known.
@@ -22,7 +23,7 @@ struct Announcement: Service {
     let `operator`: @Sendable () async throws -> [HTTPListener]
     let directory: PlatformDirectory
     let environments: EnvironmentStore
-    let token: String
+    let token: Secret
     let engine: String
     let book: AddressBook
     let console: Console
@@ -60,8 +61,10 @@ struct Announcement: Service {
                 data      \(directory.path)
                 ready     \(hint)
                 """
-        // Whoever started it may have closed the pipe: the platform runs all the same.
-        try? console.print(text)
+        // Whoever started it may have closed the pipe, or not read it: the platform runs all the same.
+        try? await withTimeLimit(.seconds(5)) { [console] in
+            try await BlockingPool.checks.run { try console.print(text) }
+        }
         try? await gracefulShutdown()
     }
 
@@ -71,7 +74,7 @@ struct Announcement: Service {
     private func registerEnvironment(_ operatorEndpoint: String) throws -> String {
         try environments.update { file in
             let hadDefault = file.defaultEnvironment != nil
-            file.put(Client.Environment(name: "local", operatorEndpoint: operatorEndpoint, token: token))
+            file.put(Client.Environment(name: "local", operatorEndpoint: operatorEndpoint, token: token.revealed))
             if !hadDefault { try file.setDefault("local") }
             return file.defaultEnvironment == "local"
                 ? "deploy an API with: cortex deploy cortex.yaml"

@@ -1,6 +1,7 @@
 import Core
 import Foundation
 import Operator
+import Support
 
 /// Looks at each part of the running platform, for `GET /health` and `cortex cluster health`.
 struct PlatformHealth: Sendable {
@@ -12,14 +13,15 @@ struct PlatformHealth: Sendable {
     let clock: any PlatformClock
 
     /// Longest time that one part may take to answer.
-    static let patience: Duration = .seconds(5)
+    static let limit: Duration = .seconds(5)
 
     /// All parts, looked at together.
     func components() async -> [HealthDocument.Component] {
         let (store, engine) = (store, engine)
         async let storeHealth = component("store", answer: "sqlite answers") { _ = try await store.counts() }
         async let engineHealth = component("engine", answer: "\(engine.name) answers") { _ = try await engine.list() }
-        return await [gateway, storeHealth, engineHealth, disk]
+        async let diskHealth = disk()
+        return await [gateway, storeHealth, engineHealth, diskHealth]
     }
 
     private var gateway: HealthDocument.Component {
@@ -27,10 +29,18 @@ struct PlatformHealth: Sendable {
         return .init("gateway", .healthy, "listens at \(addresses.gateway)")
     }
 
-    private var disk: HealthDocument.Component {
-        guard let free = DoctorProbes.freeSpace(near: directory) else {
-            return .init("disk", .unhealthy, "the free space is not known")
+    private func disk() async -> HealthDocument.Component {
+        let directory = directory
+        let free: Int64?
+        do {
+            // A file system may never answer.
+            free = try await withTimeLimit(Self.limit, clock: clock) {
+                try await BlockingPool.checks.run { DoctorProbes.freeSpace(near: directory) }
+            }
+        } catch {
+            return .init("disk", .unhealthy, Self.noAnswer)
         }
+        guard let free else { return .init("disk", .unhealthy, "the free space is not known") }
         let text = "\(Doctor.gigabytes(free)) free"
         guard free >= Doctor.spaceNeeded else {
             return .init(
@@ -39,29 +49,18 @@ struct PlatformHealth: Sendable {
         return .init("disk", .healthy, text)
     }
 
+    private static let noAnswer = "does not answer within \(Age.text(of: limit))"
+
+    /// Returns in time also when the check neither ends nor heeds its cancellation.
     private func component(_ name: String, answer: String, _ check: @escaping @Sendable () async throws -> Void) async
         -> HealthDocument.Component
     {
-        let clock = clock
-        return await withTaskGroup(of: HealthDocument.Component?.self) { group in
-            group.addTask {
-                do {
-                    try await check()
-                    return .init(name, .healthy, answer)
-                } catch is CancellationError {
-                    return nil
-                } catch {
-                    return .init(name, .unhealthy, (error as? PlatformError)?.message ?? "does not answer")
-                }
-            }
-            group.addTask {
-                guard (try? await clock.sleep(for: Self.patience)) != nil else { return nil }
-                return .init(name, .unhealthy, "does not answer within \(Age.text(of: Self.patience))")
-            }
-            defer { group.cancelAll() }
-            for await component in group {
-                if let component { return component }
-            }
+        do {
+            try await withTimeLimit(Self.limit, clock: clock, check)
+            return .init(name, .healthy, answer)
+        } catch let error as PlatformError {
+            return .init(name, .unhealthy, error.code == .timedOut ? Self.noAnswer : error.message)
+        } catch {
             return .init(name, .unhealthy, "does not answer")
         }
     }

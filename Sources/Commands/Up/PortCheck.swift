@@ -1,32 +1,60 @@
 import Core
 import NIOCore
 import NIOPosix
+import Support
 
-/// Looks whether the ports can be had before anything else is started, so that a taken port disturbs no running pod.
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#endif
+
+/// Looks whether the addresses can be had before anything else is started, so that a taken port or a wrong address disturbs no running pod
+/// (contract U5).
 enum PortCheck {
-    /// - Throws: ``PlatformError`` `setup` that names the port and what to do.
-    static func check(host: String, ports: [(number: Int, flag: String)]) async throws {
-        for port in ports where port.number != 0 {
+    /// An address to listen on, with the flags that chose it.
+    struct Address: Sendable {
+        var host: String
+        var port: Int
+        var hostFlag = "--host"
+        var portFlag: String
+    }
+
+    /// Takes each address for a moment; with port 0 any free port of the host.
+    ///
+    /// - Throws: ``PlatformError`` `setup`: one line that names the flag and what to do.
+    static func check(_ addresses: [Address]) async throws {
+        for address in addresses {
+            let numeric: String
+            do {
+                numeric = try await HostLookup.address(of: address.host)
+            } catch let error as PlatformError where error.code == .setup {
+                throw PlatformError(
+                    .setup, "\(error.message); choose an address of this machine with \(address.hostFlag)", cause: error
+                )
+            }
             do {
                 let channel = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
                     .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
-                    .bind(host: host, port: port.number).get()
+                    .bind(host: numeric, port: address.port).get()
                 try await channel.close()
             } catch {
-                throw PlatformError(
-                    .setup,
-                    "cannot listen on \(host):\(port.number) (\(reason(error))); stop what listens there, or choose another with \(port.flag)",
-                    cause: error)
+                throw PlatformError(.setup, message(address, error), cause: error)
             }
         }
     }
 
-    private static func reason(_ error: any Error) -> String {
-        guard let error = error as? IOError else { return "no address of this machine" }
-        return switch error.errnoCode {
-        case 98: "the port is taken"
-        case 13: "no permission: ports below 1024 need root"
-        default: "the system's error \(error.errnoCode)"
-        }
+    static func message(_ address: Address, _ error: any Error) -> String {
+        let number = (error as? IOError)?.errnoCode
+        let reason = number.map { HostLookup.reason(ofBind: $0) } ?? "this machine does not have that address"
+        let advice =
+            switch number {
+            case EADDRINUSE: "stop that one, or choose another port with \(address.portFlag)"
+            case EACCES, EPERM: "choose another port with \(address.portFlag)"
+            case EMFILE, ENFILE, ENOBUFS, ENOMEM: "then start again"
+            default: "choose an address of this machine with \(address.hostFlag)"
+            }
+        let host = address.host.contains(":") ? "[\(address.host)]" : address.host
+        return "cannot listen on \(host):\(address.port): \(reason); \(advice)"
     }
 }

@@ -3,6 +3,7 @@ import Client
 import Core
 import Foundation
 import Logging
+import Support
 
 /// `cortex up`: the whole platform in this process.
 struct UpCommand: AsyncParsableCommand {
@@ -57,6 +58,27 @@ struct UpCommand: AsyncParsableCommand {
     @OptionGroup var format: OutputOption
 
     func run() async throws {
+        LoggingSystem.bootstrap { StandardErrorLog(label: $0) }
+        let shutdown = try ShutdownThread.start()
+        let work = Task { try await start(shutdown) }
+        // Until the services run, a signal cancels the start. They take over in ``ShutdownService``.
+        shutdown.onStop { work.cancel() }
+        var status = ExitStatus.success
+        do {
+            try await work.value
+        } catch  where work.isCancelled {
+            // Stopped while it started, whatever the interrupted step made of that.
+        } catch {
+            let failure = ExitStatus(error)
+            status = failure.code
+            if let message = failure.message, !message.isEmpty { BoundedWriter.standardError.write(message + "\n") }
+        }
+        // Neither a reader of standard error who does not read, nor code that runs at the end of a process, keeps it from ending.
+        BoundedWriter.standardError.flush(milliseconds: 1000)
+        _exit(status)
+    }
+
+    private func start(_ shutdown: ShutdownThread) async throws {
         let environment = ProcessInfo.processInfo.environment
         let flags: [UpSettings.Key: String?] = [
             .dataDirectory: dataDir, .host: host, .gatewayPort: port, .operatorPort: operatorPort, .engine: engine,
@@ -70,11 +92,10 @@ struct UpCommand: AsyncParsableCommand {
             // As `cli.yaml` is found.
             home: environment["HOME"].flatMap { $0.isEmpty ? nil : $0 }
                 ?? FileManager.default.homeDirectoryForCurrentUser.path)
-        LoggingSystem.bootstrap { StreamLogHandler.standardError(label: $0) }
         try await Assembly(
             settings: settings, environment: environment, console: Console(environment: environment),
             format: format.output,
             logger: Logger(label: "cortex")
-        ).run()
+        ).run(shutdown)
     }
 }

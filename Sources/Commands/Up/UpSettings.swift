@@ -64,7 +64,7 @@ struct UpSettings: Sendable, Hashable {
         func port(_ key: Key, default number: Int) -> Int {
             guard let (text, origin) = value(key) else { return number }
             guard let port = Int(text), (0...65535).contains(port) else {
-                problems.append("\(origin) is \(text); it must be a port from 0 (any free one) to 65535")
+                problems.append("\(origin) is \(Self.shown(text)); it must be a port from 0 (any free one) to 65535")
                 return number
             }
             return port
@@ -74,7 +74,7 @@ struct UpSettings: Sendable, Hashable {
             guard let (text, origin) = value(key) else { return choice }
             guard let chosen = Choice(rawValue: text) else {
                 let allowed = Choice.allCases.map(\.rawValue).joined(separator: ", ")
-                problems.append("\(origin) is \(text); it must be one of \(allowed)")
+                problems.append("\(origin) is \(Self.shown(text)); it must be one of \(allowed)")
                 return choice
             }
             return chosen
@@ -94,7 +94,7 @@ struct UpSettings: Sendable, Hashable {
                 if !path.isEmpty { self.storeDirectory = Self.absolute(String(path), home: home) }
             } else {
                 problems.append(
-                    "\(origin) is \(text); it must be sqlite, or sqlite:DIRECTORY for another place than the data directory"
+                    "\(origin) is \(Self.shown(text)); it must be sqlite, or sqlite:DIRECTORY for another place than the data directory"
                 )
             }
         }
@@ -126,6 +126,15 @@ struct UpSettings: Sendable, Hashable {
             values[name] = text
         }
         return values
+    }
+
+    /// A setting's value as a message may repeat it: a URL, or a list of connection parameters, may hold a password (contract N9).
+    static func shown(_ text: String) -> String {
+        if let mark = text.firstRange(of: "://") { return text[..<mark.upperBound] + "…" }
+        if text.contains("=") || text.contains("@") {
+            return "a value that is not shown, because it may hold a password"
+        }
+        return text
     }
 
     private static func absolute(_ path: String, home: String) -> String {

@@ -71,6 +71,15 @@ enum OpenAPISchemas {
             "components": list(
                 object(["name": text, "status": words(["healthy", "unhealthy"]), "detail": text])),
         ]),
+        "State": object(
+            [
+                "api_version": text, "is_stopping": flag, "open_files": count, "connections": count,
+                "operations": list(object(["name": text, "subject": text, "age_seconds": number])),
+                "replicas": list(
+                    object(["id": text, "api": text, "phase": text, "in_flight": count], optional: ["reason": text])),
+                "queues": object([:], "The requests of each API: `in_queue` and `in_progress`."),
+                "missing": list(text),
+            ], "What the platform does at this moment; `missing` names parts that did not answer in time."),
         "Info": object(
             [
                 "cluster_config": object([

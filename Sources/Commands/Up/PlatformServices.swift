@@ -1,0 +1,78 @@
+import Core
+import Logging
+import ServiceLifecycle
+import Support
+import Synchronization
+
+/// Begins the graceful shutdown when a signal asks for it, and has the process end in time however the shutdown began.
+struct ShutdownService: Service {
+    let thread: ShutdownThread
+
+    func run() async throws {
+        let (requests, request) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        thread.onStop { request.yield() }
+        // Returning ends the group: the service is registered that way.
+        for await _ in requests.cancelOnGracefulShutdown() { break }
+        thread.shutdownHasBegun()
+    }
+}
+
+/// A part of the platform, which the list of operations names while it was asked to stop and has not.
+struct NamedService: Service {
+    let name: String
+    let service: any Service
+    var operations = OperationRegistry.shared
+
+    func run() async throws {
+        let entry = Entry()
+        defer { if let number = entry.end() { operations.end(number) } }
+        try await withGracefulShutdownHandler {
+            try await service.run()
+        } onGracefulShutdown: { [operations, name] in
+            entry.begin { operations.begin("stop service", name) }
+        }
+    }
+
+    /// The number in the list of operations, from the request to stop until the service has ended.
+    private final class Entry: Sendable {
+        private let state = Mutex<(number: UInt64?, hasEnded: Bool)>((nil, false))
+
+        func begin(_ make: () -> UInt64) {
+            state.withLock { if !$0.hasEnded { $0.number = make() } }
+        }
+
+        func end() -> UInt64? {
+            state.withLock { state in
+                state.hasEnded = true
+                return state.number
+            }
+        }
+    }
+}
+
+/// Watches the clock itself: sleeps that last too long are the first sign that threads do not get to run (contract U4).
+struct ClockWatch: Service {
+    static let period: Duration = .seconds(1)
+    static let tolerance: Duration = .seconds(5)
+
+    let clock: any PlatformClock
+    let logger: Logger
+
+    func run() async throws {
+        await cancelWhenGracefulShutdown {
+            while true {
+                let start = clock.instant()
+                do {
+                    try await clock.sleep(for: Self.period)
+                } catch {
+                    return
+                }
+                let took = clock.instant() - start
+                guard took > Self.tolerance else { continue }
+                logger.warning(
+                    "a sleep of one second took much longer; this machine was suspended, or has too little CPU",
+                    metadata: ["seconds": "\(took.wholeMicroseconds / 1_000_000)"])
+            }
+        }
+    }
+}

@@ -1,0 +1,179 @@
+import Core
+import Support
+import Synchronization
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#endif
+
+/// What the signal handler leaves for the thread. Nothing but atomic values: a handler may interrupt any code.
+private enum Arrived {
+    /// A bit per signal number.
+    static let signals = Atomic<UInt64>(0)
+    /// How often SIGTERM or SIGINT came; SIGHUP counts as the first, never as the second, because it is often sent beside SIGTERM.
+    static let stops = Atomic<Int>(0)
+    static let wakeup = Atomic<CInt>(-1)
+}
+
+/// Runs in whatever thread the system chose.
+private func handleSignal(_ number: CInt) {
+    let saved = errno
+    defer { errno = saved }
+    switch number {
+    case SIGTERM, SIGINT:
+        // The second ends the process here, whatever everything else waits for (contract U4).
+        if Arrived.stops.wrappingAdd(1, ordering: .relaxed).oldValue > 0 { _exit(ExitStatus.interrupted) }
+    case SIGHUP:
+        _ = Arrived.stops.compareExchange(expected: 0, desired: 1, ordering: .relaxed)
+    default: break
+    }
+    Arrived.signals.bitwiseOr(1 << UInt64(number), ordering: .relaxed)
+    ThreadWakeup.wake(Arrived.wakeup.load(ordering: .relaxed))
+}
+
+/// Takes the signals of `cortex up` and ends the process when a shutdown does not (contract U4). It is one thread that needs neither tasks, nor
+/// event loops, nor the engine, nor a reader of standard error.
+///
+/// SIGTERM, SIGINT (Ctrl-C) and SIGHUP (the terminal was closed) stop; SIGQUIT writes the platform's state to standard error.
+final class ShutdownThread: Sendable {
+    private struct State {
+        var isRequested = false
+        var onStop: @Sendable () -> Void = {}
+        var grace: @Sendable () -> Duration = { .zero }
+        var report: @Sendable () -> String = { "" }
+        /// Set while the shutdown has not ended.
+        var exitAt: Instant?
+        var waiting: [CheckedContinuation<Void, Never>] = []
+    }
+
+    private let state = Mutex(State())
+    private let wakeup: ThreadWakeup
+    private let output: BoundedWriter
+    private let operations: OperationRegistry
+    private let clock = SystemClock()
+
+    private let exitAfter: Duration
+
+    private init(
+        wakeup: ThreadWakeup, exitAfter: Duration, output: BoundedWriter, operations: OperationRegistry
+    ) {
+        self.wakeup = wakeup
+        self.exitAfter = exitAfter
+        self.output = output
+        self.operations = operations
+    }
+
+    /// Takes the signals from now on, for the rest of the process's life. To be called once.
+    ///
+    /// - Parameter exitAfter: when the process ends after the grace period of a shutdown, whatever still runs.
+    /// - Throws: ``PlatformError`` `unavailable` when the system has no thread or pipe left.
+    static func start(
+        exitAfter: Duration = Limits.shutdownExit, output: BoundedWriter = .standardError,
+        operations: OperationRegistry = .shared
+    ) throws -> ShutdownThread {
+        let thread = ShutdownThread(
+            wakeup: try ThreadWakeup(), exitAfter: exitAfter, output: output, operations: operations)
+        // Also makes the values that the handler uses: it must not be the first to touch them.
+        Arrived.signals.store(0, ordering: .relaxed)
+        Arrived.stops.store(0, ordering: .relaxed)
+        Arrived.wakeup.store(thread.wakeup.writing, ordering: .relaxed)
+        try PlatformThread.start(name: "cortex-signals") { thread.run() }
+        for number in [SIGTERM, SIGINT, SIGQUIT] { _ = signal(number, handleSignal) }
+        // `nohup` and some supervisors ignore it on purpose.
+        let former = signal(SIGHUP, handleSignal)
+        if unsafeBitCast(former, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self) { _ = signal(SIGHUP, SIG_IGN) }
+        return thread
+    }
+
+    /// Whether a signal asked for the end.
+    var isStopRequested: Bool { state.withLock { $0.isRequested } }
+
+    /// Sets what a signal to stop does; it must not block. Called at once if such a signal came before.
+    func onStop(_ action: @escaping @Sendable () -> Void) {
+        let isRequested = state.withLock { state in
+            state.onStop = action
+            return state.isRequested
+        }
+        if isRequested { action() }
+    }
+
+    /// - Parameters:
+    ///   - grace: how long the present pods may take to end.
+    ///   - report: the platform's state; may block for a few seconds.
+    func describe(grace: @escaping @Sendable () -> Duration, report: @escaping @Sendable () -> String) {
+        state.withLock { state in
+            state.grace = grace
+            state.report = report
+        }
+    }
+
+    /// The shutdown has begun, with a signal or without: from now on the process ends in time. Returns the grace period.
+    @discardableResult
+    func shutdownHasBegun() -> Duration {
+        let grace = max(state.withLock { $0.grace }(), Limits.shutdownGrace)
+        let exitAt = clock.instant() + grace + exitAfter
+        let waiting = state.withLock { state in
+            state.exitAt = state.exitAt ?? exitAt
+            defer { state.waiting = [] }
+            return state.waiting
+        }
+        for continuation in waiting { continuation.resume() }
+        wakeup.wake()
+        return grace
+    }
+
+    /// Returns when the shutdown begins. Ends early only with the process.
+    func waitUntilBegun() async {
+        await withCheckedContinuation { continuation in
+            let hasBegun = state.withLock { state in
+                if state.exitAt == nil { state.waiting.append(continuation) }
+                return state.exitAt != nil
+            }
+            if hasBegun { continuation.resume() }
+        }
+    }
+
+    private func run() {
+        while true {
+            let exitAt = state.withLock { $0.exitAt }
+            if let exitAt, exitAt <= clock.instant() { end() }
+            _ = wakeup.wait(milliseconds: exitAt.map { Self.milliseconds($0 - clock.instant()) } ?? -1)
+            let signals = Arrived.signals.exchange(0, ordering: .relaxed)
+            func came(_ number: CInt) -> Bool { signals & 1 << UInt64(number) != 0 }
+            if came(SIGTERM) || came(SIGINT) || came(SIGHUP) { stop() }
+            if came(SIGQUIT) { output.write(state.withLock { $0.report }()) }
+        }
+    }
+
+    private func stop() {
+        let action = state.withLock { state -> (@Sendable () -> Void)? in
+            defer { state.isRequested = true }
+            return state.isRequested ? nil : state.onStop
+        }
+        guard let action else { return }
+        output.write("stopping: requests inside containers may finish; press Ctrl-C again to exit at once\n")
+        shutdownHasBegun()
+        action()
+    }
+
+    private func end() -> Never {
+        output.write("error: stopping took too long\(Self.lines(of: operations))")
+        output.flush(milliseconds: 1000)
+        _exit(ExitStatus.failure)
+    }
+
+    /// What is under way, a line each.
+    static func lines(of operations: OperationRegistry) -> String {
+        let now = SystemClock().instant()
+        let lines = operations.underWay().prefix(200).map { operation in
+            "\n  \(operation.name) \(operation.subject), for \(Age.text(of: now - operation.startedAt))"
+        }
+        return (lines.isEmpty ? "; no operation is under way" : "; still under way:") + lines.joined() + "\n"
+    }
+
+    private static func milliseconds(_ duration: Duration) -> CInt {
+        CInt(clamping: max(0, duration.wholeMicroseconds / 1000 + 1))
+    }
+}
