@@ -68,6 +68,38 @@ struct OutputTests {
         #expect(input.withoutControls == text)
     }
 
+    @Test(
+        "N8: what a container or caller wrote cannot steer the terminal; JSON keeps its meaning",
+        arguments: [
+            ("{\"a\":\"x\u{9B}31m\u{7F}\u{202E}\"}", #"{"a":"x\u009b31m\u007f\u202e"}"#),
+            ("[1,\r2,\r\n3]\n", "[1,\n2,\n3]\n"), ("\u{1B}[31mred\u{1B}[0m\tä✓", "\u{1B}[31mred\u{1B}[0m\tä✓"),
+            ("\u{1B}]0;t\u{07}\u{2066}", #"\u001b]0;t\u0007\u2066"#),
+        ])
+    func safeText(input: String, text: String) {
+        #expect(input.safeForTerminal == text)
+    }
+
+    @Test("N8: characters that turn the direction of text are shown as such in lines")
+    func directions() {
+        let text = "a\u{061C}\u{200E}\u{200F}\u{202A}\u{202E}\u{2066}\u{2069}\u{2028}b"
+        let shown = "a" + String(repeating: "\u{FFFD}", count: 8) + "b"
+        #expect(text.inOneLine == shown)
+        #expect(text.withoutControls == shown)
+    }
+
+    @Test(
+        "N8: of a line that a progress bar wrote over and over, a terminal gets the last piece",
+        arguments: [
+            ("10%\r50%\r100%", "100%"), ("10%\r100%\r", "100%"), ("done\r", "done"), ("\r", ""), ("", ""),
+            ("  0%|   | 0/9\r100%|###| 9/9 \u{1B}[A", "100%|###| 9/9 \u{FFFD}[A"),
+        ])
+    func progressBars(input: String, text: String) {
+        var printer = LogPrinter(style: TextStyle(isTerminal: true, hasColor: false, size: nil))
+        #expect(printer.line(replica: "a", container: "c", text: input) == "a/c | \(text)")
+        var file = LogPrinter(style: .plain)
+        #expect(file.line(replica: "a", container: "c", text: input) == "a/c | \(input)")
+    }
+
     @Test("O4: each line begins with its replica, padded; to a file every character stays")
     func plainLogs() {
         var printer = LogPrinter(style: .plain)

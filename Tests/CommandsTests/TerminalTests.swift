@@ -170,6 +170,20 @@ struct TerminalTests {
         }
     }
 
+    @Test("N8, C5: a result is escaped on a terminal, and goes byte for byte anywhere else")
+    func hostileResult() async throws {
+        try await with { stub, folder in
+            let result = "{\"a\":\r\"x\u{9B}2J\u{7F}\u{202E}\"}"
+            stub.on(
+                "GET /hello/\(Self.id)", .json(#"{"id":"\#(Self.id)","status":"completed","result":"# + result + "}"))
+            let words = ["result", "hello", Self.id]
+            let onTerminal = try await shown(words, folder)
+            #expect(onTerminal == "{\"a\":\n" + #""x\u009b2J\u007f\u202e"}"# + "\n")
+            let piped = try await CortexProcess.run(words, folder: folder).output
+            #expect(piped == result + "\n")
+        }
+    }
+
     @Test("O3: whoever interrupts a wait is told how to wait again")
     func interrupted() async throws {
         try await with { stub, folder in

@@ -142,7 +142,8 @@ struct LogTailTests {
             let begin = ContinuousClock.now
             task.cancel()
             await #expect(throws: CancellationError.self) { try await task.value }
-            #expect(ContinuousClock.now - begin < .seconds(1))
+            // 100 ms, and what a busy machine adds.
+            #expect(ContinuousClock.now - begin < .seconds(5))
             try await expectEventually { !Self.isOpen(path) }
             #expect(handed.withLock { $0 } <= Limits.logBlock)
         }

@@ -109,7 +109,7 @@ struct LogReaderTests {
             }
             #expect(try await eventually { source.running == 0 })
             // 100 ms, and what a busy machine adds.
-            #expect(clock.now - left < .seconds(1))
+            #expect(clock.now - left < .seconds(5))
         }
     }
 

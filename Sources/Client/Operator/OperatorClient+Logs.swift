@@ -67,7 +67,6 @@ private actor LineReader {
             if let end = view.dropFirst(searched).firstIndex(of: UInt8(ascii: "\n")) {
                 let line = buffer.readBytes(length: end - view.startIndex)
                 buffer.moveReaderIndex(forwardBy: 1)
-                buffer.discardReadBytes()
                 searched = 0
                 return line
             }
@@ -80,6 +79,8 @@ private actor LineReader {
                 searched = 0
                 return buffer.readBytes(length: buffer.readableBytes)
             }
+            // Once a part, not once a line: it moves what is left.
+            buffer.discardReadBytes()
             buffer.writeBuffer(&part)
         }
     }

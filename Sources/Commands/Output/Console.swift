@@ -40,10 +40,11 @@ struct Console: Sendable {
         return style
     }
 
-    /// Writes data; a line end is added where it is missing.
+    /// Writes data; a line end is added where it is missing. On a terminal, what could steer it is escaped, except colours.
     ///
     /// - Throws: ``BrokenPipe`` when the reader is gone; ``PlatformError`` when it cannot be written (disk full).
     func print(_ text: String) throws {
+        let text = baseStyle.isTerminal ? text.safeForTerminal : text
         try write(Array((text.hasSuffix("\n") ? text : text + "\n").utf8))
     }
 
@@ -55,7 +56,8 @@ struct Console: Sendable {
     /// Tells the person who runs the command something that is not the command's data.
     func note(_ text: String) {
         // Nobody is left to be told when standard error is closed.
-        try? Self.write(Array((wrapped(text) + "\n").utf8), to: errors)
+        let text = wrapped(hasErrorTerminal ? text.safeForTerminal : text)
+        try? Self.write(Array((text + "\n").utf8), to: errors)
     }
 
     /// On a terminal, lines broken between words instead of anywhere, what belongs to a line indented below it.

@@ -59,7 +59,7 @@ extension String {
         for scalar in unicodeScalars {
             switch scalar.value {
             case 0x0A, 0x0D, 0x09: result.append(" ")
-            case 0..<0x20, 0x7F..<0xA0: result.append("\u{FFFD}")
+            case _ where scalar.steersTerminal: result.append("\u{FFFD}")
             default: result.unicodeScalars.append(scalar)
             }
         }
@@ -76,9 +76,41 @@ extension String {
                 rest = rest[end...]
                 continue
             }
-            let isControl = scalar.value < 0x20 && scalar != "\t" || (0x7F..<0xA0).contains(scalar.value)
-            result.append(isControl ? "\u{FFFD}" : scalar)
+            result.append(scalar.steersTerminal ? "\u{FFFD}" : scalar)
             rest = rest.dropFirst()
+        }
+        return String(result)
+    }
+
+    /// The last piece of a line that was written over itself with carriage returns, as progress bars do: what a terminal would show in the end.
+    var lastOverwrite: Substring {
+        var pieces = unicodeScalars.split(separator: "\r")
+        return pieces.popLast().map(Substring.init) ?? ""
+    }
+
+    /// A whole text for a terminal: line ends, tabs and colours stay. Whatever else could steer the terminal becomes `\uXXXX`, which in JSON
+    /// means the same character.
+    var safeForTerminal: String {
+        guard unicodeScalars.contains(where: { $0.steersTerminal && $0 != "\n" }) else { return self }
+        var result = String.UnicodeScalarView()
+        var rest = unicodeScalars[...]
+        while let scalar = rest.first {
+            if scalar == "\u{1B}", let end = Self.endOfColor(rest) {
+                result.append(contentsOf: rest[..<end])
+                rest = rest[end...]
+                continue
+            }
+            rest = rest.dropFirst()
+            switch scalar {
+            case "\n": result.append(scalar)
+            // Between the tokens of a document it is white space.
+            case "\r": if rest.first != "\n" { result.append("\n") }
+            case _ where scalar.steersTerminal:
+                let digits = String(scalar.value, radix: 16)
+                result.append(
+                    contentsOf: "\\u\(String(repeating: "0", count: 4 - digits.count))\(digits)".unicodeScalars)
+            default: result.append(scalar)
+            }
         }
         return String(result)
     }
@@ -95,5 +127,17 @@ extension String {
             guard ("0"..."9").contains(scalar) || scalar == ";" else { return nil }
         }
         return nil
+    }
+}
+
+extension Unicode.Scalar {
+    /// Whether a terminal does something else with this character than to show it: control characters except the tab, and those that change
+    /// the direction or the order of the text around them.
+    var steersTerminal: Bool {
+        switch value {
+        case 0x09: false
+        case 0..<0x20, 0x7F..<0xA0, 0x061C, 0x200E, 0x200F, 0x2028...0x202E, 0x2066...0x2069: true
+        default: false
+        }
     }
 }

@@ -61,7 +61,9 @@ struct RequestOutput {
         }
     }
 
+    /// Byte for byte (contract C5); on a terminal with escapes for what could steer it (contract N8).
     private func printVerbatim(_ text: ByteBuffer) throws {
+        if context.console.style.isTerminal { return try context.console.print(String(buffer: text)) }
         try context.console.write(text.readableBytesView)
         if text.readableBytesView.last != UInt8(ascii: "\n") { try context.console.write(CollectionOfOne(0x0A)) }
     }

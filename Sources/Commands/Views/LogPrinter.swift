@@ -17,8 +17,8 @@ struct LogPrinter {
         let color = colors[replica] ?? TextStyle.Color.allCases[colors.count % TextStyle.Color.allCases.count]
         colors[replica] = color
         let padding = String(repeating: " ", count: width - prefix.count)
-        // To a file every byte goes as it is; a terminal is not handed to a container.
-        let shown = style.isTerminal ? text.withoutControls : text
+        // A file gets the text as it is; a terminal gets nothing that steers it.
+        let shown = style.isTerminal ? String(text.lastOverwrite).withoutControls : text
         let reset = style.hasColor && shown.contains("\u{1B}") ? "\u{1B}[0m" : ""
         return "\(style.colored("\(prefix)\(padding) |", color)) \(shown)\(reset)"
     }
