@@ -65,7 +65,6 @@ package protocol Engine: Sendable {
 extension Engine {
     package func capacity() async -> ComputeAmount? { nil }
 
-<<<<<<< HEAD
     /// Reads the end of the log with ``logs(container:pod:follow:tail:)``, each time.
     package func lastLines(container: String, pod: String, count: Int, since mark: String?) async throws -> LogExcerpt?
     {
@@ -79,9 +78,8 @@ extension Engine {
         }
         return LogExcerpt(lines: lines.suffix(count), mark: "")
     }
-=======
+
     package func shutDown() async {}
->>>>>>> 3d9fda6 (End the platform in every case, and say what it does)
 }
 
 /// Everything an engine needs to start one replica.
