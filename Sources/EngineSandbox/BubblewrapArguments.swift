@@ -1,4 +1,5 @@
 import Core
+import PodInitProtocol
 
 /// A container as arguments of bubblewrap: its own process, IPC, host name, mount and user namespaces, the pod's network, no capability.
 struct BubblewrapArguments: Sendable {
@@ -9,9 +10,28 @@ struct BubblewrapArguments: Sendable {
     var folder: PodFolder
     /// Bubblewrap can forbid further user namespaces inside, which keeps most of the kernel out of reach.
     var forbidsUserNamespaces: Bool
+    /// Whether the pod's supervisor stages mounts; one of an earlier version gets the paths of the host instead.
+    var stages: Bool
+    /// What the arguments made so far name by ``StartRequest/stage(_:)``.
+    private(set) var mounts: [StartRequest.Mount] = []
 
-    func arguments(_ container: ContainerPlan) -> [String] {
-        isolation + system + own(container) + proc + volumes(container.volumes)
+    init(host: HostSystem, folder: PodFolder, forbidsUserNamespaces: Bool, stages: Bool = true) {
+        self.host = host
+        self.folder = folder
+        self.forbidsUserNamespaces = forbidsUserNamespaces
+        self.stages = stages
+    }
+
+    /// The arguments for one container; ``mounts`` is complete afterwards.
+    mutating func arguments(_ container: ContainerPlan) -> [String] {
+        isolation + system() + own(container) + proc + volumes(container.volumes)
+    }
+
+    /// Where bubblewrap finds a file or folder of the host.
+    private mutating func stage(_ path: String, isVolume: Bool = false) -> String {
+        guard stages else { return path }
+        mounts.append(StartRequest.Mount(path, isVolume: isVolume))
+        return StartRequest.stage(mounts.count - 1)
     }
 
     private var isolation: [String] {
@@ -23,7 +43,7 @@ struct BubblewrapArguments: Sendable {
     }
 
     /// The host's system, for reading.
-    private var system: [String] {
+    private mutating func system() -> [String] {
         var arguments: [String] = []
         for entry in host.entries {
             switch entry {
@@ -32,19 +52,19 @@ struct BubblewrapArguments: Sendable {
             }
         }
         for name in ["group", "hostname", "hosts", "nsswitch.conf", "passwd"] {
-            arguments += ["--ro-bind", "\(folder.system)/\(name)", "/etc/\(name)"]
+            arguments += ["--ro-bind", stage("\(folder.system)/\(name)"), "/etc/\(name)"]
         }
         return arguments
     }
 
-    private func own(_ container: ContainerPlan) -> [String] {
+    private mutating func own(_ container: ContainerPlan) -> [String] {
         let shared = container.compute.shm?.whole ?? Self.sharedMemory
         return [
             "--proc", "/proc", "--dev", "/dev", "--perms", "1777", "--size", String(shared), "--tmpfs", "/dev/shm",
-            "--remount-ro", "/dev", "--bind", folder.temporary(container.name), "/tmp", "--bind",
-            folder.home(container.name), SystemFiles.home, "--bind", folder.shared, "/mnt", "--perms", "0755", "--dir",
-            "/cortex", "--ro-bind", folder.client, "/cortex/client", "--bind-try",
-            "\(folder.client)/\(PodPlan.clientScratch)", "/cortex/client/\(PodPlan.clientScratch)",
+            "--remount-ro", "/dev", "--bind", stage(folder.temporary(container.name)), "/tmp", "--bind",
+            stage(folder.home(container.name)), SystemFiles.home, "--bind", stage(folder.shared), "/mnt", "--perms",
+            "0755", "--dir", "/cortex", "--ro-bind", stage(folder.client), "/cortex/client", "--bind-try",
+            stage("\(folder.client)/\(PodPlan.clientScratch)"), "/cortex/client/\(PodPlan.clientScratch)",
         ]
     }
 
@@ -52,10 +72,17 @@ struct BubblewrapArguments: Sendable {
     private var proc: [String] {
         host.writableProc.flatMap { ["--ro-bind-try", $0, $0] }
             + host.secretProc.flatMap { ["--ro-bind-try", "/dev/null", $0] }
+            + host.secretProcFolders.flatMap { ["--tmpfs", $0, "--remount-ro", $0] }
     }
 
-    private func volumes(_ volumes: [ContainerSpecification.Volume]) -> [String] {
-        volumes.flatMap { [$0.readOnly ? "--ro-bind" : "--bind", $0.source, $0.target] }
+    private mutating func volumes(_ volumes: [ContainerSpecification.Volume]) -> [String] {
+        var arguments: [String] = []
+        for volume in volumes {
+            arguments += [
+                volume.readOnly ? "--ro-bind" : "--bind", stage(volume.source, isVolume: true), volume.target,
+            ]
+        }
+        return arguments
     }
 
     /// What a container's environment begins with, where an image would set it.
@@ -63,6 +90,8 @@ struct BubblewrapArguments: Sendable {
         EnvironmentVariable("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
         EnvironmentVariable("HOME", SystemFiles.home), EnvironmentVariable("USER", "cortex"),
         EnvironmentVariable("LOGNAME", "cortex"), EnvironmentVariable("LANG", "C.UTF-8"),
+        // Python keeps output back where it is no terminal: lines would come late to the log, or never.
+        EnvironmentVariable("PYTHONUNBUFFERED", "1"),
     ]
 
     /// `NAME=value`, each name once: programs take the first of two, the contract says the last wins.

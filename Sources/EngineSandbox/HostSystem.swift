@@ -12,17 +12,19 @@ struct HostSystem: Sendable, Hashable {
     /// Files and folders of `/proc` that are about the machine rather than a process, and may be written by their owner. Root's processes
     /// own them also where they have no capability: left open, one line into `core_pattern` would be the way out of a sandbox.
     var writableProc: [String]
-    /// Files of `/proc` that tell of the machine what is nobody's business.
+    /// Files and folders of `/proc` that describe the machine or the kernel: what Docker masks, and a few more.
     var secretProc: [String]
+    var secretProcFolders: [String] = []
 
     /// What programs need of the system: themselves, their libraries, and how those are found.
     static let folders = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store"]
-    /// Of `/etc`, what is no secret and no one's personal configuration.
+    /// Of `/etc`, what every user of the machine may read and programs need. Of the folders for certificates only the public
+    /// parts (Debian, Fedora and Alpine, NixOS): private keys lie beside them.
     static let configuration = [
         "alternatives", "ca-certificates", "ca-certificates.conf", "crypto-policies", "fonts", "ld.so.cache",
-        "ld.so.conf",
-        "ld.so.conf.d", "localtime", "mime.types", "magic", "os-release", "pki", "protocols", "python3", "python3.11",
-        "services", "ssl", "timezone",
+        "ld.so.conf", "ld.so.conf.d", "localtime", "magic", "mime.types", "os-release", "pki/ca-trust",
+        "pki/tls/cert.pem", "pki/tls/certs", "pki/tls/openssl.cnf", "protocols", "python3", "python3.11", "services",
+        "ssl/cert.pem", "ssl/certs", "ssl/openssl.cnf", "static/ssl/certs", "timezone",
     ].map { "/etc/" + $0 }
 
     /// Looks at this machine. Blocking.
@@ -36,14 +38,18 @@ struct HostSystem: Sendable, Hashable {
                 entries.append(.folder(path))
             }
         }
-        let secret = secrets.filter(manager.fileExists(atPath:))
+        let files = secrets.filter(manager.fileExists(atPath:))
+        let folders = secretFolders.filter(manager.fileExists(atPath:))
         return HostSystem(
-            entries: entries, writableProc: writable().filter { !secret.contains($0) }, secretProc: secret)
+            entries: entries, writableProc: writable().filter { !files.contains($0) && !folders.contains($0) },
+            secretProc: files, secretProcFolders: folders)
     }
 
     private static let secrets = [
-        "/proc/kcore", "/proc/keys", "/proc/kmsg", "/proc/latency_stats", "/proc/sched_debug", "/proc/timer_list",
-    ]
+        "cmdline", "interrupts", "kallsyms", "kcore", "key-users", "keys", "kmsg", "latency_stats", "sched_debug",
+        "slabinfo", "timer_list", "timer_stats", "vmallocinfo",
+    ].map { "/proc/" + $0 }
+    private static let secretFolders = ["acpi", "asound", "scsi"].map { "/proc/" + $0 }
 
     private static func writable() -> [String] {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []

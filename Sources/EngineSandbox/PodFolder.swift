@@ -9,6 +9,10 @@ struct PodFolder: Sendable, Hashable {
         var plan: PodPlan
         /// By container.
         var groups: [String: ControlGroup]
+        /// The user and group id on the host that its containers run as; `nil`: the platform's own.
+        var user: UInt32?
+        /// Whether its supervisor stages mounts (``BubblewrapArguments/stages``); `nil` for a pod of an earlier version.
+        var stages: Bool?
     }
 
     let path: String
@@ -47,6 +51,10 @@ struct PodFolder: Sendable, Hashable {
         try manager.setAttributes([.posixPermissions: 0o777], ofItemAtPath: draft + "/mnt")
         for file in record.plan.clientFiles {
             try Self.write(file.text, to: "\(draft)/client/\(file.name)", mode: 0o600)
+            try Self.give("\(draft)/client/\(file.name)", to: record.user)
+        }
+        for folder in ["mnt", "client", "client/\(PodPlan.clientScratch)"] {
+            try Self.give("\(draft)/\(folder)", to: record.user)
         }
         let encoder = JSONEncoder()
         encoder.outputFormatting = .sortedKeys
@@ -56,12 +64,21 @@ struct PodFolder: Sendable, Hashable {
     }
 
     /// Empty `/tmp` and home for the next start of a container.
-    func renew(_ container: String) throws {
+    func renew(_ container: String, user: UInt32?) throws {
         try Self.remove("\(path)/rw/\(container)")
         for (folder, mode) in [(temporary(container), 0o1777), (home(container), 0o755)] {
             try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
             try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: folder)
+            try Self.give(folder, to: user)
         }
+    }
+
+    /// Makes a file or folder the pod's own, if the pod has a user id of its own.
+    private static func give(_ path: String, to user: UInt32?) throws {
+        guard let user, lchown(path, user, user) < 0 else { return }
+        throw PlatformError(
+            .engineUnavailable,
+            "A pod's files cannot be given to its user id \(user): \(String(cString: strerror(errno))).")
     }
 
     /// `nil` when the folder is gone or was never finished.

@@ -1,3 +1,4 @@
+import CPodInit
 package import Core
 import Foundation
 
@@ -100,13 +101,28 @@ extension SandboxEngine {
         }
     }
 
-    /// Bubblewrap would name a missing source too, but only after the pod was half made. Blocking.
+    /// Looks at the sources of volumes before anything of the pod is made. Each is opened again, in the same way, for its mount.
+    /// Blocking.
+    ///
+    /// - Throws: `container_failed` when one is missing, cannot be reached, or is reached through a link. The real path was stored at
+    ///   deploy: a link in it was put there since, perhaps by a container.
     static func checkVolumes(_ container: ContainerPlan) throws {
-        for volume in container.volumes where access(volume.source, F_OK) != 0 {
+        for volume in container.volumes {
+            let descriptor = cx_open_without_links(volume.source)
+            if descriptor >= 0 {
+                close(descriptor)
+                continue
+            }
+            let reason =
+                switch -descriptor {
+                case ELOOP:
+                    "has become a symbolic link, or lies below one; links are not followed. If that is intended, deploy the API again"
+                case ENOENT, ENOTDIR: "is not there"
+                default: "cannot be reached (\(String(cString: strerror(-descriptor))))"
+                }
             throw PlatformError(
                 .containerFailed,
-                "Container \(container.name) cannot be started: the source of its volume \(volume.target) is not there or cannot be read."
-            )
+                "Container \(container.name) cannot be started: the source of its volume \(volume.target) \(reason).")
         }
     }
 }

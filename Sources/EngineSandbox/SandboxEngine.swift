@@ -88,6 +88,7 @@ package final class SandboxEngine: Engine {
         let machine = try await found()
         try check(plan, machine)
         let folder = folder(plan.id)
+        let directory = configuration.directory
         let supervisor = self.supervisor
         let (others, exists) = (try await reserved(), try await blocking { access(folder.path, F_OK) == 0 })
         // Before anything that would be undone on failure: what would be undone is the other pod.
@@ -96,9 +97,9 @@ package final class SandboxEngine: Engine {
             let record = try await blocking {
                 try Memory.present().check(plan, reserved: others)
                 for container in plan.containers { try Self.checkVolumes(container) }
-                return try Self.make(plan, folder, machine)
+                return try Self.make(plan, folder, machine, in: directory)
             }
-            try await supervisor.start(folder)
+            try await supervisor.start(folder, user: record.user)
             try await run(record, folder, machine)
         } catch {
             // Not the caller's task: it may be the one that was cancelled, and half a pod must not stay.
@@ -109,8 +110,11 @@ package final class SandboxEngine: Engine {
     }
 
     /// Folder and control groups. Blocking.
-    private static func make(_ plan: PodPlan, _ folder: PodFolder, _ machine: Machine) throws -> PodFolder.Record {
-        var record = PodFolder.Record(plan: plan, groups: [:])
+    private static func make(
+        _ plan: PodPlan, _ folder: PodFolder, _ machine: Machine, in directory: String
+    ) throws -> PodFolder.Record {
+        var record = PodFolder.Record(plan: plan, groups: [:], stages: true)
+        if machine.hasPodUsers { record.user = PodUsers.random(besides: try records(directory)) }
         for container in plan.containers {
             record.groups[container.name] = machine.groups.group("\(plan.id).\(container.name)")
         }
@@ -119,7 +123,7 @@ package final class SandboxEngine: Engine {
             try folder.create(record)
             for container in plan.containers {
                 _ = try machine.groups.make("\(plan.id).\(container.name)", container.compute)
-                try folder.renew(container.name)
+                try folder.renew(container.name, user: record.user)
             }
         } catch {
             for group in record.groups.values { group.remove() }
@@ -133,7 +137,7 @@ package final class SandboxEngine: Engine {
         let network = try await client.status().network
         try await blocking { try SystemFiles.write(folder, network: network) }
         for container in record.plan.containers {
-            try await client.start(machine.request(container, folder, group: record.groups[container.name]))
+            try await client.start(machine.request(container, folder, record))
         }
     }
 
@@ -164,9 +168,9 @@ package final class SandboxEngine: Engine {
         guard let record else { throw PlatformError(.notFound, "Pod \(pod.id) is gone.") }
         try await blocking {
             try Self.checkVolumes(plan)
-            try folder.renew(container)
+            try folder.renew(container, user: record.user)
         }
-        try await client(pod.id).start(machine.request(plan, folder, group: record.groups[container]))
+        try await client(pod.id).start(machine.request(plan, folder, record))
     }
 
     package func stop(container: String, of pod: String, grace: Duration) async throws {

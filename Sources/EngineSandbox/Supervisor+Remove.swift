@@ -1,5 +1,6 @@
 import Core
 import Foundation
+import PodInitProtocol
 
 extension Supervisor {
     /// Removes all of a pod that is left: processes, control groups, folder. Blocking; nothing to do is no failure.
@@ -45,17 +46,20 @@ extension Supervisor {
         return time(nil) - found.st_mtim.tv_sec
     }
 
-    /// Bubblewraps of the pod that outlived its supervisor. Each names the pod's folder in its arguments.
+    /// Bubblewraps of the pod that outlived its supervisor. Their name says whose they are; those of a pod that an earlier version
+    /// started have the pod's folder among their arguments.
     private func orphans(of folder: PodFolder) -> [pid_t] {
-        let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
-        return names.compactMap { name in
-            guard let process = pid_t(name), let data = FileManager.default.contents(atPath: "/proc/\(name)/cmdline")
+        let name = bubblewrapName(podFolder: folder.path)
+        let numbers = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
+        return numbers.compactMap { number in
+            guard let process = pid_t(number),
+                let data = FileManager.default.contents(atPath: "/proc/\(number)/cmdline")
             else {
                 return nil
             }
             let words = data.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
-            guard words.first == configuration.bubblewrap, words.contains(folder.shared) else { return nil }
-            return process
+            let isEarlier = words.first == configuration.bubblewrap && words.contains(folder.shared)
+            return words.first == name || isEarlier ? process : nil
         }
     }
 }

@@ -14,13 +14,16 @@ struct Supervisor: Sendable {
     let configuration: SandboxConfiguration
 
     /// Starts it in the background; returns once its socket is served.
-    func start(_ folder: PodFolder) async throws {
+    ///
+    /// - Parameter user: the user id on the host that containers run as; `nil`: the platform's own.
+    func start(_ folder: PodFolder, user: UInt32?) async throws {
         let arguments =
             [
                 "sandbox", "--directory", folder.path, "--bwrap", configuration.bubblewrap, "--init",
                 configuration.podInit, "--gateway", configuration.gatewaySocket, "--operator",
                 configuration.operatorSocket, "--log-bytes", String(configuration.logLimit),
             ] + (configuration.loopbackOnly ? ["--network", "loopback"] : [])
+            + (user.map { ["--user", String($0)] } ?? [])
         let result: (status: TerminationStatus, text: String)
         do {
             let run = try await Subprocess.run(

@@ -1,10 +1,11 @@
 import Core
 import Foundation
+import PodInitProtocol
 
 /// The files of `/etc` that a sandbox has of its own: names, users, and where names are looked up.
 enum SystemFiles {
-    /// The user that everything in a sandbox runs as. Not 0: programs treat root differently, and this one has no power.
-    static let user = 1000
+    /// The user that everything in a sandbox runs as.
+    static let user = PodInitLimits.user
     static let home = "/home/cortex"
 
     /// File name → text.

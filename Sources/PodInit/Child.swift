@@ -5,6 +5,8 @@ import PodInitProtocol
 /// A program about to be started; what Swift offers is the description, fork and exec happen in C.
 struct Child {
     var program: String
+    /// The first word of its command line; `nil`: the program.
+    var name: String?
     /// Without the program's own name.
     var arguments: [String]
     var environment: [String]
@@ -14,22 +16,45 @@ struct Child {
     var report: CInt
     /// Whether the program itself goes on reporting there.
     var keepsReport = false
-    var kept: CInt = -1
+    /// Further descriptors for the program.
+    var kept: [CInt] = []
     var cgroups: [String] = []
     var files = 0
+    var processes = 0
+    var mounts: [StartRequest.Mount] = []
+    var userNamespace: CInt = -1
+    var volumeOwners: CInt = -1
+    /// A BPF program that the system calls of the program go through.
+    var filter: [UInt8] = []
 
     /// Hands the description to C.
     func with<Result>(_ body: (UnsafePointer<cx_child>) -> Result) -> Result {
-        withStrings([program] + arguments) { arguments in
+        withStrings([name ?? program] + arguments) { arguments in
             withStrings(environment) { environment in
                 withStrings(cgroups) { cgroups in
-                    program.withCString { program in
-                        withOptionalString(folder) { folder in
-                            var child = cx_child(
-                                program: program, arguments: arguments, environment: environment, folder: folder,
-                                output: output, report: report, keeps_report: keepsReport ? 1 : 0, kept: kept,
-                                cgroups: cgroups, files: files)
-                            return body(&child)
+                    withStrings(mounts.map(\.source)) { sources in
+                        let mounts = mounts.enumerated().map { index, mount in
+                            cx_mount(source: sources[index], is_volume: mount.isVolume ? 1 : 0)
+                        }
+                        return (kept + [-1]).withUnsafeBufferPointer { kept in
+                            mounts.withUnsafeBufferPointer { mounts in
+                                filter.withUnsafeBytes { filter in
+                                    program.withCString { program in
+                                        withOptionalString(folder) { folder in
+                                            var child = cx_child(
+                                                program: program, arguments: arguments, environment: environment,
+                                                folder: folder, output: output, report: report,
+                                                keeps_report: keepsReport ? 1 : 0, kept: kept.baseAddress,
+                                                cgroups: cgroups, files: files, processes: processes,
+                                                mounts: mounts.baseAddress, mount_count: mounts.count,
+                                                user_namespace: userNamespace, volume_owners: volumeOwners,
+                                                user: PodInitLimits.user, filter: filter.baseAddress,
+                                                filter_size: filter.count)
+                                            return body(&child)
+                                        }
+                                    }
+                                }
+                            }
                         }
                     }
                 }

@@ -71,16 +71,22 @@ final class Container {
         let information = try makePipe()
         let bytes = RunMode.plan(request)
         let plan = cx_memory_file(bytes, bytes.count)
+        let filter = cx_memory_file(settings.filter, settings.filter.count)
+        let executable = StartRequest.stage(request.mounts.count)
         let child = Child(
-            program: settings.bubblewrap,
-            arguments: ["--info-fd", String(information.writing)] + request.bubblewrap
-                + ["--ro-bind", settings.executable, "/cortex/pod-init", "--remount-ro", "/", "--"]
+            program: settings.bubblewrap, name: bubblewrapName(podFolder: settings.directory),
+            arguments: ["--info-fd", String(information.writing), "--seccomp", String(filter)] + request.bubblewrap
+                + ["--ro-bind", executable, "/cortex/pod-init", "--remount-ro", "/", "--"]
                 + ["/cortex/pod-init", "run", String(report.writing), String(plan)],
             environment: ["PATH=/usr/local/bin:/usr/bin:/bin"], folder: "/", output: output.writing,
-            report: report.writing, keepsReport: true, kept: plan, cgroups: request.cgroups, files: settings.files)
+            report: report.writing, keepsReport: true, kept: [information.writing, plan, filter],
+            cgroups: request.cgroups, files: settings.files, processes: PodInitLimits.processes,
+            mounts: request.mounts + [StartRequest.Mount(settings.executable)],
+            userNamespace: settings.userNamespace, volumeOwners: settings.volumeOwners)
         oomKills = oomCount()
-        let process = plan < 0 ? plan : settings.spawn(child, keeping: information.writing)
-        for descriptor in [output.writing, report.writing, information.writing, plan] where descriptor >= 0 {
+        let failed = min(plan, filter)
+        let process = failed < 0 ? failed : child.with { cx_spawn($0) }
+        for descriptor in [output.writing, report.writing, information.writing, plan, filter] where descriptor >= 0 {
             close(descriptor)
         }
         guard process > 0 else {

@@ -14,8 +14,8 @@ final class ExecSession {
     private var isTimedOut = false
 
     init(
-        _ command: [String], in container: Container, milliseconds: Int64, cap: Int, files: Int, loop: Loop,
-        connection: ControlConnection
+        _ command: [String], in container: Container, milliseconds: Int64, cap: Int, settings: SandboxMode.Options,
+        loop: Loop, connection: ControlConnection
     ) throws(Failure) {
         let target = cx_main_process(container.initProcess)
         guard container.isRunning, target > 0 else {
@@ -26,15 +26,19 @@ final class ExecSession {
         let child = Child(
             program: command[0], arguments: Array(command.dropFirst()), environment: container.request.environment,
             folder: container.request.workingDirectory, output: output.writing, report: report.writing,
-            cgroups: container.request.cgroups, files: files)
+            cgroups: container.request.cgroups, files: settings.files, processes: PodInitLimits.processes,
+            userNamespace: settings.userNamespace, filter: settings.filter)
         self.process = child.with { cx_spawn_inside($0, target) }
         self.connection = connection
         close(output.writing)
         close(report.writing)
         guard process > 0 else {
+            var text = [UInt8](repeating: 0, count: 1024)
+            let count = read(report.reading, &text, text.count)
             close(output.reading)
             close(report.reading)
-            throw Failure(.container, "The command cannot be run in the container: \(errorText(-process)).")
+            let reason = count > 0 ? String(decoding: text[..<count], as: UTF8.self) : errorText(-process)
+            throw Failure(.container, "The command cannot be run in the container: \(reason).")
         }
         outputReader = PipeReader(loop: loop, descriptor: output.reading, limit: cap) { [unowned self] in
             self.output.append(contentsOf: $0)

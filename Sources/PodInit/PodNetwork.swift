@@ -19,13 +19,19 @@ enum PodNetwork {
     ///
     /// - Returns: `veth` or `loopback`.
     static func make(_ options: SandboxMode.Options, _ forwarder: Forwarder) throws(Failure) -> String {
-        var step: UnsafePointer<CChar>?
-        let result = cx_enter_namespaces(&step)
-        guard result >= 0 else {
-            let what = step.map { String(cString: $0) } ?? "make namespaces"
-            throw Failure(
-                .internal,
-                "cannot \(what): \(errorText(-result)); allow unprivileged user namespaces or use a container engine")
+        if options.userNamespace >= 0 {
+            // As root this process stays outside of the pod's user namespace: it alone can give volumes owners of their own.
+            try must(cx_new_network(), "make a network namespace")
+        } else {
+            var step: UnsafePointer<CChar>?
+            let result = cx_enter_namespaces(&step)
+            guard result >= 0 else {
+                let what = step.map { String(cString: $0) } ?? "make namespaces"
+                throw Failure(
+                    .internal,
+                    "cannot \(what): \(errorText(-result)); allow unprivileged user namespaces or use a container engine"
+                )
+            }
         }
         try must(cx_link_up("lo"), "switch on the loopback")
         // Where /proc/sys cannot be written (the platform itself in a container), ports below 1024 stay root's: not worth failing for.

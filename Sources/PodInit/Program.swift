@@ -7,7 +7,7 @@ enum Program {
         cortex-pod-init pod --socket PATH [--mode OCTAL] [--listen IP:PORT=unix:PATH ...]
         cortex-pod-init forward --listen IP:PORT=unix:PATH ...
         cortex-pod-init sandbox --directory PATH --bwrap PATH --init PATH --gateway PATH --operator PATH
-                                [--log-bytes N] [--network veth|loopback]
+                                [--log-bytes N] [--network veth|loopback] [--user N]
         """
 
     /// - Returns: the exit status.
@@ -68,6 +68,11 @@ enum Program {
             case "--gateway": options.gateway = value
             case "--operator": options.operatorSocket = value
             case "--log-bytes": options.logLimit = max(4096, Int(value) ?? options.logLimit)
+            case "--user":
+                guard let user = UInt32(value), user > 0, user < .max - 1 else {
+                    throw Failure(.badRequest, "--user needs a user id")
+                }
+                options.user = user
             case "--network": options.loopbackOnly = value == "loopback"
             default: throw Failure(.badRequest, "unknown flag \(flag)")
             }

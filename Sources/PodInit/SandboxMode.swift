@@ -1,6 +1,7 @@
 import CPodInit
 import Glibc
 import PodInitProtocol
+import SystemCallFilter
 
 /// `sandbox`: goes into the background, makes the pod's namespaces, and keeps its containers until it is told to end.
 enum SandboxMode {
@@ -16,8 +17,17 @@ enum SandboxMode {
         var logLimit = 16 << 20
         /// Skips the veth pair.
         var loopbackOnly = false
+        /// The user and group on the host that the pod's containers run as; `nil`: the one that runs this program. Only root
+        /// can choose.
+        var user: UInt32?
         /// The soft limit of open files that containers get.
         var files = 1024
+        /// The system call filter of containers.
+        var filter: [UInt8] = []
+        /// Where user 0 is ``user``; -1 without one.
+        var userNamespace: CInt = -1
+        /// The owners of files in volumes; -1: as on disk.
+        var volumeOwners: CInt = -1
     }
 
     /// Returns in the parent once the pod is up, in the daemon once it has ended.
@@ -52,6 +62,11 @@ enum SandboxMode {
     private static func serve(_ options: Options, _ report: CInt) throws(Failure) {
         var options = options
         try detach(options.directory)
+        guard let architecture = SystemCallFilter.Architecture.current else {
+            throw Failure(.internal, "this processor's system calls cannot be filtered; use a container engine")
+        }
+        options.filter = SystemCallFilter.program(for: architecture)
+        try options.makeUsers()
         let signals = cx_signals()
         guard signals >= 0 else { throw Failure(.internal, "signalfd: \(errorText(-signals))") }
         var files = 0
@@ -113,11 +128,24 @@ enum SandboxMode {
 }
 
 extension SandboxMode.Options {
-    /// Starts a child that also keeps `descriptor`.
-    func spawn(_ child: Child, keeping descriptor: CInt) -> CInt {
-        // Only the child of the next line exists between the two: one thread, and `cx_spawn` returns after the fork.
-        _ = fcntl(descriptor, F_SETFD, 0)
-        defer { _ = fcntl(descriptor, F_SETFD, FD_CLOEXEC) }
-        return child.with { cx_spawn($0) }
+    /// Leaves the keyring of the platform's session, and makes the user namespaces that only root can make.
+    fileprivate mutating func makeUsers() throws(Failure) {
+        let keyring = cx_new_keyring()
+        // A kernel without keys (ENOSYS), or a filter around the platform that refuses them (EPERM), leaves none to be read.
+        guard keyring >= 0 || keyring == -ENOSYS || keyring == -EPERM else {
+            throw Failure(.internal, "cannot make a session keyring: \(errorText(-keyring))")
+        }
+        guard let user else { return }
+        let groups = cx_drop_groups()
+        guard groups >= 0 else { throw Failure(.internal, "cannot drop groups: \(errorText(-groups))") }
+        userNamespace = cx_user_namespace("0 \(user) 1\n")
+        guard userNamespace >= 0 else {
+            throw Failure(.internal, "cannot use the user id \(user): \(errorText(-userNamespace))")
+        }
+        // All owners as they are, but for two, which change places. Where that is impossible the pod's own number is on disk.
+        let (low, high) = (min(user, PodInitLimits.volumeUser), max(user, PodInitLimits.volumeUser))
+        var map = "0 0 \(low)\n\(low) \(high) 1\n\(high) \(low) 1\n\(high + 1) \(high + 1) \(UInt32.max - high - 1)\n"
+        if high > low + 1 { map += "\(low + 1) \(low + 1) \(high - low - 1)\n" }
+        volumeOwners = cx_user_namespace(map)
     }
 }

@@ -115,7 +115,7 @@ final class SandboxPod {
             throw Failure(.unavailable, "Too many commands run in this pod.")
         }
         let session = try ExecSession(
-            Array(words[3...]), in: container(fields), milliseconds: patience, cap: cap, files: options.files,
+            Array(words[3...]), in: container(fields), milliseconds: patience, cap: cap, settings: options,
             loop: loop, connection: connection)
         sessions[session.processID] = session
     }

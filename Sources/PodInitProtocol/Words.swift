@@ -60,4 +60,21 @@ package enum PodInitLimits {
     package static let execs = 64
     /// Fields of a frame that the platform takes from `PodInit`: twice the longest status report.
     package static let answerFields = 1024
+    /// Processes and threads of a sandbox pod.
+    package static let processes = 4096
+    /// The user and group inside a sandbox. Not 0: programs treat root differently, and this one has no power.
+    package static let user: UInt32 = 1000
+    /// User and group ids on the host for pods of a platform that runs as root, each of which is one pod's. Distributions
+    /// assign nothing here (1,879,048,192 to 2,147,352,575 is unused in the scheme of systemd).
+    package static let podUsers: ClosedRange<UInt32> = 1_900_000_001...1_900_065_535
+    /// The owner on disk of what such pods leave in volumes, whichever pod it was, so that the next replica can read it.
+    package static let volumeUser: UInt32 = 1_900_000_000
+}
+
+/// The name (first word of the command line) of a sandbox pod's bubblewraps: by it the platform finds those that outlived their
+/// supervisor, and a container does not learn a path of the host from it.
+package func bubblewrapName(podFolder: String) -> String {
+    // FNV-1a.
+    let digest = podFolder.utf8.reduce(0xCBF2_9CE4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }
+    return "bwrap-" + String(digest, radix: 16)
 }

@@ -1,4 +1,6 @@
 import Core
+import Foundation
+import PodInitProtocol
 import Testing
 
 @testable import EngineSandbox
@@ -9,28 +11,71 @@ struct PureTests {
     func arguments() {
         let folder = PodFolder(directory: "/data/pods", pod: "hello-1")
         let host = HostSystem(
-            entries: [.folder("/usr"), .link("/bin", target: "usr/bin"), .folder("/etc/ssl")],
-            writableProc: ["/proc/sys"], secretProc: ["/proc/keys"])
-        let bubblewrap = BubblewrapArguments(host: host, folder: folder, forbidsUserNamespaces: true)
+            entries: [.folder("/usr"), .link("/bin", target: "usr/bin"), .folder("/etc/ssl/certs")],
+            writableProc: ["/proc/sys"], secretProc: ["/proc/keys"], secretProcFolders: ["/proc/acpi"])
+        var bubblewrap = BubblewrapArguments(host: host, folder: folder, forbidsUserNamespaces: true)
         var container = ContainerPlan(name: "api", command: ["true"])
         container.compute.shm = Quantity("1Mi")
         container.volumes = [
             .init(source: "/a", target: "/x", readOnly: true), .init(source: "/b", target: "/y"),
         ]
         let arguments = bubblewrap.arguments(container).joined(separator: " ") + " "
+        let mounts = bubblewrap.mounts
+        func stage(_ source: String) -> String {
+            mounts.firstIndex { $0.source == source }.map(StartRequest.stage) ?? "missing"
+        }
+        let pod = "/data/pods/hello-1"
         for part in [
             "--unshare-user --uid 1000 --gid 1000 --unshare-pid --unshare-ipc --unshare-uts --hostname hello-1 ",
             "--die-with-parent ", "--new-session ", "--cap-drop ALL ", "--disable-userns ", "--ro-bind-try /usr /usr ",
-            "--symlink usr/bin /bin ", "--ro-bind-try /etc/ssl /etc/ssl ",
-            "--ro-bind /data/pods/hello-1/etc/hosts /etc/hosts ", "--proc /proc ", "--size 1048576 --tmpfs /dev/shm ",
-            "--remount-ro /dev ", "--bind /data/pods/hello-1/mnt /mnt ",
-            "--ro-bind /data/pods/hello-1/client /cortex/client ", "--ro-bind-try /proc/sys /proc/sys ",
-            "--ro-bind-try /dev/null /proc/keys ", "--ro-bind /a /x ", "--bind /b /y ",
+            "--symlink usr/bin /bin ", "--ro-bind-try /etc/ssl/certs /etc/ssl/certs ",
+            "--ro-bind \(stage(pod + "/etc/hosts")) /etc/hosts ", "--proc /proc ", "--size 1048576 --tmpfs /dev/shm ",
+            "--remount-ro /dev ", "--bind \(stage(pod + "/mnt")) /mnt ",
+            "--ro-bind \(stage(pod + "/client")) /cortex/client ", "--ro-bind-try /proc/sys /proc/sys ",
+            "--ro-bind-try /dev/null /proc/keys ", "--tmpfs /proc/acpi --remount-ro /proc/acpi ",
+            "--ro-bind \(stage("/a")) /x ", "--bind \(stage("/b")) /y ",
         ] {
             #expect(arguments.contains(part))
         }
+        #expect(mounts.filter(\.isVolume).map(\.source) == ["/a", "/b"])
+        // The command line can be read inside: it names no folder of the platform or of a volume.
+        #expect(!arguments.contains("/data/pods") && !arguments.contains(" /a ") && !arguments.contains(" /b "))
         // Without it the container would be in the host's network or a pod of its own.
         #expect(!arguments.contains("--unshare-net") && !arguments.contains("--share-net"))
+    }
+
+    @Test(
+        "U4: a pod of an earlier version is restarted with the paths of the host, which is all that its supervisor knows"
+    )
+    func earlierPods() throws {
+        let folder = PodFolder(directory: "/data/pods", pod: "hello-1")
+        let host = HostSystem(entries: [], writableProc: [], secretProc: [])
+        let machine = Machine(host: host, groups: ControlGroups(), network: "veth", forbidsUserNamespaces: true)
+        var container = ContainerPlan(name: "api", command: ["true"])
+        container.volumes = [.init(source: "/a", target: "/x")]
+        let plan = PodPlan(
+            id: "hello-1", api: "", apiID: "", podID: "", deploymentID: "", createdAt: Timestamp(seconds: 0),
+            containers: [container], clientConfiguration: "")
+        var record = PodFolder.Record(plan: plan, groups: [:])
+        let earlier = machine.request(container, folder, record)
+        #expect(earlier.mounts == [] && earlier.bubblewrap.joined(separator: " ").contains("--bind /a /x"))
+        // Fields that an earlier version does not write are not there.
+        let text = String(decoding: try JSONEncoder().encode(record), as: UTF8.self)
+        #expect(!text.contains("stages") && !text.contains("\"user\""))
+        record.stages = true
+        #expect(!machine.request(container, folder, record).mounts.isEmpty)
+    }
+
+    @Test("N3: a pod's user id is in the block, and no other pod's of the platform")
+    func users() {
+        let plan = PodPlan(
+            id: "a", api: "", apiID: "", podID: "", deploymentID: "", createdAt: Timestamp(seconds: 0), containers: [],
+            clientConfiguration: "")
+        let allButOne = PodInitLimits.podUsers.dropLast().map {
+            PodFolder.Record(plan: plan, groups: [:], user: $0, stages: true)
+        }
+        #expect(PodUsers.random(besides: allButOne) == PodInitLimits.podUsers.upperBound)
+        #expect(!PodInitLimits.podUsers.contains(PodInitLimits.volumeUser))
     }
 
     @Test("C9: each variable is set once, the later one wins, the container's over the system's")
@@ -43,6 +88,7 @@ struct PureTests {
         #expect(variables.filter { $0.hasPrefix("A=") } == ["A=2"])
         #expect(variables.filter { $0.hasPrefix("HOME=") } == ["HOME=/mnt"])
         #expect(variables.contains { $0.hasPrefix("PATH=/usr/local/sbin:") })
+        #expect(variables.contains("PYTHONUNBUFFERED=1"))
     }
 
     @Test("C10: the hosts file names the platform where PodInit listens", arguments: ["veth", "loopback"])

@@ -38,6 +38,7 @@ struct ProtocolTests {
     @Test("a start request and a status report come back as they were")
     func values() {
         var request = StartRequest(name: "api")
+        request.mounts = [.init("/m=1"), .init("/v", isVolume: true)]
         request.bubblewrap = ["--bind", "/a=b", "/c"]
         request.command = ["sh", "-c", "x=1; echo $x", ""]
         request.environment = ["A=b=c", "B="]

@@ -67,6 +67,17 @@ long cx_raise_file_limit(void);
 /// Like `cx_raise_file_limit`, and tells what the limit was.
 long cx_raise_file_limit_from(long *before);
 
+/// A file or folder of the host that bubblewrap binds into a container. It gets it at `CX_STAGE/INDEX`, in a mount
+/// namespace of its own, so that neither a path of the host stands on its command line, nor a folder that only the
+/// platform may enter is in its way, nor can a path be exchanged between check and use.
+struct cx_mount {
+    /// Absolute.
+    const char *source;
+    /// A volume: `source` is opened without following any link, and its files have `volume_owners`.
+    int is_volume;
+};
+#define CX_STAGE "/sys"
+
 /// What a child becomes between fork and exec.
 struct cx_child {
     /// The program, absolute, or searched in the environment's PATH.
@@ -81,17 +92,31 @@ struct cx_child {
     /// Gets one text when the program cannot be run; stays open for the program if `keeps_report`.
     int report;
     int keeps_report;
-    /// A further descriptor that the program gets, or -1.
-    int kept;
+    /// Further descriptors that the program gets, ended by -1. It gets no others.
+    const int *kept;
     /// `cgroup.procs` files to join, ended by NULL.
     char *const *cgroups;
     /// Soft limit of open files.
     long files;
+    /// Limit of processes and threads of the pod; 0 for none.
+    long processes;
+    const struct cx_mount *mounts;
+    size_t mount_count;
+    /// The pod's user namespace, in which the child becomes user 0; -1 where the caller is in it.
+    int user_namespace;
+    /// A user namespace whose map says which owners files in volumes have; -1: their own.
+    int volume_owners;
+    /// The user's number inside the container; for `cx_spawn_inside`.
+    unsigned user;
+    /// System call filter (array of `struct sock_filter`) for the program; empty for none.
+    const void *filter;
+    size_t filter_size;
 };
 
 /// Starts a child in a session of its own that dies with the caller. Returns its process id.
 int cx_spawn(const struct cx_child *child);
-/// Starts a child inside the namespaces of process `target`, without capabilities. The caller must be single-threaded.
+/// Starts a child inside the namespaces of process `target`, without capabilities and descriptors of the caller; the
+/// container cannot trace it before it runs its program. The caller must be single-threaded.
 int cx_spawn_inside(const struct cx_child *child, int target);
 /// Replaces this process by `child` (which ignores `output`, `cgroups` and `files`); returns only on failure.
 int cx_become(const struct cx_child *child);
@@ -129,6 +154,24 @@ int cx_link_address(const char *name, uint32_t address, int prefix);
 int cx_free_low_ports(void);
 /// Switches a link on.
 int cx_link_up(const char *name);
+
+// MARK: mounts and user namespaces (mounts.c)
+
+/// Opens a path (O_PATH) whose every part is no link; -ELOOP otherwise.
+int cx_open_without_links(const char *path);
+/// Goes into a new mount namespace and mounts `mounts` at CX_STAGE. `*failed` is the source that failed, or empty.
+int cx_stage(const struct cx_mount *mounts, size_t count, int volume_owners, const char **failed);
+/// Makes a user namespace with a map of users and groups (`INSIDE OUTSIDE COUNT` lines). Returns its descriptor.
+int cx_user_namespace(const char *map);
+/// Leaves all supplementary groups.
+int cx_drop_groups(void);
+/// Leaves the session keyring for a new, empty one.
+int cx_new_keyring(void);
+
+// MARK: messages (explain.c)
+
+/// Why `program` could not be executed, with the usual cause, searched in the environment's PATH.
+void cx_explain(const char *program, int error, char *text, size_t size);
 
 // MARK: files (files.c)
 

@@ -1,6 +1,7 @@
 import AsyncHTTPClient
 import Client
 import Core
+import EngineSandbox
 import Foundation
 import NIOCore
 import NIOHTTP1
@@ -99,7 +100,9 @@ extension DoctorProbes {
         } catch {
             return .failure(DoctorFault(reason: "\(program) cannot be run", advice: "install bubblewrap again"))
         }
-        return .success("bubblewrap works (\(program)); its pods reach Cortex alone, no network outside")
+        return .success(
+            "bubblewrap works (\(program)); its pods reach Cortex alone, no network outside; \(PodUsers.summary());"
+                + " they share the kernel of this machine")
     }
 
     // MARK: Ports
