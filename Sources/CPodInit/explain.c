@@ -25,6 +25,14 @@ static int locate(const char *program, char *path, size_t size) {
     return 0;
 }
 
+int cx_locate_binary(const char *program, char *path, size_t size) {
+    char start[4] = "";
+    int descriptor = locate(program, path, size) ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    ssize_t count = descriptor < 0 ? 0 : read(descriptor, start, sizeof start);
+    if (descriptor >= 0) close(descriptor);
+    return count == (ssize_t)sizeof start && memcmp(start, "\177ELF", sizeof start) == 0;
+}
+
 // The file is there; what it needs to run is not.
 static void missing_part(const char *path, char *text, size_t size) {
     char line[256];

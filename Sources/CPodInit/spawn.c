@@ -41,12 +41,15 @@ static int install_filter(const void *filter, size_t size) {
 }
 
 static void replace(const struct cx_child *child) {
-    char reason[512];
+    char reason[512], path[4096];
     if (child->folder != NULL && chdir(child->folder) < 0) give_up(child->report, "cannot enter", child->folder);
     environ = (char **)child->environment;
     if (install_filter(child->filter, child->filter_size) < 0)
         give_up(child->report, "cannot install the system call filter", "");
-    execvp(child->program, child->arguments);
+    // `execvp` would give a binary for another processor to the shell, as it does with a script without a first line.
+    int isBinary = cx_locate_binary(child->program, path, sizeof path);
+    if (isBinary) execve(path, child->arguments, environ);
+    if (!isBinary || errno != ENOEXEC) execvp(child->program, child->arguments);
     cx_explain(child->program, errno, reason, sizeof reason);
     end_with(child->report, "cannot run", child->program, reason);
 }

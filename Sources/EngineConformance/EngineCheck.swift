@@ -29,7 +29,7 @@ package struct EngineCheck: Sendable, CustomTestStringConvertible {
 
     /// Every check that an engine with these capabilities has to pass.
     package static func all(for capabilities: Set<EngineCapability>) -> [EngineCheck] {
-        (lifecycle + adoption + network + container + limits + exec + logs).filter { check in
+        (lifecycle + adoption + network + container + isolation + limits + exec + logs).filter { check in
             check.needs.map(capabilities.contains) ?? true
         }
     }
@@ -43,4 +43,6 @@ package enum EngineCapability: Sendable, Hashable {
     case readOnlyRoot
     /// A command that is not found makes `start` fail rather than the container exit.
     case startFailure
+    /// Containers have the platform's own system call filter.
+    case systemCallFilter
 }

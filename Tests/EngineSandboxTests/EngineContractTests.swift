@@ -17,7 +17,8 @@ import Testing
 struct SandboxConformanceTests {
     static let capabilities: Set<EngineCapability> =
         ControlGroups.present().hasMemory
-        ? [.readOnlyRoot, .startFailure, .memoryLimit] : [.readOnlyRoot, .startFailure]
+        ? [.readOnlyRoot, .startFailure, .systemCallFilter, .memoryLimit]
+        : [.readOnlyRoot, .startFailure, .systemCallFilter]
 
     @Test("engine contract", arguments: EngineCheck.all(for: capabilities))
     func contract(_ check: EngineCheck) async throws {
@@ -38,8 +39,7 @@ struct SandboxOrdinaryUserTests {
             .path("/usr/bin/setpriv"),
             arguments: [
                 "--reuid=65534", "--regid=65534", "--clear-groups", own, "--testing-library", "swift-testing",
-                "--filter",
-                "SandboxConformanceTests",
+                "--filter", "SandboxConformanceTests|SandboxIsolationTests",
             ],
             environment: .inherit.updating(["HOME": "/tmp", "TMPDIR": "/tmp"]), output: .string(limit: 4 << 20),
             error: .string(limit: 4 << 20))

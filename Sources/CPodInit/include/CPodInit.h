@@ -170,6 +170,8 @@ int cx_new_keyring(void);
 
 // MARK: messages (explain.c)
 
+/// Whether `program`, searched in the environment's PATH, is an ELF file; `path` is where it is then.
+int cx_locate_binary(const char *program, char *path, size_t size);
 /// Why `program` could not be executed, with the usual cause, searched in the environment's PATH.
 void cx_explain(const char *program, int error, char *text, size_t size);
 
