@@ -145,15 +145,45 @@ struct JSONValidatorTests {
         }
     }
 
-    @Test("C4: the reason names what is wrong and where")
-    func reasons() {
-        #expect(JSONValidator.problem(in: [])?.reason == "it is empty")
-        #expect(JSONValidator.problem(in: Array("\u{FEFF}1".utf8))?.reason == "it begins with a byte order mark")
+    @Test(
+        "A3, C4: the reason names what is wrong and where",
+        arguments: [
+            ("", 0, "it is empty"), (" \n", 2, "it holds only white space"),
+            ("\u{FEFF}1", 0, "it begins with a byte order mark"), ("<html>", 0, "it begins with <, as HTML and XML do"),
+            ("{\"loss\":NaN}", 8, "`NaN` is not JSON; a number"), ("NaN", 0, "`NaN` is not JSON"),
+            ("[nan]", 2, "`nan` is not JSON"), ("[1,Infinity]", 3, "`Infinity` is not JSON"),
+            ("-Infinity", 1, "`-Infinity` is not JSON"), ("[inf]", 1, "`inf` is not JSON"),
+            ("{\"a\":None}", 5, "`None` is not JSON; write null"), ("[True]", 1, "`True` is not JSON; write true"),
+            ("[FALSE]", 1, "`FALSE` is not JSON; write false"), ("undefined", 0, "`undefined` is not JSON; write null"),
+            ("hello", 0, "`hello` is not JSON; text stands in double quotes"),
+            ("['a']", 1, "single quotes are not JSON"), ("{'a':1}", 1, "single quotes are not JSON"),
+            ("[1,]", 3, "a comma stands before ]"), ("{\"a\":1,}", 7, "a comma stands before }"),
+            ("[1,2] 3", 6, "something follows the value"), ("{}{}", 2, "something follows the value"),
+            ("{a:1}", 1, "a name in double quotes was expected"), ("{\"a\" 1}", 5, "a colon was expected after a name"),
+            ("[1 2]", 3, "a comma or the end of the list"), ("{\"a\":1 \"b\"", 7, "a comma or the end of the object"),
+            ("[1}", 2, "a list is closed with }"), ("{\"a\":1]", 6, "an object is closed with ]"),
+            ("[01]", 2, "a number must not begin with 0"), ("+1", 0, "a number must not begin with +"),
+            (".5", 0, "a number must not begin with a point"), ("[1.]", 3, "a digit was expected"),
+            ("[// x\n1]", 1, "comments are not JSON"), ("# x", 0, "comments are not JSON"),
+            ("\"a\nb\"", 2, "a control character stands in a string"), (#""\x""#, 2, "an unknown escape"),
+            (#""\u12g4""#, 5, "four hexadecimal digits"), ("[1", 2, "it ends too early, within a list"),
+            ("{\"a\":", 5, "it ends too early, within an object"), ("[\"a", 3, "it ends too early, within a string"),
+            ("tru", 3, "it ends too early"), ("-", 1, "it ends too early"),
+        ] as [(String, Int64, String)])
+    func reasons(_ text: String, _ offset: Int64, _ reason: String) throws {
+        let problem = try #require(JSONValidator.problem(in: Array(text.utf8)))
+        #expect(problem.offset == offset, "\(problem)")
+        #expect(problem.reason.contains(reason), "\(problem)")
+    }
+
+    @Test("A3, C4: what is no UTF-8, compressed or UTF-16 is named so")
+    func reasonsOfBytes() {
         #expect(
-            JSONValidator.problem(in: Array("[1,2] 3".utf8)) == .init(offset: 6, reason: "something follows the value"))
-        #expect(
-            JSONValidator.problem(in: Array("{\"a\":NaN}".utf8)) == .init(offset: 5, reason: "a value was expected"))
-        #expect(JSONValidator.problem(in: Array("[1".utf8)) == .init(offset: 2, reason: "it ends too early"))
+            JSONValidator.problem(in: [0x22, 0xC3, 0x28, 0x22]) == .init(offset: 2, reason: "a string is not UTF-8"))
+        #expect(JSONValidator.problem(in: [0x22, 0xFF, 0x22]) == .init(offset: 1, reason: "a string is not UTF-8"))
+        #expect(JSONValidator.problem(in: [0x1F, 0x8B, 8])?.reason == "it is compressed")
+        #expect(JSONValidator.problem(in: [0xFF, 0xFE, 0x31, 0])?.reason.contains("UTF-16") == true)
+        #expect(JSONValidator.problem(in: [0x89, 0x50, 0x4E, 0x47])?.reason.contains("base64") == true)
     }
 }
 

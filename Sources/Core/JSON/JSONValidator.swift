@@ -61,7 +61,7 @@ package struct JSONValidator: Sendable {
         guard state != .failed else { return false }
         let fault = scan(bytes)
         if let fault {
-            let reason = fault < bytes.count ? reason(for: bytes[fault]) : "the text is not JSON"
+            let reason = reason(at: fault, in: bytes)
             problem = Problem(offset: consumed + Int64(fault), reason: reason)
             state = .failed
             return false
@@ -81,10 +81,7 @@ package struct JSONValidator: Sendable {
             default: false
             }
         guard !isComplete else { return true }
-        let isEmpty = state == .value && stack.isEmpty
-        problem = Problem(
-            offset: consumed,
-            reason: consumed == 0 ? "it is empty" : isEmpty ? "it holds only white space" : "it ends too early")
+        problem = Problem(offset: consumed, reason: reasonOfEnd)
         state = .failed
         return false
     }
@@ -95,24 +92,6 @@ package struct JSONValidator: Sendable {
         validator.consume(bytes)
         _ = validator.finish()
         return validator.problem
-    }
-
-    private func reason(for byte: UInt8) -> String {
-        switch state {
-        case .value, .valueOrEndOfArray, .minus, .literal:
-            if consumed == 0, byte == 0xEF || byte == 0xFE || byte == 0xFF { return "it begins with a byte order mark" }
-            if consumed == 0, byte == 0x1F { return "it is compressed" }
-            return "a value was expected"
-        case .afterValue, .zero, .integer, .fraction, .exponent:
-            return stack.isEmpty ? "something follows the value" : "a comma or the end of the list was expected"
-        case .nameOrEndOfObject, .name: return "a name in quotes was expected"
-        case .colon: return "a colon was expected"
-        case .string: return byte < 0x20 ? "a control character stands in a string" : "a string is not UTF-8"
-        case .continuation: return "a string is not UTF-8"
-        case .escape, .unicodeEscape: return "a string has an unknown escape"
-        case .point, .exponentMark, .exponentSign: return "a digit was expected"
-        case .failed: return "the text is not JSON"
-        }
     }
 }
 
