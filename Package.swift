@@ -114,7 +114,9 @@ let package = Package(
 
         tests("SupportTests", []),
         tests("CoreTests", [], exclude: ["Configuration/Golden"]),
-        tests("StoreTests", ["StoreMemory", "StoreSQLite", "StoreConformance", "CDiskFaults", grdb, logging]),
+        tests(
+            "StoreTests", ["StoreMemory", "StoreSQLite", "StoreConformance", "CDiskFaults", grdb, logging],
+            exclude: ["Golden"]),
         tests("HTTPServingTests", ["HTTPServing", hummingbird, nioCore, nioPosix, nioHTTP1]),
         tests(
             "GatewayTests", ["Gateway", "StoreMemory", "StoreSQLite", hummingbird, asyncHTTPClient, nioCore, nioPosix]),

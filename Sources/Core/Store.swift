@@ -49,7 +49,7 @@ package protocol Store: Sendable {
     /// - Returns: those that are no longer good.
     func extend(_ leases: [Lease], visibility: Duration, now: Timestamp) async throws -> [Lease]
 
-    /// Ends or retries a delivery, which counts as an attempt. A stale lease changes nothing; the outcome's body is then the caller's to discard.
+    /// Ends, retries or gives back a delivery; it counts as an attempt unless it was ``Outcome/interrupted``. A stale lease changes nothing; the outcome's body is then the caller's to discard.
     func finish(_ lease: Lease, outcome: Outcome, now: Timestamp) async throws -> LeaseResult
 
     /// Ends or retries several deliveries, in one step where the store can. One that goes wrong does not disturb the others.
@@ -72,7 +72,7 @@ package protocol Store: Sendable {
         record: RequestRecord, wasCancelled: Bool
     )?
 
-    /// Puts a failed request whose payload is still kept back into the queue, with its attempts reset.
+    /// Puts a failed request whose payload is still kept back into the queue, with its attempts and interruptions reset.
     ///
     /// - Throws: ``PlatformError`` `conflict` when it has not failed or its payload is gone.
     /// - Returns: the request as it stands afterwards; `nil` for an unknown one.

@@ -7,19 +7,12 @@ enum Identifiers {
 
     /// Digest of what touches the pod: 63 hexadecimal digits.
     static func podID(of specification: APISpecification) throws -> String {
-        struct Input: Encodable {
-            var name: String
-            var kind: APISpecification.Kind
-            var pod: PodDocument
-        }
-        let document = bareDocument(specification, podID: "")
-        return try digest(
-            Input(name: specification.name, kind: specification.kind, pod: document.pod), digits: 63)
+        try digest(CanonicalForm.pod(specification), digits: 63)
     }
 
     /// Digest of everything declared: 32 hexadecimal digits.
     static func specID(of specification: APISpecification, podID: String) throws -> String {
-        try digest(bareDocument(specification, podID: podID), digits: 32)
+        try digest(CanonicalForm.specification(specification, podID: podID), digits: 32)
     }
 
     /// Ten characters, new for each first deploy and each refresh.
@@ -37,16 +30,7 @@ enum Identifiers {
         return "\(String(repeating: "0", count: 16 - digits.utf8.count))\(digits)-\(deploymentID)-\(specID)"
     }
 
-    /// The specification alone, in the one shape whose order does not depend on how a set was hashed.
-    private static func bareDocument(_ specification: APISpecification, podID: String) -> SpecDocument {
-        let zero = Timestamp(seconds: 0)
-        let api = DeployedAPI(
-            specification: specification, id: "", specID: "", podID: podID, deploymentID: "", initialDeployment: zero,
-            lastUpdated: zero, submitted: "", fileName: "")
-        return SpecDocument(api, submitted: .null)
-    }
-
-    private static func digest(_ value: some Encodable, digits: Int) throws -> String {
+    private static func digest(_ value: JSONValue, digits: Int) throws -> String {
         let bytes = SHA256.hash(data: try JSONCoding.encode(value))
         let hexadecimal = Array("0123456789abcdef".utf8)
         let text = bytes.flatMap { [hexadecimal[Int($0 >> 4)], hexadecimal[Int($0 & 15)]] }

@@ -38,6 +38,37 @@ extension StoreCheck {
                     AttemptFailure(at: fixture.at(3), failure: StoreFixture.failure),
                 ])
         },
+        StoreCheck("C13: an interrupted delivery goes back uncounted, and how often that happened is kept") { fixture in
+            try await fixture.deploy()
+            try await fixture.submit(1...2)
+            let failure = RequestFailure(.replicaLost, "The connection was lost.")
+            for round in 0..<3 {
+                let claimed = try #require(try await fixture.claim(1).first)
+                #expect(claimed.id == fixture.id(1))
+                #expect(claimed.attempts == 0 && claimed.interruptions == round)
+                #expect(
+                    try await fixture.store.finish(claimed.lease, outcome: .interrupted, now: fixture.at(1)) == .applied
+                )
+                #expect(
+                    try await fixture.store.finish(claimed.lease, outcome: .interrupted, now: fixture.at(1)) == .stale)
+                #expect(try await fixture.read(1)?.status == .inQueue)
+                #expect(try await fixture.counts() == QueueCounts(inQueue: 2))
+            }
+            _ = try await fixture.store.finish(
+                try await fixture.claimOne(), outcome: .retry(failure, notBefore: fixture.at(1)), now: fixture.at(1))
+            let again = try #require(try await fixture.claim(1, now: fixture.at(2)).first)
+            #expect(again.attempts == 1 && again.interruptions == 3)
+            _ = try await fixture.store.finish(again.lease, outcome: .failed(failure), now: fixture.at(2))
+            let record = try #require(try await fixture.read(1))
+            #expect(record.attempts == 2 && record.failures.count == 2)
+            _ = try await fixture.store.retry(fixture.id(1), api: "echo", now: fixture.at(3))
+            let byHand = try #require(try await fixture.claim(1, now: fixture.at(3)).first)
+            #expect(byHand.id == fixture.id(1) && byHand.attempts == 0 && byHand.interruptions == 0)
+            _ = try await fixture.store.finish(byHand.lease, outcome: .interrupted, now: fixture.at(3))
+            let last = try #require(try await fixture.claim(1, now: fixture.at(3)).first)
+            _ = try await fixture.store.finish(last.lease, outcome: .completed(.empty), now: fixture.at(4))
+            #expect(try await fixture.read(1)?.attempts == 1)
+        },
         StoreCheck("A10: deliveries that end together end each for itself") { fixture in
             try await fixture.deploy()
             try await fixture.submit(1...4)

@@ -26,6 +26,7 @@ struct MemoryRequest {
     let idempotencyKey: String?
     var status = RequestStatus.inQueue
     var attempts = 0
+    var interruptions = 0
     var token: Int64 = 0
     /// `nil` once it was erased.
     var payload: Body?

@@ -40,7 +40,7 @@ extension MemoryStore {
             return ClaimedRequest(
                 lease: Lease(api: name, id: request.id, token: request.token), payload: request.payload ?? .empty,
                 headers: request.headers, query: request.query, attempts: request.attempts,
-                submittedAt: request.submittedAt)
+                interruptions: request.interruptions, submittedAt: request.submittedAt)
         }
     }
 
@@ -54,7 +54,7 @@ extension MemoryStore {
 
     package func finish(_ lease: Lease, outcome: Outcome, now: Timestamp) async throws -> LeaseResult {
         guard var api = deployed(lease.api), leased(lease) != nil else { return .stale }
-        api.requests[lease.id]?.attempts += 1
+        if outcome != .interrupted { api.requests[lease.id]?.attempts += 1 }
         switch outcome {
         case .completed(let result):
             end(lease.id, of: &api, by: .complete, now: now)
@@ -69,12 +69,14 @@ extension MemoryStore {
             // The deadline was for the first delivery, and that has happened.
             api.requests[lease.id]?.queueDeadline = nil
             requeue(lease.id, of: &api, by: .retryAttempt)
+        case .interrupted:
+            api.requests[lease.id]?.interruptions += 1
+            requeue(lease.id, of: &api, by: .giveBack)
         }
         apis[lease.api] = api
-        if case .retry = outcome {
-            hints.publish(StoreChanges(queued: [lease.api]))
-        } else {
-            hints.publish(StoreChanges(ended: [lease.id]))
+        switch outcome {
+        case .retry, .interrupted: hints.publish(StoreChanges(queued: [lease.api]))
+        case .completed, .failed: hints.publish(StoreChanges(ended: [lease.id]))
         }
         return .applied
     }
@@ -114,6 +116,7 @@ extension MemoryStore {
         }
         request.status = status
         request.attempts = 0
+        request.interruptions = 0
         request.failures = []
         request.failure = nil
         request.endedAt = nil

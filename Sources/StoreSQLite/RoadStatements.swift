@@ -38,7 +38,7 @@ final class RoadStatements: @unchecked Sendable {
             WHERE api = ?3 AND id IN (
                 SELECT id FROM request INDEXED BY request_queue
                 WHERE api = ?3 AND state = 0 AND (deadline IS NULL OR deadline > ?4) ORDER BY id LIMIT ?5)
-            RETURNING id, token, attempts, submitted_at, payload
+            RETURNING id, token, attempts, submitted_at, payload, answer
             """)
         readPayload = try DirectStatement(db, "SELECT head, bytes, file, size FROM payload WHERE number = ?")
         readLeased = try DirectStatement(
@@ -113,6 +113,8 @@ final class RoadStatements: @unchecked Sendable {
         let attempts: Int64
         let submittedAt: Timestamp
         let payload: Int64?
+        /// What earlier deliveries said; `nil` for nearly all.
+        let answer: Int64?
     }
 
     func claim(api: Int64, limit: Int, leaseEnd: Timestamp, holder: String, now: Timestamp) throws -> [Claimed] {
@@ -128,7 +130,8 @@ final class RoadStatements: @unchecked Sendable {
             claimed.append(
                 Claimed(
                     id: try claim.requestID(0), token: claim.integer(1), attempts: claim.integer(2),
-                    submittedAt: Timestamp(microseconds: claim.integer(3)), payload: claim.optionalInteger(4)))
+                    submittedAt: Timestamp(microseconds: claim.integer(3)), payload: claim.optionalInteger(4),
+                    answer: claim.optionalInteger(5)))
         }
         return claimed
     }

@@ -16,7 +16,7 @@ extension SQLiteStore {
         return try await reading { db in
             try Data.fetchAll(
                 db, sql: "SELECT document FROM version WHERE api = ? ORDER BY sequence DESC", arguments: [stored.number]
-            ).map { try JSONDecoder().decode(DeployedAPI.self, from: $0) }
+            ).map { try JSONDecoder().decode(DeployedAPIRecord.self, from: $0).api }
         }
     }
 
@@ -84,7 +84,7 @@ extension WriteTransaction {
         try run("DELETE FROM version WHERE api = ? AND id = ?", [number, api.id])
         try run(
             "INSERT INTO version (api, id, document) VALUES (?, ?, ?)",
-            [number, api.id, try JSONCoding.encode(api)])
+            [number, api.id, try JSONCoding.encode(DeployedAPIRecord(api))])
         try run(
             """
             DELETE FROM version WHERE api = ?1 AND sequence NOT IN

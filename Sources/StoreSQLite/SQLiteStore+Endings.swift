@@ -62,7 +62,9 @@ extension WriteTransaction {
             standing.state == .inProgress, standing.token == lease.token
         else { return .stale }
         let id = lease.id.data
-        try run("UPDATE request SET attempts = attempts + 1 WHERE api = ? AND id = ?", [api.number, id])
+        if outcome != .interrupted {
+            try run("UPDATE request SET attempts = attempts + 1 WHERE api = ? AND id = ?", [api.number, id])
+        }
         switch outcome {
         case .completed(let body):
             try end(lease.id, api: api, standing, to: .completed, result: body, now: now)
@@ -81,6 +83,10 @@ extension WriteTransaction {
                 """, [answer, notBefore.microseconds, api.number, id])
             count(api, inQueue: 1, inProgress: -1)
             changes.queued.insert(lease.api)
+        case .interrupted:
+            let answer = try replaceAnswer(standing.answer, api: api.number, id: lease.id, isInterruption: true)
+            try run("UPDATE request SET answer = ? WHERE api = ? AND id = ?", [answer, api.number, id])
+            try release(lease)
         }
         return .applied
     }
@@ -166,20 +172,21 @@ extension WriteTransaction {
     ///
     /// - Returns: the number of the row.
     private mutating func replaceAnswer(
-        _ old: BodyLog.Place?, api: Int64, id: RequestID, attempt: AttemptFailure?, failure: RequestFailure?,
-        result: Body?
+        _ old: BodyLog.Place?, api: Int64, id: RequestID, attempt: AttemptFailure? = nil,
+        failure: RequestFailure? = nil, result: Body? = nil, isInterruption: Bool = false
     ) throws -> Int64? {
-        guard attempt != nil || failure != nil || result != nil else { return old?.number }
+        guard attempt != nil || failure != nil || result != nil || isInterruption else { return old?.number }
         var head: FailureHead?
         if let old {
             let row = try row("SELECT head FROM answer WHERE number = ?", [old.number])
             head = try FailureHead(decoding: row?[0])
             try erase(old, in: .answer)
         }
-        if attempt != nil || failure != nil {
+        if attempt != nil || failure != nil || isInterruption {
             var changed = head ?? FailureHead()
             if let attempt { changed.failures.append(attempt) }
             changed.failure = failure
+            if isInterruption { changed.interruptions += 1 }
             head = changed
         }
         return try append(

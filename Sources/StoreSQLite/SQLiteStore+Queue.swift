@@ -105,11 +105,18 @@ extension WriteTransaction {
         count(api, inQueue: -claimed.count, inProgress: claimed.count)
         return try claimed.map { request in
             let payload = try request.payload.flatMap { try road.payload($0) }
+            let interruptions = try request.answer.flatMap { try interruptionCount($0) } ?? 0
             return ClaimedRequest(
                 lease: Lease(api: name, id: request.id, token: request.token), payload: payload?.body ?? .empty,
                 headers: payload?.head.headers ?? [], query: payload?.head.query, attempts: Int(request.attempts),
-                submittedAt: request.submittedAt)
+                interruptions: interruptions, submittedAt: request.submittedAt)
         }.sorted { $0.id < $1.id }
+    }
+
+    /// Deliveries of a request that were interrupted, of which its answer row tells.
+    private func interruptionCount(_ answer: Int64) throws -> Int {
+        let row = try row("SELECT head FROM answer WHERE number = ?", [answer])
+        return try FailureHead(decoding: row?[0]).interruptions
     }
 
     /// - Returns: whether the lease is still good.

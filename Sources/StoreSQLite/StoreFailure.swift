@@ -92,6 +92,7 @@ struct StoreFailure {
     /// For whoever starts the platform.
     var whileOpening: PlatformError {
         if let error = cause as? PlatformError { return error }
+        if cause is NewerFormat { return Schema.newerVersion }
         switch kind {
         case .full:
             return PlatformError(

@@ -25,7 +25,7 @@ struct StoreState: Sendable {
         for row in rows {
             let name: String = row[1]
             let data: Data = row[5]
-            let api = try JSONDecoder().decode(DeployedAPI.self, from: data)
+            let api = try JSONDecoder().decode(DeployedAPIRecord.self, from: data).api
             apis[name] = StoredAPI(
                 number: row[0], isDeployed: row[2], isClosing: row[3], requestedReplicas: row[4], present: api)
         }

@@ -64,21 +64,6 @@ extension RequestID {
     }
 }
 
-/// What went wrong with a request, as its answer row has it.
-struct FailureHead: Codable {
-    /// Why it failed for good.
-    var failure: RequestFailure?
-    /// What went wrong in each attempt that counted.
-    var failures: [AttemptFailure] = []
-
-    init() {}
-
-    init(decoding data: Data?) throws {
-        guard let data else { return }
-        self = try JSONDecoder().decode(FailureHead.self, from: data)
-    }
-}
-
 enum JSONCoding {
     /// The same bytes for the same value, always.
     static func encode(_ value: some Encodable) throws -> Data {

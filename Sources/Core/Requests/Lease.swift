@@ -21,23 +21,27 @@ package struct ClaimedRequest: Sendable {
     package var query: String?
     /// Deliveries before this one that counted.
     package var attempts: Int
+    /// Deliveries before this one that ended with ``Outcome/interrupted``.
+    package var interruptions: Int
     package var submittedAt: Timestamp
 
     package init(
-        lease: Lease, payload: Body, headers: [HeaderField], query: String?, attempts: Int, submittedAt: Timestamp
+        lease: Lease, payload: Body, headers: [HeaderField], query: String?, attempts: Int, interruptions: Int = 0,
+        submittedAt: Timestamp
     ) {
         self.lease = lease
         self.payload = payload
         self.headers = headers
         self.query = query
         self.attempts = attempts
+        self.interruptions = interruptions
         self.submittedAt = submittedAt
     }
 
     package var id: RequestID { lease.id }
 }
 
-/// How a delivery that counted went.
+/// How a delivery went.
 package enum Outcome: Sendable, Hashable {
     /// The container's JSON, verbatim.
     case completed(Body)
@@ -45,6 +49,9 @@ package enum Outcome: Sendable, Hashable {
     case failed(RequestFailure)
     /// This attempt went wrong; another may begin at `notBefore`.
     case retry(RequestFailure, notBefore: Timestamp)
+    /// The platform itself cut the delivery off in a way that must not go on for ever (contract C13). It goes back to the queue, at its old
+    /// place, and counts as no attempt, but how often that happened is kept with the request.
+    case interrupted
 }
 
 /// The end of one delivery, for the store.

@@ -25,7 +25,7 @@ package enum RequestTransition: String, Sendable, Hashable, CaseIterable {
     case fail
     /// An attempt went wrong and another one is allowed.
     case retryAttempt
-    /// The platform gave it back without using an attempt: shutdown, drain, expired lease.
+    /// The platform gave it back without using an attempt: shutdown, drain, expired lease, a container that it killed.
     case giveBack
     /// The caller took it back.
     case cancel

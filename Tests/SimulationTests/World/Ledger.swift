@@ -181,7 +181,7 @@ final class Ledger: @unchecked Sendable {
             history.count(.staleFinish)
             return unchanged(lease.id, store, "A10", "by a stale finish")
         }
-        requests[lease.id]?.attempts += 1
+        if outcome != .interrupted { requests[lease.id]?.attempts += 1 }
         switch outcome {
         case .completed(let body):
             if case .inline(let bytes) = body { checkAnswer(bytes, of: lease.id) }
@@ -197,6 +197,9 @@ final class Ledger: @unchecked Sendable {
             requests[lease.id]?.queueDeadline = nil
             history.count(.retriedByPolicy)
             move(lease.id, store, .retry, now)
+        case .interrupted:
+            history.count(.releasedUncounted)
+            move(lease.id, store, .release, now)
         }
     }
 

@@ -228,6 +228,7 @@ extension Outcome {
         case .completed: "completed"
         case .failed(let failure): "failed with \(failure.kind.rawValue)"
         case .retry(let failure, _): "to be tried again after \(failure.kind.rawValue)"
+        case .interrupted: "cut off by the platform"
         }
     }
 }

@@ -1,0 +1,78 @@
+/// A pod's plan as an engine keeps it beside the pod, so that another run of the platform, perhaps of another release, can adopt the pod
+/// (architecture decision 13). The rules are those of ``DeployedAPIRecord``; the format is stated by the record that holds this one.
+package struct PodPlanRecord: Codable, Sendable {
+    package var plan: PodPlan
+
+    package init(_ plan: PodPlan) {
+        self.plan = plan
+    }
+
+    private enum Key: String, CodingKey {
+        case id, api, apiID, podID, deploymentID, createdAt, containers, clientConfiguration
+    }
+
+    package init(from decoder: any Decoder) throws {
+        let record = try decoder.container(keyedBy: Key.self)
+        plan = PodPlan(
+            id: try record.decode(String.self, forKey: .id), api: try record.decode(String.self, forKey: .api),
+            apiID: try record.decode(String.self, forKey: .apiID),
+            podID: try record.decode(String.self, forKey: .podID),
+            deploymentID: try record.decode(String.self, forKey: .deploymentID),
+            createdAt: try record.decode(Timestamp.self, forKey: .createdAt),
+            containers: try record.decode([ContainerPlanRecord].self, forKey: .containers).map(\.plan),
+            clientConfiguration: try record.value(.clientConfiguration, or: ""))
+    }
+
+    package func encode(to encoder: any Encoder) throws {
+        var record = encoder.container(keyedBy: Key.self)
+        try record.encode(plan.id, forKey: .id)
+        try record.encode(plan.api, forKey: .api)
+        try record.encode(plan.apiID, forKey: .apiID)
+        try record.encode(plan.podID, forKey: .podID)
+        try record.encode(plan.deploymentID, forKey: .deploymentID)
+        try record.encode(plan.createdAt, forKey: .createdAt)
+        try record.encode(plan.containers.map(ContainerPlanRecord.init(plan:)), forKey: .containers)
+        try record.encode(plan.clientConfiguration, forKey: .clientConfiguration)
+    }
+}
+
+private struct ContainerPlanRecord: Codable {
+    var plan: ContainerPlan
+
+    private enum Key: String, CodingKey {
+        case name, image, command, args, environment, compute, volumes
+    }
+
+    private struct VariableRecord: Codable {
+        var name: String
+        var value: String
+    }
+
+    init(plan: ContainerPlan) { self.plan = plan }
+
+    init(from decoder: any Decoder) throws {
+        let record = try decoder.container(keyedBy: Key.self)
+        plan = ContainerPlan(
+            name: try record.decode(String.self, forKey: .name),
+            image: try record.decodeIfPresent(String.self, forKey: .image),
+            command: try record.decodeIfPresent([String].self, forKey: .command),
+            args: try record.decodeIfPresent([String].self, forKey: .args),
+            environment: try record.value(.environment, or: [VariableRecord]()).map {
+                EnvironmentVariable($0.name, $0.value)
+            },
+            compute: try record.value(.compute, or: ComputeRecord(value: .init())).value,
+            volumes: try record.value(.volumes, or: [VolumeRecord]()).map(\.value))
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        var record = encoder.container(keyedBy: Key.self)
+        try record.encode(plan.name, forKey: .name)
+        try record.encodeIfPresent(plan.image, forKey: .image)
+        try record.encodeIfPresent(plan.command, forKey: .command)
+        try record.encodeIfPresent(plan.args, forKey: .args)
+        try record.encode(
+            plan.environment.map { VariableRecord(name: $0.name, value: $0.value) }, forKey: .environment)
+        try record.encode(ComputeRecord(value: plan.compute), forKey: .compute)
+        try record.encode(plan.volumes.map(VolumeRecord.init(value:)), forKey: .volumes)
+    }
+}

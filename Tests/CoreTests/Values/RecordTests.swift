@@ -1,0 +1,85 @@
+import Core
+import Foundation
+import Testing
+
+/// A field that is added to one of these types has to be added to its record in `Sources/Core/Records`, and to the form that identifiers are made of
+/// (`CanonicalForm` of the operator) where it is used; otherwise it is lost when the platform restarts.
+@Suite("Durable records")
+struct RecordTests {
+    static let probe = Probe(
+        handler: .httpGet(.init(port: 1, path: "/p")), initialDelay: .milliseconds(1500), timeout: .seconds(2),
+        period: .seconds(3), successThreshold: 4, failureThreshold: 5)
+
+    static let container = ContainerSpecification(
+        name: "c", image: "i:1", env: ["A": "b"], command: ["x"], args: ["y"],
+        compute: Compute(cpu: Quantity("1"), mem: Quantity("2Gi"), shm: Quantity("3Mi"), gpu: 4), readinessProbe: probe,
+        livenessProbe: Probe(handler: .exec(command: ["a", "b"])), preStop: .exec(command: ["z"]),
+        volumes: [.init(source: "/a", target: "/b", readOnly: true), .init(source: "/c", target: "/d")])
+
+    /// Every field has another value than its default.
+    static let api = DeployedAPI(
+        specification: APISpecification(
+            name: "n", kind: .realtime, networking: .init(endpoint: "/e", allowOrigins: []),
+            pod: PodSpecification(
+                port: 1, maxConcurrency: 2, terminationGracePeriod: .milliseconds(2500),
+                containers: [
+                    container,
+                    ContainerSpecification(
+                        name: "d", compute: Compute(cpu: nil), readinessProbe: Probe(handler: .tcpSocket(port: 9)),
+                        preStop: .httpGet(.init(port: 3))),
+                ]),
+            autoscaling: AutoscalingPolicy(
+                minReplicas: 2, maxReplicas: 3, initReplicas: 4, targetInFlight: 0.1, window: .seconds(5),
+                downscaleStabilizationPeriod: .seconds(6), upscaleStabilizationPeriod: .seconds(7),
+                maxDownscaleFactor: 0.8, maxUpscaleFactor: 9, downscaleTolerance: 0.01, upscaleTolerance: 0.02),
+            updateStrategy: UpdateStrategy(maxSurge: .count(1), maxUnavailable: .percent(2)),
+            requests: RequestPolicy(
+                timeout: .seconds(1), retention: .seconds(2), keepFailed: .seconds(3), maxPayload: 4, maxResult: 5,
+                maxQueueLength: 6, maxQueueTime: .seconds(7),
+                retries: RetryPolicy(maxAttempts: 8, on: [.timeout, .invalidResponse], backoff: .seconds(9)))),
+        id: "a", specID: "b", podID: "c", deploymentID: "d", initialDeployment: Timestamp(microseconds: 1),
+        lastUpdated: Timestamp(microseconds: 2), submitted: "s", fileName: "f")
+
+    static let plan = PodPlan(
+        id: "p", api: "n", apiID: "a", podID: "c", deploymentID: "d", createdAt: Timestamp(microseconds: 3),
+        containers: [
+            ContainerPlan(
+                name: "c", image: "i", command: ["x"], args: ["y"], environment: [.init("A", "1"), .init("A", "2")],
+                compute: container.compute, volumes: container.volumes),
+            ContainerPlan(name: "d", compute: Compute(cpu: nil)),
+        ], clientConfiguration: "text")
+
+    @Test("S3: every field of a deployed version and of a pod's plan survives its record")
+    func roundTrip() throws {
+        let api = try JSONDecoder().decode(
+            DeployedAPIRecord.self, from: JSONEncoder().encode(DeployedAPIRecord(Self.api)))
+        #expect(api.api == Self.api)
+        let plan = try JSONDecoder().decode(PodPlanRecord.self, from: JSONEncoder().encode(PodPlanRecord(Self.plan)))
+        #expect(plan.plan == Self.plan)
+    }
+
+    @Test("S3: no field was added without its record")
+    func fields() {
+        func count(_ value: Any) -> Int { Mirror(reflecting: value).children.count }
+        let specification = Self.api.specification
+        #expect(count(Self.api) == 9)
+        #expect(count(specification) == 7 && count(specification.networking) == 2)
+        #expect(count(specification.pod) == 4 && count(Self.container) == 10)
+        #expect(count(Self.container.compute) == 4 && count(Self.container.volumes[0]) == 3)
+        #expect(count(Self.probe) == 6 && count(HTTPGet(port: 1)) == 2)
+        #expect(count(specification.autoscaling) == 11 && count(specification.updateStrategy) == 2)
+        #expect(count(specification.requests) == 8 && count(specification.requests.retries) == 3)
+        #expect(count(Self.plan) == 8 && count(Self.plan.containers[0]) == 7)
+    }
+
+    @Test("S3: a record of a newer format is told from a damaged one")
+    func newer() {
+        let error = #expect(throws: NewerFormat.self) {
+            try JSONDecoder().decode(DeployedAPIRecord.self, from: Data(#"{"format":7,"id":3}"#.utf8))
+        }
+        #expect(error?.found == 7)
+        #expect(throws: DecodingError.self) {
+            try JSONDecoder().decode(DeployedAPIRecord.self, from: Data(#"{"format":1,"id":3}"#.utf8))
+        }
+    }
+}
