@@ -17,6 +17,8 @@ struct Backoff: Sendable, Hashable {
 
     /// For a store that does not answer.
     static let store = Backoff(first: .milliseconds(250), longest: .seconds(5))
+    /// Between two tries to connect within one delivery: a server that has just restarted listens again within a second.
+    static let refusal = Backoff(first: .milliseconds(25), longest: .milliseconds(400))
     /// For a pod that was thought ready and does not connect: it must not eat the queue's attempts until its probe notices.
     static let replica = Backoff(first: .milliseconds(250), longest: .seconds(5))
 }

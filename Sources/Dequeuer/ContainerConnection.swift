@@ -38,6 +38,16 @@ final class ContainerConnection: ChannelInboundHandler {
     private var loss: Loss?
     /// Whether the head of the present request has left this process as a whole; before that no container can have acted on it.
     private(set) var isHeadWritten = false
+    /// Whether all of the present request has left this process.
+    private var isRequestWritten = false
+    /// Whether an earlier request was answered on this connection.
+    private var isReused = false
+    /// Bytes of earlier requests on this connection.
+    private var bytesBefore: Int64 = 0
+    /// What the system had counted as acknowledged before the first request; `nil` where it does not count.
+    private let acknowledgedAtStart: Int64?
+    /// Whether the container closed this kept connection, and its system had acknowledged no byte of the present request.
+    private var isClosedUnseen = false
     var idleSince = Instant(microseconds: 0)
 
     /// Whether the socket is being watched for more. Asking again before it is served spares the system a change of what it watches.
@@ -47,6 +57,7 @@ final class ContainerConnection: ChannelInboundHandler {
         self.limiter = limiter
         self.descriptor = descriptor
         self.transport = transport
+        self.acknowledgedAtStart = transport.acknowledgement(descriptor)?.bytes
     }
 
     /// Makes a connection of a connected descriptor, which it owns from now on. To be called on `loop`.
@@ -83,11 +94,22 @@ final class ContainerConnection: ChannelInboundHandler {
         return transport.isQuiet(descriptor)
     }
 
+    /// Whether the container provably saw nothing of the present request (contract A11): its head never left this process as a whole, or
+    /// the container closed a kept connection with FIN, no byte of the request was acknowledged, its system rejected them, and no byte of an
+    /// answer arrived.
+    var isRequestUnseen: Bool { isReused && (!isHeadWritten || isClosedUnseen) }
+
+    /// Whether anything arrived since the present request began.
+    var hasReceived: Bool { limiter.hasReceived }
+
     /// Sends the head and, when it is at hand, the whole body.
     func send(_ head: HTTPRequestHead, body: [UInt8]?) {
         isHeadWritten = false
+        isRequestWritten = false
         guard let context, loss == nil else { return }
-        limiter.reset()
+        isReused = limiter.bytesWritten > 0
+        bytesBefore = limiter.bytesWritten
+        limiter.beginExchange()
         let written = context.eventLoop.makePromise(of: Void.self)
         let me = NIOLoopBound(self, eventLoop: context.eventLoop)
         written.futureResult.whenSuccess { me.value.isHeadWritten = true }
@@ -96,7 +118,13 @@ final class ContainerConnection: ChannelInboundHandler {
             context.flush()
             return
         }
-        if !body.isEmpty { context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: body)))), promise: nil) }
+        if body.isEmpty {
+            written.futureResult.whenSuccess { me.value.isRequestWritten = true }
+        } else {
+            let last = context.eventLoop.makePromise(of: Void.self)
+            last.futureResult.whenSuccess { me.value.isRequestWritten = true }
+            context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: body)))), promise: last)
+        }
         context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
     }
 
@@ -158,6 +186,12 @@ final class ContainerConnection: ChannelInboundHandler {
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        // What arrives on a kept connection before the request is written as a whole belongs to an earlier one.
+        if isReused, !isRequestWritten, loss == nil {
+            lose(.closed)
+            context.close(promise: nil)
+        }
+        guard loss == nil else { return }
         limiter.reset()
         switch unwrapInboundIn(data) {
         case .head(let head): events.append(.head(head))
@@ -180,10 +214,29 @@ final class ContainerConnection: ChannelInboundHandler {
             lose(
                 .malformed(
                     "its headers are larger than \(Limits.headerBytes / 1024) KiB or more than \(Limits.headerFields)"))
-        case is HTTPParserError, is NIOHTTPDecoderError: lose(.malformed("it is not HTTP/1.1 (\(error))"))
+        case is HTTPParserError, is NIOHTTPDecoderError:
+            lose(.malformed(AnswerFault.reason(head: limiter.rawAnswer, error: error as? HTTPParserError)))
         default: lose(.closed)
         }
         context.close(promise: nil)
+    }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if case ChannelEvent.inputClosed? = event as? ChannelEvent, loss == nil, context.channel.isActive {
+            // The socket is still open here, so the system can be asked what it knows.
+            isClosedUnseen = wasNothingSeen
+            lose(.closed)
+            context.close(promise: nil)
+        }
+        context.fireUserInboundEventTriggered(event)
+    }
+
+    private var wasNothingSeen: Bool {
+        guard isReused, !limiter.hasReceived, let acknowledgedAtStart,
+            let acknowledgement = transport.acknowledgement(descriptor)
+        else { return false }
+        // Earlier requests were answered, so all of them was acknowledged: a system that does not count proves nothing.
+        return acknowledgement.isRejected && acknowledgement.bytes - acknowledgedAtStart == bytesBefore
     }
 
     func channelInactive(context: ChannelHandlerContext) {
@@ -197,21 +250,54 @@ final class ContainerConnection: ChannelInboundHandler {
     }
 }
 
-/// Bounds what may arrive without any part of an answer coming of it: headers, interim answers, chunk extensions, trailers.
-final class FramingLimiter: ChannelInboundHandler {
+/// Watches the bytes of a connection: bounds what may arrive without any part of an answer coming of it (headers, interim answers, chunk
+/// extensions, trailers), and counts what is written.
+final class FramingLimiter: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
+    typealias OutboundIn = IOData
+    typealias OutboundOut = IOData
 
     struct Overrun: Error {}
 
     private var bytes = 0
+    /// Bytes handed to the channel since the connection began.
+    private(set) var bytesWritten: Int64 = 0
+    /// Whether anything arrived since the present request began.
+    private(set) var hasReceived = false
+    /// What arrived in earlier reads without any part of an answer coming of it; empty for nearly every answer.
+    private var earlier: [UInt8] = []
+    /// The present read, while it is being decoded.
+    private var present: ByteBuffer?
 
     func reset() { bytes = 0 }
 
+    func beginExchange() {
+        bytes = 0
+        hasReceived = false
+        if !earlier.isEmpty { earlier = [] }
+    }
+
+    /// What arrived last, for an explanation of why it is no answer; only while it is being decoded.
+    var rawAnswer: [UInt8] { earlier + (present.map { Array($0.readableBytesView.prefix(Limits.headerBytes)) } ?? []) }
+
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        bytes += unwrapInboundIn(data).readableBytes
+        let buffer = unwrapInboundIn(data)
+        bytes += buffer.readableBytes
+        hasReceived = true
+        present = buffer
         context.fireChannelRead(data)
+        if bytes > 0, let present {
+            earlier += present.readableBytesView.prefix(
+                2 * Limits.headerBytes - min(earlier.count, 2 * Limits.headerBytes))
+        }
+        present = nil
         guard bytes > 2 * Limits.headerBytes else { return }
         bytes = 0
         context.fireErrorCaught(Overrun())
+    }
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        bytesWritten += Int64(unwrapOutboundIn(data).readableBytes)
+        context.write(data, promise: promise)
     }
 }

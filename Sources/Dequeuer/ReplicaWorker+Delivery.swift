@@ -28,17 +28,46 @@ extension ReplicaWorker {
 
     private func attempt(_ delivery: Delivery) async -> Settlement {
         guard mayBegin(delivery) else { return .release }
-        var reader: (any BodyReader)?
-        if case .file = delivery.request.payload {
+        switch delivery.request.payload {
+        case .inline(let bytes):
+            return await settlement(of: delivery, exchange(delivery, .whole(bytes)))
+        case .file(_, let size):
+            let reader: any BodyReader
             do {
                 reader = try await shared.store.reader(of: delivery.request.payload)
             } catch {
                 return unreadable(delivery, error)
             }
+            guard size <= Int64(Limits.bodyPiece) else {
+                let end = await exchange(delivery, .streamed(reader, size: size))
+                await reader.close()
+                return await settlement(of: delivery, end)
+            }
+            let bytes: [UInt8]
+            do {
+                bytes = try await Self.whole(reader, size: size)
+                await reader.close()
+            } catch {
+                await reader.close()
+                return unreadable(delivery, error)
+            }
+            return await settlement(of: delivery, exchange(delivery, .whole(bytes)))
         }
-        let end = await exchange(delivery, payload: reader)
-        await reader?.close()
-        return settlement(of: delivery, end)
+    }
+
+    /// All of a payload that is not too large to be sent at once.
+    private static func whole(
+        _ reader: any BodyReader, size: Int64, isolation: isolated (any Actor)? = #isolation
+    ) async throws -> [UInt8] {
+        var bytes: [UInt8] = []
+        while bytes.count < Int(size), let piece = try await reader.read(upTo: Int(size) - bytes.count), !piece.isEmpty
+        {
+            if bytes.isEmpty { bytes = piece } else { bytes += piece }
+        }
+        guard bytes.count == Int(size) else {
+            throw PlatformError(.notFound, "The payload is shorter than it was.")
+        }
+        return bytes
     }
 
     /// Since the claim the replica may have become unready (contract C7), or the platform may be stopping (C13): then nothing more is sent.
@@ -46,7 +75,7 @@ extension ReplicaWorker {
         isReady && !isStopping && !delivery.replica.activity.isCut
     }
 
-    private func settlement(of delivery: Delivery, _ end: ExchangeEnd) -> Settlement {
+    private func settlement(of delivery: Delivery, _ end: ExchangeEnd) async -> Settlement {
         switch end {
         case .completed(let body, let writer):
             return .finish(.completed(body), writer: writer)
@@ -61,18 +90,51 @@ extension ReplicaWorker {
         case .unreachable, .lost:
             if let error = delivery.payloadError { return unreadable(delivery, error) }
             switch delivery.interruption {
-            case .brokenOff: return .release
+            case .brokenOff: return cutOff(delivery)
             case .leaseLost: return .drop
             case .timedOut: return failed(delivery, timeout(delivery))
             case nil: break
             }
-            if delivery.replica.activity.isCut { return .release }
-            if case .unreachable(let reason) = end {
-                tell(.trouble)
-                return failed(delivery, unreachable(delivery, reason))
+            if delivery.replica.activity.isCut { return cutOff(delivery) }
+            if let cause = await cause(of: end, delivery) {
+                return cause.isByPlatform
+                    ? cutOff(delivery) : failed(delivery, lost("The connection was lost: \(cause.explanation)."))
             }
-            return failed(delivery, lost)
+            if case .lost(let what) = end { return failed(delivery, lost(what)) }
+            tell(.trouble)
+            if case .unreachable(let reason) = end { return failed(delivery, unreachable(delivery, reason)) }
+            return .release
         }
+    }
+
+    /// Why the platform knows that the connection broke, if it does.
+    ///
+    /// The kernel may kill a container before the platform hears of it: where the request is about to fail for good, that is waited for.
+    private func cause(of end: ExchangeEnd, _ delivery: Delivery) async -> CutReason? {
+        let activity = delivery.replica.activity
+        guard case .lost = end else { return activity.cutReason.flatMap { $0.isByPlatform ? $0 : nil } }
+        let retries = delivery.replica.api.specification.requests.retries
+        let isLast = delivery.request.attempts + 1 >= retries.maxAttempts || !retries.on.contains(.unreachable)
+        for _ in 0..<10 where isLast && activity.cutReason == nil && delivery.interruption == nil {
+            await pause(delivery, .milliseconds(100))
+        }
+        return activity.cutReason
+    }
+
+    /// A delivery that the platform itself ended counts as no attempt; because of a liveness probe only a few times (contract C13).
+    private func cutOff(_ delivery: Delivery) -> Settlement {
+        // Without a connection the container saw nothing, and nothing of it can be the reason.
+        guard delivery.connection != nil, case .livenessProbe? = delivery.replica.activity.cutReason,
+            let cause = delivery.replica.activity.cutReason
+        else { return .release }
+        let earlier = delivery.request.interruptions
+        guard earlier >= Limits.livenessInterruptions else { return .finish(.interrupted, writer: nil) }
+        return .finish(
+            .failed(
+                RequestFailure(
+                    .replicaLost,
+                    "In \(earlier + 1) deliveries \(cause.explanation). Let the container answer its liveness probe while it works, or raise the probe's failure_threshold or period_seconds."
+                )), writer: nil)
     }
 
     private func failed(_ delivery: Delivery, _ failure: RequestFailure) -> Settlement {
@@ -112,11 +174,10 @@ extension ReplicaWorker {
         )
     }
 
-    private var lost: RequestFailure {
+    private func lost(_ what: String) -> RequestFailure {
         RequestFailure(
             .replicaLost,
-            "The connection to the container was lost before its answer was complete. Check whether it crashed or closed the connection (cortex logs \(api))."
-        )
+            "\(what) Check whether the container crashed or closed the connection (cortex logs \(api)).")
     }
 
     private func timeout(_ delivery: Delivery) -> RequestFailure {
@@ -157,11 +218,7 @@ extension ReplicaWorker {
                         metadata: metadata(delivery.lease).merging(["error": "\(error)"]) { $1 })
                     return
                 }
-                let wait = Backoff.store.wait(failures: failures, chance: shared.chance.next())
-                let pause = Task { [clock = shared.clock] in _ = try? await clock.sleep(for: wait) }
-                delivery.wait = pause
-                await pause.value
-                delivery.wait = nil
+                await pause(delivery, Backoff.store.wait(failures: failures, chance: shared.chance.next()))
             }
         }
     }

@@ -2,53 +2,97 @@ import Core
 import NIOCore
 import NIOHTTP1
 
-/// How the talk with the container ended.
+/// How the exchange with the container ended.
 enum ExchangeEnd {
     case completed(Body, writer: (any BodyWriter)?)
     /// The container answered, but not with a result.
     case answeredWrongly(RequestFailure)
     /// No connection, or not even the request's head got out; with the reason as a sentence.
     case unreachable(String)
-    /// The connection is gone, after the request was sent.
-    case lost
+    /// The connection is gone, after the request was sent; with what had arrived until then, as a sentence.
+    case lost(String)
     /// The answer was good, but could not be kept.
     case storeTrouble(any Error)
+
+    static let lostBeforeAnswer = ExchangeEnd.lost(
+        "The connection to the container was lost before any byte of its answer.")
+}
+
+/// A payload on its way to a container.
+enum OutgoingPayload {
+    /// Small enough to be sent at once, and again.
+    case whole([UInt8])
+    case streamed(any BodyReader, size: Int64)
+
+    var size: Int64 {
+        switch self {
+        case .whole(let bytes): Int64(bytes.count)
+        case .streamed(_, let size): size
+        }
+    }
 }
 
 extension ReplicaWorker {
-    func exchange(_ delivery: Delivery, payload: (any BodyReader)?) async -> ExchangeEnd {
+    /// Delivers a request over a connection of its own or a kept one.
+    ///
+    /// A delivery that the container provably did not see is repeated here and counts as nothing (contract A11): over a new connection when a
+    /// kept one was closed, and after a short wait, up to ``Limits/refusedConnections`` times, when none could be made.
+    func exchange(_ delivery: Delivery, _ payload: OutgoingPayload) async -> ExchangeEnd {
+        var refusals = 0
+        // The container may answer a payload that is still being sent; on a new connection that cannot be an answer to an earlier request.
+        var isNewNeeded = delivery.request.attempts > 0
+        if case .streamed = payload { isNewNeeded = true }
         while true {
             let connection: ContainerConnection
-            let isReused: Bool
-            if let kept = keptConnection() {
+            if !isNewNeeded, let kept = keptConnection() {
                 connection = kept
-                isReused = true
             } else {
+                let began = shared.clock.instant()
                 do {
                     connection = try await connect(delivery)
                 } catch let error as PlatformError {
-                    return .unreachable(error.message)
+                    let isQuick = shared.clock.instant() - began < .seconds(1)
+                    guard error.code == .connectionFailed, isQuick, refusals < Limits.refusedConnections else {
+                        return .unreachable(error.message)
+                    }
+                    refusals += 1
+                    guard delivery.interruption == nil else { return .lostBeforeAnswer }
+                    await pause(delivery, Backoff.refusal.wait(failures: refusals, chance: shared.chance.next()))
+                    if !mayBegin(delivery) { delivery.interrupt(.brokenOff) }
+                    guard delivery.interruption == nil else { return .lostBeforeAnswer }
+                    continue
                 } catch {
                     return .unreachable("it was closed at once.")
                 }
-                isReused = false
             }
             delivery.connection = connection
             // The replica may have become unready while it was connected to.
             if !mayBegin(delivery) { delivery.interrupt(.brokenOff) }
             guard delivery.interruption == nil else {
                 connection.close()
-                return .lost
+                return .lostBeforeAnswer
             }
-            let end = await exchange(delivery, on: connection, payload: payload)
-            // A kept connection that was closed before the request's head got out: nothing has happened yet, so a new one may be used.
-            if case .lost = end, !connection.isHeadWritten, delivery.interruption == nil, delivery.payloadError == nil {
+            let end = await exchange(delivery, on: connection, payload)
+            guard case .lost = end, delivery.interruption == nil, delivery.payloadError == nil else { return end }
+            if connection.isRequestUnseen {
                 connection.close()
-                if isReused, payload == nil { continue }
+                isNewNeeded = true
+                continue
+            }
+            guard connection.isHeadWritten else {
+                connection.close()
                 return .unreachable("it was closed at once.")
             }
             return end
         }
+    }
+
+    /// Waits until the delivery is interrupted at the longest.
+    func pause(_ delivery: Delivery, _ duration: Duration) async {
+        let pause = Task { [clock = shared.clock] in _ = try? await clock.sleep(for: duration) }
+        delivery.wait = pause
+        await pause.value
+        delivery.wait = nil
     }
 
     private func connect(_ delivery: Delivery) async throws -> ContainerConnection {
@@ -83,52 +127,27 @@ extension ReplicaWorker {
     }
 
     private func exchange(
-        _ delivery: Delivery, on connection: ContainerConnection, payload: (any BodyReader)?
+        _ delivery: Delivery, on connection: ContainerConnection, _ payload: OutgoingPayload
     ) async -> ExchangeEnd {
         let port = delivery.replica.api.specification.pod.port
         let head = ContainerRequest.head(for: delivery.request, port: port)
-        guard let payload else {
-            if case .inline(let bytes) = delivery.request.payload { connection.send(head, body: bytes) }
+        switch payload {
+        case .whole(let bytes):
+            connection.send(head, body: bytes)
             delivery.isSent = true
             tell(.reached)
             return await answer(delivery, on: connection)
-        }
-        if delivery.request.payload.size <= Int64(Limits.bodyPiece) {
-            do {
-                connection.send(head, body: try await Self.whole(payload, size: delivery.request.payload.size))
-            } catch {
-                delivery.payloadError = error
-                connection.close()
-                return .lost
-            }
-            delivery.isSent = true
+        case .streamed(let reader, _):
+            connection.send(head, body: nil)
             tell(.reached)
-            return await answer(delivery, on: connection)
+            let lease = delivery.lease
+            async let sending: Void = sendPayload(lease, from: reader)
+            let end = await answer(delivery, on: connection)
+            // An answer before the end of the request: what is left of the request is not wanted any more.
+            if !delivery.isSent { connection.close() }
+            await sending
+            return end
         }
-        connection.send(head, body: nil)
-        tell(.reached)
-        let lease = delivery.lease
-        async let sending: Void = sendPayload(lease, from: payload)
-        let end = await answer(delivery, on: connection)
-        // An answer before the end of the request: what is left of the request is not wanted any more.
-        if !delivery.isSent { connection.close() }
-        await sending
-        return end
-    }
-
-    /// All of a payload that is not too large to be sent at once.
-    private static func whole(
-        _ reader: any BodyReader, size: Int64, isolation: isolated (any Actor)? = #isolation
-    ) async throws -> [UInt8] {
-        var bytes: [UInt8] = []
-        while bytes.count < Int(size), let piece = try await reader.read(upTo: Int(size) - bytes.count), !piece.isEmpty
-        {
-            if bytes.isEmpty { bytes = piece } else { bytes += piece }
-        }
-        guard bytes.count == Int(size) else {
-            throw PlatformError(.notFound, "The payload is shorter than it was.")
-        }
-        return bytes
     }
 
     /// Sends a payload file piece by piece, each when the socket took the one before.
@@ -163,10 +182,13 @@ extension ReplicaWorker {
     private func answer(_ delivery: Delivery, on connection: ContainerConnection) async -> ExchangeEnd {
         let requests = delivery.replica.api.specification.requests
         switch await connection.next() {
-        case .lost(let loss): return end(of: loss)
+        case .lost(.closed) where connection.hasReceived:
+            return .lost("The connection to the container was lost within the head of its answer.")
+        case .lost(.closed): return .lostBeforeAnswer
+        case .lost(.malformed(let reason)): return .answeredWrongly(Verdict.unreadable(reason))
         case .body, .end:
             connection.close()
-            return .lost
+            return .lostBeforeAnswer
         case .head(let head):
             let isKept = head.isKeepAlive
             switch Verdict.of(AnswerHead(head), maxResult: requests.maxResult) {
@@ -176,23 +198,15 @@ extension ReplicaWorker {
             case .readText(let status):
                 let (text, isWhole) = await firstBytes(of: connection)
                 if isWhole, isKept, delivery.isSent { keep(connection) } else { connection.close() }
-                if delivery.interruption != nil, !isWhole { return .lost }
+                if delivery.interruption != nil, !isWhole { return .lostBeforeAnswer }
                 return .answeredWrongly(Verdict.wrongStatus(status, body: text))
             case .readResult:
-                var result = ResultReader(store: shared.store, maxResult: requests.maxResult)
+                var result = ResultReader(
+                    store: shared.store, maxResult: requests.maxResult, announced: AnswerHead(head).contentLength)
                 let end = await result.read(connection)
                 if case .completed = end, isKept, delivery.isSent { keep(connection) } else { connection.close() }
                 return end
             }
-        }
-    }
-
-    private func end(of loss: ContainerConnection.Loss) -> ExchangeEnd {
-        switch loss {
-        case .closed: .lost
-        case .malformed(let reason):
-            .answeredWrongly(
-                RequestFailure(.containerInvalidJSON, "The container's answer could not be read: \(reason)."))
         }
     }
 

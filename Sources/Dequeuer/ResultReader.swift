@@ -5,14 +5,17 @@ import NIOCore
 struct ResultReader {
     let store: any Store
     let maxResult: Int64
+    /// The `Content-Length` of the answer.
+    let announced: Int64?
     private var validator = JSONValidator()
     private var gathered: [UInt8] = []
     private var size: Int64 = 0
     private var writer: (any BodyWriter)?
 
-    init(store: any Store, maxResult: Int64) {
+    init(store: any Store, maxResult: Int64, announced: Int64? = nil) {
         self.store = store
         self.maxResult = maxResult
+        self.announced = announced
     }
 
     mutating func read(
@@ -50,15 +53,20 @@ struct ResultReader {
                     return .completed(.inline(gathered), writer: nil)
                 }
                 try await write()
-                guard let writer else { return .lost }
+                guard let writer else { return lost }
                 return .completed(try await writer.finish(), writer: writer)
             case .lost(.malformed(let reason)):
-                return .answeredWrongly(
-                    RequestFailure(.containerInvalidJSON, "The container's answer could not be read: \(reason)."))
+                return .answeredWrongly(Verdict.unreadable(reason))
             case .lost(.closed), .head:
-                return .lost
+                return lost
             }
         }
+    }
+
+    private var lost: ExchangeEnd {
+        let expected = announced.map { " of \($0)" } ?? ""
+        return .lost(
+            "The connection to the container was lost after \(size)\(expected) bytes of the body of its answer.")
     }
 
     private mutating func write(isolation: isolated (any Actor)? = #isolation) async throws {

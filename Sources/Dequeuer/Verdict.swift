@@ -60,13 +60,37 @@ package enum Verdict {
     ///
     /// - Parameter body: its first ``Limits/failureBody`` bytes.
     package static func wrongStatus(_ status: Int, body: [UInt8]) -> RequestFailure {
-        let hint =
-            (300..<400).contains(status)
-            ? "Redirects are not followed: serve POST / itself."
-            : "A result needs status 200; the container's logs may say more."
         return RequestFailure(
-            .containerStatus, "The container answered with status \(status). \(hint)", statusCode: status,
+            .containerStatus, "The container answered with status \(status). \(hint(status))", statusCode: status,
             body: text(body.prefix(Limits.failureBody)))
+    }
+
+    /// What a status other than 200 means here, and what to do.
+    private static func hint(_ status: Int) -> String {
+        switch status {
+        case ..<200: "It switches to another protocol; answer POST / with status 200 and JSON."
+        case 204, 205:
+            "That is an answer without content; a result is JSON with status 200 (null, if there is nothing to say)."
+        case 206: "That is a part of an answer; a result is whole and has status 200."
+        case 200..<300: "Of the statuses that mean success only 200 is a result."
+        case 304:
+            "Not Modified answers a conditional request; the caller's If-None-Match or If-Modified-Since was forwarded. A result needs status 200."
+        case 301, 302, 303, 307, 308: "Redirects are not followed: serve POST / itself."
+        case 300..<400: "It offers no result; a result needs status 200."
+        case 404: "It has no handler at this path: requests are sent as POST /."
+        case 405: "Its handler does not take this method: requests are sent as POST /."
+        case 411, 413: "It does not take a body of this size; raise the limit of the container's server."
+        case 415, 422: "It does not take this body; check the caller's Content-Type and payload."
+        case 500..<600: "It failed while it worked; its logs may say more (cortex logs)."
+        default: "A result needs status 200; the container's logs may say more."
+        }
+    }
+
+    /// An answer that is not HTTP/1.1, or not within its limits.
+    ///
+    /// - Parameter reason: ends the sentence "The container's answer could not be read: …".
+    package static func unreadable(_ reason: String) -> RequestFailure {
+        RequestFailure(.containerInvalidJSON, "The container's answer could not be read: \(reason).")
     }
 
     package static func invalidJSON(_ problem: JSONValidator.Problem) -> RequestFailure {

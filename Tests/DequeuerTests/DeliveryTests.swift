@@ -217,7 +217,24 @@ struct DeliveryTests {
         }
     }
 
-    @Test("A3, A11: a connection that is refused is tried again, up to three deliveries", arguments: [2, 3])
+    @Test("A11: refused connections are repeated within one delivery and count as no attempt", arguments: [1, 5])
+    func refused(_ refusals: Int) async throws {
+        var settings = Platform.Settings()
+        settings.refusals = refusals
+        try await Platform.with(settings) { connection in
+            while try await connection.readRequest() != nil { try await connection.answer("1") }
+        } _: { platform, _ in
+            let record = try await platform.run()
+            #expect(record.status == .completed)
+            #expect(record.attempts == 1)
+            #expect(record.failures.isEmpty)
+            #expect(platform.connector.attempts == refusals + 1)
+        }
+    }
+
+    @Test(
+        "A3, A11: a port that goes on refusing is tried six times a delivery, in up to three deliveries",
+        arguments: [12, 18])
     func unreachable(_ refusals: Int) async throws {
         var settings = Platform.Settings()
         settings.refusals = refusals
@@ -226,9 +243,9 @@ struct DeliveryTests {
         } _: { platform, _ in
             let record = try await platform.run()
             #expect(record.attempts == 3)
-            #expect(record.status == (refusals < 3 ? .completed : .failed))
-            #expect(record.failure?.kind == (refusals < 3 ? nil : .containerUnreachable))
-            #expect(record.failures.map(\.failure.kind) == Array(repeating: .containerUnreachable, count: refusals))
+            #expect(record.status == (refusals < 18 ? .completed : .failed))
+            #expect(record.failure?.kind == (refusals < 18 ? nil : .containerUnreachable))
+            #expect(record.failures.map(\.failure.kind) == Array(repeating: .containerUnreachable, count: refusals / 6))
         }
     }
 

@@ -25,6 +25,7 @@ final class Platform: Sendable {
         var configuration = DequeuerConfiguration(
             pollMin: .milliseconds(20), pollMax: .milliseconds(50), idleConnection: .seconds(60))
         var refusals = 0
+        var transport: any ContainerTransport = SocketTransport()
         var clock: any PlatformClock = SystemClock()
         var prepare: @Sendable (FaultyStore) -> Void = { _ in }
     }
@@ -46,30 +47,35 @@ final class Platform: Sendable {
         _ body: (Platform, ContainerServer) async throws -> Void
     ) async throws {
         try await ContainerServer.with(handler) { server in
-            let store = FaultyStore()
-            settings.prepare(store)
-            let api = Self.api(settings)
-            try await store.deploy(api, now: settings.clock.now())
-            let (stream, ready) = AsyncStream.makeStream(of: [ReadyReplica].self)
-            let dequeuer = Dequeuer(
-                store: store, readyReplicas: { stream }, clock: settings.clock, random: SeededGenerator(seed: 42),
-                logger: quiet, configuration: settings.configuration)
-            let group = ServiceGroup(services: [dequeuer], logger: quiet)
-            let platform = Platform(
-                store: store, clock: settings.clock,
-                connector: LoopbackConnector(port: server.port, refusing: settings.refusals),
-                activity: ReplicaActivity(), api: api, ready: ready, services: group,
-                finished: Task { try await group.run() })
-            ready.yield([platform.replica])
-            do {
-                try await body(platform, server)
-                platform.finished.cancel()
-                _ = await platform.finished.result
-            } catch {
-                platform.finished.cancel()
-                _ = await platform.finished.result
-                throw error
-            }
+            try await with(settings, port: server.port) { try await body($0, server) }
+        }
+    }
+
+    /// With a container that listens on `port` of this machine.
+    static func with(_ settings: Settings, port: Int, _ body: (Platform) async throws -> Void) async throws {
+        let store = FaultyStore()
+        settings.prepare(store)
+        let api = Self.api(settings)
+        try await store.deploy(api, now: settings.clock.now())
+        let (stream, ready) = AsyncStream.makeStream(of: [ReadyReplica].self)
+        let dequeuer = Dequeuer(
+            store: store, readyReplicas: { stream }, clock: settings.clock, random: SeededGenerator(seed: 42),
+            logger: quiet, configuration: settings.configuration, transport: settings.transport)
+        let group = ServiceGroup(services: [dequeuer], logger: quiet)
+        let platform = Platform(
+            store: store, clock: settings.clock,
+            connector: LoopbackConnector(port: port, refusing: settings.refusals),
+            activity: ReplicaActivity(), api: api, ready: ready, services: group,
+            finished: Task { try await group.run() })
+        ready.yield([platform.replica])
+        do {
+            try await body(platform)
+            platform.finished.cancel()
+            _ = await platform.finished.result
+        } catch {
+            platform.finished.cancel()
+            _ = await platform.finished.result
+            throw error
         }
     }
 

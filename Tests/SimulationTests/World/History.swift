@@ -34,7 +34,7 @@ enum Happening: Int, CaseIterable {
     case storeFailedBefore, storeFailedAfter, hintLost, hintLate, outage
     case refused, hung, hungUp, wrongStatus, wrongType, badJSON, malformed, tooLarge, neverAnswered, streamed,
         largeResult
-    case keptConnection, deadKeptConnection
+    case keptConnection, deadKeptConnection, unseenRequest
     case podDied, containerExited, wentDeaf, startFailed, crash, gracefulRestart, rollout, scaled, ghost, clockForward,
         clockBack
 }

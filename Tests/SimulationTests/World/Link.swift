@@ -26,9 +26,17 @@ final class Link: @unchecked Sendable {
     private(set) var present: Exchange?
     private var exchanges = 0
 
-    init(_ pod: SimulatedPod, door: Door) {
+    /// The number that stands for the platform's end.
+    let descriptor: CInt
+    /// Bytes that the container's system took from the platform.
+    private(set) var acknowledged: Int64 = 0
+    /// The container closed in the moment in which the present request was written: its bytes reach nobody.
+    private var isDeadEnd = false
+
+    init(_ pod: SimulatedPod, door: Door, descriptor: CInt) {
         self.pod = pod
         self.door = door
+        self.descriptor = descriptor
         self.world = pod.world
     }
 
@@ -51,9 +59,15 @@ final class Link: @unchecked Sendable {
     fileprivate func take(_ bytes: ByteBuffer) -> Bool {
         // A server that closes a kept connection in the very moment in which it is used again.
         let isUsedAgain = present == nil && exchanges > 0 && received.isEmpty
-        if isUsedAgain, !world.isCalm, world.dice.chance(0.05) { hangUp() }
+        if isUsedAgain, !isHungUp, !world.isCalm, world.dice.chance(0.05) {
+            isDeadEnd = world.dice.chance(0.5)
+            if isDeadEnd { world.history.count(.unseenRequest) }
+            hangUp()
+        }
+        if isDeadEnd { return true }
         guard !isHungUp else { return false }
         received += bytes.readableBytesView
+        acknowledged += Int64(bytes.readableBytes)
         if present == nil { readRequest() } else { readBody() }
         return true
     }
@@ -94,6 +108,7 @@ final class Link: @unchecked Sendable {
             channel.pipeline.syncOperations.fireChannelReadComplete()
         case .end:
             isLeft = true
+            channel.pipeline.fireUserInboundEventTriggered(ChannelEvent.inputClosed)
             channel.close(promise: nil)
             world.stir()
         }

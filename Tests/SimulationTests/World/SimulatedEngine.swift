@@ -43,7 +43,7 @@ final class SimulatedEngine: @unchecked Sendable {
     /// A connected descriptor: a number that no file of this process has, so that closing it does no harm.
     func connect(_ pod: SimulatedPod, door: Door) -> CInt {
         nextDescriptor -= 1
-        pending[nextDescriptor] = Link(pod, door: door)
+        pending[nextDescriptor] = Link(pod, door: door, descriptor: nextDescriptor)
         return nextDescriptor
     }
 
@@ -258,4 +258,10 @@ final class Door: Engine, ContainerTransport, @unchecked Sendable {
 
     /// Nothing waits anywhere but in the link itself.
     func isQuiet(_ descriptor: CInt) -> Bool { true }
+
+    func acknowledgement(_ descriptor: CInt) -> Acknowledgement? {
+        world.engine.links.last { $0.descriptor == descriptor }.map {
+            Acknowledgement(bytes: $0.acknowledged, isRejected: $0.isHungUp)
+        }
+    }
 }

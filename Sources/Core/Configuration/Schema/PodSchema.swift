@@ -2,7 +2,7 @@
 enum PodSchema {
     static let async = SchemaObject(
         [
-            port, concurrency(100),
+            port, concurrency(1000),
             SchemaField(
                 "termination_grace_period", .duration(.zero...(.seconds(3600))), .default("60s"),
                 "How long requests may finish and containers may stop before they are killed."),
