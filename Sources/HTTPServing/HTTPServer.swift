@@ -136,7 +136,10 @@ package struct HTTPServer: Service {
     }
 
     private static func setupError(_ listener: HTTPListener, _ error: IOError) -> PlatformError {
-        let message = "cannot listen on \(listener): \(HostLookup.reason(ofBind: error.errnoCode))"
+        let message =
+            error.errnoCode == EADDRINUSE
+            ? "\(listener) is taken by another program. Stop that one, or choose another port"
+            : "cannot listen on \(listener): \(HostLookup.reason(ofBind: error.errnoCode))"
         return PlatformError(.setup, message, cause: error)
     }
 }
