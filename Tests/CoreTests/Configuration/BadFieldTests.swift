@@ -60,6 +60,21 @@ struct BadFieldTests {
             "an endpoint with //", Document.top("networking:\n  endpoint: /a//b"),
             "8:15 networking.endpoint invalid_format"),
         Document(
+            "an endpoint with a segment ..", Document.top("networking:\n  endpoint: /a/../b"),
+            "8:15 networking.endpoint invalid_format"),
+        Document(
+            "an endpoint with a segment . at its end", Document.top("networking:\n  endpoint: /a/."),
+            "8:15 networking.endpoint invalid_format"),
+        Document(
+            "an endpoint with only ..", Document.top("networking:\n  endpoint: .."),
+            "8:15 networking.endpoint invalid_format"),
+        Document(
+            "an endpoint with a leading ./", Document.top("networking:\n  endpoint: ./a"),
+            "8:15 networking.endpoint invalid_format"),
+        Document(
+            "an endpoint with /.. at its end", Document.top("networking:\n  endpoint: /a/.."),
+            "8:15 networking.endpoint invalid_format"),
+        Document(
             "an endpoint with a space", Document.top("networking:\n  endpoint: /a b"),
             "8:15 networking.endpoint invalid_format"),
         Document(

@@ -21,10 +21,12 @@ extension StringRule {
     }
 
     static let endpoint = StringRule(
-        "a path of letters, digits and - _ . /, neither empty nor only /, without //",
-        pattern: "^(?!/?$)(?!.*//)[-a-zA-Z0-9_./]+$", maximumLength: 1000
+        "a path of letters, digits and - _ . /, neither empty nor only /, without //, /./ and /../",
+        pattern: "^(?!/?$)(?!.*//)(?!(.*/)?\\.\\.?(/|$))[-a-zA-Z0-9_./]+$", maximumLength: 1000
     ) { path in
-        path.isEmpty || path == "/" || !isPath(path) ? Fault(suggestion: pathOfURL(path)) : nil
+        if path.isEmpty || path == "/" || !isPath(path) { return Fault(suggestion: pathOfURL(path)) }
+        // Clients resolve such segments before they send a request, so the endpoint could not be reached.
+        return path.split(separator: "/").contains { $0 == "." || $0 == ".." } ? Fault() : nil
     }
 
     static let probePath = StringRule(
