@@ -140,7 +140,7 @@ let package = Package(
         tests("ClientTests", ["Client", "StubPlatform", asyncHTTPClient, nioCore, nioHTTP1]),
         tests(
             "CommandsTests",
-            ["Commands", "Client", "StoreMemory", "StubPlatform", arguments, nioCore, logging, lifecycle]),
+            ["Commands", "Support", "Client", "StoreMemory", "StubPlatform", arguments, nioCore, logging, lifecycle]),
         tests("ArchitectureTests", []),
         // Puts the tasks of simulated worlds under the simulation's control.
         .target(name: "CSimulation", path: "Tests/CSimulation"),

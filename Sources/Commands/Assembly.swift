@@ -51,7 +51,10 @@ struct Assembly: Sendable {
     }
 
     private func run(_ shutdown: ShutdownThread, _ resources: Resources) async throws {
-        DescriptorLimit.raise(logger: logger)
+        // Half for callers; the other half is for the store, the pods and the engine (contract N6).
+        let capacity = ServerCapacity(
+            connections: min(Limits.connections, DescriptorLimit.raise(logger: logger) / 2),
+            trustedProxies: settings.trustedProxies)
         let directory = try await BlockingPool.checks.run { [settings] in
             try PlatformDirectory.prepare(settings.dataDirectory)
         }
@@ -91,7 +94,11 @@ struct Assembly: Sendable {
         shutdown.describe(grace: { orchestrator.longestGrace }, report: { state.report() })
         let book = AddressBook()
         let autoscaler = Autoscaler(store: store, orchestrator: orchestrator, clock: clock, logger: logger)
-        let control = makeOperator(store, orchestrator, autoscaler, tokens, book, directory, engine, state)
+        let disk = DiskWatch(
+            reserve: settings.diskReserve, folders: [directory.path, settings.storeDirectory ?? directory.path],
+            clock: clock, logger: logger)
+        await disk.measure()
+        let control = makeOperator(store, orchestrator, autoscaler, tokens, book, disk, engine, state)
         try await withOperation("restore", "deployed APIs") { try await control.restore() }
 
         let random = SystemRandom()
@@ -99,11 +106,13 @@ struct Assembly: Sendable {
             store: store,
             listeners: [
                 .tcp(host: settings.host, port: settings.gatewayPort), .unix(path: directory.gatewaySocket),
-            ], clock: clock, logger: logger, makeID: { RequestID(now: $0, random: random.next()) })
+            ], capacity: capacity, clock: clock, logger: logger, spareDisk: { disk.spare },
+            makeID: { RequestID(now: $0, random: random.next()) })
         let controlServer = HTTPServer(
             listeners: [
                 .tcp(host: settings.host, port: settings.operatorPort), .unix(path: directory.operatorSocket),
-            ], clock: clock, logger: logger, errors: ErrorResponses(logger: logger)
+            ], capacity: capacity, isForCallers: false, clock: clock, logger: logger,
+            errors: ErrorResponses(logger: logger)
         ) { try await control.respond(to: $0, body: &$1) }
         let announcement = Announcement(
             gateway: gateway.addresses, operator: controlServer.addresses, directory: directory,
@@ -122,7 +131,7 @@ struct Assembly: Sendable {
                         store: store, orchestrator: orchestrator, clock: clock, random: random, logger: logger,
                         configuration: .init(grace: Limits.longestGrace))
                 ),
-                ("autoscaler", autoscaler), ("memory trim", MemoryTrim(clock: clock)),
+                ("autoscaler", autoscaler), ("disk watch", disk), ("memory trim", MemoryTrim(clock: clock)),
                 ("clock watch", ClockWatch(clock: clock, logger: logger)), ("announcement", announcement),
                 ("operator", controlServer), ("gateway", gateway),
             ], shutdown)
@@ -163,10 +172,10 @@ struct Assembly: Sendable {
 
     private func makeOperator(
         _ store: SQLiteStore, _ orchestrator: LocalOrchestrator, _ autoscaler: Autoscaler, _ tokens: TokenStore,
-        _ book: AddressBook, _ directory: PlatformDirectory, _ engine: any Engine, _ state: PlatformState
+        _ book: AddressBook, _ disk: DiskWatch, _ engine: any Engine, _ state: PlatformState
     ) -> Operator {
         let health = PlatformHealth(
-            store: store, engine: engine, book: book, directory: directory.path, clock: clock)
+            store: store, engine: engine, book: book, disk: disk, clock: clock)
         return Operator(
             store: store, orchestrator: orchestrator, tokens: tokens, clock: clock,
             random: SystemRandomNumberGenerator(),

@@ -7,6 +7,7 @@ package struct PlatformError: Error, Sendable, CustomStringConvertible {
         enum Name: String {
             case badRequest = "bad_request"
             case unauthorized = "unauthorized"
+            case forbidden = "forbidden"
             case notFound = "not_found"
             case methodNotAllowed = "method_not_allowed"
             case conflict = "conflict"
@@ -18,6 +19,7 @@ package struct PlatformError: Error, Sendable, CustomStringConvertible {
             case versionMismatch = "version_mismatch"
             case notSupported = "not_supported"
             case storeUnavailable = "store_unavailable"
+            case diskLow = "disk_low"
             case storeCorrupt = "store_corrupt"
             case engineUnavailable = "engine_unavailable"
             case imageUnavailable = "image_unavailable"
@@ -36,6 +38,8 @@ package struct PlatformError: Error, Sendable, CustomStringConvertible {
         package static let badRequest = Code(.badRequest)
         /// 401: no credential, or one that is not known.
         package static let unauthorized = Code(.unauthorized)
+        /// 403: the caller is known, or its origin is, and may not do this.
+        package static let forbidden = Code(.forbidden)
         /// 404: unknown endpoint, API or id.
         package static let notFound = Code(.notFound)
         /// 405: the path exists, but not with this method.
@@ -58,6 +62,8 @@ package struct PlatformError: Error, Sendable, CustomStringConvertible {
         package static let notSupported = Code(.notSupported)
         /// 503: nothing could be written or read; nothing was accepted.
         package static let storeUnavailable = Code(.storeUnavailable)
+        /// 503: less free disk than the reserve; nothing was accepted, results are still stored.
+        package static let diskLow = Code(.diskLow)
         /// The store's files are damaged, foreign or of a newer version. Nothing was touched.
         package static let storeCorrupt = Code(.storeCorrupt)
         /// The container engine does not answer.

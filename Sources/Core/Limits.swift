@@ -17,10 +17,22 @@ package enum Limits {
     package static let headerFields = 256
     /// A request's target (path and query), in bytes.
     package static let targetBytes = 16 * 1024
-    /// Open connections per listener.
+    /// Open connections of callers at most; fewer where half of the descriptor limit is less (contract N6). The other half is for store, pods and engine.
     package static let connections = 20_000
-    /// A connection without traffic for this long is closed.
+    /// A connection that is silent between two requests for this long is closed.
     package static let idleConnection: Duration = .seconds(120)
+    /// A new connection must have sent a byte by then, and a head must be complete this long after its first byte (contract N6).
+    package static let firstByte: Duration = .seconds(10)
+    package static let requestHead: Duration = .seconds(15)
+    /// A body must arrive at this many bytes a second, after this time from its beginning. A faster one may pause up to `bodyCredit` (contract N6).
+    package static let bodyRate = 240
+    package static let bodyGrace: Duration = .seconds(5)
+    package static let bodyCredit: Duration = .seconds(10)
+    /// An answer must be read at `bodyRate` too, on average over this time: longer than a reader's terminal is usually stopped.
+    package static let answerReading: Duration = .seconds(60)
+    /// Bytes of bodies that are in memory at once, of all connections (contract N6). Those with more than `smallBody` may take three quarters of it.
+    package static let bodiesInMemory = 256 << 20
+    package static let smallBody = 16 * 1024
     /// A `cortex.yaml`, in bytes.
     package static let configuration = 1 << 20
     /// Its values, with what aliases repeat; its levels; and the problems of it that are reported.

@@ -7,6 +7,8 @@ import ServiceLifecycle
 package struct Gateway: Service {
     /// How often the deployed APIs are read without a hint, and on a failed read.
     private static let refresh: Duration = .seconds(10)
+    /// Before a stream of changes that ended is opened again.
+    private static let reopening: Duration = .milliseconds(100)
 
     private let store: any Store
     private let clock: any PlatformClock
@@ -17,10 +19,13 @@ package struct Gateway: Service {
 
     /// - Parameters:
     ///   - listeners: a TCP address for callers, a unix socket for the pods.
+    ///   - capacity: what this server shares with the others of the process.
+    ///   - spareDisk: how many bytes of disk submissions may still take; asked at every submission, so it must be quick.
     ///   - makeID: a new request's id; as a rule one that nobody can guess.
     package init(
         store: any Store, listeners: [HTTPListener], limits: HTTPServerLimits = HTTPServerLimits(),
-        clock: any PlatformClock, logger: Logger,
+        capacity: ServerCapacity = ServerCapacity(), clock: any PlatformClock, logger: Logger,
+        spareDisk: @escaping @Sendable () -> Int64 = { .max },
         makeID: @escaping @Sendable (Timestamp) -> RequestID = { now in
             var generator = SystemRandomNumberGenerator()
             return RequestID(now: now, using: &generator)
@@ -31,14 +36,15 @@ package struct Gateway: Service {
         let errors = ErrorResponses(logger: logger)
         let routes = GatewayRoutes(
             store: store, clock: clock, makeID: makeID,
-            endpoints: endpoints, room: room, errors: errors)
+            endpoints: endpoints, room: room, errors: errors, spareDisk: spareDisk)
         self.store = store
         self.clock = clock
         self.endpoints = endpoints
         self.room = room
         self.logger = logger
         self.server = HTTPServer(
-            listeners: listeners, limits: limits, clock: clock, logger: logger, errors: errors, isHandlerOnLoop: true
+            listeners: listeners, limits: limits, capacity: capacity, clock: clock, logger: logger, errors: errors,
+            errorHeaders: CORS.anyOrigin, isHandlerOnLoop: true
         ) { request, body in
             try await routes.respond(to: request, body: &body)
         }
@@ -58,12 +64,7 @@ package struct Gateway: Service {
         let changes = store.changes()
         await refreshEndpoints()
         try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask {
-                for await change in changes {
-                    if !change.ended.isEmpty { room.hub.ended(change.ended) }
-                    if !change.apis.isEmpty { hint.yield() }
-                }
-            }
+            group.addTask { await follow(changes) { hint.yield() } }
             group.addTask {
                 for await _ in deployed { await refreshEndpoints() }
             }
@@ -76,6 +77,22 @@ package struct Gateway: Service {
             }
             hint.finish()
             group.cancelAll()
+        }
+    }
+
+    /// Passes the store's hints on until cancelled. A stream that ends is opened again, and everything is read once for what was missed meanwhile.
+    private func follow(_ changes: AsyncStream<StoreChanges>, apisChanged: @Sendable () -> Void) async {
+        var changes = changes
+        while true {
+            for await change in changes {
+                if !change.ended.isEmpty { room.hub.ended(change.ended) }
+                if !change.apis.isEmpty { apisChanged() }
+            }
+            // Only cancellation makes the sleep throw.
+            guard (try? await clock.sleep(for: Self.reopening)) != nil else { return }
+            changes = store.changes()
+            apisChanged()
+            room.hub.lookAll()
         }
     }
 

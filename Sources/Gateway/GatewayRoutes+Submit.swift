@@ -9,14 +9,16 @@ extension GatewayRoutes {
         to api: Endpoint, _ request: IncomingRequest, _ body: inout IncomingBody
     ) async throws -> Outcome {
         // Everything that can be refused is refused before the body is asked for.
+        guard spareDisk() > body.declaredLength ?? 0 else { throw Payload.diskLow }
         let headers = try HeaderFilter.endToEnd(request.headers)
         let wait = try WaitPreference.read(request)
         let key = try IdempotencyKey.read(request)
         var fingerprint = key.map { _ in
-            Fingerprint(contentTypes: request.values("content-type"), query: request.query)
+            Fingerprint(
+                contentTypes: request.values("content-type"), query: WaitPreference.removed(from: request.query))
         }
         let payload = try await Payload.read(
-            &body, limit: api.requests.maxPayload, into: store, fingerprint: &fingerprint)
+            &body, limit: api.requests.maxPayload, into: store, spareDisk: spareDisk, fingerprint: &fingerprint)
 
         let now = clock.now()
         let id = makeID(now)

@@ -12,10 +12,12 @@ final class GatewayRoutes: Sendable {
     let endpoints: Endpoints
     let room: WaitingRoom
     let errors: ErrorResponses
+    /// Bytes of disk that submissions may still take.
+    let spareDisk: @Sendable () -> Int64
 
     init(
         store: any Store, clock: any PlatformClock, makeID: @escaping @Sendable (Timestamp) -> RequestID,
-        endpoints: Endpoints, room: WaitingRoom, errors: ErrorResponses
+        endpoints: Endpoints, room: WaitingRoom, errors: ErrorResponses, spareDisk: @escaping @Sendable () -> Int64
     ) {
         self.store = store
         self.clock = clock
@@ -23,6 +25,7 @@ final class GatewayRoutes: Sendable {
         self.endpoints = endpoints
         self.room = room
         self.errors = errors
+        self.spareDisk = spareDisk
     }
 
     /// What is to be sent, or waited for.
@@ -35,23 +38,32 @@ final class GatewayRoutes: Sendable {
         -> HTTPReply
     {
         var cors = Self.unknownCORS
+        var isKnown = false
+        // The answer to a preflight has its own.
+        var needsCORS = request.method != .OPTIONS
         var outcome: Outcome
         do {
             let match = try await endpoints.find(request.path)
+            isKnown = true
             switch match {
             case .requests(let api):
                 cors = api.submitCORS
+                if cors.forbids(request) { throw Self.foreignOrigin }
                 outcome = try await requests(of: api, request, &body)
             case .request(let api, let id):
                 cors = api.requestCORS
+                if cors.forbids(request) { throw Self.foreignOrigin }
                 outcome = try await self.request(id, of: api, request)
             }
         } catch {
-            outcome = .response(try errors.response(to: error))
+            // A browser shows the error of the request itself only where its preflight succeeds (contract A8).
+            let isAsking = !isKnown && CORS.isPreflight(request)
+            needsCORS = !isAsking
+            outcome = .response(try isAsking ? cors.preflight(request) : errors.response(to: error))
         }
         // A status is old news the moment it is sent; nothing between here and the caller may keep it.
         var headers: HTTPHeaders = ["Cache-Control": "no-store"]
-        if request.method != .OPTIONS { headers.add(contentsOf: cors.headers(for: request)) }
+        if needsCORS { headers.add(contentsOf: cors.headers(for: request)) }
         switch outcome {
         case .response(var response):
             response.headers.add(contentsOf: headers)
@@ -89,7 +101,12 @@ final class GatewayRoutes: Sendable {
         return id
     }
 
-    private static let unknownCORS = CORS(methods: [.POST])
+    /// For paths at which no API is known.
+    private static let unknownCORS = CORS(methods: [.GET, .HEAD, .POST, .DELETE])
+
+    private static let foreignOrigin = PlatformError(
+        .forbidden,
+        "pages of this origin may not call this API. Add the origin to networking.cors.allow_origins in cortex.yaml")
 
     static let unknownRequest = PlatformError(
         .notFound, "this API has no such request: the id is wrong, or its result has expired")

@@ -49,7 +49,7 @@ final class LongPoll: Sendable {
         self.api = api
         self.deadline = room.clock.instant() + duration
         self.caller = caller
-        self.watch = caller.onGone { waiter.wake(.over) }
+        self.watch = caller.onEndOfInput { waiter.wake(.over) }
         self.waiter = waiter
         self.state = Mutex(State())
     }
@@ -62,7 +62,7 @@ final class LongPoll: Sendable {
 
     /// What a look at the request finds.
     enum Finding: Sendable {
-        /// The request as it stands, when it has ended, when the time is over, or when the server shuts down.
+        /// The request as it stands: it has ended, the time is over, the caller has closed its sending side, or the server shuts down.
         case record(RequestRecord)
         /// It does not exist any more.
         case gone

@@ -9,10 +9,14 @@ struct Payload {
 
     /// Reads the body with bounded memory: a small one stays in memory, a large one is written as it comes (contract A9).
     ///
-    /// - Parameter fingerprint: takes in the body where one is wanted.
-    /// - Throws: ``PlatformError`` `payload_too_large`, before any byte where `Content-Length` says so; `store_unavailable`; ``CallerGone``. Nothing is left behind then.
+    /// - Parameters:
+    ///   - spareDisk: how many bytes of disk submissions may still take.
+    ///   - fingerprint: takes in the body where one is wanted.
+    /// - Throws: ``PlatformError`` `payload_too_large`, before any byte where `Content-Length` says so; `store_unavailable`; `disk_low`; ``CallerGone``.
+    ///   Nothing is left behind then.
     nonisolated(nonsending) static func read(
-        _ body: inout IncomingBody, limit: Int64, into store: any Store, fingerprint: inout Fingerprint?
+        _ body: inout IncomingBody, limit: Int64, into store: any Store, spareDisk: @Sendable () -> Int64,
+        fingerprint: inout Fingerprint?
     ) async throws -> Payload {
         if let length = body.declaredLength, length > limit { throw tooLarge(limit) }
         var gathered: [UInt8] = []
@@ -29,9 +33,11 @@ struct Payload {
                 }
                 piece.withUnsafeReadableBytes { gathered.append(contentsOf: $0) }
                 guard gathered.count >= Limits.bodyPiece else { continue }
+                guard spareDisk() > 0 else { throw diskLow }
                 let target = if let writer { writer } else { try await store.makeBodyWriter() }
                 writer = target
                 try await target.write(gathered)
+                body.release(gathered.count)
                 gathered = []
             }
             if writer == nil, gathered.count <= Limits.inlineBody {
@@ -52,6 +58,12 @@ struct Payload {
     func discard() async {
         await writer?.discard()
     }
+
+    /// What a submission is refused with while the free space is below the reserve (contract N7).
+    static let diskLow = PlatformError(
+        .diskLow,
+        "the platform's disk is nearly full, and nothing was accepted. Results that are there can be fetched; try again when there is space"
+    )
 
     private static func tooLarge(_ limit: Int64) -> PlatformError {
         PlatformError(

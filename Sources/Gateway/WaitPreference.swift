@@ -23,6 +23,19 @@ struct WaitPreference: Sendable, Equatable {
         return WaitPreference(duration: .seconds(seconds), applied: "wait=\(seconds)")
     }
 
+    /// A query without the parameter `wait`, wherever and however it is written; `nil` where nothing is left. What remains keeps its spelling.
+    ///
+    /// Submissions that differ only in how their callers wait are the same (contract A6).
+    static func removed(from query: String?) -> String? {
+        guard let query, !query.isEmpty else { return nil }
+        let items = query.split(separator: "&")
+        let others = items.filter { item in
+            PercentCoding.decodeForm(item.prefix { $0 != "=" }) != "wait"
+        }
+        if others.count == items.count { return query }
+        return others.isEmpty ? nil : others.joined(separator: "&")
+    }
+
     private static let longest = Limits.longPoll.components.seconds
 
     private static func seconds(_ text: String) throws -> Int64 {

@@ -60,6 +60,12 @@ final class WaiterHub: Sendable {
         for waiter in woken { waiter.wake(.ended) }
     }
 
+    /// Wakes all waiters: hints may have been lost.
+    func lookAll() {
+        let all = state.withLock { state in state.byRequest.values.flatMap { $0 } }
+        for waiter in all { waiter.wake(.time) }
+    }
+
     /// Wakes whoever's time has come.
     func tick(now: Instant) {
         let due = state.withLock { state -> [Waiter] in

@@ -6,6 +6,11 @@ package struct CORS: Sendable {
     package var allowedOrigins: [String]
     package var methods: [HTTPMethod]
 
+    /// For answers that are made before it is known which API is meant: they say nothing about any.
+    package static let anyOrigin: HTTPHeaders = [
+        "Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": exposed,
+    ]
+
     /// What a page may read of an answer besides its body.
     private static let exposed = "Content-Length, Location, Preference-Applied, Retry-After"
     /// How long a browser may remember a preflight, in seconds.
@@ -16,11 +21,17 @@ package struct CORS: Sendable {
         self.methods = methods
     }
 
+    /// Whether the request comes from a page whose origin may not call (contract N5). `Origin: null` and several `Origin` headers are such, unless any may.
+    package func forbids(_ request: IncomingRequest) -> Bool {
+        guard request.headers.contains(name: "origin") else { return false }
+        return allowed(request) == nil && !allowedOrigins.contains("*")
+    }
+
     /// The answer to `OPTIONS`: to a preflight what it asked, any request header included; otherwise just `Allow`.
     package func preflight(_ request: IncomingRequest) -> OutgoingResponse {
         let allow = (methods + [.OPTIONS]).map(\.rawValue).joined(separator: ", ")
         var response = OutgoingResponse(status: .noContent, headers: ["Allow": allow])
-        guard request.headers.contains(name: "access-control-request-method") else { return response }
+        guard Self.isPreflight(request) else { return response }
         guard let origin = allowed(request) else { return response }
         response.headers.add(name: "Access-Control-Allow-Origin", value: origin)
         response.headers.add(name: "Access-Control-Allow-Methods", value: allow)
@@ -30,6 +41,11 @@ package struct CORS: Sendable {
         response.headers.add(name: "Access-Control-Max-Age", value: Self.maxAge)
         response.headers.add(name: "Vary", value: "Origin, Access-Control-Request-Headers")
         return response
+    }
+
+    /// Whether a browser asks whether it may send a request.
+    package static func isPreflight(_ request: IncomingRequest) -> Bool {
+        request.method == .OPTIONS && request.headers.contains(name: "access-control-request-method")
     }
 
     /// What the browser needs to hand an answer to the page; errors too. Nothing for a caller that is no browser.

@@ -23,6 +23,21 @@ final class ConnectionParts: ChannelDuplexHandler {
     private var writer: CheckedContinuation<Void, Never>?
     /// Called when something came, or the end, and nobody reads.
     var whenUntaken: (() -> Void)?
+    /// Set while the connection is open.
+    var guardian: ConnectionGuard?
+    private let capacity: ServerCapacity
+    /// Bytes of bodies that are in memory, and those of them that the task has taken.
+    private var held = 0
+    private var taken = 0
+    /// Nothing more of the caller's is taken.
+    private var isRefused = false
+
+    init(capacity: ServerCapacity) {
+        self.capacity = capacity
+    }
+
+    /// Whether something waits to be taken by the connection's task.
+    var isUntaken: Bool { !parts.isEmpty }
 
     // MARK: For the connection's task
 
@@ -39,6 +54,7 @@ final class ConnectionParts: ChannelDuplexHandler {
             await withCheckedContinuation { reader = $0 }
         }
         let part = parts.removeFirst()
+        if case .body(let bytes) = part { taken += bytes.readableBytes }
         if isReadHeld, parts.count < Self.limit {
             isReadHeld = false
             context?.read()
@@ -51,12 +67,41 @@ final class ConnectionParts: ChannelDuplexHandler {
     /// - Throws: when the connection is gone.
     nonisolated(nonsending) func write(_ parts: [HTTPServerResponsePart]) async throws {
         guard let context, context.channel.isActive else { throw ChannelError.ioOnClosedChannel }
-        for part in parts { context.write(wrapOutboundOut(part), promise: nil) }
+        var isEnd = false
+        for part in parts {
+            context.write(wrapOutboundOut(part), promise: nil)
+            if case .end = part { isEnd = true }
+        }
         context.flush()
+        if isEnd { guardian?.sentEnd() }
         while !context.channel.isWritable {
+            guardian?.answerWaits()
             guard context.channel.isActive else { throw ChannelError.ioOnClosedChannel }
             await withCheckedContinuation { writer = $0 }
         }
+    }
+
+    /// Asks a caller that waits for that to send its body.
+    nonisolated(nonsending) func writeContinue() async throws {
+        try await write([.head(HTTPResponseHead(version: .http1_1, status: .continue))])
+        guardian?.sentContinue()
+    }
+
+    /// Up to `count` bytes of the body that the task has taken are not in memory any more.
+    func release(_ count: Int) {
+        let count = min(count, taken)
+        guard count > 0 else { return }
+        taken -= count
+        held -= count
+        capacity.releaseBody(count)
+    }
+
+    /// Makes `fault` the end of the present request, behind what came before it. Nothing more is taken.
+    func refuse(_ fault: HTTPFault) {
+        guard !isOver, !isRefused else { return }
+        isRefused = true
+        failure = fault
+        wake()
     }
 
     /// Ends the answers, behind those that were written.
@@ -73,13 +118,34 @@ final class ConnectionParts: ChannelDuplexHandler {
     func handlerRemoved(context: ChannelHandlerContext) {
         end()
         self.context = nil
+        guardian = nil
+        if held > 0 { capacity.releaseBody(held) }
+        held = 0
+        taken = 0
     }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        parts.append(unwrapInboundIn(data))
+        let part = unwrapInboundIn(data)
+        guard !isRefused else { return }
+        switch part {
+        case .head:
+            guardian?.receivedHead()
+        case .body(let bytes):
+            let count = bytes.readableBytes
+            guard capacity.takeBody(count, besides: held) else {
+                guardian?.refuse(ServerCapacity.bodiesFault)
+                return
+            }
+            held += count
+            guardian?.receivedBody(count)
+        case .end:
+            guardian?.receivedEnd()
+        }
+        parts.append(part)
     }
 
     func channelReadComplete(context: ChannelHandlerContext) {
+        guardian?.readEnded(last: parts.last)
         if !parts.isEmpty { wake() }
         context.fireChannelReadComplete()
     }
@@ -103,7 +169,14 @@ final class ConnectionParts: ChannelDuplexHandler {
     }
 
     func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        if !isOver { failure = error }
+        if !isOver, !isRefused {
+            // Neither the end of a connection within a request nor a reset is a fault in the request.
+            if let error = error as? HTTPParserError, error != .invalidEOFState, let guardian {
+                failure = guardian.fault(for: error)
+            } else {
+                failure = CallerGone()
+            }
+        }
         end()
     }
 
@@ -160,6 +233,20 @@ struct ConnectionStream: Sendable {
 
     nonisolated(nonsending) func write(_ part: HTTPServerResponsePart) async throws {
         try await write([part])
+    }
+
+    nonisolated(nonsending) func writeContinue() async throws {
+        guard channel.eventLoop.inEventLoop else { return try await onLoop { try await parts.value.writeContinue() } }
+        try await parts.value.writeContinue()
+    }
+
+    /// Up to `count` bytes of the body that were taken are not in memory any more.
+    func release(_ count: Int) {
+        if channel.eventLoop.inEventLoop {
+            parts.value.release(count)
+        } else {
+            channel.eventLoop.execute { [parts] in parts.value.release(count) }
+        }
     }
 
     func finish() async {

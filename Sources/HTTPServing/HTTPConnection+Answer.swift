@@ -11,6 +11,7 @@ extension HTTPConnection {
     /// - Returns: whether the body is over and the connection can be kept.
     nonisolated(nonsending) func finishReading(_ body: inout IncomingBody) async throws -> Bool {
         if body.isComplete { return true }
+        if body.isBroken { return false }
         // Nobody knows whether a caller that was not told to go on sends its body or not.
         guard let length = body.declaredLength, length <= Self.drained, length == 0 || !body.awaitsContinue else {
             return false

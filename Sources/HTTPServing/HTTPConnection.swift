@@ -20,9 +20,19 @@ struct HTTPConnection: ServerChildChannel {
     let isOnLoop: Bool
     /// Where connections ask for a task.
     let turns: AsyncStream<ConnectionTurns.Turn>.Continuation
+    let capacity: ServerCapacity
+    /// What every error answer carries that is made before a handler sees the request.
+    let errorHeaders: HTTPHeaders
+    let times: IdleTimes
+    /// The listener of these connections.
+    var door = ServerCapacity.Door(index: 0)
 
     func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
         channel.eventLoop.makeCompletedFuture {
+            guard let place = capacity.enter(door, channel: channel) else {
+                try channel.pipeline.syncOperations.addHandler(ConnectionRefusal(capacity: capacity))
+                return Value(channel: channel, whenOver: channel.closeFuture)
+            }
             var decoding = NIOHTTPDecoderLimitConfiguration()
             decoding.maxHeaderFieldSize = limits.headerBytes
             decoding.maxHeaderListSize = limits.headerBytes
@@ -33,14 +43,15 @@ struct HTTPConnection: ServerChildChannel {
             // Most requests are small, and a connection keeps what it read its last request into; a stream soon gets larger pieces.
             try channel.syncOptions?.setOption(
                 .recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 512, initial: 512, maximum: 65_536))
-            let guardian = ConnectionGuard(limits: limits)
+            let parts = ConnectionParts(capacity: capacity)
+            let guardian = ConnectionGuard(times: times, parts: parts, place: place)
+            parts.guardian = guardian
             let pipeline = channel.pipeline.syncOperations
+            try pipeline.addHandler(guardian)
             try pipeline.addHandler(HTTPResponseEncoder(configuration: encoding))
             try pipeline.addHandler(
                 ByteToMessageHandler(
                     HTTPRequestDecoder(leftOverBytesStrategy: .dropBytes, limitConfiguration: decoding)))
-            try pipeline.addHandler(guardian)
-            let parts = ConnectionParts()
             try pipeline.addHandler(parts)
             let turns = ConnectionTurns(parts, channel: channel, caller: guardian.caller, queue: turns) {
                 await answer($0, $1, $2)
@@ -75,6 +86,17 @@ struct HTTPConnection: ServerChildChannel {
         }
         stream.channel.close(promise: nil)
         return nil
+    }
+
+    /// The answer to `OPTIONS *`, which asks about the server as a whole (RFC 9110 §9.3.7).
+    private static let serverOptions = OutgoingResponse(
+        status: .noContent, headers: ["Allow": "GET, HEAD, POST, DELETE, OPTIONS"])
+
+    /// An answer that is made before a handler sees the request.
+    private func refusal(_ fault: HTTPFault) -> OutgoingResponse {
+        var response = OutgoingResponse(fault)
+        response.headers.add(contentsOf: errorHeaders)
+        return response
     }
 
     /// How it goes on after a request.
@@ -112,21 +134,22 @@ struct HTTPConnection: ServerChildChannel {
         do {
             guard case .head(let next) = try await stream.next() else { return .close }
             head = next
-        } catch let error as HTTPParserError {
-            guard error != .invalidEOFState else { return .close }
-            try await send(OutgoingResponse(RequestHeadCheck.fault(for: error)), AnswerFraming(), stream)
+        } catch let fault as HTTPFault {
+            try await send(refusal(fault), AnswerFraming(), stream)
             return .close
         }
         var framing = AnswerFraming(isHead: head.method == .HEAD, isOld: head.version.isBefore11)
         if let fault = RequestHeadCheck.fault(in: head, limits: limits) {
-            try await send(OutgoingResponse(fault), framing, stream)
+            try await send(refusal(fault), framing, stream)
             return .close
         }
         var body = IncomingBody(head: head, stream: stream)
         let reply: HTTPReply
         do {
             let request = IncomingRequest(head: head, caller: caller)
-            if isOnLoop {
+            if head.uri == "*" {
+                reply = .response(Self.serverOptions)
+            } else if isOnLoop {
                 reply = try await handler(request, &body)
             } else {
                 reply = try await withTaskExecutorPreference(globalConcurrentExecutor) {
@@ -136,6 +159,8 @@ struct HTTPConnection: ServerChildChannel {
         } catch {
             reply = .response(try errors.response(to: error))
         }
+        // What the request's body took in memory is over with the handler.
+        defer { stream.release(.max) }
         // After an upgrade offer the parser stops, so nothing more can be read.
         framing.mayKeepAlive =
             try await finishReading(&body) && head.isKeepAlive && !head.headers.contains(name: "upgrade")

@@ -23,8 +23,17 @@ package struct HTTPServerLimits: Sendable, Hashable {
     package var headerFields: Int
     /// A request's target, in bytes.
     package var targetBytes: Int
-    /// How long a connection may wait for a whole header section, for the next piece of a body, or for its caller to read.
+    /// How long a connection may be silent between two requests.
     package var idleTime: Duration
+    /// Until when a new connection must have sent a byte, and a head must be complete after its first one.
+    package var firstByteTime: Duration
+    package var headTime: Duration
+    /// How long a body may be silent from its beginning, how much more a faster one may pause, and how many bytes a second it must bring otherwise.
+    package var bodyGrace: Duration
+    package var bodyCredit: Duration
+    package var bodyRate: Int
+    /// Over which time an answer must be read at `bodyRate`.
+    package var answerTime: Duration
     /// Open connections of one listener; further ones wait to be accepted.
     package var connections: Int
     /// How long the rest of a refused body is read and thrown away, so that the caller gets to see the answer.
@@ -33,12 +42,21 @@ package struct HTTPServerLimits: Sendable, Hashable {
     package init(
         headerBytes: Int = Limits.headerBytes, headerFields: Int = Limits.headerFields,
         targetBytes: Int = Limits.targetBytes, idleTime: Duration = Limits.idleConnection,
+        firstByteTime: Duration = Limits.firstByte, headTime: Duration = Limits.requestHead,
+        bodyGrace: Duration = Limits.bodyGrace, bodyCredit: Duration = Limits.bodyCredit,
+        bodyRate: Int = Limits.bodyRate, answerTime: Duration = Limits.answerReading,
         connections: Int = Limits.connections, lingerTime: Duration = .seconds(5)
     ) {
         self.headerBytes = headerBytes
         self.headerFields = headerFields
         self.targetBytes = targetBytes
         self.idleTime = idleTime
+        self.firstByteTime = firstByteTime
+        self.headTime = headTime
+        self.bodyGrace = bodyGrace
+        self.bodyCredit = bodyCredit
+        self.bodyRate = bodyRate
+        self.answerTime = answerTime
         self.connections = connections
         self.lingerTime = lingerTime
     }

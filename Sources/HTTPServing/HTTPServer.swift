@@ -2,6 +2,7 @@ package import Core
 import HummingbirdCore
 package import Logging
 package import NIOCore
+package import NIOHTTP1
 import NIOPosix
 import ServiceLifecycle
 import Support
@@ -16,6 +17,8 @@ import Support
 package struct HTTPServer: Service {
     private let listeners: [HTTPListener]
     private let connection: HTTPConnection
+    /// One for each listener.
+    private let doors: [ServerCapacity.Door]
     private let group: any EventLoopGroup
     private let logger: Logger
     private let bound: BoundListeners
@@ -25,18 +28,27 @@ package struct HTTPServer: Service {
 
     /// - Parameters:
     ///   - listeners: where to listen, in the order of ``addresses()``.
+    ///   - capacity: what this server shares with the others of the process.
+    ///   - isForCallers: whether its TCP listeners may have as many connections as there can be; others have a share.
     ///   - errors: where the handler's errors end.
+    ///   - errorHeaders: what every error answer carries that is made before the handler sees the request.
     ///   - isHandlerOnLoop: whether the handler runs on the event loop of its connection, without changing threads: for one that never blocks and computes little.
     package init(
         listeners: [HTTPListener], limits: HTTPServerLimits = HTTPServerLimits(),
+        capacity: ServerCapacity = ServerCapacity(), isForCallers: Bool = true,
         group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton, clock: any PlatformClock, logger: Logger,
-        errors: ErrorResponses, isHandlerOnLoop: Bool = false, replying handler: @escaping HTTPReplyHandler
+        errors: ErrorResponses, errorHeaders: HTTPHeaders = [:], isHandlerOnLoop: Bool = false,
+        replying handler: @escaping HTTPReplyHandler
     ) {
         self.listeners = listeners
         (self.turns, self.turnsQueue) = AsyncStream.makeStream()
         self.connection = HTTPConnection(
             limits: limits, handler: handler, errors: errors, date: HTTPDate(clock: clock), isOnLoop: isHandlerOnLoop,
-            turns: turnsQueue)
+            turns: turnsQueue, capacity: capacity, errorHeaders: errorHeaders, times: IdleTimes(limits))
+        self.doors = listeners.map { listener in
+            if case .tcp = listener, isForCallers { return capacity.addDoor(share: .all) }
+            return capacity.addDoor(share: .quarter)
+        }
         self.group = group
         self.logger = logger
         self.bound = BoundListeners(count: listeners.count)
@@ -45,11 +57,13 @@ package struct HTTPServer: Service {
     /// A server whose handler has every answer at once.
     package init(
         listeners: [HTTPListener], limits: HTTPServerLimits = HTTPServerLimits(),
+        capacity: ServerCapacity = ServerCapacity(), isForCallers: Bool = true,
         group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton, clock: any PlatformClock, logger: Logger,
         errors: ErrorResponses, handler: @escaping HTTPHandler
     ) {
         self.init(
-            listeners: listeners, limits: limits, group: group, clock: clock, logger: logger, errors: errors
+            listeners: listeners, limits: limits, capacity: capacity, isForCallers: isForCallers, group: group,
+            clock: clock, logger: logger, errors: errors
         ) { request, body in
             .response(try await handler(request, &body))
         }
@@ -109,6 +123,8 @@ package struct HTTPServer: Service {
             socket = path
             address = .unixDomainSocket(path: path.bindable)
         }
+        var connection = connection
+        connection.door = doors[index]
         let server = Server(
             childChannelSetup: connection,
             configuration: ServerConfiguration(

@@ -7,13 +7,14 @@ extension PlatformError.Code {
         switch self {
         case .badRequest, .configurationInvalid, .versionMismatch, .notSupported, .usage: .badRequest
         case .unauthorized: .unauthorized
+        case .forbidden: .forbidden
         case .notFound: .notFound
         case .methodNotAllowed: .methodNotAllowed
         case .conflict, .apiUpdating: .conflict
         case .payloadTooLarge: .payloadTooLarge
         case .idempotencyMismatch: .unprocessableEntity
         case .queueFull: .tooManyRequests
-        case .storeUnavailable, .engineUnavailable, .unavailable: .serviceUnavailable
+        case .storeUnavailable, .diskLow, .engineUnavailable, .unavailable: .serviceUnavailable
         case .imageUnavailable, .containerFailed, .connectionFailed: .badGateway
         case .timedOut: .gatewayTimeout
         default: .internalServerError
@@ -24,7 +25,7 @@ extension PlatformError.Code {
     package var retryAfter: Int? {
         switch self {
         case .queueFull, .storeUnavailable, .unavailable: 1
-        case .engineUnavailable: 5
+        case .engineUnavailable, .diskLow: 5
         default: nil
         }
     }

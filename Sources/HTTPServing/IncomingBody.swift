@@ -10,6 +10,8 @@ package struct IncomingBody {
     package private(set) var isComplete = false
     /// Whether the caller waits to be told to send it.
     private(set) var awaitsContinue: Bool
+    /// Whether the rest of it cannot be read: it is broken, too slow or refused.
+    private(set) var isBroken = false
     private let stream: ConnectionStream
 
     init(head: HTTPRequestHead, stream: ConnectionStream) {
@@ -24,13 +26,13 @@ package struct IncomingBody {
 
     /// The next piece; `nil` at the end.
     ///
-    /// - Throws: ``CallerGone``; ``PlatformError`` `bad_request` for broken chunks.
+    /// - Throws: ``CallerGone``; ``HTTPFault`` for broken chunks, a body that comes too slowly, or too many bodies in memory.
     package nonisolated(nonsending) mutating func next() async throws -> ByteBuffer? {
         guard !isComplete else { return nil }
         if awaitsContinue {
             awaitsContinue = false
             if declaredLength != 0 {
-                try await stream.write(.head(HTTPResponseHead(version: .http1_1, status: .continue)))
+                try await stream.writeContinue()
             }
         }
         do {
@@ -45,12 +47,16 @@ package struct IncomingBody {
                     throw PlatformError(.internal, "a request began inside another")
                 }
             }
-        } catch let error as HTTPParserError {
-            guard error != .invalidEOFState else { throw CallerGone() }
-            throw RequestHeadCheck.fault(for: error)
+        } catch let fault as HTTPFault {
+            isBroken = true
+            throw fault
         }
         throw CallerGone()
     }
+
+    /// Says that the last `count` bytes that were read are not in memory any more, which makes room for other bodies. What is not released so is released when
+    /// the handler returns.
+    package func release(_ count: Int) { stream.release(count) }
 
     /// The whole body.
     ///

@@ -53,8 +53,8 @@ extension Operator {
         caller: CallerPresence, to outbound: OutgoingBody
     ) async throws {
         let pipe = LinePipe()
-        // The reader left: nothing more is read for it.
-        let presence = caller.onGone { pipe.finish() }
+        // The reader left: nothing more is read for it. One that has only closed its sending side may still read a log that has an end.
+        let presence = follow ? caller.onEndOfInput { pipe.finish() } : caller.onGone { pipe.finish() }
         defer { caller.forget(presence) }
         try await withThrowingTaskGroup(of: Void.self) { group in
             defer {

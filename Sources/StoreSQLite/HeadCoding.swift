@@ -28,7 +28,7 @@ struct RequestHead: Equatable {
             defer { position += Int(size) }
             return String(decoding: bytes[position..<position + Int(size)], as: UTF8.self)
         }
-        guard bytes.count >= 2, bytes[0] == 1 else { throw Damaged() }
+        guard bytes.count >= 2, bytes[0] == 1, bytes[1] <= 1 else { throw Damaged() }
         self.query = bytes[1] == 1 ? try text() : nil
         self.headers = []
         while position < bytes.count { headers.append(HeaderField(try text(), try text())) }

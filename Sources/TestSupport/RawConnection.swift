@@ -46,9 +46,10 @@ package final class RawConnection {
     /// Closes the sending side.
     package func finish() { outbound.finish() }
 
-    /// Breaks the connection off.
+    /// Breaks the connection off with a reset.
     package func abort() async throws {
-        try await channel.channel.setOption(.socketOption(.init(rawValue: 13)), value: 0).get()
+        // `struct linger`: its first half switches it on, its second is no time at all.
+        try await channel.channel.setOption(.socketOption(.init(rawValue: 13)), value: 1).get()
         try await channel.channel.close()
     }
 

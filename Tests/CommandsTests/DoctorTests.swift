@@ -31,7 +31,7 @@ struct DoctorTests {
                 ✓ operator port    8888 is free
                 ✓ gateway port     8889 is free
                 ✓ data directory   /h/.cortex/local can be written
-                ✓ disk space       20.0 GiB free for /h/.cortex/local
+                ✓ disk space       20.0 GiB free for /h/.cortex/local, of which 1.0 GiB are kept for results
                 - cli.yaml         /nowhere/cli.yaml does not exist yet; cortex up makes it
                 """)
     }

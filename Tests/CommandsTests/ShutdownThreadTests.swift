@@ -117,8 +117,11 @@ struct ShutdownThreadTests {
         engine.holdLists()
         defer { engine.releaseLists() }
         let clock = ManualClock()
+        let disk = DiskWatch(reserve: .standard, clock: clock, logger: Logger(label: "test")) {
+            DiskSpace(free: 1 << 40, total: 1 << 40)
+        }
         let health = PlatformHealth(
-            store: MemoryStore(), engine: engine, book: AddressBook(), directory: "/", clock: clock)
+            store: MemoryStore(), engine: engine, book: AddressBook(), disk: disk, clock: clock)
         let components = Task { await health.components() }
         try await expectEventually { clock.sleepers >= 1 }
         try await expectEventually {

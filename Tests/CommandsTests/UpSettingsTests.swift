@@ -47,6 +47,23 @@ struct UpSettingsTests {
         #expect(try settings([.store: "sqlite:/var/queue"]).storeDirectory == "/var/queue")
     }
 
+    @Test("N7: the reserve is a size or a part of the disk; N6: proxies are addresses or ranges")
+    func reserveAndProxies() throws {
+        #expect(try settings().diskReserve == .standard && settings().trustedProxies.isEmpty)
+        #expect(try settings([.diskReserve: "2Gi"]).diskReserve.bytes(of: nil) == 2 << 30)
+        #expect(try settings([:], ["CORTEX_DISK_RESERVE": "10%"]).diskReserve.bytes(of: 5000) == 500)
+        #expect(try settings([:], [:], file: "disk_reserve: 7").diskReserve.bytes(of: 5000) == 7)
+        #expect(try settings([.trustedProxies: "10.0.0.0/8, ::1"]).trustedProxies.count == 2)
+        for (key, value) in [
+            (UpSettings.Key.diskReserve, "-1"), (.diskReserve, "100%"), (.diskReserve, "much"),
+            (.trustedProxies, "10.0.0.0/40"),
+            (.trustedProxies, "proxy.example"),
+        ] {
+            let error = #expect(throws: PlatformError.self) { try settings([key: value]) }
+            #expect(error?.message.contains(key.flag) == true && error?.message.contains(value) == true)
+        }
+    }
+
     @Test("U1: two ports may both be 0, otherwise they must differ")
     func samePort() throws {
         #expect(try settings([.gatewayPort: "0", .operatorPort: "0"]).gatewayPort == 0)

@@ -13,6 +13,7 @@ final class FaultyStore: WrappedStore {
     private let readCount = Mutex(0)
     private let apiReadCount = Mutex(0)
     private let silent = Mutex(false)
+    private let ending = Mutex(false)
 
     /// Body writers that were neither referred to by a request nor discarded.
     var openBodies: Int { open.withLock { $0 } }
@@ -22,6 +23,9 @@ final class FaultyStore: WrappedStore {
     func fail(_ faults: Set<Fault>) { self.faults.withLock { $0 = faults } }
     /// Hints are lost from now on.
     func loseHints() { silent.withLock { $0 = true } }
+
+    /// Every stream of hints ends at once from now on.
+    func endHints() { ending.withLock { $0 = true } }
 
     private func check(_ fault: Fault) throws {
         guard faults.withLock({ $0.contains(fault) }) else { return }
@@ -50,6 +54,7 @@ final class FaultyStore: WrappedStore {
         return try await base.read(id, api: api, now: now)
     }
     func changes() -> AsyncStream<StoreChanges> {
+        if ending.withLock({ $0 }) { return AsyncStream { $0.finish() } }
         if silent.withLock({ $0 }) { return AsyncStream { _ in } }
         return base.changes()
     }

@@ -21,12 +21,14 @@ struct GatewayFixture: Sendable {
     static func with(
         apis: [APISpecification] = [.test()], store: any Store = MemoryStore(),
         clock: any PlatformClock = SystemClock(), limits: HTTPServerLimits = HTTPServerLimits(),
+        spareDisk: @escaping @Sendable () -> Int64 = { .max },
         _ body: @Sendable (GatewayFixture) async throws -> Void
     ) async throws {
         let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
         for api in apis { try await store.deploy(.test(api), now: clock.now()) }
         let gateway = Gateway(
-            store: store, listeners: [.tcp(host: "127.0.0.1", port: 0)], limits: limits, clock: clock, logger: logger)
+            store: store, listeners: [.tcp(host: "127.0.0.1", port: 0)], limits: limits, clock: clock, logger: logger,
+            spareDisk: spareDisk)
         let services = ServiceGroup(configuration: .init(services: [gateway], logger: logger))
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await services.run() }

@@ -23,7 +23,7 @@ struct IdempotencyTests {
             try await gateway.store.release(claimed.map(\.lease), now: gateway.clock.now())
             try await gateway.run(.completed(.inline(Array("1".utf8))))
             let waited = try await gateway.send(.POST, "/hello?q=1&wait=9", headers: key, body: body)
-            #expect(waited.status == 422)
+            #expect(waited.status == 200 && waited.text.hasPrefix("{\"id\":\"\(first.id)\",\"status\":\"completed\""))
             #expect(store.openBodies == 0)
         }
     }
@@ -37,6 +37,36 @@ struct IdempotencyTests {
             headers.add(name: "Prefer", value: "wait=30")
             let second = try await gateway.send(.POST, "/hello", headers: headers, body: [1])
             #expect(second.text.hasPrefix("{\"id\":\"\(first.id)\",\"status\":\"completed\",\"result\":1,"))
+        }
+    }
+
+    @Test("A6: how a caller waits makes no difference, in any spelling")
+    func waits() async throws {
+        try await GatewayFixture.with { gateway in
+            let plain = try await gateway.send(.POST, "/hello", headers: key, body: [1])
+            var other = key
+            other.replaceOrAdd(name: "Idempotency-Key", value: "other")
+            let query = try await gateway.send(.POST, "/hello?a=%20b&c", headers: other, body: [1])
+            try await gateway.run(.completed(.inline(Array("1".utf8))))
+            try await gateway.run(.completed(.inline(Array("1".utf8))))
+            for spelling in [
+                "?wait=3", "?wait=2", "?wait=0", "?w%61it=1", "?%77%61%69%74=1", "?wait=1&wait=2", "?&wait=1&", "?",
+            ] {
+                let answer = try await gateway.send(.POST, "/hello" + spelling, headers: key, body: [1])
+                #expect(answer.status == 200 && answer.id == plain.id, "\(spelling)")
+            }
+            for spelling in ["?wait=3&a=%20b&c", "?a=%20b&wait=1&c", "?a=%20b&c&w%61it=1", "?a=%20b&c"] {
+                let answer = try await gateway.send(.POST, "/hello" + spelling, headers: other, body: [1])
+                #expect(answer.status == 200 && answer.id == query.id, "\(spelling)")
+            }
+            var preferring = key
+            preferring.add(name: "Prefer", value: "wait=1")
+            #expect(try await gateway.send(.POST, "/hello", headers: preferring, body: [1]).id == plain.id)
+            for spelling in ["?wait=1&x", "?waits=1", "?Wait=1", "?wait%20=1"] {
+                let answer = try await gateway.send(.POST, "/hello" + spelling, headers: key, body: [1])
+                #expect(answer.status == 422, "\(spelling)")
+            }
+            #expect(try await gateway.claim().isEmpty)
         }
     }
 

@@ -167,6 +167,36 @@ struct SubmitTests {
         }
     }
 
+    @Test("N7: below the disk reserve a submission is 503 disk_low, also in the middle of a body; reading goes on")
+    func diskLow() async throws {
+        let spare = Mutex<Int64>(1_000_000)
+        let store = FaultyStore()
+        try await GatewayFixture.with(store: store, spareDisk: { spare.withLock { $0 } }) { gateway in
+            let id = try await gateway.submit()
+            // More than there is room for is refused before it is sent.
+            try await RawConnection.open(port: gateway.port) { connection in
+                try await connection.send(
+                    "POST /hello HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 1000000\r\n\r\n")
+                #expect(try await connection.readToEnd().hasPrefix("HTTP/1.1 503 "))
+            }
+            try await RawConnection.open(port: gateway.port) { connection in
+                try await connection.send("POST /hello HTTP/1.1\r\nHost: h\r\nContent-Length: 600000\r\n\r\n")
+                try await connection.send(String(repeating: "x", count: 300_000))
+                #expect(try await eventually { store.openBodies == 1 })
+                spare.withLock { $0 = 0 }
+                try await connection.send(String(repeating: "x", count: 300_000))
+                #expect(try await connection.readToEnd().contains("\"kind\":\"disk_low\""))
+            }
+            let refused = try await gateway.send(.POST, "/hello", body: [])
+            #expect(refused.status == 503 && refused.headers["retry-after"] == ["5"])
+            #expect(refused.text.contains("\"kind\":\"disk_low\"") && store.openBodies == 0)
+            try await gateway.run(.completed(.inline(Array("1".utf8))))
+            #expect(try await gateway.send(.GET, "/hello/\(id)").text.contains("completed"))
+            spare.withLock { $0 = 1 }
+            #expect(try await gateway.send(.POST, "/hello", body: []).status == 200)
+        }
+    }
+
     @Test("A9: a caller that breaks off leaves nothing behind", arguments: [3, 200_000, 280_000])
     func brokenOff(sent: Int) async throws {
         let store = FaultyStore()

@@ -156,6 +156,64 @@ struct WaitTests {
         await #expect(throws: CallerGone.self) { _ = try await poll.look() }
     }
 
+    @Test(
+        "A5: a caller that closes its sending side gets the document as it stands at once",
+        arguments: ["POST", "GET", "pipelined"])
+    func halfClosed(_ way: String) async throws {
+        // The time stands still: nothing but the half-close can end the wait.
+        try await GatewayFixture.with(clock: ManualClock()) { gateway in
+            let id = try await gateway.submit()
+            let post = "POST /hello?wait=50 HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx"
+            let get = "GET /hello/\(id)?wait=50 HTTP/1.1\r\nHost: h\r\n\r\n"
+            try await RawConnection.open(port: gateway.port) { connection in
+                try await connection.send(way == "POST" ? post : way == "GET" ? get : post + get + get)
+                if way != "GET" {
+                    #expect(try await eventually { try await gateway.store.counts()["hello"]?.inQueue == 2 })
+                }
+                connection.finish()
+                for _ in 0..<(way == "pipelined" ? 3 : 1) {
+                    let answer = try await connection.readResponse()
+                    #expect(answer.status == 200 && answer.body.contains("\"status\":\"in_queue\""))
+                }
+                #expect(try await connection.readToEnd() == "")
+            }
+        }
+    }
+
+    @Test("A5: a wait that begins after the caller has closed its sending side is over at once")
+    func finished() async throws {
+        let store = MemoryStore()
+        let clock = ManualClock()
+        try await store.deploy(.test(.test()), now: clock.now())
+        let id = RequestID(high: 1, low: 2)
+        _ = try await store.submit(
+            Submission(id: id, api: "hello", payload: .inline([]), headers: [], query: nil), maxQueueLength: nil,
+            now: clock.now())
+        let room = WaitingRoom(store: store, clock: clock)
+        let caller = CallerPresence()
+        caller.finish()
+        guard case .record = try await room.enter(id, api: "hello", within: .seconds(60), caller: caller).look() else {
+            throw PlatformError(.internal, "still waits")
+        }
+    }
+
+    @Test("A5: a stream of changes that ends is opened again, and everything is read once")
+    func reopened() async throws {
+        let store = FaultyStore()
+        store.endHints()
+        try await GatewayFixture.with(store: store) { gateway in
+            let id = try await gateway.submit()
+            async let answer = gateway.send(.GET, "/hello/\(id)?wait=60")
+            #expect(try await eventually { store.reads >= 1 })
+            try await gateway.run(.completed(.inline(Array("1".utf8))))
+            #expect(try await answer.text.contains("completed"))
+            // An update is noticed in the same way, long before the next regular read.
+            let limited = APISpecification.test(requests: RequestPolicy(maxPayload: 1))
+            try await gateway.store.deploy(.test(limited), now: gateway.clock.now())
+            #expect(try await eventually { try await gateway.send(.POST, "/hello", body: [1, 2]).status == 413 })
+        }
+    }
+
     @Test("A5: one that has its answer is forgotten")
     func forgotten() async throws {
         let room = WaitingRoom(store: MemoryStore(), clock: ManualClock())

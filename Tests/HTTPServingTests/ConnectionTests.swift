@@ -186,7 +186,7 @@ struct ConnectionTests {
         let handler: HTTPHandler = { request, body in
             _ = try await body.collect(upTo: 10)
             await withCheckedContinuation { continuation in
-                _ = request.caller.onGone { continuation.resume() }
+                _ = request.caller.onEndOfInput { continuation.resume() }
             }
             note.yield()
             return OutgoingResponse(status: .ok)

@@ -38,6 +38,13 @@ private let malformed: [(name: String, request: String)] = [
     ("NUL in the target", "POST /\0 HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n"),
     ("space before the colon", "POST / HTTP/1.1\r\nHost: h\r\nContent-Length : 3\r\n\r\nabc"),
     ("no name", "POST / HTTP/1.1\r\nHost: h\r\n: b\r\n\r\n"),
+    ("only line feeds", "POST / HTTP/1.1\nHost: h\nContent-Length: 0\n\n"),
+    ("two spaces before the target", "GET  / HTTP/1.1\r\nHost: h\r\n\r\n"),
+    ("two spaces behind the target", "GET /  HTTP/1.1\r\nHost: h\r\n\r\n"),
+    ("a file URL", "GET file:///etc/passwd HTTP/1.1\r\nHost: h\r\n\r\n"),
+    ("an ftp URL", "GET ftp://h/x HTTP/1.1\r\nHost: h\r\n\r\n"),
+    ("a URL without a host", "GET http:///x HTTP/1.1\r\nHost: h\r\n\r\n"),
+    ("the target of OPTIONS", "GET * HTTP/1.1\r\nHost: h\r\n\r\n"),
     ("no host", "GET / HTTP/1.1\r\n\r\n"),
     ("two hosts", "GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n"),
     ("no method", "nonsense\r\n\r\n"),
@@ -78,7 +85,6 @@ struct FramingTests {
         "A4: other refusals of a head have their own status",
         arguments: [
             ("GET / HTTP/2.0\r\nHost: h\r\n\r\n", 505),
-            ("POST / HTTP/1.1\nHost: h\nContent-Length: 0\n\n", 505),
             ("GET /\(String(repeating: "a", count: 17_000)) HTTP/1.1\r\nHost: h\r\n\r\n", 414),
             ("GET / HTTP/1.1\r\nHost: h\r\nX: \(String(repeating: "a", count: 70_000))\r\n\r\n", 431),
             (
@@ -95,6 +101,73 @@ struct FramingTests {
                 let answer = try await connection.readToEnd()
                 #expect(answer.hasPrefix("HTTP/1.1 \(sample.status) "), "\(answer)")
                 #expect(answer.contains("{\"error\":{\"kind\":\"bad_request\""))
+            }
+        }
+    }
+
+    @Test(
+        "A4: the reason names the part of a head that is wrong",
+        arguments: [
+            ("GET /?name=é HTTP/1.1\r\nHost: h\r\n\r\n", "the target must be percent-encoded"),
+            ("GET /a b HTTP/1.1\r\nHost: h\r\n\r\n", "sent as %20"),
+            ("GET  / HTTP/1.1\r\nHost: h\r\n\r\n", "one space between"),
+            ("GET echo HTTP/1.1\r\nHost: h\r\n\r\n", "must begin with /"),
+            ("GET file:///x HTTP/1.1\r\nHost: h\r\n\r\n", "http or https URL"),
+            ("GET /a#b HTTP/1.1\r\nHost: h\r\n\r\n", "the target has a fragment"),
+            ("GET * HTTP/1.1\r\nHost: h\r\n\r\n", "OPTIONS only"),
+            ("POST / HTTP/1.1\nHost: h\n\n", "request line ends with LF only"),
+            ("POST / HTTP/1.1\r\nHost: h\nX-A: b\r\n\r\n", "header line 1 ends with LF only"),
+            (
+                "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n",
+                "both Content-Length and Transfer-Encoding"
+            ),
+            (
+                "POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\nContent-Length: 3\r\n\r\n",
+                "Content-Length stands there 2 times"
+            ),
+            ("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: x\r\n\r\n", "Content-Length must be one number"),
+            ("GET / HTTP/1.1\r\nHost: h\r\nX-A : b\r\n\r\n", "white space before the colon"),
+            ("GET / HTTP/1.1\r\nHost: h\r\nX-A: b\r\n c\r\n\r\n", "header line 3 begins with white space"),
+            ("GET / HTTP/1.1\r\nHost: h\r\nX-A: b\0c\r\n\r\n", "the value of the header X-A has a control character"),
+            ("GET / HTTP/1.1\r\nHost: h\r\nX(A): b\r\n\r\n", "the name in header line 2"),
+            ("GET / HTTP/1.1\r\nHost: h\r\n: b\r\n\r\n", "header line 2 has no name"),
+            ("GET / HTTP/1.1\r\nHost: h\r\nabc\r\n\r\n", "header line 2 has no colon"),
+            ("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "chunked body is malformed"),
+            ("nonsense\r\n\r\n", "a method, a target and HTTP/1.1"),
+            ("\u{16}\u{03}\u{01}\u{02}\u{00}\u{01}\u{00}", "TLS"),
+        ])
+    func reasons(_ sample: (request: String, reason: String)) async throws {
+        try await withServer(handler: echo) { port, _ in
+            try await RawConnection.open(port: port) { connection in
+                try await connection.send(sample.request)
+                let answer = try await connection.readToEnd()
+                #expect(answer.hasPrefix("HTTP/1.1 400 "), "\(answer)")
+                #expect(answer.contains(sample.reason), "\(answer)")
+            }
+        }
+    }
+
+    @Test("A4: an http or https URL as target is served by its path", arguments: ["http", "https", "HTTP"])
+    func absolute(scheme: String) async throws {
+        try await withServer(handler: echo) { port, _ in
+            try await RawConnection.open(port: port) { connection in
+                try await connection.send("GET \(scheme)://other:1/a?b HTTP/1.1\r\nHost: h\r\n\r\n")
+                #expect(try await connection.readResponse().body == "GET /a b ")
+            }
+        }
+    }
+
+    @Test("A4: OPTIONS * is 204 without a body, and the connection goes on")
+    func serverOptions() async throws {
+        try await withServer(handler: echo) { port, _ in
+            try await RawConnection.open(port: port) { connection in
+                for _ in 0..<2 {
+                    try await connection.send("OPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n")
+                    let answer = try await connection.readResponse()
+                    #expect(answer.status == 204 && answer.headers["allow"]?.contains("OPTIONS") == true)
+                }
+                try await connection.send("GET / HTTP/1.1\r\nHost: h\r\n\r\n")
+                #expect(try await connection.readResponse().status == 200)
             }
         }
     }

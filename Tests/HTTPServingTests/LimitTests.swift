@@ -1,15 +1,17 @@
 import Core
-import HTTPServing
 import NIOCore
 import NIOHTTP1
 import TestSupport
 import Testing
 
-@testable import struct HTTPServing.IdleWatch
+@testable import HTTPServing
 
 @Suite("Limits of a connection")
 struct LimitTests {
-    private let short = HTTPServerLimits(idleTime: .milliseconds(150), lingerTime: .milliseconds(50))
+    private let short = HTTPServerLimits(
+        idleTime: .milliseconds(150), firstByteTime: .milliseconds(150), headTime: .milliseconds(150),
+        bodyGrace: .milliseconds(150), bodyCredit: .milliseconds(300), answerTime: .milliseconds(150),
+        lingerTime: .milliseconds(50))
 
     @Test(
         "A4: a caller that sends nothing, or its head or body too slowly, is cut off",
@@ -89,33 +91,109 @@ struct LimitTests {
         }
     }
 
-    @Test("A5: silence is allowed while the server works, and again measured afterwards")
-    func watch() {
-        let start = NIODeadline.uptimeNanoseconds(0)
-        var watch = IdleWatch(idleTime: .seconds(10), now: start)
-        #expect(watch.check(now: start + .seconds(9), unsent: 0) == .look(at: start + .seconds(10)))
-        watch.receivedHead(now: start + .seconds(9))
-        #expect(watch.check(now: start + .seconds(18), unsent: 0) == .look(at: start + .seconds(19)))
-        watch.receivedBody(now: start + .seconds(18))
-        watch.receivedEnd(now: start + .seconds(27))
-        #expect(watch.check(now: start + .seconds(500), unsent: 0) == .look(at: start + .seconds(510)))
-        #expect(watch.check(now: start + .seconds(510), unsent: 7) == .look(at: start + .seconds(520)))
-        #expect(watch.check(now: start + .seconds(520), unsent: 6) == .look(at: start + .seconds(530)))
-        #expect(watch.check(now: start + .seconds(530), unsent: 6) == .close)
-        watch.sentEnd(now: start + .seconds(531))
-        #expect(watch.check(now: start + .seconds(540), unsent: 0) == .look(at: start + .seconds(541)))
-        #expect(watch.check(now: start + .seconds(541), unsent: 0) == .close)
+    private static let times = IdleTimes(
+        HTTPServerLimits(
+            idleTime: .seconds(120), firstByteTime: .seconds(10), headTime: .seconds(15), bodyGrace: .seconds(5),
+            bodyCredit: .seconds(10), bodyRate: 240, answerTime: .seconds(60), lingerTime: .seconds(5)))
+    private let start = NIODeadline.uptimeNanoseconds(1_000_000_000)
+
+    private func at(_ seconds: Int64) -> NIODeadline { start + .seconds(seconds) }
+
+    private func check(
+        _ watch: inout IdleWatch, _ seconds: Int64, unsent: Int = 0, read: Int = 0, untaken: Bool = false
+    ) -> IdleWatch.Verdict {
+        watch.check(now: at(seconds), unsent: unsent, read: read, isUntaken: untaken)
     }
 
-    @Test("A4: a pipelined body does not count as slow while an earlier request is being answered")
+    @Test("N6: a first byte within 10 s, a head within 15 s of it, 120 s between requests")
+    func heads() {
+        var watch = IdleWatch(Self.times, now: start)
+        #expect(check(&watch, 9) == .look(at: at(10)))
+        #expect(check(&watch, 10) == .close)
+        watch = IdleWatch(Self.times, now: start)
+        // Part of a head, and later parts do not give more time.
+        #expect(watch.readEnded(now: at(9)) == at(24))
+        #expect(watch.readEnded(now: at(23)) == nil)
+        #expect(check(&watch, 23) == .look(at: at(24)))
+        #expect(check(&watch, 24) == .refuse(.head))
+        watch.receivedHead()
+        watch.receivedEnd()
+        #expect(watch.readEnded(now: at(23)) == nil)
+        #expect(check(&watch, 500) == .look(at: at(620)))
+        #expect(watch.sentEnd(now: at(600)) == nil)
+        #expect(check(&watch, 719) == .look(at: at(720)))
+        #expect(check(&watch, 720) == .close)
+        // The next request's beginning, behind or before the answer.
+        #expect(watch.readEnded(now: at(700)) == at(715))
+        #expect(check(&watch, 715) == .refuse(.head))
+    }
+
+    @Test(
+        "N6: a body has 5 s, then 240 B/s; a fast one may pause for 10 s; a caller whose bytes are not taken is not slow"
+    )
+    func bodies() {
+        var watch = IdleWatch(Self.times, now: start)
+        watch.receivedHead()
+        #expect(watch.readEnded(now: at(0)) == at(5))
+        #expect(check(&watch, 4) == .look(at: at(5)))
+        #expect(check(&watch, 5) == .refuse(.body))
+        // 240 bytes give a second, a megabyte no more than ten.
+        watch.receivedBody(240)
+        #expect(watch.readEnded(now: at(4)) == nil)
+        #expect(check(&watch, 5) == .look(at: at(6)))
+        watch.receivedBody(1 << 20)
+        #expect(watch.readEnded(now: at(6)) == nil)
+        #expect(check(&watch, 15) == .look(at: at(16)))
+        #expect(check(&watch, 16, untaken: true) == .look(at: at(21)))
+        #expect(check(&watch, 21) == .refuse(.body))
+        // Steady bytes below the rate do not hold it open.
+        watch = IdleWatch(Self.times, now: start)
+        watch.receivedHead()
+        _ = watch.readEnded(now: at(0))
+        for second in 1...7 as ClosedRange<Int64> {
+            watch.receivedBody(80)
+            _ = watch.readEnded(now: at(second))
+            #expect(check(&watch, second) != .refuse(.body), "\(second)")
+        }
+        #expect(check(&watch, 8) == .refuse(.body))
+    }
+
+    @Test("N6: a caller that waits to be asked for its body is not slow before it is asked")
+    func expectation() {
+        var watch = IdleWatch(Self.times, now: start)
+        watch.receivedHead()
+        #expect(watch.hasBodyAhead)
+        watch.expectsContinue()
+        #expect(watch.readEnded(now: at(0)) == nil)
+        #expect(check(&watch, 100) == .look(at: at(220)))
+        #expect(watch.sentContinue(now: at(100)) == at(105))
+        #expect(check(&watch, 105) == .refuse(.body))
+    }
+
+    @Test("A5: silence is allowed while the server works; N6: an answer must be read at 240 B/s over a minute")
+    func answers() {
+        var watch = IdleWatch(Self.times, now: start)
+        watch.receivedHead()
+        watch.receivedEnd()
+        _ = watch.readEnded(now: at(1))
+        #expect(check(&watch, 500) == .look(at: at(620)))
+        #expect(check(&watch, 620, unsent: 9, read: 1000) == .look(at: at(680)))
+        #expect(check(&watch, 680, unsent: 9, read: 1000 + 60 * 240) == .look(at: at(740)))
+        #expect(check(&watch, 740, unsent: 9, read: 1000 + 120 * 240 - 1) == .close)
+        // All was read in between: the time begins anew.
+        #expect(check(&watch, 750) == .look(at: at(870)))
+        #expect(check(&watch, 760, unsent: 9, read: 99_999) == .look(at: at(820)))
+    }
+
+    @Test("N6: a pipelined body does not count as slow while an earlier request is being answered")
     func pipelinedBody() {
-        let start = NIODeadline.uptimeNanoseconds(0)
-        var watch = IdleWatch(idleTime: .seconds(10), now: start)
-        watch.receivedHead(now: start)
-        watch.receivedEnd(now: start)
-        watch.receivedHead(now: start)
-        #expect(watch.check(now: start + .seconds(60), unsent: 0) == .look(at: start + .seconds(70)))
-        watch.sentEnd(now: start + .seconds(60))
-        #expect(watch.check(now: start + .seconds(70), unsent: 0) == .close)
+        var watch = IdleWatch(Self.times, now: start)
+        watch.receivedHead()
+        watch.receivedEnd()
+        watch.receivedHead()
+        _ = watch.readEnded(now: at(0))
+        #expect(check(&watch, 60, untaken: true) == .look(at: at(65)))
+        _ = watch.sentEnd(now: at(60))
+        #expect(check(&watch, 65) == .refuse(.body))
     }
 }

@@ -11,12 +11,13 @@ import Support
 func withServer<Result: Sendable>(
     limits: HTTPServerLimits = HTTPServerLimits(lingerTime: .milliseconds(200)),
     listeners: [HTTPListener] = [.tcp(host: "127.0.0.1", port: 0)],
+    capacity: ServerCapacity = ServerCapacity(),
     handler: @escaping HTTPHandler,
     _ body: @Sendable (_ port: Int, _ group: ServiceGroup) async throws -> Result
 ) async throws -> Result {
     let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
     let server = HTTPServer(
-        listeners: listeners, limits: limits, clock: SystemClock(), logger: logger,
+        listeners: listeners, limits: limits, capacity: capacity, clock: SystemClock(), logger: logger,
         errors: ErrorResponses(logger: logger), handler: handler)
     let services = ServiceGroup(configuration: .init(services: [server], logger: logger))
     return try await withThrowingTaskGroup(of: Void.self) { group in

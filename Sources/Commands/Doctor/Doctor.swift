@@ -7,9 +7,6 @@ struct Doctor: Sendable {
     var variables: [String: String]
     var environments: EnvironmentStore
 
-    /// Below this a platform soon cannot take requests.
-    static let spaceNeeded: Int64 = 1 << 30
-
     func examine() async -> DoctorReport {
         var report = DoctorReport()
         await examineEngines(&report)
@@ -104,13 +101,17 @@ struct Doctor: Sendable {
         guard let free = probes.freeSpace(folder) else {
             return report.problem("disk space", "unknown for \(folder)", advice: elsewhere)
         }
+        let reserve = (value("CORTEX_DISK_RESERVE").flatMap { DiskReserve($0) } ?? .standard)
+            .bytes(of: probes.totalSpace(folder))
         let text = "\(Self.gigabytes(free)) free for \(folder)"
-        if free >= Self.spaceNeeded {
-            report.ok("disk space", text)
+        if free >= reserve {
+            report.ok("disk space", "\(text), of which \(Self.gigabytes(reserve)) are kept for results")
         } else {
             report.problem(
                 "disk space", text,
-                advice: "make room (at least \(Self.gigabytes(Self.spaceNeeded))), or \(elsewhere)")
+                advice:
+                    "make room (at least \(Self.gigabytes(reserve)), below which requests are refused), lower --disk-reserve, or \(elsewhere)"
+            )
         }
     }
 

@@ -16,6 +16,7 @@ extension DoctorProbes {
             sandbox: { await trySandbox() },
             port: { await askPort($0) },
             freeSpace: { freeSpace(near: $0) },
+            totalSpace: { space(near: $0)?.total },
             folder: { folder($0) },
             mode: { mode($0) })
     }
@@ -148,11 +149,17 @@ extension DoctorProbes {
 
     /// Bytes that may still be written at a path, or at its nearest folder that exists.
     static func freeSpace(near path: String) -> Int64? {
+        space(near: path)?.free
+    }
+
+    /// The same, with the size of the disk. Blocks.
+    static func space(near path: String) -> DiskSpace? {
         var information = statvfs()
         guard statvfs(nearest(path), &information) == 0 else { return nil }
-        return Int64(
-            clamping: UInt64(information.f_bavail).multipliedReportingOverflow(by: UInt64(information.f_frsize))
-                .partialValue)
+        func bytes(_ blocks: some BinaryInteger) -> Int64 {
+            Int64(clamping: UInt64(blocks).multipliedReportingOverflow(by: UInt64(information.f_frsize)).partialValue)
+        }
+        return DiskSpace(free: bytes(information.f_bavail), total: bytes(information.f_blocks))
     }
 
     private static func folder(_ path: String) -> Folder {

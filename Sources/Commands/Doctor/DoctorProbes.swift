@@ -24,6 +24,8 @@ struct DoctorProbes: Sendable {
     var port: @Sendable (Int) async -> Port
     /// Bytes free where a folder is, or would be.
     var freeSpace: @Sendable (_ folder: String) -> Int64?
+    /// The size of the disk, where it is known.
+    var totalSpace: @Sendable (_ folder: String) -> Int64? = { _ in nil }
     var folder: @Sendable (_ path: String) -> Folder
     /// The mode of a file; `nil` when there is none.
     var mode: @Sendable (_ path: String) -> UInt16?

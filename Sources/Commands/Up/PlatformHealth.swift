@@ -8,8 +8,7 @@ struct PlatformHealth: Sendable {
     let store: any Store
     let engine: any Engine
     let book: AddressBook
-    /// The data directory.
-    let directory: String
+    let disk: DiskWatch
     let clock: any PlatformClock
 
     /// Longest time that one part may take to answer.
@@ -20,7 +19,6 @@ struct PlatformHealth: Sendable {
         let (store, engine) = (store, engine)
         async let storeHealth = component("store", answer: "sqlite answers") { _ = try await store.counts() }
         async let engineHealth = component("engine", answer: "\(engine.name) answers") { _ = try await engine.list() }
-        async let diskHealth = disk()
         return await [gateway, storeHealth, engineHealth, diskHealth]
     }
 
@@ -29,24 +27,18 @@ struct PlatformHealth: Sendable {
         return .init("gateway", .healthy, "listens at \(addresses.gateway)")
     }
 
-    private func disk() async -> HealthDocument.Component {
-        let directory = directory
-        let free: Int64?
-        do {
-            // A file system may never answer.
-            free = try await withTimeLimit(Self.limit, clock: clock) {
-                try await BlockingPool.checks.run { DoctorProbes.freeSpace(near: directory) }
-            }
-        } catch {
-            return .init("disk", .unhealthy, Self.noAnswer)
+    private var diskHealth: HealthDocument.Component {
+        guard !disk.hasFailed, let (space, reserve) = disk.state else {
+            return .init("disk", .unhealthy, "the file system of the data directory does not answer")
         }
-        guard let free else { return .init("disk", .unhealthy, "the free space is not known") }
-        let text = "\(Doctor.gigabytes(free)) free"
-        guard free >= Doctor.spaceNeeded else {
+        let text = "\(Doctor.gigabytes(space.free)) free"
+        guard disk.spare > 0 else {
             return .init(
-                "disk", .unhealthy, "only \(text): make room, at least \(Doctor.gigabytes(Doctor.spaceNeeded))")
+                "disk", .unhealthy,
+                "only \(text), below the reserve of \(Doctor.gigabytes(reserve)): requests are refused with disk_low. Make room, or lower --disk-reserve"
+            )
         }
-        return .init("disk", .healthy, text)
+        return .init("disk", .healthy, "\(text), reserve \(Doctor.gigabytes(reserve))")
     }
 
     private static let noAnswer = "does not answer within \(Age.text(of: limit))"

@@ -15,7 +15,7 @@ struct UpCommand: AsyncParsableCommand {
             Podman if one answers, else in a sandbox (bubblewrap). Ctrl-C drains and stops; a second Ctrl-C exits at once.
 
             Each flag can also be a variable (CORTEX_DATA_DIR, CORTEX_HOST, CORTEX_GATEWAY_PORT, CORTEX_OPERATOR_PORT, CORTEX_ENGINE, CORTEX_ENGINE_SOCKET, \
-            CORTEX_STORE, CORTEX_DURABILITY) or a line of up.yaml beside cli.yaml (data_dir: …); the flag wins, then the variable, then the file.
+            CORTEX_STORE, CORTEX_DURABILITY, CORTEX_DISK_RESERVE, CORTEX_TRUSTED_PROXY) or a line of up.yaml beside cli.yaml (data_dir: …); the flag wins, then the variable, then the file.
 
             Examples:
               cortex up
@@ -55,6 +55,18 @@ struct UpCommand: AsyncParsableCommand {
             valueName: "level"))
     var durability: String?
 
+    @Option(
+        help: ArgumentHelp(
+            "Free space below which requests are refused while results are still stored: a size such as 2Gi or a part such as 10% (default: 1Gi or 5%, whichever is more).",
+            valueName: "size"))
+    var diskReserve: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Address or range (10.0.0.0/8) of a proxy, which may hold more than a quarter of the connections. Can be repeated.",
+            valueName: "address"))
+    var trustedProxy: [String] = []
+
     @OptionGroup var format: OutputOption
 
     func run() async throws {
@@ -82,7 +94,8 @@ struct UpCommand: AsyncParsableCommand {
         let environment = ProcessInfo.processInfo.environment
         let flags: [UpSettings.Key: String?] = [
             .dataDirectory: dataDir, .host: host, .gatewayPort: port, .operatorPort: operatorPort, .engine: engine,
-            .engineSocket: engineSocket, .store: store, .durability: durability,
+            .engineSocket: engineSocket, .store: store, .durability: durability, .diskReserve: diskReserve,
+            .trustedProxies: trustedProxy.isEmpty ? nil : trustedProxy.joined(separator: ","),
         ]
         let file = EnvironmentStore(environment: environment).directory + "/up.yaml"
         let settings = try UpSettings(

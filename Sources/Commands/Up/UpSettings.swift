@@ -1,5 +1,6 @@
 import Core
 import Foundation
+import HTTPServing
 import Yams
 
 /// How `cortex up` runs (contract U1). Each value comes from its flag, else its variable, else the file `up.yaml` beside `cli.yaml`, else its default.
@@ -24,6 +25,9 @@ struct UpSettings: Sendable, Hashable {
     /// `nil`: the well-known places are tried.
     var engineSocket: String?
     var durability = Durability.full
+    var diskReserve = DiskReserve.standard
+    /// Addresses that may have more than a quarter of all connections.
+    var trustedProxies: [AddressRange] = []
     /// Where the SQLite store lives; `nil`: in the data directory.
     var storeDirectory: String?
 
@@ -41,8 +45,15 @@ struct UpSettings: Sendable, Hashable {
         static let engineSocket = Key(flag: "--engine-socket", variable: "CORTEX_ENGINE_SOCKET", file: "engine_socket")
         static let store = Key(flag: "--store", variable: "CORTEX_STORE", file: "store")
         static let durability = Key(flag: "--durability", variable: "CORTEX_DURABILITY", file: "durability")
+        static let diskReserve = Key(flag: "--disk-reserve", variable: "CORTEX_DISK_RESERVE", file: "disk_reserve")
+        /// Several, with commas between them.
+        static let trustedProxies = Key(
+            flag: "--trusted-proxy", variable: "CORTEX_TRUSTED_PROXY", file: "trusted_proxy")
 
-        static let all = [dataDirectory, host, gatewayPort, operatorPort, engine, engineSocket, store, durability]
+        static let all = [
+            dataDirectory, host, gatewayPort, operatorPort, engine, engineSocket, store, durability, diskReserve,
+            trustedProxies,
+        ]
     }
 
     /// Resolves every setting and reports all problems at once.
@@ -88,6 +99,23 @@ struct UpSettings: Sendable, Hashable {
         self.engine = choice(.engine, default: EngineChoice.auto)
         self.engineSocket = value(.engineSocket)?.text
         self.durability = choice(.durability, default: Durability.full)
+        if let (text, origin) = value(.diskReserve) {
+            if let reserve = DiskReserve(text) {
+                self.diskReserve = reserve
+            } else {
+                problems.append("\(origin) is \(text); it must be a size such as 2Gi or a part of the disk such as 10%")
+            }
+        }
+        if let (text, origin) = value(.trustedProxies) {
+            for item in text.split(separator: ",").map({ $0.filter { $0 != " " } }) where !item.isEmpty {
+                if let range = AddressRange(item) {
+                    trustedProxies.append(range)
+                } else {
+                    problems.append(
+                        "\(origin) has \(item); it must be an IP address or a range such as 10.0.0.0/8")
+                }
+            }
+        }
         if let (text, origin) = value(.store) {
             if text == "sqlite" || text.hasPrefix("sqlite:") {
                 let path = text.drop { $0 != ":" }.dropFirst()

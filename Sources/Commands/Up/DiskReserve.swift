@@ -1,0 +1,129 @@
+import Core
+import Foundation
+import Logging
+import ServiceLifecycle
+import Support
+import Synchronization
+
+/// How much disk is kept free of submissions, so that results can still be stored (contract N7, `--disk-reserve`).
+struct DiskReserve: Sendable, Hashable {
+    private enum Amount: Hashable {
+        case bytes(Int64)
+        case percent(Int64)
+        /// The larger of 1 GiB and 5 %.
+        case standard
+    }
+
+    private let amount: Amount
+
+    static let standard = DiskReserve(amount: .standard)
+
+    private init(amount: Amount) { self.amount = amount }
+
+    /// A size such as `2Gi`, `500M` or a number of bytes, or a part such as `10%`; `nil` for anything else.
+    init?(_ text: String) {
+        if text.hasSuffix("%") {
+            guard let percent = Int64(text.dropLast()), (0...99).contains(percent) else { return nil }
+            self.amount = .percent(percent)
+        } else {
+            // Also as people write it: 2GiB, 2GB.
+            let size = text.hasSuffix("B") ? String(text.dropLast()) : text
+            guard let quantity = Quantity(size), quantity.milli >= 0 else { return nil }
+            self.amount = .bytes(quantity.milli / 1000)
+        }
+    }
+
+    /// The reserve on a disk of `total` bytes; `nil` where its size is not known.
+    func bytes(of total: Int64?) -> Int64 {
+        switch amount {
+        case .bytes(let bytes): bytes
+        case .percent(let percent): (total ?? 0) / 100 * percent
+        case .standard: max(1 << 30, (total ?? 0) / 20)
+        }
+    }
+}
+
+/// Free and total bytes of a disk.
+struct DiskSpace: Sendable, Hashable {
+    var free: Int64
+    var total: Int64
+}
+
+/// Measures the free space every second and says how much of it submissions may still take (contract N7). Safe from any task.
+final class DiskWatch: Service {
+    static let period: Duration = .seconds(1)
+    /// After this time without an answer of the file system the last measurement holds.
+    private static let timeLimit: Duration = .seconds(5)
+
+    private let reserve: DiskReserve
+    private let clock: any PlatformClock
+    private let logger: Logger
+    private let look: @Sendable () async throws -> DiskSpace
+    /// Above the reserve. Asked at every submission.
+    private let spareBytes = Atomic<Int64>(.max)
+    private let last = Mutex<DiskSpace?>(nil)
+    private let failed = Atomic<Bool>(false)
+
+    /// - Parameter look: measures the disk; where it throws, the last measurement holds.
+    init(
+        reserve: DiskReserve, clock: any PlatformClock, logger: Logger,
+        look: @escaping @Sendable () async throws -> DiskSpace
+    ) {
+        self.reserve = reserve
+        self.clock = clock
+        self.logger = logger
+        self.look = look
+    }
+
+    /// Watches the disks of these folders: the one that has less above its reserve counts.
+    convenience init(reserve: DiskReserve, folders: [String], clock: any PlatformClock, logger: Logger) {
+        self.init(reserve: reserve, clock: clock, logger: logger) {
+            try await withTimeLimit(Self.timeLimit, clock: clock) {
+                try await BlockingPool.checks.run {
+                    let spaces = folders.compactMap(DoctorProbes.space(near:))
+                    guard
+                        let least = spaces.min(by: {
+                            $0.free - reserve.bytes(of: $0.total) < $1.free - reserve.bytes(of: $1.total)
+                        })
+                    else { throw PlatformError(.setup, "The free space of the data directory cannot be measured.") }
+                    return least
+                }
+            }
+        }
+    }
+
+    /// Bytes that submissions may still take; 0 below the reserve. At once, without a system call.
+    var spare: Int64 { spareBytes.load(ordering: .relaxed) }
+
+    /// The last measurement and the reserve, for people; `nil` before the first one.
+    var state: (space: DiskSpace, reserve: Int64)? {
+        last.withLock { $0 }.map { ($0, reserve.bytes(of: $0.total)) }
+    }
+
+    /// Whether the last measurement failed.
+    var hasFailed: Bool { failed.load(ordering: .relaxed) }
+
+    func run() async throws {
+        await cancelWhenGracefulShutdown {
+            repeat { await self.measure() } while (try? await self.clock.sleep(for: Self.period)) != nil
+        }
+    }
+
+    func measure() async {
+        // Unknown is not zero: what was measured last holds.
+        guard let space = try? await look() else { return failed.store(true, ordering: .relaxed) }
+        failed.store(false, ordering: .relaxed)
+        let reserve = reserve.bytes(of: space.total)
+        let spare = max(0, space.free - reserve)
+        let before = spareBytes.exchange(spare, ordering: .relaxed)
+        last.withLock { $0 = space }
+        guard (before == 0) != (spare == 0) else { return }
+        if spare == 0 {
+            logger.error(
+                "submissions are refused: less space is free than the reserve; results are still stored",
+                metadata: ["free": "\(space.free)", "reserve": "\(reserve)"])
+        } else {
+            logger.notice("submissions are accepted again", metadata: ["free": "\(space.free)"])
+        }
+    }
+}
