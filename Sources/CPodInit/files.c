@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/xattr.h>
+#include <time.h>
 #include <unistd.h>
 
 // Deeper folders are moved up and emptied there: a container may have made thousands of levels.
@@ -88,4 +89,81 @@ int64_t cx_file_mark(int descriptor, const char *name) {
     errno = 0;
     long long value = strtoll(text, &end, 10);
     return errno != 0 || *end != 0 || value < 0 ? -EINVAL : (int64_t)value;
+}
+
+// One open folder for each level; a deeper tree is not measured.
+enum { measured_levels = 128 };
+
+struct usage {
+    int64_t bytes, limit, working_since;
+    dev_t device;
+};
+
+static int64_t monotonic_microseconds(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (int64_t)now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+static void rest(struct usage *usage) {
+    int64_t worked = monotonic_microseconds() - usage->working_since;
+    if (worked < 5000) return;
+    int64_t pause = worked * 3;
+    struct timespec wait = {.tv_sec = pause / 1000000, .tv_nsec = pause % 1000000 * 1000};
+    nanosleep(&wait, NULL);
+    usage->working_since = monotonic_microseconds();
+}
+
+static int measure(int folder, int depth, struct usage *usage) {
+    DIR *entries = fdopendir(folder);
+    if (entries == NULL) {
+        int result = -errno;
+        close(folder);
+        return result;
+    }
+    int result = 0;
+    unsigned count = 0;
+    while (result == 0 && usage->bytes <= usage->limit) {
+        errno = 0;
+        struct dirent *entry = readdir(entries);
+        if (entry == NULL) {
+            result = -errno;
+            break;
+        }
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
+        if (++count % 64 == 0) rest(usage);
+        struct stat found;
+        // What goes away meanwhile takes nothing.
+        if (fstatat(dirfd(entries), entry->d_name, &found, AT_SYMLINK_NOFOLLOW) < 0 || found.st_dev != usage->device) continue;
+        // A file with several names is counted in parts.
+        int64_t links = S_ISDIR(found.st_mode) || found.st_nlink < 1 ? 1 : (int64_t)found.st_nlink;
+        usage->bytes += (int64_t)found.st_blocks * 512 / links;
+        if (!S_ISDIR(found.st_mode)) continue;
+        if (depth >= measured_levels) {
+            result = -ELOOP;
+            break;
+        }
+        int child = openat(dirfd(entries), entry->d_name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (child < 0) {
+            if (errno != ENOENT && errno != ENOTDIR && errno != ELOOP) result = -errno;
+            continue;
+        }
+        result = measure(child, depth + 1, usage);
+    }
+    closedir(entries);
+    return result;
+}
+
+int64_t cx_tree_usage(const char *path, int64_t limit) {
+    int top = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (top < 0) return errno == ENOENT ? 0 : -errno;
+    struct stat found;
+    if (fstat(top, &found) < 0) {
+        int result = -errno;
+        close(top);
+        return result;
+    }
+    struct usage usage = {.limit = limit, .working_since = monotonic_microseconds(), .device = found.st_dev};
+    int result = measure(top, 0, &usage);
+    return result < 0 ? result : usage.bytes;
 }

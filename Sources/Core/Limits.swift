@@ -65,6 +65,10 @@ package enum Limits {
     package static let execOutput = 2 << 20
     /// After a shutdown began, a log reader that takes nothing for this long is cut off.
     package static let logDrain: Duration = .seconds(5)
+    /// How often the disk of pods with `compute.disk` is measured. A measurement that takes long is repeated less often.
+    package static let diskPeriod: Duration = .seconds(5)
+    /// How long `describe` shows that a replica was replaced for its use of the disk.
+    package static let diskProblemShown: Duration = .seconds(3600)
     /// A container's log on disk (sandbox engine): this many bytes, kept twice.
     package static let logFile = 16 << 20
     /// Deployed versions of an API that are kept.

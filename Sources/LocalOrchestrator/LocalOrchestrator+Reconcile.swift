@@ -29,6 +29,7 @@ extension LocalOrchestrator {
         for name in Set(declared.keys).union(pods.values.map(\.api.name)).sorted() { roll(name) }
         admitPending()
         readLastLines()
+        measureDisks()
         publishReady()
     }
 

@@ -55,6 +55,10 @@ package actor LocalOrchestrator: Orchestrator, Service {
     /// Wake those who follow logs, by reader.
     var logReaders: [Int: AsyncStream<Void>.Continuation] = [:]
     var nextLogReader = 0
+    /// Why a replica was replaced for its use of the disk, and when, by API.
+    var diskProblems: [String: (String, Instant)] = [:]
+    var isMeasuringDisk = false
+    var nextDiskLook = Instant(microseconds: .min)
     /// Pods whose last lines are being read.
     var logLooks = 0
     /// Told of every pod that is gone, during shutdown.
@@ -108,6 +112,7 @@ package actor LocalOrchestrator: Orchestrator, Service {
 
     package func delete(api: String) {
         declared[api] = nil
+        diskProblems[api] = nil
         reconcileSoon()
     }
 
@@ -116,7 +121,7 @@ package actor LocalOrchestrator: Orchestrator, Service {
         let replicas =
             pods.values.filter { $0.api.name == api }.sorted { ($0.createdAt, $0.id) < ($1.createdAt, $1.id) }
             .map { $0.status(isCurrent: $0.isCurrent(declaration.api), now: clock.instant()) }
-        return APIStatus(requested: declaration.replicas, replicas: replicas, reason: engineProblem)
+        return APIStatus(requested: declaration.replicas, replicas: replicas, reason: engineProblem ?? diskProblem(of: api))
     }
 
     package nonisolated func readyReplicas() -> AsyncStream<[ReadyReplica]> {

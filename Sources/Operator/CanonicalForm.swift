@@ -67,6 +67,12 @@ enum CanonicalForm {
 
     private static func container(_ container: ContainerSpecification) -> JSONValue {
         let compute = container.compute
+        var resources: [String: JSONValue] = [
+            "cpu": quantity(compute.cpu), "mem": quantity(compute.mem), "shm": quantity(compute.shm),
+            "gpu": integer(compute.gpu),
+        ]
+        // Newer than the form: it is part of it only where it is set.
+        if let disk = compute.disk { resources["disk"] = quantity(disk) }
         return .object([
             "name": .string(container.name), "image": container.image.map(JSONValue.string) ?? .null,
             "env": .object(container.env.mapValues(JSONValue.string)),
@@ -74,10 +80,7 @@ enum CanonicalForm {
             "readiness_probe": container.readinessProbe.map(probe) ?? .null,
             "liveness_probe": container.livenessProbe.map(probe) ?? .null,
             "pre_stop": container.preStop.map(preStop) ?? .null,
-            "compute": .object([
-                "cpu": quantity(compute.cpu), "mem": quantity(compute.mem), "shm": quantity(compute.shm),
-                "gpu": integer(compute.gpu),
-            ]),
+            "compute": .object(resources),
             "volumes": strings(container.volumes.map { "\($0.source):\($0.target)\($0.readOnly ? ":ro" : "")" }),
         ])
     }

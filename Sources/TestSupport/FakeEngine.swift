@@ -24,6 +24,7 @@ package final class FakeEngine: Engine {
         var listeners: [AsyncStream<String>.Continuation] = []
         var logLines: [String: [String]] = [:]
         var logFailures: [String: PlatformError] = [:]
+        var diskUsage: [String: DiskUsage] = [:]
         var capacity: ComputeAmount?
         var execResult = ExecResult(exitCode: 0, output: "")
     }
@@ -56,6 +57,9 @@ package final class FakeEngine: Engine {
     package func setLog(_ lines: [String], of container: String, pod: String) {
         state.withLock { $0.logLines["\(pod)/\(container)"] = lines }
     }
+
+    /// What a pod stores from now on.
+    package func setDiskUsage(_ usage: DiskUsage, of pod: String) { state.withLock { $0.diskUsage[pod] = usage } }
 
     /// Reading this log fails from now on.
     package func failLog(of container: String, pod: String, with error: PlatformError) {
@@ -183,6 +187,11 @@ package final class FakeEngine: Engine {
         let present = "\(lines.count)"
         record("last lines of \(container) of \(pod)\(mark == present ? " unchanged" : "")")
         return mark == present ? nil : LogExcerpt(lines: lines.suffix(count), mark: present)
+    }
+
+    package func diskUsage(pod: String, limit: Int64) async throws -> DiskUsage? {
+        record("disk of \(pod)")
+        return state.withLock { $0.diskUsage[pod] }
     }
 
     package func hints() -> AsyncStream<String> {

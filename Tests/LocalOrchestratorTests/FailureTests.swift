@@ -59,6 +59,34 @@ struct FailureTests {
     }
 
     @Test(
+        "N7: a pod that stores more than compute.disk is replaced, its requests go back to the queue, and describe says why",
+        arguments: [
+            (DiskUsage.bytes(201 << 20), "more than its compute.disk of 200 MiB"), (.unknown, "cannot be measured"),
+        ])
+    func disk(_ usage: DiskUsage, _ reason: String) async throws {
+        try await OrchestratorFixture.with { fixture async throws in
+            // The limits of both containers are added up.
+            await fixture.orchestrator.apply(OrchestratorFixture.api(containers: 2, disk: "100Mi"), replicas: 1)
+            let activity = await fixture.ready { $0.count == 1 }[0].activity
+            fixture.engine.setDiskUsage(.bytes(200 << 20), of: "echo-p1")
+            try await advance(fixture) { fixture.engine.calls.count { $0 == "disk of echo-p1" } >= 2 }
+            #expect(fixture.engine.calls.count { $0.hasPrefix("stop ") } == 0)
+            #expect(activity.begin(upTo: 1, maxConcurrency: 1) == 1)
+            fixture.engine.setDiskUsage(usage, of: "echo-p1")
+            try await advance(fixture) { activity.isCut }
+            guard case .diskLimit(let text) = activity.cutReason else {
+                Issue.record("cut for \(String(describing: activity.cutReason))")
+                return
+            }
+            #expect(text.contains("echo-p1") && text.contains(reason))
+            activity.end()
+            _ = await fixture.ready { $0.map(\.id) == ["echo-p2"] }
+            try await advance(fixture) { fixture.engine.pods["echo-p1"] == nil }
+            #expect(await fixture.orchestrator.status(api: "echo")?.reason == text)
+        }
+    }
+
+    @Test(
         "C14: liveness by http_get, tcp_socket and exec: the container is stopped and restarted, and the probe is named",
         arguments: [
             Probe.Handler.httpGet(HTTPGet(port: 9000, path: "/live")), .tcpSocket(port: 9000),

@@ -39,11 +39,13 @@ struct OrchestratorFixture: Sendable {
 
     static func api(
         _ name: String = "echo", version: String = "1", deployment: String = "d1", grace: Duration = .seconds(60),
-        preStop: ContainerSpecification.PreStop? = nil, liveness: Probe? = nil, containers: Int = 1
+        preStop: ContainerSpecification.PreStop? = nil, liveness: Probe? = nil, containers: Int = 1,
+        disk: String? = nil
     ) -> DeployedAPI {
         let containers = (0..<containers).map { index in
             ContainerSpecification(
-                name: index == 0 ? "main" : "side\(index)", image: "x", livenessProbe: index == 0 ? liveness : nil,
+                name: index == 0 ? "main" : "side\(index)", image: "x",
+                compute: Compute(disk: disk.flatMap { Quantity($0) }), livenessProbe: index == 0 ? liveness : nil,
                 preStop: index == 0 ? preStop : nil)
         }
         return DeployedAPI(

@@ -179,6 +179,9 @@ void cx_explain(const char *program, int error, char *text, size_t size);
 
 /// Removes a folder and all in it, whatever its permissions and depth, without following a link. Nothing there is no failure.
 int cx_remove_tree(const char *path);
+/// Bytes that what is in a folder takes on disk, without following a link or leaving the file system; at least `limit` if it is more than that.
+/// It rests while it works, so that it uses at most a quarter of a processor. -ELOOP where folders are nested too deeply.
+int64_t cx_tree_usage(const char *path, int64_t limit);
 /// Keeps a number beside an open file, in an extended attribute; without effect where the file system has none.
 int cx_set_file_mark(int descriptor, const char *name, int64_t value);
 /// That number; negative when there is none.

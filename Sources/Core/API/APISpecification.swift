@@ -125,13 +125,19 @@ package struct Compute: Sendable, Hashable, Codable {
     package var mem: Quantity?
     /// Size of `/dev/shm`; `nil`: the engine's default.
     package var shm: Quantity?
+    /// What `/mnt`, `/tmp` and the home folder may take on disk; `nil` for no limit. The limits of a pod's containers are added up.
+    package var disk: Quantity?
     /// Exclusive GPU devices.
     package var gpu: Int
 
-    package init(cpu: Quantity? = Quantity("200m"), mem: Quantity? = nil, shm: Quantity? = nil, gpu: Int = 0) {
+    package init(
+        cpu: Quantity? = Quantity("200m"), mem: Quantity? = nil, shm: Quantity? = nil, disk: Quantity? = nil,
+        gpu: Int = 0
+    ) {
         self.cpu = cpu
         self.mem = mem
         self.shm = shm
+        self.disk = disk
         self.gpu = gpu
     }
 }

@@ -68,7 +68,7 @@ struct SpecificationBuilder {
             args: container["args"]?.list?.compactMap(\.string),
             compute: Compute(
                 cpu: compute["cpu"]?.quantity, mem: compute["mem"]?.quantity, shm: compute["shm"]?.quantity,
-                gpu: Int(gpu)),
+                disk: compute["disk"]?.quantity, gpu: Int(gpu)),
             readinessProbe: container["readiness_probe"]?.object.flatMap(probe),
             livenessProbe: container["liveness_probe"]?.object.flatMap(probe),
             preStop: container["pre_stop"]?.object.flatMap(preStop), volumes: volumes)

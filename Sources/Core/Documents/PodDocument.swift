@@ -43,7 +43,7 @@ package struct PodDocument: Sendable, Hashable, Codable {
             self.preStop = container.preStop.map(PreStop.init)
             self.compute = Resources(
                 cpu: container.compute.cpu?.text, mem: container.compute.mem?.text, shm: container.compute.shm?.text,
-                gpu: container.compute.gpu)
+                disk: container.compute.disk?.text, gpu: container.compute.gpu)
             self.volumes = container.volumes.map { "\($0.source):\($0.target)\($0.readOnly ? ":ro" : "")" }
         }
 
@@ -81,6 +81,8 @@ package struct PodDocument: Sendable, Hashable, Codable {
         @OrNull package var cpu: String?
         @OrNull package var mem: String?
         @OrNull package var shm: String?
+        /// Left out where there is no limit, so that it changes no version that does not use it.
+        package var disk: String?
         package var gpu: Int
     }
 }

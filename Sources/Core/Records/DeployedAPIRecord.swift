@@ -170,7 +170,7 @@ private struct ContainerRecord: Codable {
 struct ComputeRecord: Codable {
     var value: Compute
 
-    private enum Key: String, CodingKey { case cpu, mem, shm, gpu }
+    private enum Key: String, CodingKey { case cpu, mem, shm, disk, gpu }
 
     init(value: Compute) { self.value = value }
 
@@ -179,7 +179,8 @@ struct ComputeRecord: Codable {
         value = Compute(
             cpu: try record.decodeIfPresent(Quantity.self, forKey: .cpu),
             mem: try record.decodeIfPresent(Quantity.self, forKey: .mem),
-            shm: try record.decodeIfPresent(Quantity.self, forKey: .shm), gpu: try record.value(.gpu, or: 0))
+            shm: try record.decodeIfPresent(Quantity.self, forKey: .shm),
+            disk: try record.decodeIfPresent(Quantity.self, forKey: .disk), gpu: try record.value(.gpu, or: 0))
     }
 
     func encode(to encoder: any Encoder) throws {
@@ -187,6 +188,7 @@ struct ComputeRecord: Codable {
         try record.encodeIfPresent(value.cpu, forKey: .cpu)
         try record.encodeIfPresent(value.mem, forKey: .mem)
         try record.encodeIfPresent(value.shm, forKey: .shm)
+        try record.encodeIfPresent(value.disk, forKey: .disk)
         try record.encode(value.gpu, forKey: .gpu)
     }
 }

@@ -19,6 +19,10 @@ extension DockerEngine {
                     "\(field).compute.gpu: "
                         + (has ? "GPUs are not handed out to containers yet" : "this \(name) has no GPU runtime"))
             }
+            if container.compute.disk != nil {
+                problems.append(
+                    "\(field).compute.disk: the \(name) engine cannot limit it; leave it out, or use the sandbox engine")
+            }
             // The least that Docker takes; less would not hold a process either.
             if let mem = container.compute.mem, mem.whole < 6 << 20 {
                 problems.append("\(field).compute.mem: \(mem) is too little, at least 6Mi are needed")

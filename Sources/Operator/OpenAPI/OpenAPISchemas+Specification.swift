@@ -29,7 +29,8 @@ extension OpenAPISchemas {
             "command": orNull(list(text)), "args": orNull(list(text)), "readiness_probe": orNull(reference("Probe")),
             "liveness_probe": orNull(reference("Probe")),
             "pre_stop": orNull(object(["http_get": orNull(reference("HTTPGet")), "exec": orNull(reference("Exec"))])),
-            "compute": object(["cpu": textOrNull, "mem": textOrNull, "shm": textOrNull, "gpu": count]),
+            "compute": object(
+                ["cpu": textOrNull, "mem": textOrNull, "shm": textOrNull, "gpu": count], optional: ["disk": text]),
             "volumes": list(text),
         ]),
         "Probe": object([

@@ -12,7 +12,8 @@ struct RecordTests {
 
     static let container = ContainerSpecification(
         name: "c", image: "i:1", env: ["A": "b"], command: ["x"], args: ["y"],
-        compute: Compute(cpu: Quantity("1"), mem: Quantity("2Gi"), shm: Quantity("3Mi"), gpu: 4), readinessProbe: probe,
+        compute: Compute(cpu: Quantity("1"), mem: Quantity("2Gi"), shm: Quantity("3Mi"), disk: Quantity("4Gi"), gpu: 4),
+        readinessProbe: probe,
         livenessProbe: Probe(handler: .exec(command: ["a", "b"])), preStop: .exec(command: ["z"]),
         volumes: [.init(source: "/a", target: "/b", readOnly: true), .init(source: "/c", target: "/d")])
 

@@ -121,6 +121,9 @@ enum PodSchema {
                 "Memory that must be free to start; also the limit."),
             SchemaField(
                 "shm", .quantity(minimum: nil, fractions: false), .optional, null: .asNone, "Size of /dev/shm."),
+            SchemaField(
+                "disk", .quantity(minimum: Quantity("1Mi"), fractions: false), .optional, null: .asNone,
+                "What the pod may store in /mnt, /tmp and its home; beyond it the replica is replaced. The containers' values are added up."),
             SchemaField("gpu", .integer(0...Int64.max), .default("0"), "GPU devices for this container alone."),
             SchemaField("inf", .integer(0...Int64.max), .default("0"), "AWS Inferentia chips; only 0 is accepted."),
         ],
