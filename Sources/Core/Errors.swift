@@ -7,6 +7,7 @@ package struct PlatformError: Error, Sendable, CustomStringConvertible {
         enum Name: String {
             case badRequest = "bad_request"
             case unauthorized = "unauthorized"
+            case forbidden = "forbidden"
             case notFound = "not_found"
             case methodNotAllowed = "method_not_allowed"
             case conflict = "conflict"
@@ -36,6 +37,8 @@ package struct PlatformError: Error, Sendable, CustomStringConvertible {
         package static let badRequest = Code(.badRequest)
         /// 401: no credential, or one that is not known.
         package static let unauthorized = Code(.unauthorized)
+        /// 403: the caller is known, or its origin is, and may not do this.
+        package static let forbidden = Code(.forbidden)
         /// 404: unknown endpoint, API or id.
         package static let notFound = Code(.notFound)
         /// 405: the path exists, but not with this method.

@@ -7,6 +7,7 @@ extension PlatformError.Code {
         switch self {
         case .badRequest, .configurationInvalid, .versionMismatch, .notSupported, .usage: .badRequest
         case .unauthorized: .unauthorized
+        case .forbidden: .forbidden
         case .notFound: .notFound
         case .methodNotAllowed: .methodNotAllowed
         case .conflict, .apiUpdating: .conflict
