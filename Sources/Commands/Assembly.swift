@@ -54,7 +54,10 @@ struct Assembly: Sendable {
     private func run(_ shutdown: ShutdownThread, _ resources: Resources) async throws {
         DescriptorLimit.raise(logger: logger)
         let directory = try await BlockingPool.checks.run { [settings] in
-            try PlatformDirectory.prepare(settings.dataDirectory)
+            if let store = settings.storeDirectory, FileManager.default.fileExists(atPath: store) {
+                try PlatformDirectory.secure(store, option: "--store")
+            }
+            return try PlatformDirectory.prepare(settings.dataDirectory)
         }
         let store = try await SQLiteStore.open(
             configuration: .init(
