@@ -66,7 +66,8 @@ let package = Package(
         room("Gateway", ["Core", "Support", "HTTPServing", nioCore, nioHTTP1, logging, lifecycle, crypto]),
         room("Dequeuer", ["Core", "Support", nioCore, nioPosix, nioHTTP1, logging, lifecycle]),
         room("Probes", ["Core", "Support", nioCore, nioPosix, nioHTTP1, logging]),
-        room("Operator", ["Core", "Support", "HTTPServing", nioCore, nioHTTP1, logging, lifecycle, crypto]),
+        room("Access", ["Core", crypto]),
+        room("Operator", ["Core", "Support", "Access", "HTTPServing", nioCore, nioHTTP1, logging, lifecycle, crypto]),
         room("Autoscaler", ["Core", logging, lifecycle]),
         room("LocalOrchestrator", ["Core", "Support", "Probes", logging, lifecycle]),
         room("PodInitProtocol", []),
@@ -88,7 +89,7 @@ let package = Package(
         room(
             "Commands",
             [
-                "Core", "Support", "HTTPServing", "Gateway", "Dequeuer", "Operator", "Autoscaler",
+                "Core", "Support", "Access", "HTTPServing", "Gateway", "Dequeuer", "Operator", "Autoscaler",
                 "LocalOrchestrator", "EngineDocker", "EngineSandbox", "StoreSQLite", "Client",
                 arguments, logging, lifecycle, nioCore, nioPosix, nioHTTP1, asyncHTTPClient, subprocess,
                 yams,
@@ -124,7 +125,10 @@ let package = Package(
         tests("ProbesTests", ["Probes", nioCore, nioPosix, nioHTTP1]),
         tests(
             "OperatorTests",
-            ["Operator", "HTTPServing", "StoreMemory", asyncHTTPClient, nioCore, nioHTTP1, logging, lifecycle]),
+            [
+                "Operator", "Access", "HTTPServing", "StoreMemory", asyncHTTPClient, nioCore, nioHTTP1, logging,
+                lifecycle,
+            ]),
         tests("AutoscalerTests", ["Autoscaler", "StoreMemory", logging]),
         tests("LocalOrchestratorTests", ["LocalOrchestrator"]),
         tests(
@@ -140,7 +144,7 @@ let package = Package(
         tests("ClientTests", ["Client", "StubPlatform", asyncHTTPClient, nioCore, nioHTTP1]),
         tests(
             "CommandsTests",
-            ["Commands", "Support", "Client", "StoreMemory", "StubPlatform", arguments, nioCore, logging, lifecycle]),
+            ["Commands", "Access", "Support", "Client", "StoreMemory", "StubPlatform", arguments, nioCore, logging, lifecycle]),
         tests("ArchitectureTests", []),
         // Puts the tasks of simulated worlds under the simulation's control.
         .target(name: "CSimulation", path: "Tests/CSimulation"),

@@ -1,3 +1,4 @@
+import Access
 import Autoscaler
 import Client
 import Core
@@ -56,7 +57,10 @@ struct Assembly: Sendable {
             connections: min(Limits.connections, DescriptorLimit.raise(logger: logger) / 2),
             trustedProxies: settings.trustedProxies)
         let directory = try await BlockingPool.checks.run { [settings] in
-            try PlatformDirectory.prepare(settings.dataDirectory)
+            if let store = settings.storeDirectory, FileManager.default.fileExists(atPath: store) {
+                try PlatformDirectory.secure(store, option: "--store")
+            }
+            return try PlatformDirectory.prepare(settings.dataDirectory)
         }
         let store = try await SQLiteStore.open(
             configuration: .init(
@@ -67,7 +71,7 @@ struct Assembly: Sendable {
         try await blocking { try directory.removeStale() }
         try await PortCheck.check([
             .init(host: settings.host, port: settings.gatewayPort, portFlag: "--port"),
-            .init(host: settings.host, port: settings.operatorPort, portFlag: "--operator-port"),
+            .init(host: settings.operatorHost, port: settings.operatorPort, portFlag: "--operator-port"),
         ])
 
         let selection = EngineSelection(
@@ -82,11 +86,13 @@ struct Assembly: Sendable {
             logger.info("requests of the last run went back to their queues", metadata: ["count": "\(returned)"])
         }
 
-        let tokens = try await TokenStore.open(directory: directory.path, random: SystemRandomNumberGenerator())
+        let tokens = try await blocking {
+            try TokenStore.open(directory: directory.path, random: SystemRandomNumberGenerator())
+        }
         let orchestrator = LocalOrchestrator(
             engine: engine, clock: clock,
             configuration: .init(
-                clientConfiguration: try Self.containerConfiguration(token: tokens.token(TokenStore.containers)),
+                clientConfiguration: { Self.clientConfiguration(of: $1, for: $0, tokens) },
                 shortGrace: Limits.shutdownGrace, makePodSuffix: { RandomWord.make(length: 10) }),
             logger: logger)
         let state = PlatformState(
@@ -110,14 +116,13 @@ struct Assembly: Sendable {
             makeID: { RequestID(now: $0, random: random.next()) })
         let controlServer = HTTPServer(
             listeners: [
-                .tcp(host: settings.host, port: settings.operatorPort), .unix(path: directory.operatorSocket),
+                .tcp(host: settings.operatorHost, port: settings.operatorPort), .unix(path: directory.operatorSocket),
             ], capacity: capacity, isForCallers: false, clock: clock, logger: logger,
             errors: ErrorResponses(logger: logger)
         ) { try await control.respond(to: $0, body: &$1) }
         let announcement = Announcement(
             gateway: gateway.addresses, operator: controlServer.addresses, directory: directory,
-            environments: EnvironmentStore(environment: environment),
-            token: Secret(tokens.token(TokenStore.user) ?? ""),
+            environments: EnvironmentStore(environment: environment), token: tokens.admin,
             engine: engine.name, book: book, console: console, format: format)
 
         // In the order of dependency: shutdown closes the gateway first and the orchestrator last.
@@ -180,7 +185,8 @@ struct Assembly: Sendable {
             store: store, orchestrator: orchestrator, tokens: tokens, clock: clock,
             random: SystemRandomNumberGenerator(),
             configuration: OperatorConfiguration(
-                engine: engine.name, store: "sqlite",
+                engine: engine.name, store: "sqlite", podAccessLimit: settings.podAccessLimit,
+                volumes: volumePolicy(directory),
                 addresses: { book.known ?? PlatformAddresses(gateway: "", operator: "") },
                 notReady: {
                     guard book.known != nil else { return ["the gateway does not listen yet"] }
@@ -196,15 +202,40 @@ struct Assembly: Sendable {
             logger: logger)
     }
 
-    /// `/cortex/client/cli.yaml` of every container (contract C9).
-    private static func containerConfiguration(token: String?) throws -> String {
-        let file = EnvironmentFile(
-            defaultEnvironment: "default",
-            environments: [
-                Client.Environment(
-                    name: "default", operatorEndpoint: "http://\(ClusterNames.operatorService):8888", token: token)
-            ])
-        return try file.yaml()
+    /// `/cortex/client/cli.yaml` in the containers of one replica (contract C9, N1). Tokens need no quotes in YAML.
+    static func clientConfiguration(of replica: String, for api: DeployedAPI, _ tokens: TokenStore) -> String {
+        let claim = PodClaim(api: api.name, replica: replica, access: api.specification.pod.operatorAccess)
+        return """
+            default_environment: default
+            environments:
+            - name: default
+              operator_endpoint: http://\(ClusterNames.operatorService):8888
+              token: \(tokens.token(for: claim))
+
+            """
+    }
+
+    /// What no container may mount: everything of the platform, and every engine's socket (contract N2).
+    private func volumePolicy(_ directory: PlatformDirectory) -> VolumePolicy {
+        var protected = [
+            VolumePolicy.Protected(directory.path, "the platform's data directory", includesContent: true)
+        ]
+        if let store = settings.storeDirectory {
+            protected.append(.init(store, "the platform's store", includesContent: true))
+        }
+        let user = "/run/user/\(getuid())"
+        let sockets =
+            DockerEngineConfiguration.usualSockets(environment: environment) + [
+                "/run/docker.sock", "/run/containerd/containerd.sock", "/run/crio/crio.sock", "\(user)/docker.sock",
+                "\(user)/podman/podman.sock",
+            ]
+        for socket in sockets where FileManager.default.fileExists(atPath: socket) {
+            protected.append(.init(socket, "the socket of a container engine", includesContent: true))
+        }
+        if let socket = settings.engineSocket {
+            protected.append(.init(socket, "the socket of a container engine", includesContent: true))
+        }
+        return VolumePolicy(protected: protected, allowed: settings.allowedVolumes)
     }
 }
 

@@ -77,6 +77,8 @@ package enum Limits {
     package static let scalingDecisions = 100
     /// Rows of a list page.
     package static let listPage = 1000
+    /// How long a file system may take to say what the sources of volumes are.
+    package static let volumeCheck: Duration = .seconds(20)
     /// Threads for blocking calls, and work that may wait for one of them.
     package static let blockingThreads = 16
     package static let blockingQueue = 10_000

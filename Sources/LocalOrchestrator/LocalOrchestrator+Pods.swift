@@ -4,7 +4,7 @@ import Logging
 /// The long operations on one pod: start, restart of a container, drain and stop. Each runs beside the loop and reports back to the table.
 extension LocalOrchestrator {
     func plan(for api: DeployedAPI, id: String, createdAt: Timestamp) -> PodPlan {
-        PodPlan(of: api, id: id, createdAt: createdAt, clientConfiguration: configuration.clientConfiguration)
+        PodPlan(of: api, id: id, createdAt: createdAt, clientConfiguration: configuration.clientConfiguration(api, id))
     }
 
     // MARK: Start

@@ -8,8 +8,8 @@ import Synchronization
 package actor LocalOrchestrator: Orchestrator, Service {
     /// What does not change while the platform runs.
     package struct Configuration: Sendable {
-        /// Text of `/cortex/client/cli.yaml` in every container.
-        package var clientConfiguration: String
+        /// Text of `/cortex/client/cli.yaml` in the containers of one replica of a version.
+        package var clientConfiguration: @Sendable (_ api: DeployedAPI, _ replica: String) -> String
         /// How often the engine is asked without any hint.
         package var resync: Duration
         /// The grace of a pod without requests to save: one that never was ready, and every one when the platform itself stops.
@@ -18,7 +18,8 @@ package actor LocalOrchestrator: Orchestrator, Service {
         package var makePodSuffix: @Sendable () -> String
 
         package init(
-            clientConfiguration: String, resync: Duration = .seconds(5), shortGrace: Duration = .seconds(10),
+            clientConfiguration: @escaping @Sendable (_ api: DeployedAPI, _ replica: String) -> String,
+            resync: Duration = .seconds(5), shortGrace: Duration = .seconds(10),
             makePodSuffix: @escaping @Sendable () -> String
         ) {
             self.clientConfiguration = clientConfiguration

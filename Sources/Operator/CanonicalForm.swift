@@ -58,11 +58,14 @@ enum CanonicalForm {
     }
 
     private static func pod(_ pod: PodSpecification) -> JSONValue {
-        .object([
+        var members: [String: JSONValue] = [
             "port": integer(pod.port), "max_concurrency": integer(pod.maxConcurrency),
             "termination_grace_period": nanoseconds(pod.terminationGracePeriod),
             "containers": .array(pod.containers.map(container)),
-        ])
+        ]
+        // `read` is what versions before this field had.
+        if pod.operatorAccess != .read { members["operator_access"] = .string(pod.operatorAccess.rawValue) }
+        return .object(members)
     }
 
     private static func container(_ container: ContainerSpecification) -> JSONValue {

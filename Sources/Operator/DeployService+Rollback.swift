@@ -1,3 +1,4 @@
+package import Access
 package import Core
 import Logging
 import Synchronization
@@ -5,13 +6,15 @@ import Synchronization
 extension DeployService {
     /// Deploys an earlier version again: what it declared becomes the newest version. Its queue and requests stay.
     ///
-    /// - Parameter version: see ``RollbackPlan``; `nil` for the one before.
+    /// - Parameters:
+    ///   - version: see ``RollbackPlan``; `nil` for the one before.
+    ///   - principal: who asks for it.
     /// - Returns: the version that is present now, and what happened, for people.
     /// - Throws: `not_found` with the versions that are kept; `asyncapi.api_updating` while it is being updated, unless `force`;
     ///   ``ConfigurationRejected`` when it does not fit beside the APIs of today; `store_unavailable`.
-    package func rollback(api name: String, to version: String?, force: Bool) async throws -> (
-        api: DeployedAPI, message: String
-    ) {
+    package func rollback(api name: String, to version: String?, by principal: Principal?, force: Bool)
+        async throws -> (api: DeployedAPI, message: String)
+    {
         try await gate.run {
             let deployed = try await store.deployedAPIs()
             guard let present = deployed.first(where: { $0.name == name }) else { throw PlatformError.unknownAPI(name) }
@@ -19,7 +22,10 @@ extension DeployService {
                 of: present, among: try await store.versions(of: name), wanted: version)
             let declaration = Declaration(
                 specification: target.specification, submitted: target.submitted, places: nil)
-            try await refuseProblems(of: [declaration], deployed: deployed, fileName: target.fileName)
+            let (_, problems) = try await examine(
+                [declaration], deployed: deployed, fileName: target.fileName, by: principal, links: .refuse)
+            try await refuseProblems(
+                of: [declaration], deployed: deployed, fileName: target.fileName, beside: problems)
             let status = await orchestrator.status(api: name)
             let step = try random.withLock {
                 try DeployPlan.step(

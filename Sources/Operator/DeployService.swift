@@ -1,3 +1,4 @@
+package import Access
 package import Core
 package import Logging
 import Synchronization
@@ -12,15 +13,22 @@ package final class DeployService: Sendable {
     let random: Mutex<any RandomNumberGenerator & Sendable>
     let logger: Logger
     let gate = SerialGate()
+    let volumes: VolumePolicy
+    let podAccessLimit: OperatorAccess
+    /// Deployed APIs that are not started, each with the reason.
+    private let heldBack = Mutex<[String: String]>([:])
 
     package init(
         store: any Store, orchestrator: any Orchestrator, clock: any PlatformClock,
-        random: some RandomNumberGenerator & Sendable, logger: Logger
+        random: some RandomNumberGenerator & Sendable, volumes: VolumePolicy = VolumePolicy(),
+        podAccessLimit: OperatorAccess = .own, logger: Logger
     ) {
         self.store = store
         self.orchestrator = orchestrator
         self.clock = clock
         self.random = Mutex(random)
+        self.volumes = volumes
+        self.podAccessLimit = podAccessLimit
         self.logger = logger
     }
 
@@ -35,17 +43,20 @@ package final class DeployService: Sendable {
     /// Deploys every API of a file.
     ///
     /// - Parameters:
+    ///   - principal: who deploys.
     ///   - baseDirectory: the absolute folder that relative volume sources are resolved against; without it they are refused.
     ///   - force: goes on although an API is being updated.
     /// - Throws: ``ConfigurationRejected`` with every problem there is, and then nothing was deployed; ``PlatformError``
     ///   `store_unavailable`. What goes wrong with one API later is in its outcome, and the others go on.
-    package func deploy(_ file: [UInt8], fileName: String, baseDirectory: String?, force: Bool) async throws
-        -> [Outcome]
-    {
-        let declared = try Declaration.read(file, fileName: fileName, baseDirectory: baseDirectory)
+    package func deploy(
+        _ file: [UInt8], fileName: String, baseDirectory: String?, by principal: Principal?, force: Bool
+    ) async throws -> [Outcome] {
+        let written = try Declaration.read(file, fileName: fileName, baseDirectory: baseDirectory)
         return try await gate.run {
             let deployed = try await store.deployedAPIs()
-            try await refuseProblems(of: declared, deployed: deployed, fileName: fileName)
+            let (declared, problems) = try await examine(
+                written, deployed: deployed, fileName: fileName, by: principal, links: .resolve)
+            try await refuseProblems(of: declared, deployed: deployed, fileName: fileName, beside: problems)
             var outcomes: [Outcome] = []
             for declaration in declared {
                 let previous = deployed.first { $0.name == declaration.specification.name }
@@ -62,6 +73,9 @@ package final class DeployService: Sendable {
         try await gate.run {
             guard let present = try await store.deployedAPIs().first(where: { $0.name == name }) else {
                 throw PlatformError.unknownAPI(name)
+            }
+            if let reason = try await obstacles(among: try await store.deployedAPIs())[name] {
+                throw PlatformError(.conflict, "\(name) cannot be refreshed: \(reason)")
             }
             let status = await orchestrator.status(api: name)
             let next = try random.withLock {
@@ -88,19 +102,37 @@ package final class DeployService: Sendable {
     /// Declares every deployed API to the orchestrator with its last number of replicas.
     package func restore() async throws {
         try await gate.run {
-            for api in try await store.deployedAPIs() {
+            let deployed = try await store.deployedAPIs()
+            let reasons = try await obstacles(among: deployed)
+            heldBack.withLock { $0 = reasons }
+            for api in deployed {
+                if let reason = reasons[api.name] {
+                    logger.error("API not started", metadata: ["api": "\(api.name)", "reason": "\(reason)"])
+                    continue
+                }
                 await orchestrator.apply(api, replicas: try await replicas(of: api))
             }
         }
     }
 
+    /// Why a deployed API is not started; `nil` for one that is.
+    package func reasonHeldBack(_ name: String) -> String? { heldBack.withLock { $0[name] } }
+
     // MARK: Steps
 
-    func refuseProblems(of declared: [Declaration], deployed: [DeployedAPI], fileName: String) async throws {
-        var problems = DeployPlan.conflicts(of: declared, with: deployed, fileName: fileName)
+    /// - Parameter known: problems that were found before.
+    func refuseProblems(
+        of declared: [Declaration], deployed: [DeployedAPI], fileName: String, beside known: [ErrorDocument.Problem]
+    ) async throws {
+        var problems = known + DeployPlan.conflicts(of: declared, with: deployed, fileName: fileName)
         for declaration in declared {
             for text in await orchestrator.problems(with: declaration.specification) {
-                problems.append(declaration.problem(fileName, said: text))
+                let problem = declaration.problem(fileName, said: text)
+                // An engine may say the same of a source that is missing.
+                let isKnown = known.contains {
+                    $0.api == problem.api && $0.path == problem.path && $0.message == problem.message
+                }
+                if !isKnown { problems.append(problem) }
             }
         }
         guard problems.isEmpty else { throw ConfigurationRejected(problems: problems) }
@@ -128,6 +160,7 @@ package final class DeployService: Sendable {
                 return Outcome(api: api, message: "updating \(specification.title)")
             case .unchanged(let api, let isUpdating):
                 // Deployed, but never declared: the process died in between.
+                heldBack.withLock { $0[api.name] = nil }
                 if status == nil { await orchestrator.apply(api, replicas: try await replicas(of: api)) }
                 return Outcome(
                     api: api, message: "\(specification.title) is \(isUpdating ? "already updating" : "up to date")")
@@ -147,6 +180,7 @@ package final class DeployService: Sendable {
         if let count { target = count } else { target = try await replicas(of: api) }
         try await store.deploy(api, now: clock.now())
         try await store.saveRequestedReplicas(target, of: api.name)
+        heldBack.withLock { $0[api.name] = nil }
         await orchestrator.apply(api, replicas: target)
     }
 

@@ -1,3 +1,4 @@
+import Access
 import Core
 import HTTPServing
 import NIOHTTP1
@@ -6,7 +7,7 @@ extension Operator {
     /// Deployed APIs: the original's paths and shapes (reference: cortex.md §8).
     static let apiRoutes: [OperatorRoute] = [
         OperatorRoute(
-            .POST, "/deploy",
+            .POST, "/deploy", .deploy,
             OpenAPIOperation(
                 id: "deploy", summary: "Deploys or updates every API of a file.",
                 description:
@@ -37,21 +38,21 @@ extension Operator {
                     400: "The file has problems, which are all listed; or a parameter or the body is not understood.",
                     413: "The file is larger than 1 MiB.",
                 ])
-        ) { this, request, body, _ in try await this.deploy(request, &body) },
+        ) { this, call, body in try await this.deploy(call, &body) },
         OperatorRoute(
-            .POST, "/refresh/{api}",
+            .POST, "/refresh/{api}", .refresh,
             OpenAPIOperation(
                 id: "refresh", summary: "Restarts all replicas, losing no request.",
                 query: [.flag("force", "Go on although the API is updating.")],
                 answer: OpenAPIOperation.json("Message"),
                 errors: [409: "The API is updating."])
-        ) { this, request, _, parameters in
-            let force = try QueryParameters(request).bool("force")
-            let version = try await this.deployments.refresh(api: parameters["api"] ?? "", force: force)
+        ) { this, call, _ in
+            let force = try QueryParameters(call.request).bool("force")
+            let version = try await this.deployments.refresh(api: call.api, force: force)
             return try json(MessageDocument(message: "updating \(version.specification.title)"))
         },
         OperatorRoute(
-            .POST, "/rollback/{api}",
+            .POST, "/rollback/{api}", .rollback,
             OpenAPIOperation(
                 id: "rollback", summary: "Deploys an earlier version again, losing no request.",
                 query: [
@@ -65,50 +66,55 @@ extension Operator {
                     400: "A parameter or the client's version is not understood, or the version cannot run here now.",
                     409: "The API is updating, or there is no version before.",
                 ])
-        ) { this, request, _, parameters in try await this.rollback(parameters["api"] ?? "", request) },
+        ) { this, call, _ in try await this.rollback(call) },
         OperatorRoute(
-            .DELETE, "/delete/{api}",
+            .DELETE, "/delete/{api}", .delete,
             OpenAPIOperation(
                 id: "delete", summary: "Removes an API, cancels what waits, and erases its requests.",
                 query: [.flag("keepCache", "Keep the requests: they are readable once the API is deployed again.")],
                 answer: OpenAPIOperation.json("Message"))
-        ) { this, request, _, parameters in
-            let name = parameters["api"] ?? ""
-            let keep = try QueryParameters(request).bool("keepCache")
-            try await this.deployments.delete(api: name, keepRequests: keep)
-            return try json(MessageDocument(message: "deleting \(name)"))
+        ) { this, call, _ in
+            let keep = try QueryParameters(call.request).bool("keepCache")
+            try await this.deployments.delete(api: call.api, keepRequests: keep)
+            return try json(MessageDocument(message: "deleting \(call.api)"))
         },
         OperatorRoute(
-            .GET, "/get", OpenAPIOperation(id: "listAPIs", summary: "All APIs.", answer: OpenAPIOperation.list("API"))
-        ) { this, request, _, _ in try json(try await this.list(this.addresses(for: request))) },
+            .GET, "/get", .listAPIs,
+            OpenAPIOperation(id: "listAPIs", summary: "All APIs.", answer: OpenAPIOperation.list("API"))
+        ) { this, call, _ in try json(try await this.list(this.addresses(for: call.request))) },
         OperatorRoute(
-            .GET, "/get/{api}",
+            .GET, "/get/{api}", .readAPI,
             OpenAPIOperation(
-                id: "getAPI", summary: "One API with its last versions.", answer: OpenAPIOperation.one("API"))
-        ) { this, request, _, parameters in
-            try json([try await this.document(of: parameters["api"] ?? "", this.addresses(for: request))])
+                id: "getAPI", summary: "One API with its last versions.",
+                description:
+                    "A pod whose `operator_access` is `read` gets it without environment variables, volumes and what was submitted.",
+                answer: OpenAPIOperation.one("API"))
+        ) { this, call, _ in
+            var document = try await this.document(of: call.api, this.addresses(for: call.request))
+            if call.view == .redacted { document.redact() }
+            return try json([document])
         },
         OperatorRoute(
-            .GET, "/get/{api}/{apiID}",
+            .GET, "/get/{api}/{apiID}", .readVersion,
             OpenAPIOperation(
                 id: "getVersion", summary: "One version of an API; of an older one only its specification.",
                 answer: OpenAPIOperation.one("API"))
-        ) { this, request, _, parameters in
+        ) { this, call, _ in
             try json([
                 try await this.document(
-                    of: parameters["api"] ?? "", version: parameters["apiID"] ?? "", this.addresses(for: request))
+                    of: call.api, version: call.parameters["apiID"] ?? "", this.addresses(for: call.request))
             ])
         },
         OperatorRoute(
-            .GET, "/describe/{api}",
+            .GET, "/describe/{api}", .describeAPI,
             OpenAPIOperation(
                 id: "describeAPI", summary: "One API with each of its replicas, and why it is not ready.",
                 answer: OpenAPIOperation.one("API"))
-        ) { this, request, _, parameters in
-            try json([try await this.description(of: parameters["api"] ?? "", this.addresses(for: request))])
+        ) { this, call, _ in
+            try json([try await this.description(of: call.api, this.addresses(for: call.request))])
         },
         OperatorRoute(
-            .GET, "/logs/{api}",
+            .GET, "/logs/{api}", .readLogs,
             OpenAPIOperation(
                 id: "logs", summary: "What the containers wrote, as a line of JSON each.",
                 description:
@@ -126,6 +132,6 @@ extension Operator {
                         schema: ["type": "string", "minLength": 1]),
                 ], answer: ("application/x-ndjson", ["type": "string"]),
                 errors: [503: "The store or the engine does not answer."])
-        ) { this, request, _, parameters in try await this.logs(of: parameters["api"] ?? "", request) },
+        ) { this, call, _ in try await this.logs(of: call.api, call.request) },
     ]
 }

@@ -7,7 +7,8 @@ extension Operator {
     private static let formOverhead = 64 * 1024
 
     /// `POST /deploy`: the file as the part `config` of a form, or as the whole body.
-    func deploy(_ request: IncomingRequest, _ body: inout IncomingBody) async throws -> OutgoingResponse {
+    func deploy(_ call: OperatorCall, _ body: inout IncomingBody) async throws -> OutgoingResponse {
+        let request = call.request
         let query = try QueryParameters(request)
         let force = try query.bool("force")
         let directory = try query.text("configDir")
@@ -25,7 +26,7 @@ extension Operator {
         }
         do {
             let outcomes = try await deployments.deploy(
-                file, fileName: fileName, baseDirectory: directory, force: force)
+                file, fileName: fileName, baseDirectory: directory, by: call.principal, force: force)
             let addresses = configuration.addresses().reachable(from: request.header("host"))
             return try Self.json(outcomes.map { Self.document($0, addresses) })
         } catch let rejected as ConfigurationRejected {

@@ -32,7 +32,9 @@ extension Operator {
     func document(of name: String, _ addresses: PlatformAddresses) async throws -> APIDocument {
         let api = try await deployedAPI(name)
         var document = await presentDocument(of: api, addresses, detailed: false)
-        document.status?.statusCode = Self.statusCode(of: api, await orchestrator.status(api: name))
+        document.status?.statusCode =
+            deployments.reasonHeldBack(name) == nil
+            ? Self.statusCode(of: api, await orchestrator.status(api: name)) : "status_error"
         document.apiVersions = try await store.versions(of: name).map(APIDocument.Version.init)
         return document
     }
@@ -101,7 +103,9 @@ extension Operator {
     }
 
     private func status(of api: DeployedAPI, _ counts: [String: QueueCounts]?, detailed: Bool) async -> StatusDocument {
-        let status = await orchestrator.status(api: api.name) ?? APIStatus(requested: 0)
+        let status =
+            await orchestrator.status(api: api.name)
+            ?? APIStatus(requested: 0, reason: deployments.reasonHeldBack(api.name))
         let scaling = detailed ? ScalingDocument(await configuration.scaling(api.name)) : nil
         return StatusDocument(
             status, queue: counts.map { $0[api.name] ?? QueueCounts() }, detailed: detailed, autoscaling: scaling)

@@ -1,3 +1,4 @@
+import Access
 import Core
 import HTTPServing
 import NIOHTTP1
@@ -6,7 +7,7 @@ extension Operator {
     /// An API's requests (contract O3).
     static let requestRoutes: [OperatorRoute] = [
         OperatorRoute(
-            .GET, "/requests/{api}",
+            .GET, "/requests/{api}", .listRequests,
             OpenAPIOperation(
                 id: "listRequests", summary: "An API's requests, newest first, a page at a time.",
                 query: [
@@ -23,17 +24,17 @@ extension Operator {
                             "default": 100,
                         ]),
                 ], answer: OpenAPIOperation.json("RequestList"))
-        ) { this, request, _, parameters in
-            try json(try await this.requests(of: parameters["api"] ?? "", try QueryParameters(request)))
+        ) { this, call, _ in
+            try json(try await this.requests(of: call.api, try QueryParameters(call.request)))
         },
         OperatorRoute(
-            .POST, "/retry/{api}/{id}",
+            .POST, "/retry/{api}/{id}", .retryRequest,
             OpenAPIOperation(
                 id: "retryRequest", summary: "Puts a failed request back into the queue.",
                 answer: OpenAPIOperation.json("Request"),
                 errors: [409: "It has not failed, or its payload is no longer kept."])
-        ) { this, _, _, parameters in
-            try json(try await this.retry(parameters["id"] ?? "", of: parameters["api"] ?? ""))
+        ) { this, call, _ in
+            try json(try await this.retry(call.parameters["id"] ?? "", of: call.api))
         },
     ]
 }

@@ -1,3 +1,4 @@
+import Access
 import Core
 import HTTPServing
 import NIOHTTP1
@@ -12,13 +13,15 @@ extension Operator {
         let this = self
         for route in routes {
             table.on(route.method, route.path) { request, body, parameters in
-                if route.access == .matchingVersion, let version = request.header(VersionHandshake.header) {
+                if route.version == .matching, let version = request.header(VersionHandshake.header) {
                     try VersionHandshake.check(client: version, server: CortexVersion.current)
                 }
-                if route.access != .open { try this.authenticate(request) }
+                let principal = route.isOpen ? nil : try await this.authenticate(request)
+                let view = try principal.map { try Rights.check($0, route.action, api: parameters["api"]) } ?? .whole
+                let call = OperatorCall(request: request, parameters: parameters, principal: principal, view: view)
                 let number = OperationRegistry.shared.begin("\(route.method) \(route.path)", request.path)
                 defer { OperationRegistry.shared.end(number) }
-                var response = try await route.answer(this, request, &body, parameters)
+                var response = try await route.answer(this, call, &body)
                 response.headers.add(name: VersionHandshake.header, value: CortexVersion.current)
                 return response
             }
@@ -29,52 +32,52 @@ extension Operator {
     /// Anyone's: is it there, is it ready, what does it serve.
     private static let platformRoutes: [OperatorRoute] = [
         OperatorRoute(
-            .GET, "/healthz", access: .open,
+            .GET, "/healthz", .seeThatItServes, version: .any,
             OpenAPIOperation(
                 id: "isAlive", summary: "Whether the process answers.", answer: OpenAPIOperation.json("Liveness"))
-        ) { _, _, _, _ in try json(["status": "ok"]) },
+        ) { _, _, _ in try json(["status": "ok"]) },
         OperatorRoute(
-            .GET, "/readyz", access: .open,
+            .GET, "/readyz", .seeThatItServes, version: .any,
             OpenAPIOperation(
                 id: "isReady", summary: "Whether requests are accepted.", answer: OpenAPIOperation.json("Liveness"),
                 errors: [503: "Not yet, or not now; the message says why."])
-        ) { this, _, _, _ in try await this.readiness() },
+        ) { this, _, _ in try await this.readiness() },
         OperatorRoute(
-            .GET, "/verifycortex", access: .open,
+            .GET, "/verifycortex", .seeThatItServes, version: .any,
             OpenAPIOperation(
                 id: "verify", summary: "Tells a Cortex operator from something else.",
                 answer: OpenAPIOperation.json("Nothing"))
-        ) { _, _, _, _ in try json([String: String]()) },
+        ) { _, _, _ in try json([String: String]()) },
         OperatorRoute(
-            .GET, OpenAPIDocument.path, access: .open,
+            .GET, OpenAPIDocument.path, .seeThatItServes, version: .any,
             OpenAPIOperation(
                 id: "describeInterface", summary: "This document.", answer: OpenAPIOperation.json("OpenAPI"))
-        ) { _, _, _, _ in try json(document) },
+        ) { _, _, _ in try json(document) },
         OperatorRoute(
-            .GET, "/info", access: .anyVersion,
+            .GET, "/info", .readPlatform, version: .any,
             OpenAPIOperation(
                 id: "info", summary: "Version, engine, store, addresses, and how much there is of what.",
                 answer: OpenAPIOperation.json("Info"))
-        ) { this, request, _, _ in try json(try await this.info(this.addresses(for: request))) },
+        ) { this, call, _ in try json(try await this.info(this.addresses(for: call.request))) },
         OperatorRoute(
-            .GET, "/health", access: .anyVersion,
+            .GET, "/health", .readHealth, version: .any,
             OpenAPIOperation(
                 id: "health", summary: "Each part of the platform, and whether it does its work.",
                 description: "200 either way: `status` tells. A load balancer asks `/readyz`.",
                 answer: OpenAPIOperation.json("Health"))
-        ) { this, _, _, _ in
+        ) { this, _, _ in
             try json(
                 HealthDocument(
                     apiVersion: CortexVersion.current, components: await this.configuration.components()))
         },
         OperatorRoute(
-            .GET, "/debug/state", access: .anyVersion,
+            .GET, "/debug/state", .readDebugState, version: .any,
             OpenAPIOperation(
                 id: "debugState", summary: "What the platform does at this moment: operations, replicas, queues.",
                 description:
                     "The same as `kill -QUIT` writes to standard error, for finding out why something does not go on.",
                 answer: OpenAPIOperation.json("State"))
-        ) { this, _, _, _ in try json(await this.configuration.state()) },
+        ) { this, _, _ in try json(await this.configuration.state()) },
     ]
 
     /// Built once: it depends on nothing but the routes.
@@ -82,16 +85,34 @@ extension Operator {
 
     // MARK: Access
 
-    private func authenticate(_ request: IncomingRequest) throws {
-        let fields = [request.header("authorization"), request.header("x-cortex-authorization")]
-        let sent = fields.compactMap { $0 }
-        for field in sent where tokens.accepts(Self.token(of: field)) { return }
+    /// Finds out who calls.
+    ///
+    /// A pod's token is worth something only while its API is deployed and its replica is there. Its access is the lowest of what its own
+    /// version declared, what the present version declares, and what the platform allows.
+    ///
+    /// - Throws: 401, which says nothing about the platform; `store_unavailable`.
+    func authenticate(_ request: IncomingRequest) async throws -> Principal {
+        let fields = [request.header("authorization"), request.header("x-cortex-authorization")].compactMap { $0 }
+        for field in fields {
+            switch tokens.verify(Self.token(of: field)) {
+            case .admin: return .admin
+            case .pod(let claim):
+                guard let api = try await store.deployedAPIs().first(where: { $0.name == claim.api }),
+                    let status = await orchestrator.status(api: claim.api),
+                    status.replicas.contains(where: { $0.id == claim.replica })
+                else { continue }
+                let access = min(
+                    claim.access, api.specification.pod.operatorAccess, configuration.podAccessLimit)
+                return .pod(api: claim.api, replica: claim.replica, access: access)
+            case nil: continue
+            }
+        }
         throw HTTPFault(
             PlatformError(
                 .unauthorized,
-                sent.isEmpty
-                    ? "the operator needs its token, sent as Authorization: Bearer TOKEN"
-                    : "this is not the operator's token, which stands in tokens.json in the platform's data directory"),
+                fields.isEmpty
+                    ? "the operator needs a token, sent as Authorization: Bearer TOKEN"
+                    : "this is not a token that the operator accepts"),
             headers: ["WWW-Authenticate": "Bearer realm=\"cortex\""])
     }
 

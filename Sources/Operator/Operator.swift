@@ -1,6 +1,8 @@
+package import Access
 package import Core
 package import HTTPServing
 package import Logging
+import NIOHTTP1
 
 /// The control plane: deployed APIs, their state and logs, over HTTP (contract O1).
 ///
@@ -30,7 +32,8 @@ package struct Operator: Sendable {
         self.configuration = configuration
         self.logger = logger
         self.deployments = DeployService(
-            store: store, orchestrator: orchestrator, clock: clock, random: random, logger: logger)
+            store: store, orchestrator: orchestrator, clock: clock, random: random,
+            volumes: configuration.volumes, podAccessLimit: configuration.podAccessLimit, logger: logger)
         self.routes = makeRoutes()
     }
 
@@ -45,6 +48,8 @@ package struct Operator: Sendable {
     ///
     /// - Throws: what `ErrorResponses` turns into an answer.
     package func respond(to request: IncomingRequest, body: inout IncomingBody) async throws -> OutgoingResponse {
-        try await routes.respond(to: request, body: &body)
+        // A web page reaches nothing without a token, neither an open route nor the news of which paths there are (contract N5).
+        if request.headers.contains(name: "origin") { _ = try await authenticate(request) }
+        return try await routes.respond(to: request, body: &body)
     }
 }

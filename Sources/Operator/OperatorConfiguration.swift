@@ -10,6 +10,10 @@ package struct OperatorConfiguration: Sendable {
     package var store: String
     /// How long a followed log may be silent before an empty line keeps its connection alive.
     package var heartbeat: Duration
+    /// The most that a pod may do at the operator, whatever its version declares (contract N1).
+    package var podAccessLimit: OperatorAccess
+    /// Which folders of this machine pods may mount.
+    package var volumes: VolumePolicy
     /// Asked for each answer, as ports may be chosen by the system at the start.
     package var addresses: @Sendable () -> PlatformAddresses
     /// What is not ready yet, in words for people; empty once requests are accepted (contract U2).
@@ -23,6 +27,7 @@ package struct OperatorConfiguration: Sendable {
 
     package init(
         clusterName: String = "local", engine: String, store: String, heartbeat: Duration = .seconds(10),
+        podAccessLimit: OperatorAccess = .own, volumes: VolumePolicy = VolumePolicy(),
         addresses: @escaping @Sendable () -> PlatformAddresses, notReady: @escaping @Sendable () async -> [String],
         scaling: @escaping @Sendable (_ api: String) async -> [ScalingDecision] = { _ in [] },
         components: @escaping @Sendable () async -> [HealthDocument.Component] = { [] },
@@ -32,6 +37,8 @@ package struct OperatorConfiguration: Sendable {
         self.engine = engine
         self.store = store
         self.heartbeat = heartbeat
+        self.podAccessLimit = podAccessLimit
+        self.volumes = volumes
         self.addresses = addresses
         self.notReady = notReady
         self.scaling = scaling

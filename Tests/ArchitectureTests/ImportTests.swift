@@ -15,8 +15,9 @@ private let allowed: [String: Set<String>] = [
     ],
     "Dequeuer": ["Core", "Support", "NIO*", "Logging", "ServiceLifecycle"],
     "Probes": ["Core", "Support", "NIO*", "Logging"],
+    "Access": ["Core", "Crypto"],
     "Operator": [
-        "Core", "Support", "HTTPServing", "Hummingbird", "HummingbirdCore", "HTTPTypes", "NIO*", "Logging",
+        "Core", "Support", "Access", "HTTPServing", "Hummingbird", "HummingbirdCore", "HTTPTypes", "NIO*", "Logging",
         "ServiceLifecycle",
         "Crypto",
     ],

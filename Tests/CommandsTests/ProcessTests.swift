@@ -417,8 +417,8 @@ struct ProcessTests {
             #expect(try store.load()["same"]?.token == "secret")
             #expect(known.errors.contains("not accepted"))
             let given = try await run(
-                ["env", "configure", "given", "--operator-endpoint", stub.url, "--token", "mine"], folder,
-                environment: ["CORTEX_TOKEN": "other"])
+                ["env", "configure", "given", "--operator-endpoint", stub.url, "--token-stdin"], folder,
+                environment: ["CORTEX_TOKEN": "other"], input: " mine\r\n")
             #expect(given.status == 0)
             #expect(try store.load()["given"]?.token == "mine")
             let port = try #require(stub.url.split(separator: ":").last)
@@ -430,6 +430,31 @@ struct ProcessTests {
             #expect(try await run(["env", "configure", "x", "-o", "http://127.0.0.1:1"], folder).status == 1)
             #expect(try await run(["env", "configure", "x"], folder).status == 2)
             #expect(try store.load()["x"] == nil)
+        }
+    }
+
+    @Test("N9: a token is no argument; one with a line break inside is refused with that reason, and never shown")
+    func tokens() async throws {
+        try await with { stub, folder in
+            stub.on("GET /verifycortex", .json("{}"))
+            stub.on("GET /info", .error(401, "unauthorized", "no"))
+            let words = ["env", "configure", "x", "-o", stub.url]
+            let argument = try await run(words + ["--token", "hidden-value"], folder)
+            #expect(argument.status == 2 && argument.errors.contains("--token-stdin"))
+            #expect(!(argument.errors + argument.output).contains("hidden-value"))
+            for (input, reason) in [
+                ("hidden\nvalue\n", "line break inside"), ("hidden value", "character that no token has"),
+                ("\n", "has no token"),
+            ] {
+                let refused = try await run(words + ["--token-stdin"], folder, input: input)
+                #expect(refused.status == 2 && refused.errors.contains(reason), "\(refused.errors)")
+                #expect(!refused.errors.contains("hidden"))
+            }
+            let variable = try await run(words, folder, environment: ["CORTEX_TOKEN": "hidden\nvalue"])
+            #expect(variable.status == 2 && variable.errors.contains("the token in CORTEX_TOKEN has a line break"))
+            let good = try await run(words, folder, environment: ["CORTEX_TOKEN": "mine\n"])
+            #expect(good.status == 0)
+            #expect(try EnvironmentStore(directory: folder.path).load()["x"]?.token == "mine")
         }
     }
 

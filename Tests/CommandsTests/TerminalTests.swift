@@ -155,7 +155,7 @@ struct TerminalTests {
     func gatewayAddress() async throws {
         try await with { stub, folder in
             stub.on("GET /verifycortex", .error(404, "not_found", "there is no API at this path"))
-            let words = ["env", "configure", "x", "-o", stub.url, "--token", "t"]
+            let words = ["env", "configure", "x", "-o", stub.url]
             let process = try await CortexProcess.run(words, folder: folder)
             #expect(process.status == 1)
             #expect(process.errors.contains("is not a Cortex operator; check the URL: the operator's port is 8888"))

@@ -27,6 +27,23 @@ struct UpSettingsTests {
         #expect(settings.gatewayPort == 3 && settings.operatorPort == 5 && settings.host == "0.0.0.0")
     }
 
+    @Test("U1, N1, N2: the operator's address is its own, and pods may do little unless it is said")
+    func operatorAndPods() throws {
+        let plain = try settings([.host: "0.0.0.0"])
+        #expect(plain.operatorHost == "127.0.0.1" && plain.podAccessLimit == .own && plain.allowedVolumes.isEmpty)
+        let set = try settings(
+            [.operatorHost: "::1", .podAccess: "full"], ["CORTEX_ALLOW_VOLUME": "/srv/a:~/b"],
+            file: "allow_volume: [/c]\noperator_host: 10.0.0.1")
+        #expect(set.operatorHost == "::1" && set.podAccessLimit == .full)
+        #expect(set.allowedVolumes == ["/srv/a", "/home/ada/b"])
+        #expect(try settings([:], [:], file: "allow_volume: [/c, /d]").allowedVolumes == ["/c", "/d"])
+        let flags = try UpSettings(
+            flags: [:], lists: [.allowedVolumes: ["/e"]], environment: [:], file: "allow_volume: /c", home: "/")
+        #expect(flags.allowedVolumes == ["/e"])
+        #expect(throws: PlatformError.self) { try settings([.podAccess: "all"]) }
+        #expect(throws: PlatformError.self) { try settings([:], [:], file: "host: [a, b]") }
+    }
+
     @Test("U1: --durability is full unless the flag, the variable or the file says normal, in this order")
     func durability() throws {
         #expect(try settings([.durability: "normal"]).durability == .normal)

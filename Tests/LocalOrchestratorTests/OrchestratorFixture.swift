@@ -26,7 +26,8 @@ struct OrchestratorFixture: Sendable {
         let counter = Counter()
         let orchestrator = LocalOrchestrator(
             engine: engine, clock: clock,
-            configuration: .init(clientConfiguration: "{}", makePodSuffix: { "p\(counter.next())" }),
+            configuration: .init(
+                clientConfiguration: { _, id in "# of \(id)" }, makePodSuffix: { "p\(counter.next())" }),
             logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
         let fixture = OrchestratorFixture(engine: engine, clock: clock, orchestrator: orchestrator)
         try await prepare(fixture)

@@ -176,13 +176,17 @@ struct DeployTests {
 
     @Test("Y2: a relative volume source needs the folder it is relative to")
     func volumes() async throws {
-        try await Fixture.with { fixture in
-            let yaml = Fixture.yaml + "\n        volumes: [\"models:/models:ro\"]"
-            #expect(try await fixture.deploy(yaml).status == 400)
-            let reply = try await fixture.deploy(yaml, "?configDir=/srv/app")
-            #expect(reply.status == 200, "\(reply.body)")
-            let spec = try reply.decoded([DeployResultDocument].self)[0].api?.spec
-            #expect(spec?.pod.containers[0].volumes == ["/srv/app/models:/models:ro"])
+        try await withTemporaryDirectory { folder in
+            let base = folder.resolvingSymlinksInPath().path
+            try FileManager.default.createDirectory(atPath: "\(base)/models", withIntermediateDirectories: false)
+            try await Fixture.with { fixture in
+                let yaml = Fixture.yaml + "\n        volumes: [\"models:/models:ro\"]"
+                #expect(try await fixture.deploy(yaml).status == 400)
+                let reply = try await fixture.deploy(yaml, "?configDir=\(base)")
+                #expect(reply.status == 200, "\(reply.body)")
+                let spec = try reply.decoded([DeployResultDocument].self)[0].api?.spec
+                #expect(spec?.pod.containers[0].volumes == ["\(base)/models:/models:ro"])
+            }
         }
     }
 

@@ -27,6 +27,10 @@ struct IdentifierTests {
         var pod = api.specification
         pod.pod.containers[0].env["NAME"] = "other"
         #expect(try Identifiers.podID(of: pod) != api.podID)
+        var access = api.specification
+        #expect(access.pod.operatorAccess == .read)
+        access.pod.operatorAccess = .own
+        #expect(try Identifiers.podID(of: access) != api.podID)
         var rest = api.specification
         rest.requests.timeout = .seconds(1)
         #expect(try Identifiers.podID(of: rest) == api.podID)

@@ -42,6 +42,9 @@ package struct EndpointURL: Sendable, Hashable, CustomStringConvertible {
 
     package var description: String { text }
 
+    /// Host and port, as a `Host` header has them.
+    var authority: String { (host.contains(":") ? "[\(host)]" : host) + (port.map { ":\($0)" } ?? "") }
+
     /// Whether the host is this machine.
     package var isLoopback: Bool { Self.isLoopback(host) }
 

@@ -7,13 +7,19 @@ package struct Environment: Sendable, Hashable {
     package var operatorEndpoint: String
     /// The operator's bearer token; `nil` where none is known.
     package var token: String?
+    /// The unix socket of a platform on this machine, which is used instead of the URL (contract U3); `nil` for a platform elsewhere.
+    package var operatorSocket: String?
     /// Keys of other programs, kept as they are.
     package var extra: [String: JSONValue]
 
-    package init(name: String, operatorEndpoint: String, token: String? = nil, extra: [String: JSONValue] = [:]) {
+    package init(
+        name: String, operatorEndpoint: String, token: String? = nil, operatorSocket: String? = nil,
+        extra: [String: JSONValue] = [:]
+    ) {
         self.name = name
         self.operatorEndpoint = operatorEndpoint
         self.token = token
+        self.operatorSocket = operatorSocket
         self.extra = extra
     }
 

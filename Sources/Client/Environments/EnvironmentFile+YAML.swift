@@ -58,6 +58,7 @@ extension EnvironmentFile {
                 members["name"] = .string(environment.name)
                 members["operator_endpoint"] = .string(environment.operatorEndpoint)
                 if let token = environment.token { members["token"] = .string(token) }
+                if let socket = environment.operatorSocket { members["operator_socket"] = .string(socket) }
                 return .object(members)
             })
         return try JSONValue.object(root).yaml()
@@ -81,6 +82,8 @@ extension EnvironmentFile {
                 environment.operatorEndpoint = text ?? ""
             case "token":
                 environment.token = text.flatMap { $0.isEmpty ? nil : $0 }
+            case "operator_socket":
+                environment.operatorSocket = text.flatMap { $0.isEmpty ? nil : $0 }
             case "provider":
                 guard text == nil || text == "" || text == "aws" else {
                     throw PlatformError(.setup, "\(path).provider is \"\(text ?? "")\"; remove the key")

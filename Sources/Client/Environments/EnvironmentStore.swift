@@ -28,13 +28,7 @@ package struct EnvironmentStore: Sendable {
     ///
     /// - Throws: ``PlatformError`` `setup` when it cannot be read or understood.
     package func load() throws -> EnvironmentFile {
-        guard FileManager.default.fileExists(atPath: path) else { return EnvironmentFile() }
-        let data: Data
-        do {
-            data = try Data(contentsOf: URL(fileURLWithPath: path))
-        } catch {
-            throw PlatformError(.setup, "\(path) cannot be read; check its owner and mode", cause: error)
-        }
+        guard let data = try read() else { return EnvironmentFile() }
         guard data.count <= Limits.configuration, let text = String(data: data, encoding: .utf8) else {
             throw PlatformError(.setup, "\(path) is not a text of at most 1 MiB; move it away and configure again")
         }
@@ -42,6 +36,54 @@ package struct EnvironmentStore: Sendable {
             return try EnvironmentFile(yaml: text)
         } catch let error as PlatformError {
             throw PlatformError(.setup, "\(path): \(error.message)", cause: error.cause)
+        }
+    }
+
+    /// The file's bytes, unless another user may have written them; `nil` when there is no file.
+    private func read() throws -> Data? {
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
+        if descriptor < 0, errno == ENOENT { return nil }
+        var information = stat()
+        guard descriptor >= 0, fstat(descriptor, &information) == 0, information.st_mode & S_IFMT == S_IFREG else {
+            let reason = String(cString: strerror(errno))
+            if descriptor >= 0 { close(descriptor) }
+            throw PlatformError(.setup, "\(path) cannot be read (\(reason)); check its owner and mode")
+        }
+        let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+        // In a pod the platform wrote it, whatever the container's user is.
+        if directory != PodPlan.clientDirectory {
+            guard information.st_uid == geteuid() || information.st_uid == 0 else {
+                throw PlatformError(
+                    .setup,
+                    "\(path) belongs to another user; remove it, or set CORTEX_CLI_CONFIG_DIR to a folder of your own")
+            }
+            if information.st_mode & 0o022 != 0, fchmod(descriptor, information.st_mode & 0o755) != 0 {
+                throw PlatformError(.setup, "\(path) can be written by other users; correct it with: chmod 600 \(path)")
+            }
+        }
+        do {
+            return try file.read(upToCount: Limits.configuration + 1) ?? Data()
+        } catch {
+            throw PlatformError(.setup, "\(path) cannot be read; check its owner and mode", cause: error)
+        }
+    }
+
+    /// The folder holds tokens: it must be this user's, or root's, and no other user may write to it.
+    private func secure(_ folder: CInt) throws {
+        var information = stat()
+        guard fstat(folder, &information) == 0 else { throw writeError("opened") }
+        guard information.st_uid == geteuid() || information.st_uid == 0 else {
+            throw PlatformError(
+                .setup,
+                "the folder \(directory) belongs to another user, so no token is written there; set CORTEX_CLI_CONFIG_DIR to a folder of your own"
+            )
+        }
+        // Where everybody may write but only to files of their own, as in /tmp, the file's owner is what counts.
+        guard information.st_mode & 0o022 != 0, information.st_mode & S_ISVTX == 0 else { return }
+        guard fchmod(folder, information.st_mode & 0o755) == 0 else {
+            throw PlatformError(
+                .setup, "the folder \(directory) can be written by other users; correct it with: chmod 700 \(directory)"
+            )
         }
     }
 
@@ -62,6 +104,7 @@ package struct EnvironmentStore: Sendable {
         let folder = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard folder >= 0 else { throw writeError("opened") }
         defer { close(folder) }
+        try secure(folder)
         guard flock(folder, LOCK_EX) == 0 else { throw writeError("locked") }
         var file = try load()
         let before = file

@@ -50,7 +50,8 @@ package struct Peer: Sendable, Hashable {
         }
         if let error = error as? IOError {
             switch error.errnoCode {
-            case ECONNREFUSED, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT:
+            // ENOENT: the socket of a platform that has stopped.
+            case ECONNREFUSED, ENOENT, EHOSTUNREACH, ENETUNREACH, ETIMEDOUT:
                 return failed("nothing answers at \(address)", error)
             default:
                 let reason = String(cString: strerror(error.errnoCode))
@@ -67,6 +68,9 @@ package struct Peer: Sendable, Hashable {
         }
         return PlatformError(.connectionFailed, "talking to \(address) failed: \(error)", cause: error)
     }
+
+    /// The error of an address where nothing listens.
+    func nothingAnswers(_ cause: any Error) -> PlatformError { failed("nothing answers at \(address)", cause) }
 
     private func failed(_ what: String, _ cause: any Error) -> PlatformError {
         PlatformError(
@@ -86,6 +90,16 @@ package struct Peer: Sendable, Hashable {
         [408, 425, 500, 502, 503, 504].contains(status) || (520..<530).contains(status)
     }
 
+    /// Where a token comes from. The server does not say it to callers that it does not know (contract A4).
+    private var tokenHint: String {
+        if address.contains(ClusterNames.operatorService) || address.contains(ClusterNames.operatorIngress) {
+            return
+                "a pod's token is good for as long as its replica runs; pods of an earlier platform need: cortex refresh API"
+        }
+        return "the platform keeps its token in tokens.json in its data directory; give it with:"
+            + " cortex env configure \(environment) -o \(address) --token-stdin (or CORTEX_TOKEN, or at the prompt)"
+    }
+
     /// The error that an answer other than a success stands for.
     package func error(for reply: Reply) -> PlatformError {
         let detail = try? JSONDecoder().decode(ErrorDocument.self, from: Data(buffer: reply.body)).error
@@ -99,9 +113,7 @@ package struct Peer: Sendable, Hashable {
             detail.flatMap { PlatformError.Code(kind: $0.kind) } ?? PlatformError.Code(status: reply.status.code)
         var message = detail?.message ?? "\(address) answered \(reply.status.code) \(reply.status.reasonPhrase)"
         if detail == nil { message += "; is a Cortex \(CortexVersion.current) there?" }
-        if code == .unauthorized {
-            message += "; give the token with: cortex env configure \(environment) -o \(address) --token TOKEN"
-        }
+        if code == .unauthorized { message += "; \(tokenHint)" }
         let problems = detail?.problems ?? []
         return PlatformError(code, message, cause: problems.isEmpty ? nil : RejectedFile(problems: problems))
     }
@@ -122,7 +134,8 @@ extension Data {
 extension PlatformError.Code {
     /// All codes that a server sends.
     private static let wire: [PlatformError.Code] = [
-        .badRequest, .unauthorized, .notFound, .methodNotAllowed, .conflict, .payloadTooLarge, .idempotencyMismatch,
+        .badRequest, .unauthorized, .forbidden, .notFound, .methodNotAllowed, .conflict, .payloadTooLarge,
+        .idempotencyMismatch,
         .queueFull, .configurationInvalid, .versionMismatch, .notSupported, .storeUnavailable, .storeCorrupt,
         .engineUnavailable, .imageUnavailable, .containerFailed, .timedOut, .unavailable, .connectionFailed, .usage,
         .setup, .internal, .apiUpdating,
@@ -137,7 +150,8 @@ extension PlatformError.Code {
     /// The nearest code to a status, for answers that are not ours.
     init(status: UInt) {
         switch status {
-        case 401, 403: self = .unauthorized
+        case 401: self = .unauthorized
+        case 403: self = .forbidden
         case 404: self = .notFound
         case 405: self = .methodNotAllowed
         case 409: self = .conflict

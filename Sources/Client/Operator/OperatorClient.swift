@@ -12,6 +12,10 @@ package struct OperatorClient: Sendable {
     let base: EndpointURL
     let transport: Transport
     package let version: String
+    /// The way to a platform on this machine; `nil` for a platform elsewhere.
+    private let socket: LocalSocket?
+    /// As it is sent: without the line end that a file may have given it.
+    private let token: String?
 
     /// Time for calls that only read.
     static let readTimeout: Duration = .seconds(30)
@@ -20,7 +24,8 @@ package struct OperatorClient: Sendable {
     /// Longest answer, in bytes.
     static let answerLimit = 64 << 20
 
-    /// - Throws: ``PlatformError`` `setup` when the environment's endpoint is no URL.
+    /// - Throws: ``PlatformError`` `setup` when the environment's endpoint is no URL, or its socket is not to be trusted;
+    ///   `connection_failed` when its socket is gone.
     package init(environment: Environment, transport: Transport, version: String = CortexVersion.current) throws {
         self.environment = environment
         self.transport = transport
@@ -32,6 +37,14 @@ package struct OperatorClient: Sendable {
                 .setup,
                 "environment \(environment.name): \(error.message); correct it with:"
                     + " cortex env configure \(environment.name) -o URL")
+        }
+        self.token = try environment.token.flatMap {
+            try TokenText.clean($0, from: "cli.yaml (environment \(environment.name))")
+        }
+        do {
+            self.socket = try environment.operatorSocket.map(LocalSocket.init)
+        } catch let error as PlatformError where error.code == .connectionFailed {
+            throw Peer(address: base.text, environment: environment.name).nothingAnswers(error)
         }
     }
 
@@ -109,16 +122,17 @@ extension OperatorClient {
 
     /// A request with the token and the version that the operator compares with its own (contract O6).
     func request(_ method: String, _ path: String, query: [(String, String)] = []) -> HTTPClientRequest {
-        var url = base.text + path
+        var url = (socket.map { "http+unix://\(Self.segment($0.path))\(base.path)" } ?? base.text) + path
         if !query.isEmpty {
             url += "?" + query.map { "\($0.0)=\(Self.queryValue($0.1))" }.joined(separator: "&")
         }
         var request = HTTPClientRequest(url: url)
         request.method = HTTPMethod(rawValue: method)
+        if socket != nil { request.headers.add(name: "Host", value: base.authority) }
         request.headers.add(name: VersionHandshake.header, value: version)
         request.headers.add(name: "User-Agent", value: "cortex/\(version)")
         request.headers.add(name: "Accept", value: "application/json")
-        if let token = environment.token {
+        if let token {
             request.headers.add(name: "Authorization", value: "Bearer \(token)")
         }
         return request

@@ -17,7 +17,7 @@ final class AddressBook: Sendable {
     func set(_ value: PlatformAddresses) { addresses.withLock { $0 = value } }
 }
 
-/// Says where the platform listens once it does: on standard output, in `addresses.json` and in the CLI's environment `local` (contract U2, U3).
+/// Says where the platform listens once it does: on standard output, in `addresses.json` and in the CLI's environment (contract U2, U3).
 struct Announcement: Service {
     let gateway: @Sendable () async throws -> [HTTPListener]
     let `operator`: @Sendable () async throws -> [HTTPListener]
@@ -43,7 +43,7 @@ struct Announcement: Service {
             // The server that could not listen says why.
             return
         }
-        let hint = try registerEnvironment(addresses.operator)
+        let (environment, hint) = try registerEnvironment(addresses.operator)
         let encoder = JSONEncoder()
         encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
         try encoder.encode(AddressFile(gateway: addresses.gateway, operator: addresses.operator))
@@ -51,6 +51,7 @@ struct Announcement: Service {
         book.set(addresses)
         let document = [
             "gateway": addresses.gateway, "operator": addresses.operator, "engine": engine, "data": directory.path,
+            "environment": environment,
         ]
         let text =
             try format.render(document)
@@ -58,7 +59,7 @@ struct Announcement: Service {
                 gateway   \(addresses.gateway)  (callers POST here)
                 operator  \(addresses.operator)
                 engine    \(engine)
-                data      \(directory.path)
+                data      \(directory.path)\(environment == "local" ? "" : "\ncli       environment \(environment)")
                 ready     \(hint)
                 """
         // Whoever started it may have closed the pipe, or not read it: the platform runs all the same.
@@ -68,17 +69,16 @@ struct Announcement: Service {
         try? await gracefulShutdown()
     }
 
-    /// Writes the environment `local`, as the default if there is none.
+    /// Writes the CLI's environment of this platform, as the default if there is none.
     ///
-    /// - Returns: what to do next, in one line.
-    private func registerEnvironment(_ operatorEndpoint: String) throws -> String {
+    /// - Returns: its name, and what to do next, in one line.
+    private func registerEnvironment(_ operatorEndpoint: String) throws -> (name: String, hint: String) {
         try environments.update { file in
-            let hadDefault = file.defaultEnvironment != nil
-            file.put(Client.Environment(name: "local", operatorEndpoint: operatorEndpoint, token: token.revealed))
-            if !hadDefault { try file.setDefault("local") }
-            return file.defaultEnvironment == "local"
-                ? "deploy an API with: cortex deploy cortex.yaml"
-                : "deploy an API with: cortex deploy cortex.yaml -e local"
+            let name = file.register(
+                dataDirectory: directory.path, socket: directory.operatorSocket, operatorEndpoint: operatorEndpoint,
+                token: token.revealed)
+            let choice = file.defaultEnvironment == name ? "" : " -e \(name)"
+            return (name, "deploy an API with: cortex deploy cortex.yaml\(choice)")
         }
     }
 

@@ -13,19 +13,19 @@ struct PlatformDirectory: Sendable, Hashable {
     var operatorSocket: String { "\(sockets)/operator.sock" }
     var addresses: String { "\(path)/addresses.json" }
 
-    /// Makes what is missing, for the owner's eyes only, and tries to write.
+    /// Makes what is missing, for the owner's eyes only, checks that nobody else can write there, and tries to write. Blocks.
     ///
     /// - Throws: ``PlatformError`` `setup`: one line that says what is wrong and what to do.
     static func prepare(_ path: String) throws -> PlatformDirectory {
         let directory = PlatformDirectory(path: path)
         do {
-            for folder in [path, directory.pods, directory.sockets] {
-                try FileManager.default.createDirectory(
-                    atPath: folder, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
-            }
-            let probe = "\(path)/.write-test"
-            try Data("x".utf8).write(to: URL(filePath: probe))
-            try FileManager.default.removeItem(atPath: probe)
+            try makeFolder(path)
+            try secure(path, option: "--data-dir")
+            for folder in [directory.pods, directory.sockets] { try makeFolder(folder) }
+            try tightenContent(path)
+            try writeProbe("\(path)/.write-test")
+        } catch let error as PlatformError {
+            throw error
         } catch {
             throw PlatformError(
                 .setup,
@@ -33,6 +33,84 @@ struct PlatformDirectory: Sendable, Hashable {
                 cause: error)
         }
         return directory
+    }
+
+    /// Checks that a folder with the platform's files belongs to this user, and that no other user can write to it or replace it; others lose
+    /// the right to look into it (contract U5, N9). Blocks.
+    ///
+    /// - Parameter option: the flag that chooses another folder.
+    static func secure(_ path: String, option: String) throws {
+        var information = stat()
+        guard stat(path, &information) == 0 else { throw POSIXError(.init(rawValue: errno) ?? .EIO) }
+        guard information.st_uid == geteuid() else {
+            throw PlatformError(
+                .setup,
+                "the folder \(path) belongs to another user (number \(information.st_uid)), who could read every token in it; choose another with \(option)"
+            )
+        }
+        guard information.st_mode & 0o022 == 0 else {
+            throw PlatformError(
+                .setup,
+                "the folder \(path) can be written by other users; look what is in it, correct it with: chmod 700 \(path), or choose another with \(option)"
+            )
+        }
+        if information.st_mode & 0o077 != 0, chmod(path, 0o700) != 0 {
+            throw POSIXError(.init(rawValue: errno) ?? .EIO)
+        }
+        // Whoever may rename a folder above can put another one in its place.
+        var parent = URL(filePath: path).resolvingSymlinksInPath().deletingLastPathComponent().path
+        while true {
+            var above = stat()
+            if stat(parent, &above) == 0, above.st_mode & 0o002 != 0, above.st_mode & S_ISVTX == 0 {
+                throw PlatformError(
+                    .setup,
+                    "everybody can write to \(parent), and so replace \(path) in it; correct it with: chmod o-w \(parent), or choose another folder with \(option)"
+                )
+            }
+            guard parent != "/", !parent.isEmpty else { return }
+            parent = URL(filePath: parent).deletingLastPathComponent().path
+        }
+    }
+
+    private static func makeFolder(_ path: String) throws {
+        try FileManager.default.createDirectory(
+            atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+    }
+
+    /// Files and folders of an earlier version get the modes of today; one that another user owns is refused.
+    private static func tightenContent(_ path: String) throws {
+        for name in try FileManager.default.contentsOfDirectory(atPath: path) {
+            let entry = "\(path)/\(name)"
+            var information = stat()
+            guard lstat(entry, &information) == 0 else { continue }
+            guard information.st_uid == geteuid() || information.st_uid == 0 else {
+                throw PlatformError(
+                    .setup,
+                    "\(entry) belongs to another user (number \(information.st_uid)); move it away, or choose another --data-dir"
+                )
+            }
+            let kind = information.st_mode & S_IFMT
+            guard information.st_uid == geteuid(), information.st_mode & 0o077 != 0, kind == S_IFREG || kind == S_IFDIR
+            else { continue }
+            let descriptor = open(entry, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)
+            guard descriptor >= 0 else { continue }
+            defer { close(descriptor) }
+            guard fchmod(descriptor, information.st_mode & 0o700) == 0 else {
+                throw POSIXError(.init(rawValue: errno) ?? .EIO)
+            }
+        }
+    }
+
+    /// Writes a byte into a new file: one that stands there, or a link, is removed and never written through.
+    private static func writeProbe(_ path: String) throws {
+        unlink(path)
+        let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
+        guard descriptor >= 0 else { throw POSIXError(.init(rawValue: errno) ?? .EIO) }
+        defer {
+            close(descriptor)
+            unlink(path)
+        }
+        guard write(descriptor, "x", 1) == 1 else { throw POSIXError(.init(rawValue: errno) ?? .EIO) }
     }
 
     /// What the last run left that must not be believed now.
@@ -43,6 +121,7 @@ struct PlatformDirectory: Sendable, Hashable {
     }
 
     private static func reason(_ error: any Error) -> String {
+        if let error = error as? POSIXError { return String(cString: strerror(error.code.rawValue)).lowercased() }
         var error = error as NSError
         while let underlying = error.userInfo[NSUnderlyingErrorKey] as? NSError { error = underlying }
         if error.domain == NSPOSIXErrorDomain { return String(cString: strerror(Int32(error.code))).lowercased() }

@@ -14,12 +14,13 @@ struct UpCommand: AsyncParsableCommand {
             Takes requests on the gateway's port, keeps them in the data directory, and runs the pods of what `cortex deploy` declares with Docker or \
             Podman if one answers, else in a sandbox (bubblewrap). Ctrl-C drains and stops; a second Ctrl-C exits at once.
 
-            Each flag can also be a variable (CORTEX_DATA_DIR, CORTEX_HOST, CORTEX_GATEWAY_PORT, CORTEX_OPERATOR_PORT, CORTEX_ENGINE, CORTEX_ENGINE_SOCKET, \
-            CORTEX_STORE, CORTEX_DURABILITY, CORTEX_DISK_RESERVE, CORTEX_TRUSTED_PROXY) or a line of up.yaml beside cli.yaml (data_dir: …); the flag wins, then the variable, then the file.
+            Each flag can also be a variable (CORTEX_DATA_DIR, CORTEX_HOST, CORTEX_OPERATOR_HOST, CORTEX_GATEWAY_PORT, CORTEX_OPERATOR_PORT, CORTEX_ENGINE, \
+            CORTEX_ENGINE_SOCKET, CORTEX_STORE, CORTEX_DURABILITY, CORTEX_DISK_RESERVE, CORTEX_TRUSTED_PROXY, CORTEX_ALLOW_VOLUME, \
+            CORTEX_ALLOW_POD_OPERATOR_ACCESS) or a line of up.yaml beside cli.yaml (data_dir: …); the flag wins, then the variable, then the file.
 
             Examples:
               cortex up
-              cortex up --port 0 --operator-port 0 --data-dir /tmp/try --engine sandbox
+              cortex up --port 0 --operator-port 0 --data-dir ~/cortex-trial --engine sandbox
             """)
 
     @Option(
@@ -27,8 +28,16 @@ struct UpCommand: AsyncParsableCommand {
             "Where requests, results and pods are kept (default: ~/.cortex/local).", valueName: "directory"))
     var dataDir: String?
 
-    @Option(help: ArgumentHelp("Address to listen on (default: 127.0.0.1, this machine only).", valueName: "address"))
+    @Option(
+        help: ArgumentHelp(
+            "Address the gateway listens on (default: 127.0.0.1, this machine only).", valueName: "address"))
     var host: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Address the operator listens on, whatever --host is (default: 127.0.0.1, this machine only).",
+            valueName: "address"))
+    var operatorHost: String?
 
     @Option(help: ArgumentHelp("The gateway's port (default: 8889; 0: any free one).", valueName: "number"))
     var port: String?
@@ -67,6 +76,17 @@ struct UpCommand: AsyncParsableCommand {
             valueName: "address"))
     var trustedProxy: [String] = []
 
+    @Option(
+        help: ArgumentHelp(
+            "A folder below which pods with pod.operator_access full may mount something when they deploy (default: none; repeatable).",
+            valueName: "directory"))
+    var allowVolume: [String] = []
+
+    @Option(
+        help: ArgumentHelp(
+            "The most that pod.operator_access may be: none, read, own or full (default: own).", valueName: "access"))
+    var allowPodOperatorAccess: String?
+
     @OptionGroup var format: OutputOption
 
     func run() async throws {
@@ -93,13 +113,15 @@ struct UpCommand: AsyncParsableCommand {
     private func start(_ shutdown: ShutdownThread) async throws {
         let environment = ProcessInfo.processInfo.environment
         let flags: [UpSettings.Key: String?] = [
-            .dataDirectory: dataDir, .host: host, .gatewayPort: port, .operatorPort: operatorPort, .engine: engine,
+            .dataDirectory: dataDir, .host: host, .operatorHost: operatorHost, .gatewayPort: port,
+            .operatorPort: operatorPort, .engine: engine,
             .engineSocket: engineSocket, .store: store, .durability: durability, .diskReserve: diskReserve,
             .trustedProxies: trustedProxy.isEmpty ? nil : trustedProxy.joined(separator: ","),
+            .podAccess: allowPodOperatorAccess,
         ]
         let file = EnvironmentStore(environment: environment).directory + "/up.yaml"
         let settings = try UpSettings(
-            flags: flags.compactMapValues { $0 }, environment: environment,
+            flags: flags.compactMapValues { $0 }, lists: [.allowedVolumes: allowVolume], environment: environment,
             file: FileManager.default.fileExists(atPath: file)
                 ? try String(contentsOfFile: file, encoding: .utf8) : nil,
             // As `cli.yaml` is found.

@@ -18,7 +18,10 @@ struct UpSettings: Sendable, Hashable {
 
     /// Absolute.
     var dataDirectory: String
+    /// Where the gateway listens.
     var host = "127.0.0.1"
+    /// Where the operator listens, whatever the gateway does.
+    var operatorHost = "127.0.0.1"
     var gatewayPort = 8889
     var operatorPort = 8888
     var engine = EngineChoice.auto
@@ -30,6 +33,10 @@ struct UpSettings: Sendable, Hashable {
     var trustedProxies: [AddressRange] = []
     /// Where the SQLite store lives; `nil`: in the data directory.
     var storeDirectory: String?
+    /// Absolute folders below which tokens other than the admin's may mount something (contract N2).
+    var allowedVolumes: [String] = []
+    /// The most that `pod.operator_access` may be (contract N1).
+    var podAccessLimit = OperatorAccess.own
 
     /// One setting: the name of its flag, its variable, and its key in `up.yaml`.
     struct Key: Sendable, Hashable {
@@ -39,6 +46,7 @@ struct UpSettings: Sendable, Hashable {
 
         static let dataDirectory = Key(flag: "--data-dir", variable: "CORTEX_DATA_DIR", file: "data_dir")
         static let host = Key(flag: "--host", variable: "CORTEX_HOST", file: "host")
+        static let operatorHost = Key(flag: "--operator-host", variable: "CORTEX_OPERATOR_HOST", file: "operator_host")
         static let gatewayPort = Key(flag: "--port", variable: "CORTEX_GATEWAY_PORT", file: "port")
         static let operatorPort = Key(flag: "--operator-port", variable: "CORTEX_OPERATOR_PORT", file: "operator_port")
         static let engine = Key(flag: "--engine", variable: "CORTEX_ENGINE", file: "engine")
@@ -49,10 +57,15 @@ struct UpSettings: Sendable, Hashable {
         /// Several, with commas between them.
         static let trustedProxies = Key(
             flag: "--trusted-proxy", variable: "CORTEX_TRUSTED_PROXY", file: "trusted_proxy")
+        static let podAccess = Key(
+            flag: "--allow-pod-operator-access", variable: "CORTEX_ALLOW_POD_OPERATOR_ACCESS",
+            file: "allow_pod_operator_access")
+        /// Repeatable: several flags, a list in the file, a variable with `:` between the values.
+        static let allowedVolumes = Key(flag: "--allow-volume", variable: "CORTEX_ALLOW_VOLUME", file: "allow_volume")
 
         static let all = [
-            dataDirectory, host, gatewayPort, operatorPort, engine, engineSocket, store, durability, diskReserve,
-            trustedProxies,
+            dataDirectory, host, operatorHost, gatewayPort, operatorPort, engine, engineSocket, store, durability,
+            diskReserve, trustedProxies, podAccess, allowedVolumes,
         ]
     }
 
@@ -60,17 +73,30 @@ struct UpSettings: Sendable, Hashable {
     ///
     /// - Parameters:
     ///   - flags: what stood on the command line.
+    ///   - lists: the flags that may stand there several times.
     ///   - file: text of `up.yaml`; `nil` where there is none.
     /// - Throws: ``PlatformError`` `usage` that names each wrong value, where it came from and what is allowed.
-    init(flags: [Key: String], environment: [String: String], file: String?, home: String) throws {
+    init(
+        flags: [Key: String], lists: [Key: [String]] = [:], environment: [String: String], file: String?, home: String
+    ) throws {
         var problems: [String] = []
         let values = Self.fileValues(file, &problems)
 
         func value(_ key: Key) -> (text: String, origin: String)? {
             if let text = flags[key] { return (text, key.flag) }
             if let text = environment[key.variable], !text.isEmpty { return (text, key.variable) }
-            if let text = values[key.file] { return (text, "\(key.file) in up.yaml") }
+            if let texts = values[key.file] {
+                if texts.count == 1 { return (texts[0], "\(key.file) in up.yaml") }
+                problems.append("\(key.file) in up.yaml must be a single value")
+            }
             return nil
+        }
+        func list(_ key: Key) -> [String] {
+            if let texts = lists[key], !texts.isEmpty { return texts }
+            if let text = environment[key.variable], !text.isEmpty {
+                return text.split(separator: ":").map(String.init)
+            }
+            return values[key.file] ?? []
         }
         func port(_ key: Key, default number: Int) -> Int {
             guard let (text, origin) = value(key) else { return number }
@@ -94,6 +120,9 @@ struct UpSettings: Sendable, Hashable {
         let directory = value(.dataDirectory)?.text ?? "\(home)/.cortex/local"
         self.dataDirectory = Self.absolute(directory, home: home)
         if let (text, _) = value(.host) { self.host = text }
+        if let (text, _) = value(.operatorHost) { self.operatorHost = text }
+        self.podAccessLimit = choice(.podAccess, default: OperatorAccess.own)
+        self.allowedVolumes = list(.allowedVolumes).map { Self.absolute($0, home: home) }
         self.gatewayPort = port(.gatewayPort, default: 8889)
         self.operatorPort = port(.operatorPort, default: 8888)
         self.engine = choice(.engine, default: EngineChoice.auto)
@@ -132,13 +161,13 @@ struct UpSettings: Sendable, Hashable {
         guard problems.isEmpty else { throw PlatformError(.usage, problems.joined(separator: "; ")) }
     }
 
-    private static func fileValues(_ file: String?, _ problems: inout [String]) -> [String: String] {
+    private static func fileValues(_ file: String?, _ problems: inout [String]) -> [String: [String]] {
         guard let file, !file.allSatisfy(\.isWhitespace) else { return [:] }
         guard let node = try? Yams.compose(yaml: file), let mapping = node.mapping else {
             problems.append("up.yaml is not a YAML mapping; it holds lines such as `port: 8889`")
             return [:]
         }
-        var values: [String: String] = [:]
+        var values: [String: [String]] = [:]
         let known = Set(Key.all.map(\.file))
         for (key, value) in mapping {
             guard let name = key.string, known.contains(name) else {
@@ -147,11 +176,13 @@ struct UpSettings: Sendable, Hashable {
                 )
                 continue
             }
-            guard let text = value.scalar?.string else {
-                problems.append("\(name) in up.yaml must be a single value")
+            let texts = value.sequence.map { $0.map { $0.scalar?.string } } ?? [value.scalar?.string]
+            guard texts.allSatisfy({ $0 != nil }) else {
+                problems.append(
+                    "\(name) in up.yaml must be a single value, or a list of them where it may be given several times")
                 continue
             }
-            values[name] = text
+            values[name] = texts.compactMap(\.self)
         }
         return values
     }

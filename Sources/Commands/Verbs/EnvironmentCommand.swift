@@ -12,7 +12,7 @@ struct EnvironmentCommand: AsyncParsableCommand {
 
             Examples:
               cortex env list
-              cortex env configure office -o https://cortex.example.com --token TOKEN
+              cortex env configure office -o https://cortex.example.com --token-stdin < token.txt
               cortex env default office
             """,
         subcommands: [

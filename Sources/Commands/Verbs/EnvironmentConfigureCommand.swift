@@ -1,17 +1,20 @@
 import ArgumentParser
 import Client
 import Core
+import Foundation
+import Support
 
 struct EnvironmentConfigureCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "configure", abstract: "Make an environment, or change it.",
         discussion: """
             The URL is checked first. Without a scheme, http is used for this machine and https for all others.
-            The token comes from --token, CORTEX_TOKEN, an environment of the same URL, or a prompt on a terminal.
+            The token comes from --token-stdin, CORTEX_TOKEN, an environment of the same URL, or a prompt on a terminal. It is no argument,
+            because other users of this machine can see those.
 
             Examples:
               cortex env configure local -o localhost:8888
-              cortex env configure office -o https://cortex.example.com --token TOKEN
+              cortex env configure office -o https://cortex.example.com --token-stdin < token.txt
             """)
 
     @Argument(help: ArgumentHelp("The environment's name.", valueName: "environment"))
@@ -20,7 +23,10 @@ struct EnvironmentConfigureCommand: AsyncParsableCommand {
         name: [.customShort("o"), .long],
         help: ArgumentHelp("URL of the operator (CORTEX_OPERATOR_ENDPOINT).", valueName: "url"))
     var operatorEndpoint: String?
-    @Option(help: "The operator's token (CORTEX_TOKEN).")
+    @Flag(help: "Read the operator's token from standard input (or set CORTEX_TOKEN).")
+    var tokenStdin = false
+    /// Known only to say what takes its place.
+    @Option(help: .hidden)
     var token: String?
     // `-o` is the endpoint here, as in the original.
     @Option(name: .customLong("output"), help: ArgumentHelp("Format of the output.", valueName: "format"))
@@ -28,6 +34,11 @@ struct EnvironmentConfigureCommand: AsyncParsableCommand {
 
     func validate() throws {
         if let problem = Environment.problem(withName: name) { throw ValidationError(problem) }
+        if token != nil {
+            throw ValidationError(
+                "--token is not accepted: other users can see a command's arguments. Use --token-stdin or CORTEX_TOKEN."
+            )
+        }
         if let operatorEndpoint, let format = OutputFormat(rawValue: operatorEndpoint) {
             throw ValidationError("-o is the operator's URL here; the format is --output \(format.rawValue).")
         }
@@ -39,13 +50,19 @@ struct EnvironmentConfigureCommand: AsyncParsableCommand {
         let file = try context.environments.load()
         let endpoint = try EndpointURL(try url(context, present: file[name]?.operatorEndpoint))
         var environment = file[name] ?? Environment(name: name, operatorEndpoint: endpoint.text)
-        if environment.operatorEndpoint != endpoint.text { environment.token = nil }
+        let known = stored(file, endpoint)
+        if environment.operatorEndpoint != endpoint.text {
+            environment.token = nil
+            environment.operatorSocket = nil
+        }
         environment.operatorEndpoint = endpoint.text
-        environment.token = givenToken(context) ?? environment.token ?? storedToken(file, endpoint)
+        environment.token = try await givenToken(context) ?? environment.token ?? known?.token
+        environment.operatorSocket = environment.operatorSocket ?? known?.operatorSocket
         let candidate = environment
         try await context.withOperator(candidate) { try await $0.verify() }
         if environment.token == nil, console.canAsk {
             environment.token = try Prompt.secret("token of \(endpoint)", console: console)
+                .flatMap { try TokenText.clean($0, from: "the answer") }
         }
         let made = environment
         let isDefault = try context.environments.update { file in
@@ -55,7 +72,7 @@ struct EnvironmentConfigureCommand: AsyncParsableCommand {
         try context.say("environment \(name) is configured\(isDefault ? ", and the default" : "")", as: output)
         guard made.token != nil else {
             return console.note(
-                "no token is known for \(endpoint); give it with: cortex env configure \(name) -o \(endpoint) --token TOKEN"
+                "no token is known for \(endpoint), so its calls will be refused; give it with: cortex env configure \(name) -o \(endpoint) --token-stdin"
             )
         }
         do {
@@ -78,14 +95,23 @@ struct EnvironmentConfigureCommand: AsyncParsableCommand {
         throw PlatformError(.usage, "the operator's URL is missing; give it with: cortex env configure \(name) -o URL")
     }
 
-    private func givenToken(_ context: CommandContext) -> String? {
-        if let token, !token.isEmpty { return token }
-        return context.variables["CORTEX_TOKEN"].flatMap { $0.isEmpty ? nil : $0 }
+    private func givenToken(_ context: CommandContext) async throws -> String? {
+        if tokenStdin {
+            let text = try await blocking {
+                String(decoding: try FileHandle.standardInput.read(upToCount: 64 << 10) ?? Data(), as: UTF8.self)
+            }
+            guard let token = try TokenText.clean(text, from: "standard input") else {
+                throw PlatformError(.usage, "standard input has no token; give it like this: --token-stdin < token.txt")
+            }
+            return token
+        }
+        return try context.variables["CORTEX_TOKEN"].flatMap { try TokenText.clean($0, from: "CORTEX_TOKEN") }
     }
 
-    private func storedToken(_ file: EnvironmentFile, _ endpoint: EndpointURL) -> String? {
+    /// An environment of the same URL.
+    private func stored(_ file: EnvironmentFile, _ endpoint: EndpointURL) -> Client.Environment? {
         file.environments.first { environment in
             environment.token != nil && (try? EndpointURL(environment.operatorEndpoint)) == endpoint
-        }?.token
+        }
     }
 }

@@ -48,15 +48,18 @@ package struct PodSpecification: Sendable, Hashable, Codable {
     package var port: Int
     package var maxConcurrency: Int
     package var terminationGracePeriod: Duration
+    /// What the credential in the pod may do at the operator.
+    package var operatorAccess: OperatorAccess
     package var containers: [ContainerSpecification]
 
     package init(
         port: Int = 8080, maxConcurrency: Int = 1, terminationGracePeriod: Duration = .seconds(60),
-        containers: [ContainerSpecification]
+        operatorAccess: OperatorAccess = .standard, containers: [ContainerSpecification]
     ) {
         self.port = port
         self.maxConcurrency = maxConcurrency
         self.terminationGracePeriod = terminationGracePeriod
+        self.operatorAccess = operatorAccess
         self.containers = containers
     }
 }

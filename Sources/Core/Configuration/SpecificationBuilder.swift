@@ -48,11 +48,13 @@ struct SpecificationBuilder {
             value.object.flatMap { container($0, path: "pod.containers[\(index)]") }
         }
         guard let port = pod["port"]?.integer, let concurrency = pod["max_concurrency"]?.integer,
-            let grace = pod["termination_grace_period"]?.duration, containers.allSatisfy({ $0 != nil })
+            let grace = pod["termination_grace_period"]?.duration,
+            let access = pod["operator_access"]?.string.flatMap(OperatorAccess.init),
+            containers.allSatisfy({ $0 != nil })
         else { return nil }
         return PodSpecification(
             port: Int(port), maxConcurrency: Int(concurrency), terminationGracePeriod: grace,
-            containers: containers.compactMap(\.self))
+            operatorAccess: access, containers: containers.compactMap(\.self))
     }
 
     private mutating func container(_ container: ConfigurationObject, path: String) -> ContainerSpecification? {

@@ -1,5 +1,5 @@
 /// The short syntax of a volume: `source:target`, `source:target:ro` (or `:rw`).
-enum VolumeSyntax {
+package enum VolumeSyntax {
     /// Folders that are the platform's or the system's own inside every container.
     private static let reserved = ["/mnt", "/cortex", "/proc", "/sys", "/dev"]
 
@@ -53,7 +53,7 @@ enum VolumeSyntax {
     }
 
     /// Without `.`, `..` and doubled slashes; what climbs above the root stays there.
-    static func normalized(_ path: String) -> String {
+    package static func normalized(_ path: String) -> String {
         var parts: [Substring] = []
         for part in path.split(separator: "/") where part != "." {
             if part == ".." { _ = parts.popLast() } else { parts.append(part) }

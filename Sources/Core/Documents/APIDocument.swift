@@ -19,6 +19,17 @@ package struct APIDocument: Sendable, Hashable, Codable {
         self.apiVersions = apiVersions
     }
 
+    /// Takes out what another API's pod may not see: environment variables, volumes and what was submitted (contract N1).
+    package mutating func redact() {
+        guard var spec else { return }
+        for index in spec.pod.containers.indices {
+            spec.pod.containers[index].env = [:]
+            spec.pod.containers[index].volumes = []
+        }
+        spec.submittedAPISpec = .null
+        self.spec = spec
+    }
+
     enum CodingKeys: String, CodingKey {
         case spec, metadata, status, endpoint
         case apiVersions = "api_versions"

@@ -4,12 +4,15 @@ package struct PodDocument: Sendable, Hashable, Codable {
     package var maxConcurrency: Int
     /// Nanoseconds.
     package var terminationGracePeriod: Int64
+    /// Left out where it is the default, as it is in documents of servers that do not know the field.
+    package var operatorAccess: OperatorAccess?
     package var containers: [Container]
 
     init(_ pod: PodSpecification) {
         self.port = pod.port
         self.maxConcurrency = pod.maxConcurrency
         self.terminationGracePeriod = pod.terminationGracePeriod.wholeNanoseconds
+        self.operatorAccess = pod.operatorAccess == .standard ? nil : pod.operatorAccess
         self.containers = pod.containers.map(Container.init)
     }
 
@@ -17,6 +20,7 @@ package struct PodDocument: Sendable, Hashable, Codable {
         case port, containers
         case maxConcurrency = "max_concurrency"
         case terminationGracePeriod = "termination_grace_period"
+        case operatorAccess = "operator_access"
     }
 
     package struct Container: Sendable, Hashable, Codable {

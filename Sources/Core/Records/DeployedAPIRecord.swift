@@ -107,7 +107,9 @@ private struct SpecificationRecord: Codable {
 private struct PodRecord: Codable {
     var value: PodSpecification
 
-    private enum Key: String, CodingKey { case port, maxConcurrency, terminationGracePeriod, containers }
+    private enum Key: String, CodingKey {
+        case port, maxConcurrency, terminationGracePeriod, operatorAccess, containers
+    }
 
     init(value: PodSpecification) { self.value = value }
 
@@ -116,6 +118,7 @@ private struct PodRecord: Codable {
         value = PodSpecification(
             port: try record.value(.port, or: 8080), maxConcurrency: try record.value(.maxConcurrency, or: 1),
             terminationGracePeriod: try record.value(.terminationGracePeriod, or: .seconds(60)),
+            operatorAccess: try record.value(.operatorAccess, or: .read),
             containers: try record.decode([ContainerRecord].self, forKey: .containers).map(\.value))
     }
 
@@ -124,6 +127,7 @@ private struct PodRecord: Codable {
         try record.encode(value.port, forKey: .port)
         try record.encode(value.maxConcurrency, forKey: .maxConcurrency)
         try record.encode(value.terminationGracePeriod, forKey: .terminationGracePeriod)
+        try record.encode(value.operatorAccess, forKey: .operatorAccess)
         try record.encode(value.containers.map(ContainerRecord.init(value:)), forKey: .containers)
     }
 }

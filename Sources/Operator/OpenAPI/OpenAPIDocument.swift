@@ -28,7 +28,8 @@ enum OpenAPIDocument {
                 "securitySchemes": [
                     "token": [
                         "type": "http", "scheme": "bearer",
-                        "description": "The operator's token, as `cli.yaml` holds it.",
+                        "description":
+                            "The operator's token, as `cli.yaml` holds it; inside a container the token of its pod, with the rights of `pod.operator_access`.",
                     ]
                 ],
                 "parameters": [
@@ -52,7 +53,7 @@ enum OpenAPIDocument {
         let operation = route.operation
         var parameters = pathNames(route.path).map { parameter(.path($0), place: "path") }
         parameters += operation.query.map { parameter($0, place: "query") }
-        if route.access == .matchingVersion { parameters.append(["$ref": "#/components/parameters/version"]) }
+        if route.version == .matching { parameters.append(["$ref": "#/components/parameters/version"]) }
         var responses: [String: JSONValue] = [
             "200": [
                 "description": .string(operation.success),
@@ -69,7 +70,7 @@ enum OpenAPIDocument {
         var members: [String: JSONValue] = [
             "operationId": .string(operation.id), "summary": .string(operation.summary),
             "responses": .object(responses),
-            "security": route.access == .open ? [] : [["token": []]],
+            "security": route.isOpen ? [] : [["token": []]],
         ]
         if let description = operation.description { members["description"] = .string(description) }
         if !parameters.isEmpty { members["parameters"] = .array(parameters) }
@@ -80,11 +81,12 @@ enum OpenAPIDocument {
     /// What follows from who may call a route, and from what its path and query name.
     private static func errors(of route: OperatorRoute) -> [Int: String] {
         var errors: [Int: String] = [:]
-        if route.access != .open {
+        if !route.isOpen {
             errors[401] = "No token, or one that is not known."
+            errors[403] = "The token of a pod, whose `pod.operator_access` does not allow this."
             errors[503] = "The store does not answer. Nothing was changed; try again."
         }
-        if route.access == .matchingVersion || !route.operation.query.isEmpty {
+        if route.version == .matching || !route.operation.query.isEmpty {
             errors[400] = "A parameter or the client's version is not understood."
         }
         if route.path.contains("{") { errors[404] = "No such API, or no such version or request of it." }

@@ -20,10 +20,11 @@ extension OpenAPISchemas {
             "upscale_stabilization_period": nanoseconds, "max_downscale_factor": number, "max_upscale_factor": number,
             "downscale_tolerance": number, "upscale_tolerance": number,
         ]),
-        "Pod": object([
-            "port": count, "max_concurrency": count, "termination_grace_period": nanoseconds,
-            "containers": list(reference("Container")),
-        ]),
+        "Pod": object(
+            [
+                "port": count, "max_concurrency": count, "termination_grace_period": nanoseconds,
+                "containers": list(reference("Container")),
+            ], optional: ["operator_access": words(OperatorAccess.allCases.map(\.rawValue))]),
         "Container": object([
             "name": text, "image": textOrNull, "env": ["type": "object", "additionalProperties": text],
             "command": orNull(list(text)), "args": orNull(list(text)), "readiness_probe": orNull(reference("Probe")),

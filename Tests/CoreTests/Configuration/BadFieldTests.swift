@@ -107,6 +107,8 @@ struct BadFieldTests {
         Document(
             "a queue length of Realtime", Document.pod("max_queue_length: 5"), "5:5 pod.max_queue_length unknown_key"),
         Document(
+            "an unknown access", Document.pod("operator_access: all"), "5:22 pod.operator_access not_allowed"),
+        Document(
             "a grace period over an hour", Document.pod("termination_grace_period: 61m"),
             "5:31 pod.termination_grace_period out_of_range"),
         Document(

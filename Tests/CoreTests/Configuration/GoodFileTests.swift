@@ -190,6 +190,9 @@ struct GoodFileTests {
         },
         container("", "no image, for the sandbox") { _ in },
         Case("no grace at all", Document.pod("termination_grace_period: 0s")) { $0.pod.terminationGracePeriod = .zero },
+        Case("a pod that may do nothing at the operator", Document.pod("operator_access: none")) {
+            $0.pod.operatorAccess = OperatorAccess.none
+        },
         Case("an hour of grace", Document.pod("termination_grace_period: 1h")) {
             $0.pod.terminationGracePeriod = .seconds(3600)
         },

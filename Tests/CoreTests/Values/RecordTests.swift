@@ -22,7 +22,7 @@ struct RecordTests {
         specification: APISpecification(
             name: "n", kind: .realtime, networking: .init(endpoint: "/e", allowOrigins: []),
             pod: PodSpecification(
-                port: 1, maxConcurrency: 2, terminationGracePeriod: .milliseconds(2500),
+                port: 1, maxConcurrency: 2, terminationGracePeriod: .milliseconds(2500), operatorAccess: .own,
                 containers: [
                     container,
                     ContainerSpecification(
@@ -65,7 +65,7 @@ struct RecordTests {
         let specification = Self.api.specification
         #expect(count(Self.api) == 9)
         #expect(count(specification) == 7 && count(specification.networking) == 2)
-        #expect(count(specification.pod) == 4 && count(Self.container) == 10)
+        #expect(count(specification.pod) == 5 && count(Self.container) == 10)
         #expect(count(Self.container.compute) == 4 && count(Self.container.volumes[0]) == 3)
         #expect(count(Self.probe) == 6 && count(HTTPGet(port: 1)) == 2)
         #expect(count(specification.autoscaling) == 11 && count(specification.updateStrategy) == 2)

@@ -1,3 +1,4 @@
+import Access
 import AsyncHTTPClient
 import Core
 import Foundation
@@ -15,6 +16,7 @@ import Testing
 /// An operator behind a real server on a free port, with everything around it in a test's hands.
 struct Fixture: Sendable {
     static let token = "a-token-that-only-the-test-knows"
+    static let tokens = TokenStore(admin: token, podKey: "a-key-that-only-the-test-knows")
     static let yaml = """
         - name: iris
           kind: AsyncAPI
@@ -33,7 +35,10 @@ struct Fixture: Sendable {
     let group: ServiceGroup
 
     /// Runs `body` with a serving operator, and stops it afterwards.
-    static func with(_ body: (Fixture) async throws -> Void) async throws {
+    static func with(
+        podAccessLimit: OperatorAccess = .own, volumes: VolumePolicy = VolumePolicy(),
+        _ body: (Fixture) async throws -> Void
+    ) async throws {
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         let store = FlakyStore()
         let orchestrator = FakeOrchestrator()
@@ -41,10 +46,10 @@ struct Fixture: Sendable {
         let notReady = Box<[String]>([])
         let cortexOperator = Operator(
             store: store, orchestrator: orchestrator,
-            tokens: TokenStore(tokens: ["user": token, "containers": "another-token-for-the-pods"]), clock: clock,
+            tokens: tokens, clock: clock,
             random: SeededGenerator(seed: 1),
             configuration: OperatorConfiguration(
-                engine: "sandbox", store: "memory",
+                engine: "sandbox", store: "memory", podAccessLimit: podAccessLimit, volumes: volumes,
                 addresses: {
                     PlatformAddresses(gateway: "http://127.0.0.1:8889", operator: "http://127.0.0.1:8888")
                 },
@@ -120,6 +125,18 @@ struct Fixture: Sendable {
         if signed { request.headers.add(name: "Authorization", value: "Bearer \(Self.token)") }
         if let body { request.body = .bytes(Array(body.utf8)) }
         return request
+    }
+
+    /// The token of a pod.
+    static func podToken(_ api: String, _ replica: String, _ access: OperatorAccess) -> String {
+        tokens.token(for: PodClaim(api: api, replica: replica, access: access))
+    }
+
+    /// A file with one API that has what stands in `pod`, a line each.
+    static func file(_ name: String, pod: [String] = [], container: [String] = []) -> String {
+        (["- name: \(name)", "  kind: AsyncAPI", "  pod:"] + pod.map { "    \($0)" }
+            + ["    containers:", "      - name: api", "        image: \(name):1"]
+            + container.map { "        \($0)" }).joined(separator: "\n") + "\n"
     }
 
     @discardableResult

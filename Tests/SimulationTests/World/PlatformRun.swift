@@ -53,7 +53,7 @@ final class PlatformRun: @unchecked Sendable {
         let orchestrator = LocalOrchestrator(
             engine: door, clock: world.clock,
             configuration: .init(
-                clientConfiguration: "", resync: .seconds(12), shortGrace: .seconds(3),
+                clientConfiguration: { _, _ in "" }, resync: .seconds(12), shortGrace: .seconds(3),
                 makePodSuffix: { [world] in world.nextPod() }), logger: logger)
         self.orchestrator = orchestrator
         store.mayClaim = { [weak self] in self?.mayServe($0) ?? false }

@@ -6,6 +6,11 @@ enum PodSchema {
             SchemaField(
                 "termination_grace_period", .duration(.zero...(.seconds(3600))), .default("60s"),
                 "How long requests may finish and containers may stop before they are killed."),
+            SchemaField(
+                "operator_access", .choice(OperatorAccess.allCases.map(\.rawValue)),
+                .default(OperatorAccess.standard.rawValue),
+                "What the credential in the pod may do at the operator; full needs cortex up --allow-pod-operator-access full."
+            ),
             containers(
                 [
                     image(

@@ -18,14 +18,32 @@ struct PrivateFile {
     ///
     /// - Throws: ``PlatformError`` `setup`.
     func read() throws -> [UInt8]? {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW)
+        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK)
         guard descriptor >= 0 else {
             if errno == ENOENT { return nil }
+            if errno == ELOOP {
+                throw PlatformError(
+                    .setup, "\(path) is a symbolic link, which is not followed: remove it and start again")
+            }
             throw failure("cannot be read", errno)
         }
         defer { close(descriptor) }
         var information = stat()
         guard fstat(descriptor, &information) == 0 else { throw failure("cannot be read", errno) }
+        guard information.st_mode & S_IFMT == S_IFREG else {
+            throw PlatformError(.setup, "\(path) is not a file: remove it and start again")
+        }
+        guard information.st_uid == geteuid() else {
+            throw PlatformError(
+                .setup,
+                "\(path) belongs to another user (number \(information.st_uid)): remove it, or choose another --data-dir"
+            )
+        }
+        guard information.st_mode & 0o022 == 0 else {
+            throw PlatformError(
+                .setup,
+                "\(path) can be written by other users, so its tokens may not be ours: remove it and start again")
+        }
         if information.st_mode & 0o077 != 0, fchmod(descriptor, 0o600) != 0 {
             throw failure("can be read by others and its mode cannot be changed", errno)
         }

@@ -1,0 +1,126 @@
+package import Core
+
+/// The sender of a call, once its token was checked.
+package enum Principal: Sendable, Hashable {
+    /// The person who runs the platform, or a tool of that person.
+    case admin
+    /// A container of a replica that runs now.
+    case pod(api: String, replica: String, access: OperatorAccess)
+
+    /// Whether everything is allowed, also folders of the host.
+    package var isAdmin: Bool { self == .admin }
+}
+
+/// What a call wants to do at the operator. Each route of the operator names one; ``Rights/grant(for:)`` says who may do it.
+package enum OperatorAction: Sendable, Hashable, CaseIterable {
+    /// Health, readiness and the interface's description: also without a token.
+    case seeThatItServes
+    case readPlatform
+    case readHealth
+    case readDebugState
+    case listAPIs
+    case readAPI
+    case readVersion
+    case describeAPI
+    case readLogs
+    case listRequests
+    case retryRequest
+    case refresh
+    case deploy
+    case rollback
+    case delete
+}
+
+/// How far a role's permission for one action reaches.
+package enum Extent: Sendable, Hashable {
+    case nothing
+    /// Every API, but of foreign ones neither environment variables, nor volumes, nor what was submitted.
+    case redacted
+    /// As ``redacted``, but everything of the pod's own API.
+    case ownWhole
+    /// Only the pod's own API.
+    case own
+    case everything
+}
+
+/// The one table of what each role may do at the operator (contract N1).
+package enum Rights {
+    /// What the pods of one action's row get. The admin gets everything; without a token only ``OperatorAction/seeThatItServes`` is allowed.
+    package struct Grant: Sendable, Hashable {
+        package var read: Extent
+        package var own: Extent
+        package var full: Extent
+
+        fileprivate init(_ read: Extent, _ own: Extent, _ full: Extent) {
+            self.read = read
+            self.own = own
+            self.full = full
+        }
+    }
+
+    /// A new action does not compile before it has a row here.
+    package static func grant(for action: OperatorAction) -> Grant {
+        switch action {
+        //                              read         own          full
+        case .seeThatItServes: Grant(.everything, .everything, .everything)
+        case .readPlatform: Grant(.everything, .everything, .everything)
+        case .readHealth: Grant(.nothing, .nothing, .everything)
+        case .readDebugState: Grant(.nothing, .nothing, .nothing)
+        case .listAPIs: Grant(.everything, .everything, .everything)
+        case .readAPI: Grant(.redacted, .ownWhole, .everything)
+        case .readVersion: Grant(.nothing, .own, .everything)
+        case .describeAPI: Grant(.own, .own, .everything)
+        case .readLogs: Grant(.own, .own, .everything)
+        case .listRequests: Grant(.own, .own, .everything)
+        case .retryRequest: Grant(.nothing, .nothing, .everything)
+        case .refresh: Grant(.nothing, .own, .everything)
+        case .deploy: Grant(.nothing, .nothing, .everything)
+        case .rollback: Grant(.nothing, .nothing, .everything)
+        case .delete: Grant(.nothing, .nothing, .everything)
+        }
+    }
+
+    /// How much of its answer a call may see.
+    package enum View: Sendable, Hashable {
+        case whole
+        case redacted
+    }
+
+    /// Decides over one call.
+    ///
+    /// - Parameter api: the API that the call names; `nil` where it names none.
+    /// - Throws: ``PlatformError`` `forbidden` that names `pod.operator_access`. Whether the API exists is not looked at, so that the answer does not say it.
+    package static func check(_ principal: Principal, _ action: OperatorAction, api: String?) throws -> View {
+        guard case .pod(let own, _, let access) = principal else { return .whole }
+        let grant = grant(for: action)
+        let extent: Extent =
+            switch access {
+            case .none: .nothing
+            case .read: grant.read
+            case .own: grant.own
+            case .full: grant.full
+            }
+        switch extent {
+        case .everything: return .whole
+        case .redacted: return .redacted
+        case .ownWhole: return api == own ? .whole : .redacted
+        case .own where api == own: return .whole
+        case .own, .nothing: throw forbidden(action, own: own, access: access)
+        }
+    }
+
+    private static func forbidden(_ action: OperatorAction, own: String, access: OperatorAccess) -> PlatformError {
+        let grant = grant(for: action)
+        let sufficient: String
+        if grant.own == .own, access < .own {
+            sufficient = "its own API needs `own`, another API needs `full`"
+        } else if grant.full == .everything {
+            sufficient = "it needs `full`"
+        } else {
+            sufficient = "no pod may do it; use the operator's own token outside of the pods"
+        }
+        return PlatformError(
+            .forbidden,
+            "pod.operator_access of \(own) is `\(access.rawValue)`, which does not allow this call: \(sufficient)")
+    }
+}
