@@ -23,8 +23,8 @@ package struct DockerEngineConfiguration: Sendable {
     package var dataDirectory: String
     /// The static executable `cortex-pod-init`.
     package var podInitExecutable: String
-    /// Unix sockets on which gateway and operator listen. Their *folders* are mounted into the forwarders, so that a socket may be made
-    /// anew: keep nothing else in them.
+    /// Unix sockets on which gateway and operator listen. Their *folders* are mounted into each pod's own process, for
+    /// reading only, so that a socket may be made anew: keep nothing else in them.
     package var gatewaySocket: String
     package var operatorSocket: String
     /// The platform network's addresses; `nil`: a free private block of 4096 is chosen when the network is made.
@@ -39,6 +39,8 @@ package struct DockerEngineConfiguration: Sendable {
     package var dockerConfigDirectory: String
     /// How long one image may take to pull.
     package var pullTimeout: Duration
+    /// What pods may reach besides the platform and networks outside this machine.
+    package var podNetwork: PodNetworkRules
 
     package init(
         socketPath: String, installationID: String, dataDirectory: String, podInitExecutable: String,
@@ -47,7 +49,7 @@ package struct DockerEngineConfiguration: Sendable {
         logBytes: Int64 = 16 << 20,
         dockerConfigDirectory: String = DockerEngineConfiguration.usualConfigDirectory(
             environment: ProcessInfo.processInfo.environment),
-        pullTimeout: Duration = .seconds(3600)
+        pullTimeout: Duration = .seconds(3600), podNetwork: PodNetworkRules = .init()
     ) {
         self.socketPath = socketPath
         self.installationID = installationID
@@ -61,6 +63,7 @@ package struct DockerEngineConfiguration: Sendable {
         self.logBytes = logBytes
         self.dockerConfigDirectory = dockerConfigDirectory
         self.pullTimeout = pullTimeout
+        self.podNetwork = podNetwork
     }
 
     /// An ``installationID`` for a data directory: the same one for the same folder.

@@ -154,6 +154,11 @@ int cx_link_address(const char *name, uint32_t address, int prefix);
 int cx_free_low_ports(void);
 /// Switches a link on.
 int cx_link_up(const char *name);
+/// Adds a rule before the routes of this network namespace: a destination (network byte order) is routed as usual, or
+/// is unreachable. The rule with the lower priority number decides. A rule that exists is no failure.
+int cx_route_rule(int ipv6, const void *address, int prefix, unsigned int priority, int reachable);
+/// Becomes this user for good: no further groups, no capabilities, not traceable. The caller must be single-threaded.
+int cx_become_user(unsigned int user, unsigned int group);
 
 // MARK: mounts and user namespaces (mounts.c)
 
