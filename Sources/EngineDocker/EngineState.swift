@@ -10,6 +10,9 @@ final class EngineState: Sendable {
         /// `uid:gid` of our own processes in containers.
         var user: String
         var isRootless = false
+        /// The system call filter of users' containers: the profile for Docker, its path for Podman; `nil` on an architecture that
+        /// the platform has none for.
+        var filter: String?
         /// The addresses of pods.
         var subnet: IPv4Subnet
     }

@@ -404,7 +404,7 @@ struct DockerDifferencesTests {
             var container = ContainerPlan(name: "api", image: "a:1", command: ["run"], args: ["x"])
             container.compute = Compute(cpu: Quantity("500m"), mem: Quantity("64Mi"), shm: Quantity("1Mi"))
             let platform = EngineState.Platform(
-                podInitImage: "i", user: "7:8", subnet: try #require(IPv4Subnet("10.9.0.0/20")))
+                podInitImage: "i", user: "7:8", filter: "{}", subnet: try #require(IPv4Subnet("10.9.0.0/20")))
             let folder = try #require(PodFolder(pods: "/pods", id: "p"))
             let body = engine.body(platform).member(
                 container, of: Self.plan(), image: "a:1", folder: folder, podInit: "owner")
@@ -414,7 +414,8 @@ struct DockerDifferencesTests {
             #expect(host["NetworkMode"] == "container:owner")
             #expect(host["CapDrop"] == ["ALL"] && host["CapAdd"] == nil && host["Privileged"] == nil)
             #expect(host["OomScoreAdj"] == 500)
-            #expect(host["SecurityOpt"] == ["no-new-privileges"] && host["RestartPolicy"] == ["Name": "no"])
+            #expect(
+                host["SecurityOpt"] == ["no-new-privileges", "seccomp={}"] && host["RestartPolicy"] == ["Name": "no"])
             #expect(host["Memory"] == .number(64 << 20) && host["MemorySwap"] == host["Memory"])
             #expect(host["CpuShares"] == 512 && host["ShmSize"] == .number(1 << 20) && host["NanoCpus"] == nil)
             #expect(

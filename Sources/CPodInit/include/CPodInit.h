@@ -127,6 +127,8 @@ int cx_daemonise(int *report);
 int cx_main_process(int init);
 /// Signals that process, if it still is that process.
 int cx_signal_main(int init, int signal);
+/// Sends SIGKILL to a process if its control groups' paths contain `group`: never to another process that has its number since.
+int cx_kill_in_group(int process, const char *group);
 /// A descriptor that becomes readable when the process ends.
 int cx_process_descriptor(int process);
 /// Tells the kernel to hand orphaned descendants to this process.

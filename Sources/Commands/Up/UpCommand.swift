@@ -15,7 +15,7 @@ struct UpCommand: AsyncParsableCommand {
             Podman if one answers, else in a sandbox (bubblewrap). Ctrl-C drains and stops; a second Ctrl-C exits at once.
 
             Each flag can also be a variable (CORTEX_DATA_DIR, CORTEX_HOST, CORTEX_GATEWAY_PORT, CORTEX_OPERATOR_PORT, CORTEX_ENGINE, CORTEX_ENGINE_SOCKET, \
-            CORTEX_STORE, CORTEX_DURABILITY) or a line of up.yaml beside cli.yaml (data_dir: …); the flag wins, then the variable, then the file.
+            CORTEX_POD_NETWORK, CORTEX_STORE, CORTEX_DURABILITY) or a line of up.yaml beside cli.yaml (data_dir: …); the flag wins, then the variable, then the file.
 
             Examples:
               cortex up
@@ -43,6 +43,12 @@ struct UpCommand: AsyncParsableCommand {
 
     @Option(help: ArgumentHelp("The socket of Docker or Podman (default: the well-known places).", valueName: "path"))
     var engineSocket: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "What pods on Docker and Podman reach besides the platform and networks outside this machine: host, link-local, or a block of addresses such as 10.0.0.0/8; none: the platform alone. Can be repeated.",
+            valueName: "network"))
+    var podNetwork: [String] = []
 
     @Option(
         help: ArgumentHelp(
@@ -82,7 +88,9 @@ struct UpCommand: AsyncParsableCommand {
         let environment = ProcessInfo.processInfo.environment
         let flags: [UpSettings.Key: String?] = [
             .dataDirectory: dataDir, .host: host, .gatewayPort: port, .operatorPort: operatorPort, .engine: engine,
-            .engineSocket: engineSocket, .store: store, .durability: durability,
+            .engineSocket: engineSocket,
+            .podNetwork: podNetwork.isEmpty ? nil : podNetwork.joined(separator: ","), .store: store,
+            .durability: durability,
         ]
         let file = EnvironmentStore(environment: environment).directory + "/up.yaml"
         let settings = try UpSettings(

@@ -3,6 +3,7 @@ import Foundation
 import Logging
 import PodInitClient
 import Support
+import SystemCallFilter
 
 #if canImport(Glibc)
     import Glibc
@@ -58,7 +59,23 @@ extension DockerEngine {
         let image = try await ensurePodInitImage()
         let subnet = try await ensureNetwork()
         return EngineState.Platform(
-            podInitImage: image, user: user, isRootless: information.isRootless, subnet: subnet)
+            podInitImage: image, user: user, isRootless: information.isRootless, filter: try await systemCallFilter(),
+            subnet: subnet)
+    }
+
+    /// The engines' own filters differ: Podman's lets containers make user namespaces. Docker takes the text of a profile, Podman
+    /// the path of one.
+    private func systemCallFilter() async throws -> String? {
+        guard let architecture = SystemCallFilter.Architecture.current else { return nil }
+        let profile = SystemCallFilter.profile(for: architecture)
+        guard version.isPodman else { return profile }
+        let path = configuration.dataDirectory + "/engine.seccomp.json"
+        try await PodFolder.offPool {
+            // In one step: a container may be starting with it now.
+            try Data(profile.utf8).write(to: URL(fileURLWithPath: path), options: .atomic)
+            try FileManager.default.setAttributes([.posixPermissions: 0o644], ofItemAtPath: path)
+        }
+        return path
     }
 
     /// Podman would make a missing one as root's.

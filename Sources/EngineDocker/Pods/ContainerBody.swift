@@ -65,7 +65,7 @@ struct ContainerBody: Sendable {
         var labels = Labels.common(plan, installation: configuration.installationID)
         labels[Labels.role] = Labels.Role.member.rawValue
         labels[Labels.container] = container.name
-        var host = hardened(network: "container:\(id)")
+        var host = hardened(network: "container:\(id)", filter: platform.filter)
         // The engine's own files would be writable, and without a limit.
         var mounts = [
             mount(folder.hosts, "/etc/hosts", readOnly: true), mount(folder.hostName, "/etc/hostname", readOnly: true),
@@ -151,9 +151,12 @@ struct ContainerBody: Sendable {
     }
 
     /// What no container of ours goes without. Restarting is the platform's business, not the engine's.
-    private func hardened(network: String) -> JSONValue {
+    ///
+    /// - Parameter filter: the system call filter; `nil`: the engine's own, which the platform's own processes need.
+    private func hardened(network: String, filter: String? = nil) -> JSONValue {
+        let security = securityOptions + (filter.map { ["seccomp=" + $0] } ?? [])
         var host: JSONValue = [
-            "NetworkMode": .string(network), "CapDrop": ["ALL"], "SecurityOpt": .strings(securityOptions),
+            "NetworkMode": .string(network), "CapDrop": ["ALL"], "SecurityOpt": .strings(security),
             "PidsLimit": .number(configuration.pidsLimit), "RestartPolicy": ["Name": "no"],
             "OomScoreAdj": .number(Self.outOfMemoryScore),
             "Ulimits": .array(
