@@ -77,8 +77,8 @@ let package = Package(
         room(
             "EngineDocker",
             [
-                "Core", "Support", "PodInitClient", "SystemCallFilter", asyncHTTPClient, nioCore, nioPosix, nioHTTP1,
-                logging, crypto,
+                "Core", "Support", "CPodInit", "PodInitClient", "PodInitProtocol", "SystemCallFilter", asyncHTTPClient,
+                nioCore, nioPosix, nioHTTP1, logging, crypto,
             ]),
         room(
             "EngineSandbox", ["Core", "Support", "CPodInit", "PodInitClient", "PodInitProtocol", subprocess, logging]),

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/if_addr.h>
+#include <linux/fib_rules.h>
 #include <linux/if_link.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
@@ -152,4 +153,21 @@ int cx_link_up(const char *name) {
     }
     close(descriptor);
     return result;
+}
+
+int cx_route_rule(int ipv6, const void *address, int prefix, unsigned int priority, int reachable) {
+    struct request request;
+    memset(&request, 0, sizeof request);
+    request.header.nlmsg_len = NLMSG_LENGTH(sizeof(struct fib_rule_hdr));
+    request.header.nlmsg_type = RTM_NEWRULE;
+    request.header.nlmsg_flags = NLM_F_CREATE | NLM_F_EXCL;
+    struct fib_rule_hdr *rule = NLMSG_DATA(&request.header);
+    rule->family = ipv6 ? AF_INET6 : AF_INET;
+    rule->dst_len = (unsigned char)prefix;
+    rule->table = reachable ? RT_TABLE_MAIN : RT_TABLE_UNSPEC;
+    rule->action = reachable ? FR_ACT_TO_TBL : FR_ACT_UNREACHABLE;
+    if (prefix > 0) append(&request, FRA_DST, address, ipv6 ? 16 : 4);
+    append(&request, FRA_PRIORITY, &priority, sizeof priority);
+    int result = ask(&request);
+    return result == -EEXIST ? 0 : result;
 }

@@ -175,3 +175,22 @@ int cx_pipe(int *reading, int *writing) {
     *writing = ends[1];
     return 0;
 }
+
+int cx_kill_in_group(int process, const char *group) {
+    char path[64], text[8192];
+    int descriptor = cx_process_descriptor(process);
+    if (descriptor < 0) return descriptor;
+    // Read after the descriptor was opened: if the process is of the group now, it is the one that the descriptor means.
+    snprintf(path, sizeof path, "/proc/%d/cgroup", process);
+    int file = open(path, O_RDONLY | O_CLOEXEC);
+    int result = file < 0 ? -errno : 0;
+    if (result == 0) {
+        ssize_t count = read(file, text, sizeof text - 1);
+        close(file);
+        text[count > 0 ? count : 0] = 0;
+        if (strstr(text, group) == NULL) result = -ESRCH;
+        else if (syscall(SYS_pidfd_send_signal, descriptor, SIGKILL, NULL, 0) < 0) result = -errno;
+    }
+    close(descriptor);
+    return result;
+}

@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/keyctl.h>
@@ -202,6 +203,20 @@ static int drop_privileges(unsigned user) {
     if (syscall(SYS_capset, &header, none) < 0) return -1;
     // Also after the change of the user, which makes the kernel forget it.
     return prctl(PR_SET_PDEATHSIG, SIGKILL);
+}
+
+int cx_become_user(unsigned int user, unsigned int group) {
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct none[2];
+    memset(none, 0, sizeof none);
+    for (int capability = 0; capability < 64; capability++)
+        if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0 && errno != EINVAL && errno != EPERM) return -errno;
+    if (setgroups(0, NULL) < 0 && errno != EPERM) return -errno;
+    if (setresgid(group, group, group) < 0 || setresuid(user, user, user) < 0) return -errno;
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+    if (syscall(SYS_capset, &header, none) < 0) return -errno;
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return -errno;
+    return prctl(PR_SET_DUMPABLE, 0) < 0 ? -errno : 0;
 }
 
 static int open_namespace(int process, const char *kind) {

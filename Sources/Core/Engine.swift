@@ -5,7 +5,7 @@ package protocol Engine: Sendable {
     /// `docker`, `podman` or `sandbox`; for people.
     var name: String { get }
 
-    /// Readies what all pods share (network, forwarders, the image of `PodInit`). Idempotent.
+    /// Readies what all pods share (network, the image of `PodInit`). Idempotent.
     func setUp() async throws
 
     /// What this engine cannot do of this specification: one line per problem, naming the field.

@@ -62,6 +62,12 @@ enum JSON: Decodable, Equatable, ExpressibleByStringLiteral, ExpressibleByIntege
     init(integerLiteral value: Int) { self = .number(value) }
     init(arrayLiteral elements: JSON...) { self = .list(elements) }
 
+    /// The strings of a list.
+    var strings: [String] {
+        guard case .list(let values) = self else { return [] }
+        return values.compactMap { if case .string(let text) = $0 { text } else { nil } }
+    }
+
     init(from decoder: any Decoder) throws {
         let container = try decoder.singleValueContainer()
         if container.decodeNil() {

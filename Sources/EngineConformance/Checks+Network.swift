@@ -90,6 +90,25 @@ extension EngineCheck {
                 }
             }
         },
+        EngineCheck(
+            "N10: a pod reaches no other pod, no address of this machine, no link-local and no metadata address"
+        ) {
+            fixture in
+            try await fixture.withPod([fixture.agent(host: "0.0.0.0")]) { (other) async throws in
+                let addresses = try await Agent.run(own, in: other.id, of: fixture.engine)
+                try await fixture.withPod([fixture.agent(host: "0.0.0.0")]) { (plan) async throws in
+                    let targets = try JSONEncoder().encode(hostAddresses() + addresses.strings)
+                    let reached = "others = \(String(decoding: targets, as: UTF8.self))\n" + reached
+                    #expect(try await Agent.run(reached, in: plan.id, of: fixture.engine) == [])
+                    // Its own addresses are its own.
+                    let itself = """
+                        import urllib.request
+                        result = urllib.request.urlopen("http://127.0.0.1:8080/", data=b"result = 1").read().decode()
+                        """
+                    #expect(try await Agent.run(itself, in: plan.id, of: fixture.engine) == "1")
+                }
+            }
+        },
         EngineCheck("C10: a platform that comes back is reached again") { fixture in
             let call =
                 "import urllib.request; result = urllib.request.urlopen('http://\(ClusterNames.gateway)/').status"
@@ -104,6 +123,69 @@ extension EngineCheck {
             }
         },
     ]
+
+    /// The addresses of a pod but for the loopback, with those of its routers.
+    private static let own = """
+        import fcntl, socket, struct
+        result = []
+        probe = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        for _, name in socket.if_nameindex():
+            if name == "lo": continue
+            try: result.append(socket.inet_ntoa(fcntl.ioctl(probe, 0x8915, struct.pack("256s", name.encode()))[20:24]))
+            except OSError: pass
+        for line in open("/proc/net/if_inet6"):
+            words = line.split()
+            if words[5] != "lo": result.append(socket.inet_ntop(socket.AF_INET6, bytes.fromhex(words[0])))
+        interfaces = set(result)
+        for line in list(open("/proc/net/route"))[1:]:
+            router = int(line.split()[2], 16)
+            if router: result.append(socket.inet_ntoa(struct.pack("<I", router)))
+        """
+
+    /// Which of `others`, and of what no pod may reach, a route leads to. A datagram socket that connects sends nothing.
+    private static let reached =
+        own + """
+
+            result = []
+            metadata = ["169.254.169.254", "169.254.170.2", "100.100.100.200", "fd00:ec2::254", "fe80::1"]
+            for address in sorted(set(others)) + metadata + ["255.255.255.255", "224.0.0.251"]:
+                if address in interfaces: continue
+                for index, name in socket.if_nameindex():
+                    if name == "lo": continue
+                    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+                    target = (address, 8080, 0, index) if ":" in address else (address, 8080)
+                    try:
+                        # On a link of the pod's own there is a route to any such address: somebody has to answer.
+                        kind = socket.SOCK_STREAM if address.startswith("fe80") else socket.SOCK_DGRAM
+                        with socket.socket(family, kind) as probe:
+                            probe.settimeout(1)
+                            probe.connect(target)
+                        if address not in result: result.append(address)
+                    except OSError: pass
+            """
+
+    /// The addresses of the machine of the tests but for the loopback.
+    private static func hostAddresses() throws -> [String] {
+        var first: UnsafeMutablePointer<ifaddrs>?
+        guard getifaddrs(&first) == 0 else { throw PlatformError(.setup, "no addresses of this machine") }
+        defer { freeifaddrs(first) }
+        var found: [String] = []
+        var next = first
+        while let current = next {
+            next = current.pointee.ifa_next
+            guard let address = current.pointee.ifa_addr else { continue }
+            let family = CInt(address.pointee.sa_family)
+            guard family == AF_INET || family == AF_INET6 else { continue }
+            let length = family == AF_INET ? MemoryLayout<sockaddr_in>.size : MemoryLayout<sockaddr_in6>.size
+            var name = [CChar](repeating: 0, count: Int(NI_MAXHOST))
+            guard getnameinfo(address, socklen_t(length), &name, socklen_t(name.count), nil, 0, NI_NUMERICHOST) == 0
+            else { continue }
+            let text = String(decoding: name.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+            let plain = String(text.prefix { $0 != "%" })
+            if !plain.hasPrefix("127."), plain != "::1" { found.append(plain) }
+        }
+        return found
+    }
 
     /// Two requests on one connection to the gateway, a small one and a large one to the operator.
     private static let names = """

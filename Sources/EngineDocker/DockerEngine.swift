@@ -2,11 +2,13 @@ package import Core
 import Foundation
 package import Logging
 import PodInitClient
+import Support
 
 /// Pods through the Docker Engine API: Docker and Podman by one client.
 ///
-/// A pod is a container that runs `PodInit` and owns the network namespace, and the user's containers in that namespace. Nothing is kept
-/// here that the engine does not know too: labels tell everything, so a platform that starts again adopts what runs.
+/// A pod is a container that runs `PodInit` and owns the network namespace, and the user's containers in that namespace. What runs
+/// is read back from the engine, so a platform that starts again adopts it. Only what carries this platform's proof
+/// (``Ownership``) is believed; everything else on the engine is left alone.
 /// Safe to use from many tasks at once; two calls about one pod should not overlap, but for reading.
 package struct DockerEngine: Engine {
     package let name: String
@@ -18,6 +20,8 @@ package struct DockerEngine: Engine {
     let logger: Logger
     let state = EngineState()
     let settingUp = SingleFlight<EngineState.Platform>()
+    let ownership: Ownership
+    let trash = Trash()
 
     /// Connects to the engine at the configured socket and asks what it is.
     ///
@@ -29,6 +33,7 @@ package struct DockerEngine: Engine {
         guard (1...12).contains(id.utf8.count),
             id.utf8.allSatisfy({ (97...122).contains($0) || (48...57).contains($0) })
         else { throw PlatformError(.internal, "The installation's id is malformed.") }
+        let ownership = try await PodFolder.offPool { try Ownership.open(dataDirectory: configuration.dataDirectory) }
         var client = DockerClient(socketPath: configuration.socketPath, clock: clock)
         do {
             let version = try await client.version()
@@ -41,7 +46,8 @@ package struct DockerEngine: Engine {
             // A newer Docker may refuse the API that we know; the next one it takes has all of it.
             client.api = max(DockerClient.oldestAPI, version.minimumAPI)
             return DockerEngine(
-                version: version, configuration: configuration, client: client, clock: clock, logger: logger)
+                version: version, configuration: configuration, client: client, ownership: ownership, clock: clock,
+                logger: logger)
         } catch {
             await client.shutDown()
             throw Self.platformError(error)
@@ -50,12 +56,13 @@ package struct DockerEngine: Engine {
 
     private init(
         version: DockerClient.Version, configuration: DockerEngineConfiguration, client: DockerClient,
-        clock: any PlatformClock, logger: Logger
+        ownership: Ownership, clock: any PlatformClock, logger: Logger
     ) {
         self.name = version.isPodman ? "podman" : "docker"
         self.version = version
         self.configuration = configuration
         self.client = client
+        self.ownership = ownership
         self.clock = clock
         self.logger = logger
     }
@@ -68,8 +75,14 @@ package struct DockerEngine: Engine {
         return answer != nil
     }
 
-    /// Lets go of the engine: streams end, calls fail. Pods run on. To be called once, last.
+    /// Releases the engine: streams end, calls fail. Pods continue. When none is left, the network and the image of
+    /// `PodInit` are removed, for at most five seconds. To be called once, last.
     package func shutDown() async {
+        do {
+            try await withTimeLimit(.seconds(5), clock: clock) { try await removeShared() }
+        } catch {
+            logger.debug("the platform's network stays on the engine", metadata: ["error": "\(error)"])
+        }
         await client.shutDown()
     }
 
@@ -77,13 +90,22 @@ package struct DockerEngine: Engine {
     var podsFolder: String { configuration.dataDirectory + "/pods" }
 
     /// A pod's folder. Its name is short, since socket paths are.
-    func folder(_ pod: String) -> PodFolder { PodFolder(path: podsFolder + "/" + pod) }
-
-    package func connector(pod: String) -> any Connector {
-        PodInitConnector(client: PodInitClient(socketPath: folder(pod).initSocket))
+    ///
+    /// - Throws: `not_found` when `pod` does not have the form of a pod's id.
+    func folder(_ pod: String) throws -> PodFolder {
+        guard let folder = PodFolder(pods: podsFolder, id: pod) else {
+            throw PlatformError(.notFound, "There is no such replica.")
+        }
+        return folder
     }
 
-    /// What leaves this room: a ``PlatformError`` or a `CancellationError`.
+    package func connector(pod: String) -> any Connector {
+        // A name that no folder has: connecting fails as it does for a pod that is gone.
+        let socket = (try? folder(pod).initSocket) ?? podsFolder + "/.none/init.sock"
+        return PodInitConnector(client: PodInitClient(socketPath: socket))
+    }
+
+    /// What leaves this module: a ``PlatformError`` or a `CancellationError`.
     static func platformError(_ error: any Error) -> any Error {
         if let refusal = error as? DockerError { return refusal.platformError }
         if error is PlatformError || error is CancellationError { return error }

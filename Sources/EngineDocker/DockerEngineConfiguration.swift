@@ -1,3 +1,4 @@
+import Core
 import Foundation
 
 /// What a ``DockerEngine`` needs to know.
@@ -23,8 +24,8 @@ package struct DockerEngineConfiguration: Sendable {
     package var dataDirectory: String
     /// The static executable `cortex-pod-init`.
     package var podInitExecutable: String
-    /// Unix sockets on which gateway and operator listen. Their *folders* are mounted into the forwarders, so that a socket may be made
-    /// anew: keep nothing else in them.
+    /// Unix sockets on which gateway and operator listen. Their *folders* are mounted into each pod's own process, for
+    /// reading only, so that a socket may be made anew: keep nothing else in them.
     package var gatewaySocket: String
     package var operatorSocket: String
     /// The platform network's addresses; `nil`: a free private block of 4096 is chosen when the network is made.
@@ -39,6 +40,8 @@ package struct DockerEngineConfiguration: Sendable {
     package var dockerConfigDirectory: String
     /// How long one image may take to pull.
     package var pullTimeout: Duration
+    /// What pods may reach besides the platform and networks outside this machine.
+    package var podNetwork: PodNetworkRules
 
     package init(
         socketPath: String, installationID: String, dataDirectory: String, podInitExecutable: String,
@@ -47,7 +50,7 @@ package struct DockerEngineConfiguration: Sendable {
         logBytes: Int64 = 16 << 20,
         dockerConfigDirectory: String = DockerEngineConfiguration.usualConfigDirectory(
             environment: ProcessInfo.processInfo.environment),
-        pullTimeout: Duration = .seconds(3600)
+        pullTimeout: Duration = .seconds(3600), podNetwork: PodNetworkRules = .init()
     ) {
         self.socketPath = socketPath
         self.installationID = installationID
@@ -61,6 +64,7 @@ package struct DockerEngineConfiguration: Sendable {
         self.logBytes = logBytes
         self.dockerConfigDirectory = dockerConfigDirectory
         self.pullTimeout = pullTimeout
+        self.podNetwork = podNetwork
     }
 
     /// An ``installationID`` for a data directory: the same one for the same folder.
@@ -75,13 +79,26 @@ package struct DockerEngineConfiguration: Sendable {
         return (environment["HOME"] ?? "/root") + "/.docker"
     }
 
+    /// The socket that `DOCKER_HOST` or `CONTAINER_HOST` names, and which of them does; `nil` when neither is set.
+    ///
+    /// - Throws: `setup` when the first that is set is no unix socket: it is never skipped. The message repeats no more of the
+    ///   value than its scheme, since the rest may hold a credential.
+    package static func namedSocket(environment: [String: String]) throws -> (path: String, origin: String)? {
+        for name in ["DOCKER_HOST", "CONTAINER_HOST"] {
+            guard let value = environment[name], !value.isEmpty else { continue }
+            if value.hasPrefix("unix:///") { return (String(value.dropFirst("unix://".count)), name) }
+            let scheme = value.firstRange(of: "://").map { String(value[..<$0.upperBound].prefix(16)) + "…" }
+            throw PlatformError(
+                .setup,
+                "\(name) is \(scheme ?? "no address of a unix socket"), and an engine is reached by a unix socket only (unix:///path); unset \(name), or name the socket with --engine-socket"
+            )
+        }
+        return nil
+    }
+
     /// Sockets at which an engine usually listens, the likeliest first.
     package static func usualSockets(environment: [String: String]) -> [String] {
-        var sockets: [String] = []
-        for name in ["DOCKER_HOST", "CONTAINER_HOST"] {
-            if let value = environment[name], value.hasPrefix("unix://") { sockets.append(String(value.dropFirst(7))) }
-        }
-        sockets.append("/var/run/docker.sock")
+        var sockets = ["/var/run/docker.sock"]
         let runtime = environment["XDG_RUNTIME_DIR"].flatMap { $0.isEmpty ? nil : $0 }
         if let runtime { sockets += [runtime + "/docker.sock", runtime + "/podman/podman.sock"] }
         sockets.append("/run/podman/podman.sock")

@@ -5,11 +5,16 @@ import Synchronization
 final class EngineState: Sendable {
     /// What `setUp` found or made.
     struct Platform: Sendable, Hashable {
+        /// The id of the image.
         var podInitImage: String
         /// `uid:gid` of our own processes in containers.
         var user: String
-        var gatewayAddress: String
-        var operatorAddress: String
+        var isRootless = false
+        /// The system call filter of users' containers: the profile for Docker, its path for Podman; `nil` on an architecture that
+        /// the platform has none for.
+        var filter: String?
+        /// The addresses of pods.
+        var subnet: IPv4Subnet
     }
 
     private struct State {
@@ -21,6 +26,10 @@ final class EngineState: Sendable {
         /// Commands that run in a pod now, and what ends each.
         var commands: [String: [Int: @Sendable () -> Void]] = [:]
         var nextCommand = 0
+        /// Objects of others that were named in the log.
+        var foreign: Set<String> = []
+        /// Ids of images by the names under which they were prepared.
+        var images: [String: String] = [:]
     }
 
     private let state = Mutex(State())
@@ -33,6 +42,15 @@ final class EngineState: Sendable {
     func noteStopped(_ container: String) { state.withLock { _ = $0.stopped.insert(container) } }
     func noteStarted(_ container: String) { state.withLock { _ = $0.stopped.remove(container) } }
     func wasStopped(_ container: String) -> Bool { state.withLock { $0.stopped.contains(container) } }
+
+    /// Whether an object that is not ours is seen for the first time. Of very many, the later ones are not named.
+    func noteForeign(_ id: String) -> Bool {
+        state.withLock { $0.foreign.count < 1000 && $0.foreign.insert(id).inserted }
+    }
+
+    func noteImage(_ name: String, id: String) { state.withLock { $0.images[name] = id } }
+    /// The image to make a container from: what was examined, also when the name was given to another one since.
+    func image(_ name: String) -> String { state.withLock { $0.images[name] ?? name } }
 
     func beginStart(_ pod: String) { state.withLock { _ = $0.starting.insert(pod) } }
     func endStart(_ pod: String) { state.withLock { _ = $0.starting.remove(pod) } }

@@ -38,16 +38,12 @@ struct Forward {
 final class Forwarder {
     private let loop: Loop
     private let limit: Int
-    /// So that one pod cannot take every connection of a forwarder that many share.
-    private let limitPerPeer: Int
     private var watches: [Loop.Watch] = []
     private var open = 0
-    private var openByPeer: [UInt32: Int] = [:]
 
     init(loop: Loop, descriptors: Int) {
         self.loop = loop
         self.limit = max(16, min(PodInitLimits.forwarded, (descriptors - 128) / 2))
-        self.limitPerPeer = max(16, limit / 2)
     }
 
     /// Listens in the network namespace that the process is in now.
@@ -67,24 +63,15 @@ final class Forwarder {
                 if descriptor != -EAGAIN { pause(milliseconds: 100) }
                 return
             }
-            let peer = cx_peer_address(descriptor)
-            guard openByPeer[peer, default: 0] < limitPerPeer else {
-                cx_reset_on_close(descriptor)
-                close(descriptor)
-                continue
-            }
             open += 1
-            openByPeer[peer, default: 0] += 1
-            _ = Relay(loop: loop, accepted: descriptor, target: target) { [unowned self] in closed(peer) }
+            _ = Relay(loop: loop, accepted: descriptor, target: target) { [unowned self] in closed() }
         }
         // The kernel's backlog holds further ones until one ends.
         pause(milliseconds: nil)
     }
 
-    private func closed(_ peer: UInt32) {
+    private func closed() {
         open -= 1
-        openByPeer[peer, default: 1] -= 1
-        if openByPeer[peer] == 0 { openByPeer[peer] = nil }
         resume()
     }
 

@@ -2,7 +2,8 @@ import CPodInit
 import Glibc
 import PodInitProtocol
 
-/// The network of a sandbox pod: nothing but itself and the platform.
+/// The network of a sandbox pod: nothing but itself and the platform. On a container engine: also networks outside this
+/// machine.
 ///
 /// The containers' namespace is joined by a veth pair to a second one, which only this process holds and in which it listens on
 /// port 80 and 8888. So the cluster's names work and every port is still the containers'.
@@ -36,18 +37,50 @@ enum PodNetwork {
         try must(cx_link_up("lo"), "switch on the loopback")
         // Where /proc/sys cannot be written (the platform itself in a container), ports below 1024 stay root's: not worth failing for.
         if cx_free_low_ports() < 0 { complain("containers of this pod cannot listen on ports below 1024") }
-        if !options.loopbackOnly, try join(options, forwarder) { return "veth" }
+        if !options.loopbackOnly, try join(options, forwarder, link: "eth0") { return "veth" }
         try listen(options, forwarder, loopbackGateway, loopbackOperator)
         return "loopback"
     }
 
+    /// On a container engine: serves the cluster's names to the pod whose network namespace this process is in, and keeps
+    /// the pod from `blocked` destinations. Fails rather than leave a destination open.
+    ///
+    /// - Returns: `veth` or `loopback`: where the names are served.
+    static func separate(
+        gateway socket: String, operatorSocket: String, allowed: [AddressBlock], blocked: [AddressBlock],
+        _ forwarder: Forwarder
+    ) throws(Failure) -> String {
+        var options = SandboxMode.Options()
+        options.gateway = socket
+        options.operatorSocket = operatorSocket
+        let isJoined = try join(options, forwarder, link: "cortex0")
+        if !isJoined { try listen(options, forwarder, loopbackGateway, loopbackOperator) }
+        // The rules come after the pod's own addresses and before its routes; the lowest number decides.
+        if let own = AddressBlock("169.254.77.0/29") { try rule(own, priority: 100, reachable: true) }
+        for block in allowed { try rule(block, priority: 110, reachable: true) }
+        for block in blocked { try rule(block, priority: 120, reachable: false) }
+        return isJoined ? "veth" : "loopback"
+    }
+
+    private static func rule(_ block: AddressBlock, priority: CUnsignedInt, reachable: Bool) throws(Failure) {
+        let result = cx_route_rule(block.isIPv6 ? 1 : 0, block.address, block.prefix, priority, reachable ? 1 : 0)
+        // Without IPv6 in the kernel nothing is reached by it.
+        if block.isIPv6, result == -EAFNOSUPPORT || result == -EOPNOTSUPP { return }
+        try must(result, "separate the pod's network")
+    }
+
     /// False when the kernel cannot make the pair.
-    private static func join(_ options: SandboxMode.Options, _ forwarder: Forwarder) throws(Failure) -> Bool {
+    private static func join(
+        _ options: SandboxMode.Options, _ forwarder: Forwarder, link: String
+    ) throws(Failure) -> Bool {
         let inside = cx_network()
         try must(inside, "open the network namespace")
         defer { close(inside) }
-        try must(cx_new_network(), "make the platform's network namespace")
-        guard cx_link_pair("platform", "eth0", inside) >= 0 else {
+        let made = cx_new_network()
+        // A container engine may forbid it; the names then stand on the pod's loopback.
+        if made == -EPERM, link != "eth0" { return false }
+        try must(made, "make the platform's network namespace")
+        guard cx_link_pair("platform", link, inside) >= 0 else {
             try must(cx_enter_network(inside), "go back into the pod's network namespace")
             return false
         }
@@ -58,8 +91,8 @@ enum PodNetwork {
         // The listeners keep this namespace alive from now on.
         try listen(options, forwarder, gateway, operatorAddress)
         try must(cx_enter_network(inside), "go back into the pod's network namespace")
-        try must(cx_link_address("eth0", containers, 29), "set the pod's address")
-        try must(cx_link_up("eth0"), "switch on the pod's link")
+        try must(cx_link_address(link, containers, 29), "set the pod's address")
+        try must(cx_link_up(link), "switch on the pod's link")
         return true
     }
 

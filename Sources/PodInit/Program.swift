@@ -5,6 +5,8 @@ import PodInitProtocol
 enum Program {
     private static let usage = """
         cortex-pod-init pod --socket PATH [--mode OCTAL] [--listen IP:PORT=unix:PATH ...]
+                            [--gateway PATH --operator PATH] [--allow CIDR ...] [--block CIDR ...] [--user UID:GID]
+        cortex-pod-init remove FOLDER
         cortex-pod-init forward --listen IP:PORT=unix:PATH ...
         cortex-pod-init sandbox --directory PATH --bwrap PATH --init PATH --gateway PATH --operator PATH
                                 [--log-bytes N] [--network veth|loopback] [--user N]
@@ -20,6 +22,7 @@ enum Program {
                     throw Failure(.badRequest, "nothing to do: give --socket or --listen")
                 }
                 try PodMode.run(options)
+            case "remove": try RemoveMode.run(arguments.dropFirst())
             case "sandbox": try SandboxMode.run(try sandboxOptions(arguments.dropFirst()))
             case "run": try RunMode.run(arguments.dropFirst())
             default:
@@ -45,6 +48,19 @@ enum Program {
                     throw Failure(.badRequest, "--mode needs an octal number")
                 }
                 options.mode = mode
+            case "--gateway": options.gateway = value
+            case "--operator": options.operatorSocket = value
+            case "--allow", "--block":
+                guard let block = AddressBlock(value) else {
+                    throw Failure(.badRequest, "\(flag) needs ADDRESS/BITS, not \(value)")
+                }
+                if flag == "--allow" { options.allowed.append(block) } else { options.blocked.append(block) }
+            case "--user":
+                let numbers = value.split(separator: ":").map { CUnsignedInt($0) }
+                guard numbers.count == 2, let user = numbers[0], let group = numbers[1] else {
+                    throw Failure(.badRequest, "--user needs UID:GID")
+                }
+                options.user = (user, group)
             case "--listen":
                 guard let forward = Forward(value) else {
                     throw Failure(.badRequest, "--listen needs IP:PORT=unix:PATH, not \(value)")

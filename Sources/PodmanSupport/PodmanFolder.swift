@@ -52,6 +52,15 @@ struct PodmanFolder: Sendable {
         return folder
     }
 
+    /// Names the program that runs containers.
+    func use(runtime: String) throws {
+        let file = path + "/containers.conf"
+        let text = try String(contentsOfFile: file, encoding: .utf8)
+        let line = "cgroup_manager = \"cgroupfs\"\n"
+        try text.replacing(line, with: line + "runtime = \"\(runtime)\"\n").write(
+            toFile: file, atomically: true, encoding: .utf8)
+    }
+
     /// Podman in this folder: what watches a container writes an empty file `oom` where Podman was started, once the kernel kills in it.
     var program: [String] { ["env", "--chdir=" + path, "podman"] }
 
@@ -119,7 +128,7 @@ struct PodmanFolder: Sendable {
         export CONTAINERS_CONF=$CX/containers.conf CONTAINERS_STORAGE_CONF=$CX/storage.conf HOME=$CX/home
         case "$CX" in /tmp/cxpodman-*) ;; *) exit 1 ;; esac
         run() { podman --network-config-dir "$CX/net" --tmpdir "$CX/tmp" "$@"; }
-        bridges=$(for file in "$CX"/net/*.json; do sed -n 's/.*"network_interface": "\(cx-[^"]*\)".*/\1/p' "$file"; done)
+        bridges=$(for file in "$CX"/net/*.json; do sed -n 's/.*"network_interface": "\(c[xp]-[^"]*\)".*/\1/p' "$file"; done)
         for file in "$CX"/run/*-containers/*/userdata/pidfile; do
             id=${file%/userdata/pidfile}
             main=$(cat "$file")

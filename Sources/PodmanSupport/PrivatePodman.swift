@@ -52,6 +52,7 @@ package final class PrivatePodman: Sendable {
             let podman = PrivatePodman(folder: folder)
             do {
                 try await Shell.run("podman", folder.arguments + ["info"], environment: folder.environment)
+                try await podman.chooseRuntime()
                 try await podman.startService()
                 return podman
             } catch {
@@ -60,6 +61,35 @@ package final class PrivatePodman: Sendable {
             }
         }
         throw PlatformError(.setup, "A private Podman can't be started here (root is needed).", cause: failure)
+    }
+
+    /// Takes the first program that runs a container here: what Podman is configured for, then `crun`, then `runc`. Which one works
+    /// depends on the machine's control groups. Prints its name.
+    private func chooseRuntime() async throws {
+        let configuration = try String(contentsOfFile: folder.path + "/containers.conf", encoding: .utf8)
+        let root = folder.path + "/scratch/runtime"
+        try await Shell.run(
+            "sh",
+            [
+                "-c",
+                "mkdir -p '\(root)/bin' '\(root)/etc' '\(root)/proc' '\(root)/sys' '\(root)/dev' && cp \"$(command -v busybox)\" '\(root)/bin/busybox'",
+            ])
+        var failures: [String] = []
+        for runtime in [nil, "crun", "runc"] as [String?] {
+            try configuration.write(toFile: folder.path + "/containers.conf", atomically: true, encoding: .utf8)
+            if let runtime { try folder.use(runtime: runtime) }
+            do {
+                try await command(["run", "--rm", "--network", "none", "--rootfs", root, "/bin/busybox", "true"])
+                FileHandle.standardError.write(
+                    Data("the tests' Podman runs containers with \(runtime ?? "its configured runtime")\n".utf8))
+                return
+            } catch {
+                failures.append("\(runtime ?? "as configured"): \((error as? PlatformError)?.message ?? "\(error)")")
+            }
+        }
+        throw PlatformError(
+            .setup,
+            "No program runs containers here; install crun or runc: \(failures.joined(separator: "; ").suffix(2000))")
     }
 
     /// Starts the service and waits until it answers. Containers live on without it.
@@ -107,6 +137,11 @@ package final class PrivatePodman: Sendable {
         let program = folder.program
         return try await Shell.run(
             program[0], program.dropFirst() + folder.arguments + arguments, environment: folder.environment)
+    }
+
+    /// Runs a line of shell on this machine.
+    package func shell(_ script: String) async throws {
+        try await Shell.run("sh", ["-c", script])
     }
 
     /// Loads an image, once per process.

@@ -27,7 +27,8 @@ private let allowed: [String: Set<String>] = [
     "SystemCallFilter": [],
     "PodInitClient": ["Core", "Support", "CPodInit", "PodInitProtocol"],
     "EngineDocker": [
-        "Core", "Support", "PodInitClient", "SystemCallFilter", "AsyncHTTPClient", "NIO*", "Logging", "Crypto",
+        "CPodInit", "PodInitProtocol", "Core", "Support", "PodInitClient", "SystemCallFilter", "AsyncHTTPClient",
+        "NIO*", "Logging", "Crypto",
     ],
     "EngineSandbox": ["Core", "Support", "CPodInit", "PodInitClient", "PodInitProtocol", "Subprocess", "Logging"],
     "StoreMemory": ["Core"],

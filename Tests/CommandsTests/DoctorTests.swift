@@ -72,6 +72,24 @@ struct DoctorTests {
             doctor.sockets.map(\.path) == ["/my.sock", "/run/user/1/podman/podman.sock", "/run/podman/podman.sock"])
     }
 
+    @Test("U5: a DOCKER_HOST that cannot be used is a problem, named without its credential")
+    func unusableHost() async {
+        let report = await examine(Self.healthy, ["HOME": "/h", "DOCKER_HOST": "ssh://me:secret@host"])
+        let text = report.render(.plain)
+        #expect(!report.isHealthy)
+        #expect(text.contains("DOCKER_HOST is ssh://") && !text.contains("secret"))
+    }
+
+    @Test(
+        "N10: versions of runc with known holes are pointed out",
+        arguments: [
+            ("1.1.5+ds1", true), ("1.1.12", true), ("1.2.7", true), ("1.2.8", false), ("1.3.2", true), ("1.3.3", false),
+            ("1.4.0", false), ("odd", false),
+        ])
+    func runtime(version: String, isOld: Bool) {
+        #expect(DoctorProbes.advice(runc: version[...]).isEmpty != isOld)
+    }
+
     @Test("U5: a taken port, a full disk, a folder that cannot be written: each with what to do")
     func problems() async {
         var probes = Self.healthy

@@ -35,6 +35,26 @@ struct ProcessTests {
         try await CortexProcess.run(words, folder: folder, environment: environment, input: input)
     }
 
+    @Test("U5: a DOCKER_HOST that is no unix socket, or where nothing answers, is one line and exit 1, never skipped")
+    func dockerHost() async throws {
+        try await withTemporaryDirectory { folder in
+            for engine in ["auto", "docker"] {
+                for host in ["tcp://127.0.0.1:2375", "ssh://me:secret@host", "unix://\(folder.path)/none.sock"] {
+                    let process = try await run(
+                        [
+                            "up", "--data-dir", folder.path + "/data", "--port", "0", "--operator-port", "0",
+                            "--engine", engine,
+                        ],
+                        folder, environment: ["DOCKER_HOST": host])
+                    let lines = process.errors.split(separator: "\n")
+                    #expect(process.status == 1, "\(host)")
+                    #expect(lines.last?.contains("DOCKER_HOST") == true, "\(process.errors)")
+                    #expect(!process.errors.contains("secret"))
+                }
+            }
+        }
+    }
+
     // MARK: Exit status and streams
 
     @Test("O2: wrong use exits 2 with nothing on standard output")

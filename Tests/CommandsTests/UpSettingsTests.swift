@@ -19,6 +19,19 @@ struct UpSettingsTests {
         #expect(settings.engine == .auto && settings.engineSocket == nil && settings.durability == .full)
     }
 
+    @Test(
+        "N10: --pod-network can be repeated, and be a variable or a line of the file; what is wrong is named with its origin"
+    )
+    func podNetwork() throws {
+        #expect(try settings().podNetwork == .init())
+        let flags = try settings([.podNetwork: "host,10.0.0.0/8"], ["CORTEX_POD_NETWORK": "none"]).podNetwork
+        #expect(flags.reachesHost && flags.allowed == ["10.0.0.0/8"] && !flags.isClosed)
+        #expect(try settings([:], ["CORTEX_POD_NETWORK": "none"]).podNetwork.isClosed)
+        #expect(try settings(file: "pod_network: link-local\n").podNetwork.reachesLinkLocal)
+        let error = #expect(throws: PlatformError.self) { _ = try settings([.podNetwork: "everything"]) }
+        #expect(error?.message.contains("--pod-network") == true && error?.message.contains("everything") == true)
+    }
+
     @Test("U1: flag before variable before file before default")
     func order() throws {
         let file = "port: 1\noperator_port: 2\nhost: 0.0.0.0\n"

@@ -58,15 +58,70 @@ struct ConfigurationTests {
 
     @Test("U1: sockets are looked for where engines listen")
     func sockets() {
-        let environment = ["DOCKER_HOST": "unix:///a.sock", "XDG_RUNTIME_DIR": "/run/user/7", "HOME": "/home/me"]
+        let environment = ["XDG_RUNTIME_DIR": "/run/user/7", "HOME": "/home/me"]
         #expect(
             DockerEngineConfiguration.usualSockets(environment: environment) == [
-                "/a.sock", "/var/run/docker.sock", "/run/user/7/docker.sock", "/run/user/7/podman/podman.sock",
+                "/var/run/docker.sock", "/run/user/7/docker.sock", "/run/user/7/podman/podman.sock",
                 "/run/podman/podman.sock", "/home/me/.docker/run/docker.sock",
             ])
-        #expect(
-            DockerEngineConfiguration.usualSockets(environment: ["DOCKER_HOST": "tcp://1.2.3.4"]).first
-                == "/var/run/docker.sock")
+    }
+
+    @Test(
+        "U5: DOCKER_HOST and CONTAINER_HOST are used or refused by name, never skipped; no credential is repeated",
+        arguments: [
+            ([:], nil), (["DOCKER_HOST": ""], nil), (["DOCKER_HOST": "unix:///a.sock"], "/a.sock"),
+            (["CONTAINER_HOST": "unix:///b.sock"], "/b.sock"),
+            (["DOCKER_HOST": "unix:///a.sock", "CONTAINER_HOST": "tcp://1.2.3.4"], "/a.sock"),
+        ] as [([String: String], String?)])
+    func named(environment: [String: String], path: String?) throws {
+        #expect(try DockerEngineConfiguration.namedSocket(environment: environment)?.path == path)
+    }
+
+    @Test(
+        "U5: a DOCKER_HOST that is no unix socket is refused in one line",
+        arguments: [
+            "tcp://1.2.3.4:2375", "ssh://me:secret@host", "npipe:////./pipe/x", "/a.sock", "unix://a.sock", "fd://",
+        ])
+    func unusable(value: String) {
+        let error = #expect(throws: PlatformError.self) {
+            try DockerEngineConfiguration.namedSocket(environment: ["DOCKER_HOST": value])
+        }
+        #expect(error?.code == .setup)
+        #expect(error?.message.hasPrefix("DOCKER_HOST is ") == true && error?.message.contains("\n") == false)
+        #expect(error?.message.contains("secret") == false)
+    }
+
+    @Test(
+        "N10: --pod-network opens or closes what a pod reaches",
+        arguments: [
+            ([], "10.0.0.5/32", true), ([], "169.254.0.0/16", true), ([], "10.128.0.0/20", true),
+            ([], "255.255.255.255/32", true), ([], "0.0.0.0/0", false), (["host"], "10.0.0.5/32", false),
+            (["host"], "169.254.0.0/16", true), (["link-local"], "169.254.0.0/16", false),
+            (["link-local"], "10.0.0.5/32", true), (["none"], "0.0.0.0/0", true), (["none"], "::/0", true),
+        ] as [([String], String, Bool)])
+    func podNetwork(words: [String], block: String, isBlocked: Bool) throws {
+        let blocks = try PodNetworkRules(words).blocks(host: ["10.0.0.5", "fd00::5"], networks: ["10.128.0.0/20"])
+        #expect(blocks.blocked.contains(block) == isBlocked)
+        #expect(blocks.allowed == (words == ["host"] ? ["10.0.0.5/32", "fd00::5/128"] : []))
+    }
+
+    @Test("N10: blocks of addresses stay reachable beside none; what is no network is refused")
+    func podNetworkBlocks() throws {
+        let rules = try PodNetworkRules(["none", "10.1.0.0/16", "fd00::1", "192.168.1.5"])
+        #expect(rules.blocks(host: [], networks: []).allowed == ["10.1.0.0/16", "fd00::1/128", "192.168.1.5/32"])
+        for bad in [
+            ["all"], ["10.0.0.0/33"], ["10.0.0/8"], ["none", "host"], ["none", "link-local"], [""], ["::/129"],
+        ] {
+            #expect(throws: PlatformError.self, "\(bad)") { try PodNetworkRules(bad) }
+        }
+    }
+
+    @Test("N10: name servers of this machine itself are left out of a pod's list")
+    func resolver() {
+        let local = "# comment\nnameserver 127.0.0.53\nsearch home\n"
+        let real = "nameserver 192.168.1.1\nnameserver ::1\noptions edns0\n"
+        #expect(ContainerBody.resolver(of: [local, real]) == "nameserver 192.168.1.1\noptions edns0\n")
+        #expect(ContainerBody.resolver(of: [local, nil]) == nil)
     }
 
     @Test("U4: an installation's id comes from its folder")

@@ -7,7 +7,7 @@ import Testing
 
 @Suite("EngineDocker keeps every promise of an engine, on Podman", .timeLimit(.minutes(5)))
 struct ConformanceTests {
-    private static let checks = EngineCheck.all(for: [.memoryLimit, .startFailure])
+    private static let checks = EngineCheck.all(for: [.memoryLimit, .startFailure, .systemCallFilter])
 
     /// Pods of one installation, side by side.
     @Test(arguments: checks.filter { !isAlone($0) })

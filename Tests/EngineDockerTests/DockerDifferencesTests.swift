@@ -19,15 +19,62 @@ struct DockerDifferencesTests {
     ) async throws -> Result {
         try await StubDaemon.with(version: version, answer) { (daemon, socket, folder) async throws in
             let engine = try await DockerEngine.connect(
-                configuration(socket, folder), clock: clock, logger: EngineHarness.logger)
+                try configuration(socket, folder), clock: clock, logger: EngineHarness.logger)
             let result = try await body(engine, daemon)
             await engine.shutDown()
             return result
         }
     }
 
-    static func configuration(_ socket: String, _ folder: URL) -> DockerEngineConfiguration {
-        DockerEngineConfiguration(
+    /// The key of every engine on a stub, so that stubs can prove what the platform made.
+    static let ownership = Ownership(key: [UInt8](repeating: 7, count: 32))
+
+    /// The labels of a container of the platform, as JSON.
+    static func labels(_ name: String, _ labels: [String: String]) -> String {
+        let all = ownership.labels(labels.merging(["cortex.installation": "abc"]) { $1 }, name: "cortex-abc-" + name)
+        return "{" + all.sorted { $0.key < $1.key }.map { "\"\($0.key)\":\"\($0.value)\"" }.joined(separator: ",") + "}"
+    }
+
+    /// A container of a pod as a list shows it; without `member`: the owner of the namespace.
+    static func listed(
+        _ id: String, pod: String, member: String? = nil, state: String = "running", _ more: [String: String] = [:]
+    ) -> String {
+        let name = member.map { "\(pod).\($0)" } ?? pod
+        var labels = ["cortex.role": member == nil ? "init" : "member", "cortex.pod": pod]
+        labels["cortex.container"] = member
+        labels.merge(more) { $1 }
+        return
+            #"{"Id":"\#(id)","Names":["/cortex-abc-\#(name)"],"State":"\#(state)","Labels":\#(Self.labels(name, labels))}"#
+    }
+
+    /// The same as an inspection shows it.
+    static func inspected(
+        _ id: String, pod: String, member: String? = nil, state: String = #""Status":"running","Running":true"#,
+        _ more: [String: String] = [:]
+    ) -> String {
+        let name = member.map { "\(pod).\($0)" } ?? pod
+        var labels = ["cortex.role": member == nil ? "init" : "member", "cortex.pod": pod]
+        labels["cortex.container"] = member
+        labels.merge(more) { $1 }
+        return
+            #"{"Id":"\#(id)","Name":"/cortex-abc-\#(name)","State":{\#(state)},"Config":{"Labels":\#(Self.labels(name, labels))}}"#
+    }
+
+    /// The platform's network.
+    static var network: String {
+        let labels = ownership.labels(
+            ["cortex.installation": "abc", "cortex.role": "network"], name: "cortex-abc.pods")
+        let text = labels.map { "\"\($0.key)\":\"\($0.value)\"" }.joined(separator: ",")
+        return #"{"Name":"cortex-abc.pods","Labels":{\#(text)},"IPAM":{"Config":[{"Subnet":"10.9.0.0/20"}]}}"#
+    }
+
+    static func configuration(_ socket: String, _ folder: URL) throws -> DockerEngineConfiguration {
+        try FileManager.default.createDirectory(
+            atPath: folder.path + "/data", withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+        let key = folder.path + "/data/engine.key"
+        try (String(repeating: "07", count: 32) + "\n").write(toFile: key, atomically: false, encoding: .utf8)
+        try FileManager.default.setAttributes([.posixPermissions: 0o600], ofItemAtPath: key)
+        return DockerEngineConfiguration(
             socketPath: socket, installationID: "abc", dataDirectory: folder.path + "/data",
             podInitExecutable: "/bin/true", gatewaySocket: folder.path + "/g/g.sock",
             operatorSocket: folder.path + "/o/o.sock", dockerConfigDirectory: folder.path)
@@ -87,7 +134,7 @@ struct DockerDifferencesTests {
         try await withTemporaryDirectory { folder in
             let error = await #expect(throws: PlatformError.self) {
                 _ = try await DockerEngine.connect(
-                    Self.configuration(folder.path + "/none.sock", folder), clock: SystemClock(),
+                    try Self.configuration(folder.path + "/none.sock", folder), clock: SystemClock(),
                     logger: EngineHarness.logger)
             }
             #expect(error?.code == .engineUnavailable)
@@ -144,7 +191,7 @@ struct DockerDifferencesTests {
             try #"{"auths":{"registry.example":{"auth":"\#(auth)"}}}"#.write(
                 toFile: folder.path + "/config.json", atomically: true, encoding: .utf8)
             let engine = try await DockerEngine.connect(
-                Self.configuration(socket, folder), clock: clock, logger: EngineHarness.logger)
+                try Self.configuration(socket, folder), clock: clock, logger: EngineHarness.logger)
             try await engine.prepare(Self.plan()) { line in lines.withLock { $0.append(line) } }
             #expect(lines.withLock { $0 } == ["Pulling registry.example/app:1", "Pulled registry.example/app:1"])
             let header = try #require(daemon.requests("POST", "/images/create").first?.headers["x-registry-auth"].first)
@@ -226,14 +273,15 @@ struct DockerDifferencesTests {
 
     @Test("U4: what an engine leaves out or sends as null is taken for nothing")
     func lenient() async throws {
-        let list = """
-            [{"Id":"1","Labels":null,"State":null},{"Id":"2"},{"Id":"3","Labels":{"cortex.role":"other","cortex.pod":"x"}},
-            {"Id":"4","State":"Running","Labels":{"cortex.role":"init","cortex.pod":"hello-1","cortex.api":"hello","cortex.created-at":"x"}},
-            {"Id":"5","State":"exited","Labels":{"cortex.role":"member","cortex.pod":"hello-1"}},
-            {"Id":"6","State":"exited","Labels":{"cortex.role":"member","cortex.pod":"hello-1","cortex.container":"api"}},
-            {"Id":"7","State":"dead","Labels":{"cortex.role":"member","cortex.pod":"hello-1","cortex.container":"gone"}},
-            {"Id":"8","State":"paused","Labels":{"cortex.role":"member","cortex.pod":"hello-2","cortex.container":"api"}}]
-            """
+        let list =
+            #"[{"Id":"1","Labels":null,"State":null},{"Id":"2"},{"Id":"3","Labels":{"cortex.role":"other","cortex.pod":"x"}},"#
+            + [
+                Self.listed("4", pod: "hello-1", state: "Running", ["cortex.api": "hello", "cortex.created-at": "x"])
+                    .replacing("Running", with: "running"),
+                Self.listed("6", pod: "hello-1", member: "api", state: "exited"),
+                Self.listed("7", pod: "hello-1", member: "gone", state: "dead"),
+                Self.listed("8", pod: "hello-2", member: "api", state: "paused"),
+            ].joined(separator: ",") + "]"
         try await Self.withEngine { request in
             if request.path.hasSuffix("/containers/json") { return .json(list) }
             if request.path.hasSuffix("/containers/6/json") {
@@ -273,7 +321,7 @@ struct DockerDifferencesTests {
 
     @Test(
         "U5: an answer that is no JSON, or breaks off, is the engine's fault and named so",
-        arguments: ["{", "[{\"Id\":1}]", "<html>"])
+        arguments: ["{", "[{\"Id\":\"1\"}", "<html>", ""])
     func garbage(text: String) async throws {
         try await Self.withEngine {
             $0.path.hasSuffix("/containers/json") ? .json(text) : nil
@@ -287,9 +335,9 @@ struct DockerDifferencesTests {
     func bounds() async throws {
         let chunk = [UInt8](repeating: 32, count: 4 << 20)
         try await Self.withEngine {
-            $0.path.hasSuffix("/containers/json") ? .chunks(Array(repeating: chunk, count: 9)) : nil
+            $0.path.hasSuffix("/containers/x/json") ? .chunks(Array(repeating: chunk, count: 9)) : nil
         } _: { (engine, _) async throws in
-            let error = await #expect(throws: PlatformError.self) { _ = try await engine.list() }
+            let error = await #expect(throws: PlatformError.self) { _ = try await engine.client.container("x") }
             #expect(error?.code == .engineUnavailable)
         }
         let clock = ManualClock()
@@ -315,33 +363,36 @@ struct DockerDifferencesTests {
         let removed = Mutex<[String]>([])
         try await Self.withEngine { request in
             let path = request.path
-            if request.method == "DELETE" { removed.withLock { $0.append(path) }; return .status(204) }
-            if path.contains("/images/") { return .json("{}") }
-            if path.hasSuffix("/networks/cortex-abc") {
-                return .json(#"{"Name":"cortex-abc","IPAM":{"Config":[{"Subnet":"10.9.0.0/20"}]}}"#)
+            if request.method == "DELETE" {
+                if path.contains("/containers/") { removed.withLock { $0.append(path) } }
+                return .status(204)
             }
+            if path.contains("/images/") { return .json(#"{"Id":"sha256:1"}"#) }
+            if path.hasSuffix("/networks/cortex-abc.pods") { return .json(Self.network) }
             if path.hasSuffix("/containers/create") {
-                return .json(
-                    #"{"Id":"\#(request.query.contains("hello-1.api") ? "member" : "owner")","Warnings":null}"#,
-                    status: 201)
+                let id = request.query.contains("hello-1.api") ? "member" : "owner"
+                return .json(#"{"Id":"\#(id)","Warnings":null}"#, status: 201)
             }
             if path.hasSuffix("/containers/member/start") {
                 return .json(
                     #"{"message":"failed to create shim: exec: \"nope\": executable file not found in $PATH: unknown"}"#,
                     status: 400)
             }
-            if path.hasSuffix("/containers/json"), request.query.contains("hello-1") {
-                return .json(
-                    #"[{"Id":"owner","State":"running","Labels":{"cortex.role":"init"}},{"Id":"member","State":"created","Labels":{"cortex.role":"member"}}]"#
-                )
+            if path.hasSuffix("/containers/cortex-abc-hello-1/json") {
+                return .json(Self.inspected("owner", pod: "hello-1", ["cortex.containers": "api"]))
+            }
+            if path.hasSuffix("/containers/cortex-abc-hello-1.api/json") {
+                return .json(Self.inspected("member", pod: "hello-1", member: "api", state: #""Status":"created""#))
             }
             return request.method == "POST" ? .status(204) : nil
-        } _: { (engine, _) async throws in
+        } _: { (engine, daemon) async throws in
             let error = await #expect(throws: PlatformError.self) { try await engine.start(Self.plan()) }
             #expect(error?.code == .containerFailed)
             #expect(error?.message.contains("nope") == true && error?.message.contains("api") == true)
             #expect(removed.withLock { $0 } == ["/v1.41/containers/member", "/v1.41/containers/owner"])
             #expect(!FileManager.default.fileExists(atPath: engine.configuration.dataDirectory + "/pods/hello-1"))
+            // A removal needs no list, which the description of another container may spoil.
+            #expect(daemon.requests("GET", "/containers/json").isEmpty)
         }
     }
 
@@ -353,26 +404,34 @@ struct DockerDifferencesTests {
             var container = ContainerPlan(name: "api", image: "a:1", command: ["run"], args: ["x"])
             container.compute = Compute(cpu: Quantity("500m"), mem: Quantity("64Mi"), shm: Quantity("1Mi"))
             let platform = EngineState.Platform(
-                podInitImage: "i", user: "7:8", gatewayAddress: "1.1.1.2", operatorAddress: "1.1.1.3")
-            let folder = PodFolder(path: "/pods/p")
-            let body = engine.body(platform).member(container, of: Self.plan(), folder: folder, podInit: "owner")
+                podInitImage: "i", user: "7:8", filter: "{}", subnet: try #require(IPv4Subnet("10.9.0.0/20")))
+            let folder = try #require(PodFolder(pods: "/pods", id: "p"))
+            let body = engine.body(platform).member(
+                container, of: Self.plan(), image: "a:1", folder: folder, podInit: "owner")
             #expect(body["Hostname"] == nil && body["User"] == nil && body["WorkingDir"] == nil)
             #expect(body["Entrypoint"] == ["run"] && body["Cmd"] == ["x"])
             let host = try #require(body["HostConfig"])
             #expect(host["NetworkMode"] == "container:owner")
             #expect(host["CapDrop"] == ["ALL"] && host["CapAdd"] == nil && host["Privileged"] == nil)
-            #expect(host["SecurityOpt"] == ["no-new-privileges"] && host["RestartPolicy"] == ["Name": "no"])
+            #expect(host["OomScoreAdj"] == 500)
+            #expect(
+                host["SecurityOpt"] == ["no-new-privileges", "seccomp={}"] && host["RestartPolicy"] == ["Name": "no"])
             #expect(host["Memory"] == .number(64 << 20) && host["MemorySwap"] == host["Memory"])
             #expect(host["CpuShares"] == 512 && host["ShmSize"] == .number(1 << 20) && host["NanoCpus"] == nil)
             #expect(
                 host["Init"] == nil && host["DeviceRequests"] == nil && host["Sysctls"] == nil && host["Binds"] == nil)
             let bare = engine.body(platform).member(
-                ContainerPlan(name: "b", image: "b"), of: Self.plan(), folder: folder, podInit: "o")
+                ContainerPlan(name: "b", image: "b"), of: Self.plan(), image: "b", folder: folder, podInit: "o")
             #expect(bare["Entrypoint"] == nil && bare["Cmd"] == nil && bare["HostConfig"]?["Memory"] == nil)
-            let owner = engine.body(platform).podInit(Self.plan(), folder: folder, network: "n")
-            #expect(owner["User"] == "7:8")
+            let owner = engine.body(platform).podInit(
+                Self.plan(), folder: folder, allowed: ["10.1.0.0/16"], blocked: ["10.0.0.0/8"])
+            guard case .array(let words)? = owner["Cmd"] else { return #expect(Bool(false)) }
+            let command = words.map(\.text).joined(separator: " ")
+            #expect(command.contains("--user 7:8") && command.hasSuffix("--allow 10.1.0.0/16 --block 10.0.0.0/8"))
             guard case .array(let mounts)? = owner["HostConfig"]?["Mounts"] else { return #expect(Bool(false)) }
-            #expect(mounts.map { $0["Source"] } == ["/pods/p/init"])
+            #expect(mounts.map { $0["Source"]?.text.hasSuffix("/g") } == [false, true, false])
+            #expect(mounts.map { $0["ReadOnly"] } == [false, true, true])
+            #expect(owner["HostConfig"]?["ReadonlyRootfs"] == true)
         }
     }
 

@@ -62,6 +62,16 @@ struct EngineHarness: Sendable {
         try? FileManager.default.removeItem(at: folder)
     }
 
+    /// Mounts a file system in memory on a folder; what a container's mount would be.
+    func mount(_ path: String) async throws {
+        try await podman.shell("mount -t tmpfs none '\(path)'")
+    }
+
+    /// Removes all mounts below the data directory.
+    func unmountAll() async throws {
+        try await podman.shell("grep -F '\(folder.path)/' /proc/mounts | cut -d' ' -f2 | xargs -r umount -l")
+    }
+
     var id: String { engine.configuration.installationID }
 
     /// A container of the busybox image.

@@ -1,43 +1,141 @@
 import Core
-import EngineDocker
 import Foundation
 import PodmanSupport
 import Synchronization
 import TestSupport
 import Testing
 
+@testable import EngineDocker
+
 @Suite("Pods on a real Podman", .timeLimit(.minutes(5)))
 struct PodmanTests {
-    @Test("U4: setting up twice, or by another instance, changes nothing; a dead forwarder is made again")
+    @Test("N10: what pods share is made once, and removed at the end when there is no pod")
     func setUp() async throws {
         try await EngineHarness.with { (harness) async throws in
-            try await harness.engine.setUp()
-            let before = try await forwarders(harness)
-            #expect(before.count == 2)
-            try await harness.engine.setUp()
+            let plan = harness.plan([harness.shell("api", "exec sleep 1000")])
+            try await harness.engine.start(plan)
             let other = try await harness.another()
             try await other.setUp()
-            #expect(try await forwarders(harness) == before)
-            try await harness.podman.command(["kill", "cortex-\(harness.id).gateway-forwarder"])
-            #expect(
-                try await eventually {
-                    _ = try await other.list()
-                    return try await forwarders(harness).count == 2
-                })
-            let after = try await forwarders(harness)
-            #expect(after["operator-forwarder"] == before["operator-forwarder"])
-            #expect(after["gateway-forwarder"] != before["gateway-forwarder"])
+            await other.shutDown()
+            #expect(try await networks(harness) == ["cortex-\(harness.id).pods"])
+            try await harness.engine.stop(pod: plan.id, grace: .zero)
+            let last = try await harness.another()
+            try await last.setUp()
+            await last.shutDown()
+            #expect(try await networks(harness) == [])
+            // The next start makes it again.
+            try await harness.another().setUp()
+            #expect(try await networks(harness) == ["cortex-\(harness.id).pods"])
         }
     }
 
-    private func forwarders(_ harness: EngineHarness) async throws -> [String: String] {
-        let text = try await harness.podman.command([
-            "ps", "--filter", "label=cortex.installation=\(harness.id)", "--filter", "status=running", "--no-trunc",
-            "--format", "{{.Names}} {{.ID}}",
-        ])
-        let pairs = text.split(separator: "\n").map { $0.split(separator: " ").map(String.init) }
-        return Dictionary(
-            uniqueKeysWithValues: pairs.map { ($0[0].replacing("cortex-\(harness.id).", with: ""), $0[1]) })
+    private func networks(_ harness: EngineHarness) async throws -> [String] {
+        try await harness.podman.command(["network", "ls", "--format", "{{.Name}}"]).split(separator: "\n")
+            .map(String.init).filter { $0.contains(harness.id) }
+    }
+
+    @Test("N10: labels of an image or of anybody prove nothing: foreign containers are neither listed nor removed")
+    func foreignContainers() async throws {
+        try await EngineHarness.with { (harness) async throws in
+            try await harness.engine.setUp()
+            let precious = harness.folder.path + "/precious"
+            try FileManager.default.createDirectory(atPath: precious, withIntermediateDirectories: true)
+            let plan = harness.plan([harness.shell("api", "exec sleep 1000")])
+            try await harness.engine.start(plan)
+            let copied = try await harness.podman.command([
+                "inspect", "--format", "{{range $key, $value := .Config.Labels}}{{$key}}={{$value}}\n{{end}}",
+                "cortex-\(harness.id)-\(plan.id)",
+            ]).split(separator: "\n").flatMap { ["--label", String($0)] }
+            let claims = [
+                "path": [
+                    "--label", "cortex.installation=\(harness.id)", "--label", "cortex.role=init", "--label",
+                    "cortex.pod=../precious",
+                ],
+                "role": [
+                    "--label", "cortex.installation=\(harness.id)", "--label", "cortex.role=init", "--label",
+                    "cortex.pod=hello-foreign", "--label", "cortex.api=hello",
+                ],
+                // Every label of a pod that exists, with its proof.
+                "copy": copied,
+            ]
+            for (name, labels) in claims {
+                try await harness.podman.command(
+                    ["create", "--name", "foreign-\(name)-\(harness.id)"] + labels
+                        + ["localhost/cortex-test-busybox:1"])
+            }
+            #expect(try await harness.engine.list().map(\.id) == [plan.id])
+            let other = try await harness.another()
+            try await other.setUp()
+            #expect(try await other.list().map(\.id) == [plan.id])
+            await #expect(throws: PlatformError.self) { try await other.stop(pod: "../precious", grace: .zero) }
+            try await other.stop(pod: "hello-foreign", grace: .zero)
+            try await other.stop(pod: plan.id, grace: .zero)
+            #expect(FileManager.default.fileExists(atPath: precious))
+            for name in claims.keys {
+                try await harness.podman.command(["rm", "--force", "foreign-\(name)-\(harness.id)"])
+            }
+        }
+    }
+
+    @Test("N10: a copied data directory at another path is another platform")
+    func copiedDirectory() async throws {
+        try await EngineHarness.with { (first) async throws in
+            try await EngineHarness.with { (second) async throws in
+                let plan = first.plan([first.shell("api", "exec sleep 1000")])
+                try await first.engine.start(plan)
+                let key = first.folder.path + "/engine.key"
+                try FileManager.default.removeItem(atPath: second.folder.path + "/engine.key")
+                try FileManager.default.copyItem(atPath: key, toPath: second.folder.path + "/engine.key")
+                let copy = try await second.another()
+                try await copy.setUp()
+                #expect(try await copy.list() == [])
+                try await copy.stop(pod: plan.id, grace: .zero)
+                #expect(try await first.engine.list().map(\.isAlive) == [true])
+            }
+        }
+    }
+
+    @Test("N10: thousand folders inside each other go with their pod; what stays never stops a start")
+    func deepFolder() async throws {
+        try await EngineHarness.with { (harness) async throws in
+            let nest =
+                "cd /mnt; n=$(printf '%0200d' 0); i=0; while [ $i -lt 1000 ]; do mkdir $n; cd $n; i=$((i+1)); done"
+            let plan = harness.plan([harness.shell("api", nest)])
+            try await harness.engine.start(plan)
+            #expect(try await eventually(within: .seconds(60)) { try await harness.exit("api", of: plan.id) != nil })
+            try await harness.engine.stop(pod: plan.id, grace: .zero)
+            let pods = harness.folder.path + "/pods"
+            #expect(!FileManager.default.fileExists(atPath: pods + "/" + plan.id))
+            #expect(
+                try await eventually(within: .seconds(60)) {
+                    try FileManager.default.contentsOfDirectory(atPath: pods + "/.trash").isEmpty
+                })
+            // A mount is what not even root removes.
+            let stuck = pods + "/hello-stuck"
+            try FileManager.default.createDirectory(atPath: stuck + "/mnt", withIntermediateDirectories: true)
+            try await harness.mount(stuck + "/mnt")
+            try await harness.another().setUp()
+            let next = harness.plan([harness.shell("api", "exec sleep 1000")])
+            try await harness.engine.start(next)
+            #expect(try await harness.engine.list().map(\.id) == [next.id])
+            try await harness.unmountAll()
+        }
+    }
+
+    @Test("N10: files that the platform's user may not remove are removed by a container of its own image")
+    func removedByEngine() async throws {
+        try await EngineHarness.with { (harness) async throws in
+            try await harness.engine.setUp()
+            let folder = harness.folder.path + "/left"
+            try FileManager.default.createDirectory(atPath: folder + "/a/b", withIntermediateDirectories: true)
+            try Data("x".utf8).write(to: URL(fileURLWithPath: folder + "/a/b/file"))
+            chown(folder + "/a/b", 4711, 4711)
+            chmod(folder + "/a/b", 0o700)
+            try await harness.engine.removeByEngine(folder, "left")
+            #expect(try FileManager.default.contentsOfDirectory(atPath: folder).isEmpty)
+            let left = try await harness.podman.command(["ps", "--all", "--format", "{{.Names}}"])
+            #expect(!left.contains("\(harness.id).remove"))
+        }
     }
 
     @Test("U4: two platforms on one engine have networks and pods of their own")
@@ -64,9 +162,15 @@ struct PodmanTests {
             let plan = harness.plan([container])
             try await harness.engine.start(plan)
             let host =
-                "{{.HostConfig.Privileged}} {{.HostConfig.PidsLimit}} {{.HostConfig.Memory}} {{.HostConfig.MemorySwap}} {{.HostConfig.CpuShares}} {{.HostConfig.ShmSize}} {{.HostConfig.RestartPolicy.Name}} {{.HostConfig.SecurityOpt}}"
+                "{{.HostConfig.Privileged}} {{.HostConfig.PidsLimit}} {{.HostConfig.Memory}} {{.HostConfig.MemorySwap}} {{.HostConfig.CpuShares}} {{.HostConfig.ShmSize}} {{.HostConfig.RestartPolicy.Name}} {{.HostConfig.OomScoreAdj}}"
             let shown = try await harness.inspect(plan.id, "api", host)
-            #expect(shown == "false 4096 67108864 67108864 512 8388608 no [no-new-privileges]")
+            #expect(shown == "false 4096 67108864 67108864 512 8388608 no 500")
+            let engineFiles = try await harness.engine.exec(
+                [
+                    "sh", "-c",
+                    "for f in /etc/hostname /etc/resolv.conf /etc/hosts /run/.containerenv; do (echo x >>$f) 2>/dev/null && echo $f; done; cat /proc/slabinfo /proc/cmdline | wc -c",
+                ], container: "api", pod: plan.id, timeout: .seconds(20))
+            #expect(engineFiles.output == "0\n")
             let script =
                 "cat /sys/fs/cgroup/pids/pids.max /sys/fs/cgroup/pids.max 2>/dev/null; ulimit -n; ulimit -Hn; cat /etc/hosts; hostname"
             let result = try await harness.engine.exec(
@@ -191,8 +295,8 @@ struct PodmanTests {
             $0.subnet = subnet
         } _: { (harness) async throws in
             try await harness.engine.setUp()
-            let shown = try await harness.podman.command(["network", "inspect", "cortex-\(harness.id)"])
-            #expect(shown.contains("\"\(subnet.description)\"") && shown.contains("\"cx-\(harness.id)\""))
+            let shown = try await harness.podman.command(["network", "inspect", "cortex-\(harness.id).pods"])
+            #expect(shown.contains("\"\(subnet.description)\"") && shown.contains("\"cp-\(harness.id)\""))
             let clash = await #expect(throws: PlatformError.self) {
                 try await EngineHarness.with {
                     $0.subnet = subnet

@@ -127,6 +127,8 @@ int cx_daemonise(int *report);
 int cx_main_process(int init);
 /// Signals that process, if it still is that process.
 int cx_signal_main(int init, int signal);
+/// Sends SIGKILL to a process if its control groups' paths contain `group`: never to another process that has its number since.
+int cx_kill_in_group(int process, const char *group);
 /// A descriptor that becomes readable when the process ends.
 int cx_process_descriptor(int process);
 /// Tells the kernel to hand orphaned descendants to this process.
@@ -154,6 +156,11 @@ int cx_link_address(const char *name, uint32_t address, int prefix);
 int cx_free_low_ports(void);
 /// Switches a link on.
 int cx_link_up(const char *name);
+/// Adds a rule before the routes of this network namespace: a destination (network byte order) is routed as usual, or
+/// is unreachable. The rule with the lower priority number decides. A rule that exists is no failure.
+int cx_route_rule(int ipv6, const void *address, int prefix, unsigned int priority, int reachable);
+/// Becomes this user for good: no further groups, no capabilities, not traceable. The caller must be single-threaded.
+int cx_become_user(unsigned int user, unsigned int group);
 
 // MARK: mounts and user namespaces (mounts.c)
 

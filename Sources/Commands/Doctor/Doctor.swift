@@ -1,5 +1,6 @@
 import Client
 import Core
+import EngineDocker
 
 /// The judgement of `cortex doctor`: what the probes found, and what to do about it.
 struct Doctor: Sendable {
@@ -23,8 +24,8 @@ struct Doctor: Sendable {
     var sockets: [(engine: String, path: String)] {
         if let path = value("CORTEX_ENGINE_SOCKET") { return [("engine", path)] }
         var sockets: [(String, String)] = []
-        if let host = value("DOCKER_HOST"), host.hasPrefix("unix://") {
-            sockets.append(("docker", String(host.dropFirst("unix://".count))))
+        if let named = try? DockerEngineConfiguration.namedSocket(environment: variables) {
+            sockets.append(("docker", named.path))
         } else {
             sockets.append(("docker", "/var/run/docker.sock"))
         }
@@ -36,6 +37,14 @@ struct Doctor: Sendable {
     private func examineEngines(_ report: inout DoctorReport) async {
         var found: [DoctorReport.Check] = []
         var isUsable = false
+        if value("CORTEX_ENGINE_SOCKET") == nil {
+            do {
+                _ = try DockerEngineConfiguration.namedSocket(environment: variables)
+            } catch {
+                let (finding, advice) = Self.split((error as? PlatformError)?.message ?? "\(error)")
+                report.problem("engine variables", finding, advice: advice ?? "unset it")
+            }
+        }
         for (engine, path) in sockets {
             switch await probes.engine(path) {
             case .success(let answer):

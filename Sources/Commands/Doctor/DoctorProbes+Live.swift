@@ -26,9 +26,11 @@ extension DoctorProbes {
     private struct EngineVersion: Decodable {
         struct Component: Decodable {
             var name: String?
+            var version: String?
 
             enum CodingKeys: String, CodingKey {
                 case name = "Name"
+                case version = "Version"
             }
         }
 
@@ -66,13 +68,38 @@ extension DoctorProbes {
             }
             let version = try JSONDecoder().decode(EngineVersion.self, from: Data(buffer: reply.body))
             let name = version.components?.first?.name?.replacingOccurrences(of: " Engine", with: "") ?? "an engine"
-            return .success("\(name) \(version.version ?? "")".trimmingCharacters(in: .whitespaces).inOneLine)
+            let engine = "\(name) \(version.version ?? "")".trimmingCharacters(in: .whitespaces)
+            return .success((engine + runtime(version.components ?? [])).inOneLine)
         } catch {
             return .failure(
                 DoctorFault(
                     reason: "nothing that is an engine answers at \(path)",
                     advice: "start it, for example: sudo systemctl start docker"))
         }
+    }
+
+    /// The program that runs containers, with its version: holes in it are holes in every container.
+    private static func runtime(_ components: [EngineVersion.Component]) -> String {
+        for component in components {
+            let name = component.name ?? ""
+            guard ["runc", "crun"].contains(where: name.contains) else { continue }
+            let runtime = name.contains("crun") ? "crun" : "runc"
+            // Docker says `1.1.5`, Podman `runc version 1.1.5+ds1` and more lines.
+            let words = (component.version ?? "").split(whereSeparator: \.isWhitespace)
+            guard let version = words.first(where: { $0.first?.isNumber == true })?.prefix(32) else { continue }
+            return " with \(runtime) \(version)" + (runtime == "runc" ? advice(runc: version) : "")
+        }
+        return ""
+    }
+
+    /// The versions that closed CVE-2025-31133, the last way out of a container.
+    static func advice(runc version: Substring) -> String {
+        let numbers = version.prefix { $0.isNumber || $0 == "." }.split(separator: ".").compactMap { Int($0) }
+        guard numbers.count == 3 else { return "" }
+        let isMended =
+            numbers.lexicographicallyPrecedes([1, 3, 0])
+            ? !numbers.lexicographicallyPrecedes([1, 2, 8]) : !numbers.lexicographicallyPrecedes([1, 3, 3])
+        return isMended ? "" : " (check that your system's package closes CVE-2024-21626 and CVE-2025-31133)"
     }
 
     private static func trySandbox() async -> Result<String, DoctorFault> {

@@ -14,28 +14,27 @@ struct EngineSelection: Sendable {
 
     /// - Throws: ``PlatformError`` `setup`: one line that says what is missing and what to do.
     func select() async throws -> any Engine {
-        switch settings.engine {
-        case .sandbox: return try sandbox()
-        case .docker:
-            let candidates =
-                settings.engineSocket.map { [$0] } ?? DockerEngineConfiguration.usualSockets(environment: environment)
-            if let engine = try await firstDocker(of: candidates) { return engine }
+        guard settings.engine != .sandbox else { return try sandbox() }
+        // What is named is used or refused, and nothing takes its place without a word.
+        let named = try namedSocket()
+        let candidates = named.map { [$0.path] } ?? DockerEngineConfiguration.usualSockets(environment: environment)
+        if let engine = try await firstDocker(of: candidates) { return engine }
+        if let named {
             throw PlatformError(
                 .setup,
-                "no Docker or Podman answers at \(candidates.joined(separator: ", ")); start one (for Podman: systemctl start podman.socket), name its socket with --engine-socket, or use --engine sandbox"
+                "no Docker or Podman answers at \(named.path), which \(named.origin) names; start it, or leave \(named.origin) out"
             )
-        case .auto:
-            if let socket = settings.engineSocket {
-                if let engine = try await firstDocker(of: [socket]) { return engine }
-                throw PlatformError(
-                    .setup, "no Docker or Podman answers at \(socket); start it, or leave --engine-socket out")
-            }
-            if let engine = try await firstDocker(of: DockerEngineConfiguration.usualSockets(environment: environment))
-            {
-                return engine
-            }
-            return try sandbox()
         }
+        guard settings.engine == .docker else { return try sandbox() }
+        throw PlatformError(
+            .setup,
+            "no Docker or Podman answers at \(candidates.joined(separator: ", ")); start one (for Podman: systemctl start podman.socket), name its socket with --engine-socket, or use --engine sandbox"
+        )
+    }
+
+    private func namedSocket() throws -> (path: String, origin: String)? {
+        if let socket = settings.engineSocket { return (socket, "--engine-socket") }
+        return try DockerEngineConfiguration.namedSocket(environment: environment)
     }
 
     private func firstDocker(of sockets: [String]) async throws -> (any Engine)? {
@@ -50,13 +49,22 @@ struct EngineSelection: Sendable {
                     socketPath: socket,
                     installationID: DockerEngineConfiguration.installationID(dataDirectory: directory.path),
                     dataDirectory: directory.path, podInitExecutable: podInit,
-                    gatewaySocket: directory.gatewaySocket, operatorSocket: directory.operatorSocket),
+                    gatewaySocket: directory.gatewaySocket, operatorSocket: directory.operatorSocket,
+                    podNetwork: settings.podNetwork),
                 clock: clock, logger: logger)
         }
         return nil
     }
 
     private func sandbox() throws -> any Engine {
+        var closed = PodNetworkRules()
+        closed.isClosed = true
+        guard settings.podNetwork == .init() || settings.podNetwork == closed else {
+            throw PlatformError(
+                .setup,
+                "--pod-network is for Docker and Podman, and a sandbox pod reaches the platform alone; leave it out, or start an engine"
+            )
+        }
         guard let bubblewrap = Self.program("bwrap", environment: environment) else {
             throw PlatformError(
                 .setup,

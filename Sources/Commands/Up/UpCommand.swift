@@ -15,7 +15,7 @@ struct UpCommand: AsyncParsableCommand {
             Podman if one answers, else in a sandbox (bubblewrap). Ctrl-C drains and stops; a second Ctrl-C exits at once.
 
             Each flag can also be a variable (CORTEX_DATA_DIR, CORTEX_HOST, CORTEX_OPERATOR_HOST, CORTEX_GATEWAY_PORT, CORTEX_OPERATOR_PORT, CORTEX_ENGINE, \
-            CORTEX_ENGINE_SOCKET, CORTEX_STORE, CORTEX_DURABILITY, CORTEX_DISK_RESERVE, CORTEX_TRUSTED_PROXY, CORTEX_ALLOW_VOLUME, \
+            CORTEX_ENGINE_SOCKET, CORTEX_POD_NETWORK, CORTEX_STORE, CORTEX_DURABILITY, CORTEX_DISK_RESERVE, CORTEX_TRUSTED_PROXY, CORTEX_ALLOW_VOLUME, \
             CORTEX_ALLOW_POD_OPERATOR_ACCESS) or a line of up.yaml beside cli.yaml (data_dir: …); the flag wins, then the variable, then the file.
 
             Examples:
@@ -52,6 +52,12 @@ struct UpCommand: AsyncParsableCommand {
 
     @Option(help: ArgumentHelp("The socket of Docker or Podman (default: the well-known places).", valueName: "path"))
     var engineSocket: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "What pods on Docker and Podman reach besides the platform and networks outside this machine: host, link-local, or a block of addresses such as 10.0.0.0/8; none: the platform alone. Can be repeated.",
+            valueName: "network"))
+    var podNetwork: [String] = []
 
     @Option(
         help: ArgumentHelp(
@@ -115,7 +121,8 @@ struct UpCommand: AsyncParsableCommand {
         let flags: [UpSettings.Key: String?] = [
             .dataDirectory: dataDir, .host: host, .operatorHost: operatorHost, .gatewayPort: port,
             .operatorPort: operatorPort, .engine: engine,
-            .engineSocket: engineSocket, .store: store, .durability: durability, .diskReserve: diskReserve,
+            .engineSocket: engineSocket,
+            .podNetwork: podNetwork.isEmpty ? nil : podNetwork.joined(separator: ","), .store: store, .durability: durability, .diskReserve: diskReserve,
             .trustedProxies: trustedProxy.isEmpty ? nil : trustedProxy.joined(separator: ","),
             .podAccess: allowPodOperatorAccess,
         ]

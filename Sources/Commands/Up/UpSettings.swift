@@ -1,4 +1,5 @@
 import Core
+import EngineDocker
 import Foundation
 import HTTPServing
 import Yams
@@ -27,6 +28,8 @@ struct UpSettings: Sendable, Hashable {
     var engine = EngineChoice.auto
     /// `nil`: the well-known places are tried.
     var engineSocket: String?
+    /// What pods on Docker and Podman reach.
+    var podNetwork = PodNetworkRules()
     var durability = Durability.full
     var diskReserve = DiskReserve.standard
     /// Addresses that may have more than a quarter of all connections.
@@ -51,6 +54,7 @@ struct UpSettings: Sendable, Hashable {
         static let operatorPort = Key(flag: "--operator-port", variable: "CORTEX_OPERATOR_PORT", file: "operator_port")
         static let engine = Key(flag: "--engine", variable: "CORTEX_ENGINE", file: "engine")
         static let engineSocket = Key(flag: "--engine-socket", variable: "CORTEX_ENGINE_SOCKET", file: "engine_socket")
+        static let podNetwork = Key(flag: "--pod-network", variable: "CORTEX_POD_NETWORK", file: "pod_network")
         static let store = Key(flag: "--store", variable: "CORTEX_STORE", file: "store")
         static let durability = Key(flag: "--durability", variable: "CORTEX_DURABILITY", file: "durability")
         static let diskReserve = Key(flag: "--disk-reserve", variable: "CORTEX_DISK_RESERVE", file: "disk_reserve")
@@ -64,7 +68,7 @@ struct UpSettings: Sendable, Hashable {
         static let allowedVolumes = Key(flag: "--allow-volume", variable: "CORTEX_ALLOW_VOLUME", file: "allow_volume")
 
         static let all = [
-            dataDirectory, host, operatorHost, gatewayPort, operatorPort, engine, engineSocket, store, durability,
+            dataDirectory, host, operatorHost, gatewayPort, operatorPort, engine, engineSocket, podNetwork, store, durability,
             diskReserve, trustedProxies, podAccess, allowedVolumes,
         ]
     }
@@ -127,6 +131,13 @@ struct UpSettings: Sendable, Hashable {
         self.operatorPort = port(.operatorPort, default: 8888)
         self.engine = choice(.engine, default: EngineChoice.auto)
         self.engineSocket = value(.engineSocket)?.text
+        if let (text, origin) = value(.podNetwork) {
+            do {
+                self.podNetwork = try PodNetworkRules(text.split { ", ".contains($0) }.map(String.init))
+            } catch {
+                problems.append("\(origin): \((error as? PlatformError)?.message ?? "\(error)")")
+            }
+        }
         self.durability = choice(.durability, default: Durability.full)
         if let (text, origin) = value(.diskReserve) {
             if let reserve = DiskReserve(text) {

@@ -1,36 +1,92 @@
-/// The grammar of a Docker image reference: `[host[:port]/]path[:tag][@digest]`.
+/// A reference to an image: `[host[:port]/]path[:tag][@digest]`. The only grammar of the platform: what a `cortex.yaml` may say
+/// is what an engine is asked for.
 ///
-/// Source: the distribution project's reference grammar.
-package enum ImageReference {
-    /// The same as an ECMA 262 expression, but for the length of the name.
-    static let pattern: String = {
-        let component = "[a-z0-9]+((\\.|__?|-+)[a-z0-9]+)*"
-        let label = "[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?"
-        let digest = "@[a-zA-Z][-+._a-zA-Z0-9]*:[0-9a-fA-F]{32,}"
-        return
-            "^(\(label)(\\.\(label))*(:[0-9]+)?/)?\(component)(/\(component))*(:[_a-zA-Z0-9][-._a-zA-Z0-9]{0,127})?(\(digest))?$"
-    }()
+/// Source: the distribution project's reference grammar, without hosts that tools take for the name of a transport
+/// (`oci:1/a`).
+package struct ImageReference: Sendable, Hashable, CustomStringConvertible {
+    /// As written.
+    package let text: String
+    /// Host and port of the registry; `docker.io` when the reference names none.
+    package let registry: String
+    /// Registry and name in full, without tag and digest: `docker.io/library/python`.
+    package let repository: String
+    package let tag: String?
+    package let digest: String?
 
-    package static func isValid(_ text: String) -> Bool {
-        guard !text.isEmpty, text.utf8.count <= 1024, text.utf8.allSatisfy({ $0 > 32 && $0 < 127 }) else {
-            return false
-        }
+    /// Bytes of the longest reference, and of the longest name in it.
+    private static let lengthLimit = 1024
+    private static let nameLimit = 255
+
+    /// `nil` when `text` is no reference.
+    package init?(_ text: String) {
+        guard text.utf8.count <= Self.lengthLimit, text.utf8.allSatisfy({ $0 > 32 && $0 < 127 }) else { return nil }
         var name = Substring(text)
+        var digest: String?
         if let at = name.firstIndex(of: "@") {
-            guard isDigest(name[name.index(after: at)...]) else { return false }
+            let value = name[name.index(after: at)...]
+            guard Self.isDigest(value) else { return nil }
+            digest = String(value)
             name = name[..<at]
         }
+        var tag: String?
         if let colon = name.lastIndex(of: ":"), !name[colon...].contains("/") {
-            guard isTag(name[name.index(after: colon)...]) else { return false }
+            let value = name[name.index(after: colon)...]
+            guard Self.isTag(value) else { return nil }
+            tag = String(value)
             name = name[..<colon]
         }
-        guard name.utf8.count <= 255 else { return false }
+        guard name.utf8.count <= Self.nameLimit else { return nil }
         var components = name.split(separator: "/", omittingEmptySubsequences: false)
-        if components.count > 1, let host = components.first, !isComponent(host) {
-            guard isHost(host) else { return false }
+        var registry = "docker.io"
+        if components.count > 1, let host = components.first, Self.namesHost(host) {
+            guard Self.isHost(host) else { return nil }
+            registry = String(host)
             components.removeFirst()
         }
-        return components.allSatisfy(isComponent)
+        guard !components.isEmpty, components.allSatisfy(Self.isComponent) else { return nil }
+        if registry == "index.docker.io" { registry = "docker.io" }
+        if registry == "docker.io", components.count == 1 { components.insert("library", at: 0) }
+        self.text = text
+        self.registry = registry
+        self.repository = ([registry] + components.map(String.init)).joined(separator: "/")
+        self.tag = tag
+        self.digest = digest
+    }
+
+    package static func isValid(_ text: String) -> Bool { ImageReference(text) != nil }
+
+    package var description: String { text }
+
+    /// The reference in full, as engines store it: `docker.io/library/python:latest`.
+    package var fullName: String {
+        if let digest { return "\(repository)@\(digest)" }
+        return "\(repository):\(tag ?? "latest")"
+    }
+
+    /// Whether the name exists on this machine only: nothing serves it.
+    package var isLocal: Bool { registry == "localhost" }
+
+    /// The same as an ECMA 262 expression, but for the length of the name.
+    package static let pattern: String = {
+        let component = "[a-z0-9]+((\\.|__?|-+)[a-z0-9]+)*"
+        let label = "[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?"
+        let dotted = "\(label)(\\.\(label))+(:[0-9]+)?"
+        let single = "(?!(\(transports.joined(separator: "|"))):)\(label):[0-9]+"
+        let upper = "(?=[a-z0-9-]*[A-Z])\(label)"
+        let digest = "@[a-zA-Z][-+._a-zA-Z0-9]*:[0-9a-fA-F]{32,}"
+        return
+            "^((\(dotted)|\(single)|\(upper)|localhost)/|(?![^/]*[.][^/]*/))\(component)(/\(component))*(:[_a-zA-Z0-9][-._a-zA-Z0-9]{0,127})?(\(digest))?$"
+    }()
+
+    /// What Podman and Skopeo take for a transport when a colon comes after it.
+    private static let transports = [
+        "containers-storage", "dir", "docker-archive", "docker-daemon", "docker", "oci-archive", "oci", "ostree", "sif",
+        "tarball",
+    ]
+
+    /// Whether the first component is a host rather than a part of the name.
+    private static func namesHost(_ text: Substring) -> Bool {
+        text == "localhost" || text.utf8.contains { $0 == 46 || $0 == 58 || (65...90).contains($0) }
     }
 
     /// Lower-case letters and digits, joined by one `.`, one or two `_`, or hyphens.
@@ -58,6 +114,7 @@ package enum ImageReference {
         guard let host = parts.first, parts.count <= 2 else { return false }
         if parts.count == 2 {
             guard !parts[1].isEmpty, parts[1].utf8.allSatisfy({ (48...57).contains($0) }) else { return false }
+            guard !transports.contains(String(host)) else { return false }
         }
         return host.split(separator: ".", omittingEmptySubsequences: false).allSatisfy { label in
             guard let first = label.utf8.first, let last = label.utf8.last else { return false }

@@ -1,15 +1,20 @@
 import Core
 import Foundation
 import NIOHTTP1
+import Support
+import Synchronization
 
 extension DockerClient {
     /// A container as the list shows it.
     struct ContainerSummary: Sendable, Decodable {
         var id: String
+        /// Each with a slash before it.
+        var names: [String]?
         var labels: [String: String]?
         var state: String?
         enum CodingKeys: String, CodingKey {
             case id = "Id"
+            case names = "Names"
             case labels = "Labels"
             case state = "State"
         }
@@ -25,6 +30,8 @@ extension DockerClient {
             var error: String?
             var startedAt: String?
             var finishedAt: String?
+            /// On the engine's machine; 0 or missing when it does not run.
+            var processID: Int?
             enum CodingKeys: String, CodingKey {
                 case status = "Status"
                 case running = "Running"
@@ -33,6 +40,7 @@ extension DockerClient {
                 case error = "Error"
                 case startedAt = "StartedAt"
                 case finishedAt = "FinishedAt"
+                case processID = "Pid"
             }
         }
         struct Host: Sendable, Decodable {
@@ -44,11 +52,14 @@ extension DockerClient {
             enum CodingKeys: String, CodingKey { case labels = "Labels" }
         }
         var id: String
+        /// With a slash before it.
+        var name: String?
         var state: State?
         var host: Host?
         var settings: Settings?
         enum CodingKeys: String, CodingKey {
             case id = "Id"
+            case name = "Name"
             case state = "State"
             case host = "HostConfig"
             case settings = "Config"
@@ -57,11 +68,10 @@ extension DockerClient {
         var isRunning: Bool { state?.running ?? false }
     }
 
-    /// `GET /containers/json`: all that carry every label, in any state.
-    func containers(labels: [String]) async throws -> [ContainerSummary] {
+    /// `GET /containers/json`: all that carry every label, in any state, and how many of them could not be read.
+    func containers(labels: [String]) async throws -> (objects: [ContainerSummary], leftOut: Int) {
         let query = [("all", "1"), ("filters", try Self.filters(["label": labels]))]
-        let reply = try await call(.GET, "/containers/json", query: query)
-        return try reply.succeeding().decode([ContainerSummary]?.self) ?? []
+        return try await list(ContainerSummary.self, "/containers/json", query: query)
     }
 
     /// `GET /containers/{id}/json`, by id or name; `nil` when there is none.
@@ -81,9 +91,11 @@ extension DockerClient {
             enum CodingKeys: String, CodingKey { case id = "Id" }
         }
         let reply = try await change(.POST, "/containers/create", query: [("name", name)], json: body)
-        if !(200..<300).contains(reply.status), let existing = try await container(name), owned(existing) {
+        if !(200..<300).contains(reply.status), reply.status != 404, let existing = try await container(name) {
             // Docker says 409 to a name that is taken, Podman 500: what matters is who has it.
-            return existing.id
+            if owned(existing) { return existing.id }
+            throw DockerError(
+                status: 409, message: "the name \(name) is taken by a container that this platform did not make")
         }
         return try reply.succeeding().decode(Document.self).id
     }
@@ -104,18 +116,31 @@ extension DockerClient {
         ).succeeding(304, 404)
     }
 
+    /// `POST /containers/{id}/wait`: the exit code, once the container has ended.
+    func waitContainer(_ id: String, timeout: Duration) async throws -> Int {
+        struct Document: Decodable {
+            var code: Int?
+            enum CodingKeys: String, CodingKey { case code = "StatusCode" }
+        }
+        let reply = try await call(.POST, "/containers/\(Self.encode(id))/wait", timeout: timeout)
+        return try reply.succeeding().decode(Document.self).code ?? 0
+    }
+
     /// `DELETE /containers/{id}` with force; returns once it is gone.
     ///
     /// Another removal may be at work (409), and Podman fails now and then while a container is just ending: both end by themselves.
+    /// A removal that takes longer than two minutes fails with `timed_out`.
     func removeContainer(_ id: String) async throws {
         let path = "/containers/\(Self.encode(id))"
-        for attempt in 1... {
-            let reply = try await change(.DELETE, path, query: [("force", "1"), ("v", "1")])
-            if reply.status == 404 { return }
-            if (200..<300).contains(reply.status) { return }
-            guard attempt < 20 else { throw DockerError(status: reply.status, body: reply.body) }
-            if try await container(id) == nil { return }
-            try await clock.sleep(for: .milliseconds(50 * min(attempt, 10)))
+        try await withDeadline(.seconds(120), clock: clock) {
+            for attempt in 1... {
+                let reply = try await change(.DELETE, path, query: [("force", "1"), ("v", "1")])
+                if reply.status == 404 { return }
+                if (200..<300).contains(reply.status) { return }
+                guard attempt < 20 else { throw DockerError(status: reply.status, body: reply.body) }
+                if try await container(id) == nil { return }
+                try await clock.sleep(for: .milliseconds(50 * min(attempt, 10)))
+            }
         }
     }
 
@@ -129,14 +154,45 @@ extension DockerClient {
         return try await stream(.GET, "/containers/\(Self.encode(id))/logs", query: query)
     }
 
-    /// A call that makes an engine work. Once it is sent its answer is waited for, though the caller be cancelled: the engine goes on with it
-    /// in any case, and whoever cleans up must find what it made.
+    /// A call that makes an engine work. A caller that is cancelled returns at once; the call itself continues to its end,
+    /// since the engine does so in any case.
     private func change(
         _ method: HTTPMethod, _ path: String, query: [(String, String)] = [], json: JSONValue? = nil
     ) async throws -> Reply {
         try await gate.pass {
-            try await Task { try await call(method, path, query: query, json: json, timeout: .seconds(120)) }.value
+            let work = Task {
+                try await call(method, path, query: query, json: json, timeout: .seconds(120))
+            }
+            let number = inFlight.add(work)
+            Task {
+                _ = await work.result
+                inFlight.remove(number)
+            }
+            // The call has a limit of its own; this one only lets a cancelled caller go.
+            return try await withTimeLimit(.seconds(300), clock: clock) { try await work.value }
         }
+    }
+
+    /// Waits until the changes that are under way now have ended: what they make can be found then. At most two minutes.
+    func settle() async {
+        for work in inFlight.all { _ = await work.result }
+    }
+
+    /// Changes whose answer has not come yet.
+    final class InFlight: Sendable {
+        private let works = Mutex<(next: Int, all: [Int: Task<Reply, any Error>])>((0, [:]))
+
+        var all: [Task<Reply, any Error>] { works.withLock { Array($0.all.values) } }
+
+        func add(_ work: Task<Reply, any Error>) -> Int {
+            works.withLock {
+                $0.next += 1
+                $0.all[$0.next] = work
+                return $0.next
+            }
+        }
+
+        func remove(_ number: Int) { works.withLock { _ = $0.all.removeValue(forKey: number) } }
     }
 
     /// The JSON text of a `filters` parameter.

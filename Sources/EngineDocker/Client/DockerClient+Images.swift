@@ -1,11 +1,47 @@
 import Core
 import Foundation
+import NIOCore
 import NIOHTTP1
 
 extension DockerClient {
-    /// Whether the image is on this machine. `GET /images/{reference}/json`
+    /// An image that is on this machine.
+    struct Image: Sendable, Decodable {
+        struct Settings: Sendable, Decodable {
+            var labels: [String: String]?
+            enum CodingKeys: String, CodingKey { case labels = "Labels" }
+        }
+        /// `sha256:…`
+        var id: String?
+        var settings: Settings?
+        enum CodingKeys: String, CodingKey {
+            case id = "Id"
+            case settings = "Config"
+        }
+
+        /// Bytes of all labels, names and values.
+        var labelBytes: Int {
+            (settings?.labels ?? [:]).reduce(0) { $0 + $1.key.utf8.count + $1.value.utf8.count }
+        }
+    }
+
+    /// `GET /images/{reference}/json`, by name or id; `nil` when there is none.
+    ///
+    /// - Throws: `image_unavailable` when its description is larger than can be read.
+    func image(_ reference: String) async throws -> Image? {
+        do {
+            let reply = try await call(.GET, "/images/\(Self.encode(reference))/json").succeeding(404)
+            return reply.status == 404 ? nil : try reply.decode(Image.self)
+        } catch let error as PlatformError where error.cause is NIOTooManyBytesError {
+            throw PlatformError(
+                .imageUnavailable,
+                "The image \(reference) has labels, variables or commands of more than \(Self.objectLimit >> 20) MiB. Build it with less.",
+                cause: error)
+        }
+    }
+
+    /// Whether the image is on this machine.
     func hasImage(_ reference: String) async throws -> Bool {
-        try await call(.GET, "/images/\(Self.encode(reference))/json").succeeding(404).status != 404
+        try await image(reference) != nil
     }
 
     /// `POST /images/load`: the images of a docker-archive. Failures come inside the stream too.
@@ -43,9 +79,10 @@ extension DockerClient {
         }
     }
 
-    /// `DELETE /images/{reference}`; a missing one is fine.
+    /// `DELETE /images/{reference}`; one that is missing, or that a container uses, is fine.
     func removeImage(_ reference: String) async throws {
-        _ = try await call(.DELETE, "/images/\(Self.encode(reference))", query: [("force", "1")]).succeeding(404)
+        _ = try await call(.DELETE, "/images/\(Self.encode(reference))", query: [("force", "0")]).succeeding(
+            404, 409, 500)
     }
 }
 

@@ -20,14 +20,14 @@ extension DockerClient {
             case addressManagement = "IPAM"
         }
 
-        var subnets: [IPv4Subnet] {
-            (addressManagement?.pools ?? []).compactMap { $0.subnet.flatMap { IPv4Subnet($0) } }
-        }
+        var subnets: [IPv4Subnet] { blocks.compactMap { IPv4Subnet($0) } }
+        /// All blocks of addresses as the engine writes them, IPv6 as well.
+        var blocks: [String] { (addressManagement?.pools ?? []).compactMap(\.subnet) }
     }
 
-    /// `GET /networks`
+    /// `GET /networks`: those that could be read.
     func networks() async throws -> [Network] {
-        try await call(.GET, "/networks").succeeding().decode([Network]?.self) ?? []
+        try await list(Network.self, "/networks").objects
     }
 
     /// `GET /networks/{name}`; `nil` when there is none.
@@ -36,13 +36,34 @@ extension DockerClient {
         return reply.status == 404 ? nil : try reply.decode(Network.self)
     }
 
-    /// `POST /networks/create`: a bridge. Addresses are handed out from the upper half, so that the lower half is free for fixed ones.
+    /// Makes a bridge for pods. Addresses are handed out from the upper half, so that the lower half is free for fixed ones.
     /// The bridge's name is given too: two Podmans that know nothing of each other would choose the same one.
+    ///
+    /// Containers on it do not reach each other where the engine can see to that, and the engine's name server does not
+    /// tell their names where that can be switched off. ``PodInit`` closes what remains.
     func createNetwork(
-        _ name: String, bridge: String, subnet: IPv4Subnet, labels: [String: String]
+        _ name: String, bridge: String, subnet: IPv4Subnet, labels: [String: String], isPodman: Bool
     ) async throws {
+        if isPodman {
+            // Only Podman's own API can leave out the name server.
+            let body: JSONValue = [
+                "name": .string(name), "driver": "bridge", "network_interface": .string(bridge), "dns_enabled": false,
+                "subnets": [
+                    [
+                        "subnet": .string(subnet.description), "gateway": .string(subnet.address(1)),
+                        "lease_range": [
+                            "start_ip": .string(subnet.upperHalf.address(1)),
+                            "end_ip": .string(subnet.upperHalf.lastHost),
+                        ],
+                    ]
+                ],
+                "labels": .strings(labels), "options": ["isolate": "true"],
+            ]
+            _ = try await call(.POST, "/libpod/networks/create", json: body, version: "4.0.0").succeeding()
+            return
+        }
         let body: JSONValue = [
-            "Name": .string(name), "Driver": "bridge", "CheckDuplicate": true,
+            "Name": .string(name), "Driver": "bridge", "CheckDuplicate": true, "EnableIPv6": false,
             "IPAM": [
                 "Driver": "default",
                 "Config": [
@@ -52,7 +73,10 @@ extension DockerClient {
                     ]
                 ],
             ],
-            "Labels": .strings(labels), "Options": ["com.docker.network.bridge.name": .string(bridge)],
+            "Labels": .strings(labels),
+            "Options": [
+                "com.docker.network.bridge.name": .string(bridge), "com.docker.network.bridge.enable_icc": "false",
+            ],
         ]
         _ = try await call(.POST, "/networks/create", json: body).succeeding()
     }

@@ -18,6 +18,7 @@ package struct DockerClient: Sendable {
     let clock: any PlatformClock
     /// What makes an engine work hard goes through here: past some number at once it only gets slower, up to time-outs.
     let gate = Gate(width: 6)
+    let inFlight = InFlight()
     /// The version in each path; raised to what the engine demands at least.
     package var api = DockerClient.oldestAPI
 
@@ -79,12 +80,16 @@ package struct DockerClient: Sendable {
         }
     }
 
-    /// Answers of any status that are read whole; never more than 32 MiB.
+    /// The largest answer about one object, in bytes.
+    static let objectLimit = 4 << 20
+
+    /// Answers of any status that are read whole; never more than `limit` bytes.
     func call(
         _ method: HTTPMethod, _ path: String, query: [(String, String)] = [], json: JSONValue? = nil,
-        bytes: [UInt8]? = nil, headers: [(String, String)] = [], timeout: Duration = .seconds(60)
+        bytes: [UInt8]? = nil, headers: [(String, String)] = [], timeout: Duration = .seconds(60),
+        limit: Int = DockerClient.objectLimit, version: String? = nil
     ) async throws -> Reply {
-        let target = "/v\(api)\(path)"
+        let target = "/v\(version ?? api.description)\(path)"
         let request = try makeRequest(method, target, query: query, json: json, bytes: bytes, headers: headers)
         // A pooled connection may turn out dead when the engine was restarted meanwhile: what can be repeated is repeated once.
         let mayRepeat = method == .GET || method == .HEAD || method == .DELETE
@@ -92,7 +97,7 @@ package struct DockerClient: Sendable {
         while true {
             attempts += 1
             do {
-                let reply = try await self.attempt(request, timeout: timeout)
+                let reply = try await self.attempt(request, timeout: timeout, limit: limit)
                 // Podman fails to show a container that is being removed; a moment later it is gone.
                 guard method == .GET, reply.status >= 500, attempts < 4 else { return reply }
                 try await clock.sleep(for: .milliseconds(50 * attempts))
@@ -106,14 +111,14 @@ package struct DockerClient: Sendable {
     func callUnversioned(_ path: String) async throws -> Reply {
         let request = try makeRequest(.GET, path, query: [], json: nil, bytes: nil, headers: [])
         // Podman runs other programs to tell its version, which takes its time on a busy machine.
-        return try await attempt(request, timeout: .seconds(60))
+        return try await attempt(request, timeout: .seconds(60), limit: Self.objectLimit)
     }
 
-    private func attempt(_ request: HTTPClientRequest, timeout: Duration) async throws -> Reply {
+    private func attempt(_ request: HTTPClientRequest, timeout: Duration, limit: Int) async throws -> Reply {
         try await withDeadline(timeout, clock: clock) {
             try await Self.translating {
                 let response = try await http.execute(request, deadline: .distantFuture)
-                let body = try await response.body.collect(upTo: 32 << 20)
+                let body = try await response.body.collect(upTo: limit)
                 return Reply(status: Int(response.status.code), body: Array(body.readableBytesView))
             }
         }
@@ -137,6 +142,45 @@ package struct DockerClient: Sendable {
             return ByteStream(body: response.body)
         }
     }
+
+    /// The objects of a list, each decoded on its own: one that is too large or that is not understood hides no other.
+    ///
+    /// - Returns: what was decoded, and how many objects were left out.
+    func list<Document: Decodable & Sendable>(
+        _ type: Document.Type, _ path: String, query: [(String, String)] = [], timeout: Duration = .seconds(60)
+    ) async throws -> (objects: [Document], leftOut: Int) {
+        let request = try makeRequest(.GET, "/v\(api)\(path)", query: query, json: nil, bytes: nil, headers: [])
+        return try await withDeadline(timeout, clock: clock) {
+            try await Self.translating {
+                let response = try await http.execute(request, deadline: .distantFuture)
+                guard (200..<300).contains(response.status.code) else {
+                    let body = try await response.body.collect(upTo: 1 << 20)
+                    throw DockerError(status: Int(response.status.code), body: Array(body.readableBytesView))
+                }
+                var splitter = JSONListSplitter(objectLimit: Self.listedObjectLimit)
+                var objects: [Document] = []
+                var leftOut = 0
+                let decoder = JSONDecoder()
+                for try await chunk in response.body {
+                    for object in splitter.append(chunk.readableBytesView) {
+                        if let object, let document = try? decoder.decode(type, from: Data(object)) {
+                            objects.append(document)
+                        } else {
+                            leftOut += 1
+                        }
+                    }
+                }
+                guard splitter.isComplete else {
+                    throw PlatformError(
+                        .engineUnavailable, "The container engine answered something that is not understood.")
+                }
+                return (objects, leftOut)
+            }
+        }
+    }
+
+    /// The largest object of a list, in bytes. What the platform makes itself stays far below it.
+    static let listedObjectLimit = 512 << 10
 
     private func makeRequest(
         _ method: HTTPMethod, _ path: String, query: [(String, String)], json: JSONValue?, bytes: [UInt8]?,
@@ -194,8 +238,9 @@ package struct DockerClient: Sendable {
                 .engineUnavailable,
                 "The container engine's socket may not be used by this user. Add the user to the engine's group (docker) or start a rootless engine.",
                 cause: error)
-        } catch is NIOTooManyBytesError {
-            throw PlatformError(.engineUnavailable, "The container engine's answer is larger than can be read.")
+        } catch let error as NIOTooManyBytesError {
+            throw PlatformError(
+                .engineUnavailable, "The container engine's answer is larger than can be read.", cause: error)
         } catch {
             throw PlatformError(
                 .engineUnavailable, "The container engine does not answer. Check that it runs.", cause: error)

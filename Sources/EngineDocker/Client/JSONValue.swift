@@ -25,6 +25,12 @@ enum JSONValue: Sendable, Hashable, Encodable {
     /// An object whose values are strings.
     static func strings(_ values: [String: String]) -> JSONValue { .object(values.mapValues(JSONValue.string)) }
 
+    /// The text of a string; empty for anything else.
+    var text: String {
+        guard case .string(let text) = self else { return "" }
+        return text
+    }
+
     /// The member of an object; `nil` removes it. For anything but an object, reading gives `nil` and writing does nothing.
     subscript(key: String) -> JSONValue? {
         get {

@@ -19,7 +19,7 @@ extension DockerEngine {
             throw PlatformError(
                 .imageUnavailable, "\"\(text)\" is no image reference (registry/name:tag, in lower case).")
         }
-        if try await client.hasImage(text) { return }
+        if let image = try await client.image(reference.fullName) { return try accept(image, text) }
         if reference.isLocal {
             throw PlatformError(
                 .imageUnavailable,
@@ -42,10 +42,25 @@ extension DockerEngine {
         } catch let error as PlatformError where error.code == .timedOut {
             throw PlatformError(.imageUnavailable, "The image \(text) was not pulled in time.", cause: error)
         }
-        guard try await client.hasImage(text) else {
+        guard let image = try await client.image(reference.fullName) else {
             throw PlatformError(.imageUnavailable, "The engine says it pulled the image \(text), but does not have it.")
         }
+        try accept(image, text)
         progress("Pulled \(text)")
+    }
+
+    /// The largest labels of an image, in bytes. The engine repeats them in each list of containers.
+    static let labelLimit = 64 << 10
+
+    /// Takes note of the image's id, from which containers are made.
+    private func accept(_ image: DockerClient.Image, _ text: String) throws {
+        guard image.labelBytes <= Self.labelLimit else {
+            throw PlatformError(
+                .imageUnavailable,
+                "The image \(text) has \(image.labelBytes >> 10) KiB of labels; at most \(Self.labelLimit >> 10) KiB are accepted. Build it with fewer."
+            )
+        }
+        if let id = image.id { state.noteImage(text, id: id) }
     }
 
     /// The registry's reason, and what to do about it. The text only chooses the advice; it is shown as it is.

@@ -33,6 +33,9 @@ package struct IPv4Subnet: Sendable, Hashable, CustomStringConvertible {
         return "\(value >> 24).\(value >> 16 & 255).\(value >> 8 & 255).\(value & 255)"
     }
 
+    /// The last address that an interface can have.
+    package var lastHost: String { address((prefix == 0 ? .max : (1 << UInt32(32 - prefix)) - 1) - 1) }
+
     package var upperHalf: IPv4Subnet {
         guard prefix < 32 else { return self }
         return IPv4Subnet(base: base | 1 << UInt32(31 - prefix), prefix: prefix + 1)

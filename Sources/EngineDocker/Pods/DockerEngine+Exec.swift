@@ -1,3 +1,4 @@
+import CPodInit
 package import Core
 import Foundation
 import Logging
@@ -163,32 +164,26 @@ extension DockerEngine {
     ///
     /// - Returns: its id inside the container when the system does not let us; `nil` when there is nothing more to do.
     private static func killOutside(_ process: Int, of container: String) throws -> Int? {
-        let root = "/proc/\(process)"
-        guard let groups = FileManager.default.contents(atPath: root + "/cgroup"),
-            String(decoding: groups, as: UTF8.self).contains(container),
-            let status = FileManager.default.contents(atPath: root + "/status"), !killTree(pid_t(process))
-        else { return nil }
+        // Read before: a process that has ended has no such file.
+        let status = FileManager.default.contents(atPath: "/proc/\(process)/status")
+        guard killTree(pid_t(process), of: container) == -EPERM, let status else { return nil }
         let lines = String(decoding: status, as: UTF8.self).split(separator: "\n")
         let ids = lines.first { $0.hasPrefix("NSpid:") }?.split(whereSeparator: { $0 == "\t" || $0 == " " })
         return ids?.last.flatMap { Int($0) }.flatMap { $0 > 1 ? $0 : nil }
     }
 
-    /// The command and what it started. `false` where the system does not let us.
-    private static func killTree(_ process: pid_t) -> Bool {
+    /// The command and what it started, each only if it is a process of the container.
+    ///
+    /// - Returns: 0, or the negative error number of the first.
+    private static func killTree(_ process: pid_t, of container: String) -> CInt {
         let path = "/proc/\(process)/task/\(process)/children"
         let children = FileManager.default.contents(atPath: path).map { String(decoding: $0, as: UTF8.self) } ?? ""
-        guard sendKill(process) else { return false }
-        for child in children.split(separator: " ") { if let child = pid_t(child) { _ = killTree(child) } }
-        return true
-    }
-
-    private static func sendKill(_ process: pid_t) -> Bool {
-        #if canImport(Glibc)
-            Glibc.kill(process, SIGKILL) == 0
-        #elseif canImport(Musl)
-            Musl.kill(process, SIGKILL) == 0
-        #else
-            Darwin.kill(process, SIGKILL) == 0
-        #endif
+        let result = cx_kill_in_group(process, container)
+        guard result == 0 else { return result }
+        for child in children.split(separator: " ") {
+            // One that has ended, or left the container, is none of ours.
+            if let child = pid_t(child) { _ = killTree(child, of: container) }
+        }
+        return 0
     }
 }

@@ -27,8 +27,11 @@ extension DockerEngine {
                 try await withSilenceLimit(Self.silence, of: pulse, clock: clock) {
                     let events = try await client.events(label: names.filter)
                     // What happened before the engine listened to us went unheard.
-                    let listed = try await client.containers(labels: [names.filter])
-                    for pod in Set(listed.compactMap { $0.labels?[Labels.pod] }) { hints.yield(pod) }
+                    // Whose a container is, is for `list` to judge: a hint costs no more than a look.
+                    let listed = try await client.containers(labels: [names.filter]).objects
+                    for pod in Set(listed.compactMap { $0.labels?[Labels.pod] }) where ResourceNames.isPodID(pod) {
+                        hints.yield(pod)
+                    }
                     var lines = LineSplitter(limit: 1 << 20)
                     for try await chunk in events {
                         pulse.beat()
@@ -50,6 +53,6 @@ extension DockerEngine {
         let event = try? JSONDecoder().decode(ContainerEvent.self, from: Data(line.utf8))
         // Commands of probes would wake everybody for nothing.
         guard let event, event.action?.hasPrefix("exec_") != true else { return nil }
-        return event.actor?.attributes?[Labels.pod]
+        return event.actor?.attributes?[Labels.pod].flatMap { ResourceNames.isPodID($0) ? $0 : nil }
     }
 }

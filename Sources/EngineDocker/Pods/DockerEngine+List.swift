@@ -1,7 +1,8 @@
 package import Core
+import Logging
 
 extension DockerEngine {
-    /// One of our containers as the listing shows it.
+    /// A container that this platform made, as the engine shows it.
     struct Listed: Sendable {
         var id: String
         var role: Labels.Role
@@ -9,33 +10,101 @@ extension DockerEngine {
         /// The engine's word, in lower case.
         var state: String
 
-        /// `nil` for what carries no role of ours.
-        init?(_ summary: DockerClient.ContainerSummary) {
-            guard let labels = summary.labels, let role = labels[Labels.role].flatMap(Labels.Role.init(rawValue:))
-            else { return nil }
-            self.id = summary.id
-            self.role = role
-            self.labels = labels
-            self.state = summary.state?.lowercased() ?? ""
-        }
-
         /// Whether it has processes.
         var isLive: Bool { ["running", "paused", "restarting", "stopping"].contains(state) }
         /// Made, and never started. (`configured` and `initialized` are Podman's.)
         var isCreated: Bool { ["created", "configured", "initialized"].contains(state) }
     }
 
+    /// Every container that this platform made, and how many others could not be read, so may be its own as well.
+    ///
+    /// What carries the platform's labels without its proof is named once in the log and left alone.
+    func ownContainers() async throws -> (own: [Listed], leftOut: Int) {
+        let found = try await client.containers(labels: [names.filter])
+        if found.leftOut > 0, state.noteForeign("left out") {
+            logger.warning(
+                "the engine lists containers with descriptions that are too large; they are passed over",
+                metadata: ["count": "\(found.leftOut)"])
+        }
+        var own: [Listed] = []
+        for summary in found.objects {
+            let name = (summary.names ?? []).map { $0.hasPrefix("/") ? String($0.dropFirst()) : $0 }
+            if let container = try await owned(summary.id, names: name, labels: summary.labels ?? [:], summary.state) {
+                own.append(container)
+            }
+        }
+        return (own, found.leftOut)
+    }
+
+    /// `nil` for a container that this platform did not make.
+    private func owned(
+        _ id: String, names: [String], labels: [String: String], _ state: String?
+    ) async throws -> Listed? {
+        var isOwn = names.contains { ownership.holds(labels, name: $0) }
+        if !isOwn { isOwn = try await isOfEarlierVersion(names: names, labels: labels) }
+        guard isOwn, let role = labels[Labels.role].flatMap(Labels.Role.init(rawValue:)) else {
+            if self.state.noteForeign(id) {
+                logger.warning(
+                    "a container has labels of this platform, which did not make it; it is left alone",
+                    metadata: ["container": "\((names.first ?? id).prefix(200))"])
+            }
+            return nil
+        }
+        return Listed(id: id, role: role, labels: labels, state: state?.lowercased() ?? "")
+    }
+
+    /// Containers of versions that made no proofs are taken over only if name and labels agree and the pod's folder is in the
+    /// data directory, with the pod's id in a file that only the platform can write.
+    private func isOfEarlierVersion(names: [String], labels: [String: String]) async throws -> Bool {
+        guard labels[Labels.proof] == nil, labels[Labels.installation] == configuration.installationID,
+            let pod = labels[Labels.pod], let folder = PodFolder(pods: podsFolder, id: pod)
+        else { return false }
+        let expected =
+            switch labels[Labels.role].flatMap(Labels.Role.init(rawValue:)) {
+            case .podInit: self.names.podInit(pod)
+            case .member: self.names.member(pod, labels[Labels.container] ?? "")
+            case .remover, .network, nil: ""
+            }
+        guard names.contains(expected) else { return false }
+        return try await folder.isOfEarlierVersion(pod)
+    }
+
+    /// The containers of one pod, asked for by their names: no other container's description is in the way.
     func containers(of pod: String) async throws -> [Listed] {
-        try await client.containers(labels: [names.filter, "\(Labels.pod)=\(pod)"]).compactMap(Listed.init)
+        var members = try await folder(pod).recordedContainers() ?? []
+        let owner = try await own(named: names.podInit(pod))
+        members += (owner?.labels[Labels.containers] ?? "").split(separator: ",").map(String.init)
+        return try await withThrowingTaskGroup(of: Listed?.self) { group in
+            for member in Set(members) { group.addTask { try await own(named: names.member(pod, member)) } }
+            var found = owner.map { [$0] } ?? []
+            for try await member in group { if let member { found.append(member) } }
+            return found
+        }
+    }
+
+    private func own(named name: String) async throws -> Listed? {
+        guard let details = try await client.container(name) else { return nil }
+        let shown = details.name.map { $0.hasPrefix("/") ? String($0.dropFirst()) : $0 } ?? name
+        return try await owned(
+            details.id, names: [shown], labels: details.settings?.labels ?? [:], details.state?.status)
     }
 
     package func list() async throws -> [ObservedPod] {
         try await mapping {
-            let listed = try await client.containers(labels: [names.filter])
-            await repairForwarders(listed)
-            let pods = Dictionary(grouping: listed.compactMap(Listed.init)) { $0.labels[Labels.pod] ?? "" }
+            await retryRemovals()
+            let listed = try await ownContainers()
+            var pods = Dictionary(grouping: listed.own.filter { $0.role == .podInit || $0.role == .member }) {
+                $0.labels[Labels.pod] ?? ""
+            }
+            if listed.leftOut > 0 {
+                // One of them may belong to a pod of ours: those are known by their folders.
+                for pod in try await PodFolder.names(in: podsFolder) where ResourceNames.isPodID(pod) {
+                    let containers = try await containers(of: pod)
+                    if !containers.isEmpty { pods[pod] = containers }
+                }
+            }
             return try await withThrowingTaskGroup(of: ObservedPod?.self) { group in
-                for (id, containers) in pods where !id.isEmpty {
+                for (id, containers) in pods where ResourceNames.isPodID(id) {
                     group.addTask { try await observe(id, containers) }
                 }
                 var observed: [ObservedPod] = []

@@ -2,28 +2,54 @@ package import Core
 import Foundation
 import Logging
 import PodInitClient
+import PodInitProtocol
+import Support
 
 extension DockerEngine {
+    /// The longest time that a start may take.
+    private static let startLimit: Duration = .seconds(300)
+    /// How long a start that failed waits for its pod's removal, which continues afterwards.
+    private static let cleanUpLimit: Duration = .seconds(20)
+
     package func start(_ plan: PodPlan) async throws {
         try await mapping {
+            _ = try folder(plan.id)
             let platform = try await platform()
             state.beginStart(plan.id)
-            defer { state.endStart(plan.id) }
+            let work = Task { try await launch(plan, platform) }
             do {
-                try await launch(plan, platform)
-            } catch {
-                // Also when this task was cancelled: what was begun must not stay, so the clean-up runs in a task of its own.
-                let cleanUp = Task { try await remove(pod: plan.id) }
-                do {
-                    try await cleanUp.value
-                } catch let failure {
-                    logger.error(
-                        "a pod that did not start can't be removed; it is tried again",
-                        metadata: ["replica": "\(plan.id)", "error": "\(failure)"])
+                try await withTaskCancellationHandler {
+                    try await withTimeLimit(Self.startLimit, clock: clock) { try await work.value }
+                } onCancel: {
+                    work.cancel()
                 }
+                state.endStart(plan.id)
+            } catch {
+                work.cancel()
+                await cleanUp(plan.id, after: work)
                 throw error
             }
         }
+    }
+
+    /// Removes what a failed start left, also when this task was cancelled: in a task of its own, since nothing may stay.
+    private func cleanUp(_ pod: String, after work: Task<Void, any Error>) async {
+        let removal = Task {
+            defer { state.endStart(pod) }
+            _ = await work.result
+            // What the engine is still making can only be found when it is made.
+            await client.settle()
+            do {
+                try await remove(pod: pod)
+            } catch {
+                logger.error(
+                    "a pod that did not start can't be removed; it is tried again",
+                    metadata: ["replica": "\(pod)", "error": "\(error)"])
+            }
+        }
+        let limit = Task { try await withTimeLimit(Self.cleanUpLimit, clock: clock) { await removal.value } }
+        // An engine that takes longer is not waited for.
+        _ = await limit.result
     }
 
     package func restart(container name: String, of pod: PodPlan) async throws {
@@ -32,11 +58,13 @@ extension DockerEngine {
                 throw PlatformError(.notFound, "The pod has no container \(name).")
             }
             let platform = try await platform()
-            guard let owner = try await client.container(names.podInit(pod.id)), owner.isRunning else {
+            let containers = try await containers(of: pod.id)
+            guard let owner = containers.first(where: { $0.role == .podInit }), owner.state == "running" else {
                 throw PlatformError(.containerFailed, "The pod is gone, so its container \(name) can't be started.")
             }
-            let member = try await client.container(names.member(pod.id, name))
-            if let member, member.isRunning { return }
+            let member = containers.first { $0.role == .member && $0.labels[Labels.container] == name }
+            if let member, member.isLive { return }
+            try await checkSources(plan)
             let id: String
             if let member {
                 id = member.id
@@ -50,15 +78,21 @@ extension DockerEngine {
     /// Folders, the owner of the namespace, then all members at once. They are made while the owner starts, and started when it runs.
     private func launch(_ plan: PodPlan, _ platform: EngineState.Platform) async throws {
         for container in plan.containers { try await checkSources(container) }
-        let folder = folder(plan.id)
+        let folder = try folder(plan.id)
+        let blocks = try await networkBlocks(platform)
+        await discard(folder)
+        let resolver = try await PodFolder.offPool { [body = body(platform)] in body.resolver }
         try await folder.make(
-            clientFiles: plan.clientFiles,
-            hosts: ContainerBody.hosts(
-                pod: plan.id, gateway: platform.gatewayAddress, operator: platform.operatorAddress))
+            PodFolder.Files(
+                client: plan.clientFiles, hosts: ContainerBody.hosts(pod: plan.id, network: "veth"),
+                hostName: ContainerBody.hostName(plan.id), resolver: resolver,
+                containers: plan.containers.map(\.name)))
         let owner = try await ofPodInit(plan) {
-            let body = body(platform).podInit(plan, folder: folder, network: names.network)
-            return try await client.createContainer(names.podInit(plan.id), body: body) {
-                $0.settings?.labels?[Labels.pod] == plan.id
+            let body = body(platform).podInit(
+                plan, folder: folder, allowed: blocks.allowed, blocked: blocks.blocked)
+            let name = names.podInit(plan.id)
+            return try await client.createContainer(name, body: body) {
+                ownership.holds($0.settings?.labels ?? [:], name: name)
             }
         }
         let members = try await withThrowingTaskGroup(of: (ContainerPlan, String)?.self) { group in
@@ -74,7 +108,13 @@ extension DockerEngine {
             return members
         }
         try await withThrowingTaskGroup(of: Void.self) { group in
-            group.addTask { try await awaitPodInit(owner, folder) }
+            group.addTask {
+                let network = try await awaitPodInit(owner, folder)
+                guard network == "loopback" else { return }
+                // In place: the file is mounted already.
+                let hosts = ContainerBody.hosts(pod: plan.id, network: network)
+                try await PodFolder.offPool { try Data(hosts.utf8).write(to: URL(fileURLWithPath: folder.hosts)) }
+            }
             for (container, id) in members { group.addTask { try await startMember(id, container, pod: plan.id) } }
             try await group.waitForAll()
         }
@@ -93,27 +133,47 @@ extension DockerEngine {
     }
 
     /// Waits until `PodInit` serves its socket, so that a pod that was started can be connected to.
-    private func awaitPodInit(_ owner: String, _ folder: PodFolder) async throws {
+    private func awaitPodInit(_ owner: String, _ folder: PodFolder) async throws -> String {
         let podInit = PodInitClient(socketPath: folder.initSocket)
         for attempt in 1... {
             do {
-                return try await podInit.ping()
+                try await podInit.ping()
+                return try await podInit.status().network
             } catch let error as PlatformError where error.code == .connectionFailed && attempt < 1000 {
                 if attempt % 50 == 0, try await client.container(owner)?.isRunning != true {
-                    throw PlatformError(.containerFailed, "The pod's own process ended at once.", cause: error)
+                    throw PlatformError(
+                        .containerFailed, "The pod's own process ended at once: \(await lastWords(of: owner))",
+                        cause: error)
                 }
                 try await clock.sleep(for: .milliseconds(10))
             }
         }
+        throw CancellationError()
+    }
+
+    /// The last line that the pod's own process wrote: why it could not go on.
+    private func lastWords(of owner: String) async -> String {
+        let text = try? await withTimeLimit(.seconds(5), clock: clock) { () -> String in
+            var frames = LogFrames()
+            var bytes: [UInt8] = []
+            for try await chunk in try await client.logs(owner, follow: false, tail: 1, since: nil) {
+                for piece in frames.append(chunk) { bytes = (bytes + piece.bytes).suffix(500) }
+            }
+            return String(decoding: bytes, as: UTF8.self).trimmingCharacters(in: .whitespacesAndNewlines)
+        }
+        return text.flatMap { $0.isEmpty ? nil : $0 } ?? "it gave no reason"
     }
 
     private func create(
         _ container: ContainerPlan, of plan: PodPlan, podInit: String, _ platform: EngineState.Platform
     ) async throws -> String {
-        let body = body(platform).member(container, of: plan, folder: folder(plan.id), podInit: podInit)
+        let body = body(platform).member(
+            container, of: plan, image: state.image(container.image ?? ""), folder: try folder(plan.id),
+            podInit: podInit)
+        let name = names.member(plan.id, container.name)
         do {
-            return try await client.createContainer(names.member(plan.id, container.name), body: body) {
-                $0.settings?.labels?[Labels.pod] == plan.id
+            return try await client.createContainer(name, body: body) {
+                ownership.holds($0.settings?.labels ?? [:], name: name)
             }
         } catch let refusal as DockerError where refusal.status == 404 {
             throw PlatformError(
@@ -138,20 +198,34 @@ extension DockerEngine {
         }
     }
 
-    /// An engine would make a missing source as an empty folder, without a word.
+    /// Refuses a volume whose source is missing, which an engine would make as an empty folder of root, or is reached through a
+    /// link, which may lead elsewhere than at deploy: then it is not what was allowed.
     private func checkSources(_ container: ContainerPlan) async throws {
-        for volume in container.volumes where try await !PodFolder.exists(volume.source) {
+        for volume in container.volumes {
+            let fault = try await BlockingPool.checks.run { Self.fault(ofSource: volume.source) }
+            guard let fault else { continue }
             throw PlatformError(
                 .containerFailed,
-                "Container \(container.name): the source \(volume.source) of the volume at \(volume.target) does not exist."
-            )
+                "Container \(container.name): the source \(volume.source) of the volume at \(volume.target) \(fault).")
         }
+    }
+
+    static func fault(ofSource source: String) -> String? {
+        guard let resolved = realpath(source, nil) else {
+            return errno == ENOENT ? "does not exist" : "cannot be used: \(String(cString: strerror(errno)))"
+        }
+        defer { free(resolved) }
+        let plain = "/" + source.split(separator: "/").filter { $0 != "." }.joined(separator: "/")
+        guard String(cString: resolved) == plain else {
+            return "is or lies behind a symbolic link; name the real folder, or deploy again"
+        }
+        return nil
     }
 
     /// The engine's words without our folders in them, and with advice where it is known.
     func readable(_ refusal: DockerError, pod: String? = nil) -> String {
         var text = refusal.message
-        for path in [pod.map { folder($0).path }, configuration.dataDirectory] {
+        for path in [pod.flatMap { try? folder($0).path }, configuration.dataDirectory] {
             if let path { text = text.replacing(path, with: "…") }
         }
         if text.count > 500 { text = text.prefix(500) + "…" }

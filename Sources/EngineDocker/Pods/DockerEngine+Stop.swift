@@ -3,7 +3,8 @@ import Core
 extension DockerEngine {
     package func stop(container: String, of pod: String, grace: Duration) async throws {
         try await mapping {
-            guard let member = try await client.container(names.member(pod, container)) else { return }
+            let member = try await containers(of: pod).first { $0.labels[Labels.container] == container }
+            guard let member else { return }
             state.noteStopped(member.id)
             try await client.stopContainer(member.id, grace: grace)
         }
@@ -23,7 +24,8 @@ extension DockerEngine {
         }
     }
 
-    /// Removes what is left of a pod at once: members, then the owner of their namespace (Podman refuses the other order), then the folder.
+    /// Removes what is left of a pod at once: members, then the owner of their namespace (Podman refuses the other order), then
+    /// the folder.
     func remove(pod: String) async throws {
         try await endCommands(pod)
         let all = try await containers(of: pod)
@@ -36,24 +38,12 @@ extension DockerEngine {
             }
         }
         for container in all { state.noteStarted(container.id) }
-        try await removeFolder(pod)
+        await discard(try folder(pod))
     }
 
     /// Podman leaves a process behind for each command that runs while its container is removed.
     private func endCommands(_ pod: String) async throws {
         state.cancelCommands(pod: pod)
         for _ in 0..<100 where state.hasCommands(pod: pod) { try await clock.sleep(for: .milliseconds(10)) }
-    }
-
-    private func removeFolder(_ pod: String) async throws {
-        // A kernel may need a moment to let go of a mount.
-        for attempt in 1... {
-            do {
-                return try await folder(pod).remove()
-            } catch let error as PlatformError where attempt < 5 {
-                _ = error
-                try await clock.sleep(for: .milliseconds(50))
-            }
-        }
     }
 }

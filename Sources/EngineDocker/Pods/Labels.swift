@@ -1,8 +1,8 @@
 import Core
 
-/// The labels from which everything is read back after a restart: the engine is the only record of what runs.
+/// What the platform writes on its containers and networks. It is believed only together with a proof (``Ownership``).
 enum Labels {
-    /// On everything of ours: the installation's id.
+    /// The installation's id, on everything of ours.
     static let installation = "cortex.installation"
     /// ``Role``
     static let role = "cortex.role"
@@ -17,16 +17,23 @@ enum Labels {
     static let container = "cortex.container"
     /// On the owner of the namespace: the names of all containers the pod should have, joined by commas.
     static let containers = "cortex.containers"
-    /// On a forwarder: a digest of everything it was made from.
-    static let specification = "cortex.specification"
+    /// The keyed digest over the object's name and all labels above.
+    static let proof = "cortex.proof"
+
+    /// The labels that a proof covers, in its order. Changing it makes every older proof void.
+    static let all = [
+        installation, role, pod, api, apiID, podID, deploymentID, createdAt, container, containers,
+    ]
 
     enum Role: String {
         /// Runs `PodInit` and owns the pod's network namespace.
         case podInit = "init"
         /// A user's container.
         case member
-        case gatewayForwarder = "gateway-forwarder"
-        case operatorForwarder = "operator-forwarder"
+        /// A short-lived container that removes what the platform's user may not remove.
+        case remover
+        /// The network of all pods.
+        case network
     }
 
     /// What all containers of a pod carry.
@@ -43,13 +50,23 @@ struct ResourceNames: Sendable {
     let installationID: String
 
     var prefix: String { "cortex-\(installationID)" }
-    var network: String { prefix }
+    /// A dot keeps it apart from a pod's name.
+    var network: String { "\(prefix).pods" }
     /// A name of an interface has at most 15 bytes.
-    var bridge: String { "cx-\(installationID)" }
+    var bridge: String { "cp-\(installationID)" }
     func podInit(_ pod: String) -> String { "\(prefix)-\(pod)" }
     /// A dot keeps it apart from the name of another pod.
     func member(_ pod: String, _ container: String) -> String { "\(prefix)-\(pod).\(container)" }
-    func forwarder(_ role: Labels.Role) -> String { "\(prefix).\(role.rawValue)" }
-    /// `label=value` that finds everything of ours.
+    func remover(_ folder: String) -> String { "\(prefix).remove-\(folder)" }
+    /// `label=value` that finds everything of ours, and perhaps more.
     var filter: String { "\(Labels.installation)=\(installationID)" }
+
+    /// Whether `id` has the form of a pod's id: letters, digits and hyphens. Nothing else is ever joined to a path or a name.
+    static func isPodID(_ id: String) -> Bool {
+        let isShort = (1...200).contains(id.utf8.count)
+        return isShort && id.utf8.first != UInt8(ascii: "-")
+            && id.utf8.allSatisfy {
+                (97...122).contains($0) || (65...90).contains($0) || (48...57).contains($0) || $0 == UInt8(ascii: "-")
+            }
+    }
 }

@@ -2,9 +2,16 @@ import Core
 import Foundation
 import NIOPosix
 
-/// A pod's folder on the host: `init` (its socket), `mnt`, `client` and `hosts`. Blocking work runs on threads of its own.
+/// A pod's folder on the host: `init` (its socket), `mnt`, `client`, `hosts` and the like, and `record`. Blocking work runs on
+/// threads of its own.
 struct PodFolder: Sendable {
     let path: String
+
+    /// The folder of a pod below `pods`; `nil` when `id` does not have the form of a pod's id.
+    init?(pods: String, id: String) {
+        guard ResourceNames.isPodID(id) else { return nil }
+        self.path = "\(pods)/\(id)"
+    }
 
     var initFolder: String { path + "/init" }
     var initSocket: String { path + "/init/init.sock" }
@@ -13,34 +20,61 @@ struct PodFolder: Sendable {
     /// The part of `client` that containers may write to.
     var clientScratch: String { "\(client)/\(PodPlan.clientScratch)" }
     var hosts: String { path + "/hosts" }
+    var hostName: String { path + "/hostname" }
+    var resolver: String { path + "/resolv.conf" }
+    /// An empty file, for files of the engine that containers would otherwise write.
+    var empty: String { path + "/empty" }
+    /// The names of the pod's containers, one a line; written before the first of them is made.
+    var record: String { path + "/record" }
+
+    /// Texts of the files that every container of the pod sees.
+    struct Files: Sendable {
+        var client: [(name: String, text: String)]
+        var hosts: String
+        var hostName: String
+        /// `nil`: the engine's own.
+        var resolver: String?
+        var containers: [String]
+    }
 
     /// Makes everything anew. The parent is private to us, so what is inside may be open to any user of a container.
-    func make(clientFiles: [(name: String, text: String)], hosts text: String) async throws {
+    func make(_ files: Files) async throws {
         try await Self.offPool {
             let manager = FileManager.default
             try manager.createDirectory(
                 atPath: (path as NSString).deletingLastPathComponent, withIntermediateDirectories: true,
                 attributes: [.posixPermissions: 0o700])
-            if manager.fileExists(atPath: path) { try manager.removeItem(atPath: path) }
             try Self.makeDirectory(path, mode: 0o755)
+            try Self.write(files.containers.joined(separator: "\n") + "\n", to: record)
             try Self.makeDirectory(initFolder, mode: 0o700)
             try Self.makeDirectory(client, mode: 0o755)
             // Any user of any container may write here, and remove only what is its own.
             try Self.makeDirectory(mnt, mode: 0o1777)
             try Self.makeDirectory(clientScratch, mode: 0o1777)
-            for file in clientFiles { try Self.write(file.text, to: "\(client)/\(file.name)") }
-            try Self.write(text, to: hosts)
+            for file in files.client { try Self.write(file.text, to: "\(client)/\(file.name)") }
+            try Self.write(files.hosts, to: hosts)
+            try Self.write(files.hostName + "\n", to: hostName)
+            if let resolver = files.resolver { try Self.write(resolver, to: self.resolver) }
+            try Self.write("", to: empty)
         }
     }
 
-    func remove() async throws {
+    /// The names that ``record`` holds; `nil` when there is none: the pod was made by an earlier version, or not at all.
+    func recordedContainers() async throws -> [String]? {
         try await Self.offPool {
-            guard FileManager.default.fileExists(atPath: path) else { return }
-            do {
-                try FileManager.default.removeItem(atPath: path)
-            } catch  where !FileManager.default.fileExists(atPath: path) {
-                // Somebody else was faster.
+            FileManager.default.contents(atPath: record).map {
+                String(decoding: $0, as: UTF8.self).split(separator: "\n").map(String.init)
             }
+        }
+    }
+
+    /// Whether an earlier version, which kept no record, made this folder for the pod: then its id stands in a file that only
+    /// the platform can write.
+    func isOfEarlierVersion(_ pod: String) async throws -> Bool {
+        try await Self.offPool {
+            guard !FileManager.default.fileExists(atPath: record) else { return false }
+            let text = FileManager.default.contents(atPath: "\(client)/client-id.txt")
+            return text.map { String(decoding: $0, as: UTF8.self) } == pod
         }
     }
 

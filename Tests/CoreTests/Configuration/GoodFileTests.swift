@@ -295,9 +295,35 @@ struct GoodFileTests {
             ("My.Registry/x", true), ("a---b", true), ("a..b", false), ("a___b", false), ("a/", false), ("/a", false),
             ("a:", false), ("a:.x", false), ("a@sha256:abc", false), ("a b", false), ("-a", false), ("a:b:c", false),
             ("host:port/x", false), ("https://a/b", false), ("a:\(String(repeating: "t", count: 129))", false),
+            ("oci:1/a", false), ("dir:5/x", false), ("docker-archive:5/x", false), ("registry:5000/a", true),
+            ("a_b.c/x", false), ("a\n", false), ("ä", false), (" ", false), ("", false), ("UPPER", false),
         ])
-    func images(_ text: String, _ isValid: Bool) {
+    func images(_ text: String, _ isValid: Bool) throws {
         #expect(ImageReference.isValid(text) == isValid)
+        // What editors check with the schema is the same.
+        let pattern = try Regex(ImageReference.pattern)
+        #expect((try pattern.wholeMatch(in: text) != nil) == isValid)
+    }
+
+    @Test(
+        "Y3: an image reference is taken apart, with its full name",
+        arguments: [
+            ("python", "docker.io", "docker.io/library/python:latest"),
+            ("python:3.11", "docker.io", "docker.io/library/python:3.11"),
+            ("me/app", "docker.io", "docker.io/me/app:latest"),
+            ("docker.io/library/a:1", "docker.io", "docker.io/library/a:1"),
+            ("docker.io/a", "docker.io", "docker.io/library/a:latest"),
+            ("index.docker.io/a/b", "docker.io", "docker.io/a/b:latest"),
+            ("localhost/x:dev", "localhost", "localhost/x:dev"),
+            ("127.0.0.1:5000/a/b__c/d-e.f:T_1.x-", "127.0.0.1:5000", "127.0.0.1:5000/a/b__c/d-e.f:T_1.x-"),
+            (
+                "a:1@sha256:" + String(repeating: "0f", count: 32), "docker.io",
+                "docker.io/library/a@sha256:" + String(repeating: "0f", count: 32)
+            ),
+        ])
+    func imageParts(_ text: String, _ registry: String, _ fullName: String) throws {
+        let reference = try #require(ImageReference(text))
+        #expect(reference.registry == registry && reference.fullName == fullName)
     }
 
     @Test("Y2: several APIs keep their order; what the user wrote is kept as JSON with sorted keys")
