@@ -2,7 +2,7 @@ import Core
 import Foundation
 
 /// The control groups of one container: one folder in version 2, one a controller in version 1.
-struct ControlGroup: Codable, Sendable, Hashable {
+struct ControlGroup: Sendable, Hashable {
     var folders: [String]
     /// File whose `oom_kill` line counts what the kernel killed for want of memory.
     var oomFile: String

@@ -4,8 +4,10 @@ import Foundation
 
 /// A pod on disk: everything the engine knows about it, so that another instance can adopt it.
 struct PodFolder: Sendable, Hashable {
-    /// What stands in `pod.json`.
+    /// What stands in `pod.json`. It outlives the release that wrote it; the rules are those of ``DeployedAPIRecord`` (architecture decision 13).
     struct Record: Codable, Sendable, Hashable {
+        static let format = 1
+
         var plan: PodPlan
         /// By container.
         var groups: [String: ControlGroup]
@@ -13,6 +15,50 @@ struct PodFolder: Sendable, Hashable {
         var user: UInt32?
         /// Whether its supervisor stages mounts (``BubblewrapArguments/stages``); `nil` for a pod of an earlier version.
         var stages: Bool?
+
+        private enum Key: String, CodingKey { case format, plan, groups, user, stages }
+
+        private struct GroupRecord: Codable {
+            var folders: [String]
+            var oomFile: String
+        }
+
+        init(plan: PodPlan, groups: [String: ControlGroup], user: UInt32? = nil, stages: Bool? = nil) {
+            self.plan = plan
+            self.groups = groups
+            self.user = user
+            self.stages = stages
+        }
+
+        init(from decoder: any Decoder) throws {
+            let record = try decoder.container(keyedBy: Key.self)
+            try NewerFormat.check(record.decodeIfPresent(Int.self, forKey: .format), latest: Self.format)
+            plan = try record.decode(PodPlanRecord.self, forKey: .plan).plan
+            groups = try (record.decodeIfPresent([String: GroupRecord].self, forKey: .groups) ?? [:]).mapValues {
+                ControlGroup(folders: $0.folders, oomFile: $0.oomFile)
+            }
+            user = try record.decodeIfPresent(UInt32.self, forKey: .user)
+            stages = try record.decodeIfPresent(Bool.self, forKey: .stages)
+        }
+
+        func encode(to encoder: any Encoder) throws {
+            var record = encoder.container(keyedBy: Key.self)
+            try record.encode(Self.format, forKey: .format)
+            try record.encode(PodPlanRecord(plan), forKey: .plan)
+            try record.encode(
+                groups.mapValues { GroupRecord(folders: $0.folders, oomFile: $0.oomFile) }, forKey: .groups)
+            try record.encodeIfPresent(user, forKey: .user)
+            try record.encodeIfPresent(stages, forKey: .stages)
+        }
+    }
+
+    /// What a look at `pod.json` found.
+    enum Look: Sendable {
+        case found(Record)
+        /// The folder is gone or was never finished.
+        case missing
+        /// It is there, but damaged, of a newer release or not readable now: nothing may be concluded about the pod. With the reason.
+        case unreadable(String)
     }
 
     let path: String
@@ -81,10 +127,25 @@ struct PodFolder: Sendable, Hashable {
             "A pod's files cannot be given to its user id \(user): \(String(cString: strerror(errno))).")
     }
 
-    /// `nil` when the folder is gone or was never finished.
+    /// The record; `nil` when it is missing or cannot be read. Who would remove something for lack of it asks ``look()`` instead.
     func read() -> Record? {
-        guard let data = FileManager.default.contents(atPath: record) else { return nil }
-        return try? JSONDecoder().decode(Record.self, from: data)
+        if case .found(let record) = look() { record } else { nil }
+    }
+
+    func look() -> Look {
+        let data: Data
+        do {
+            data = try Data(contentsOf: URL(fileURLWithPath: record))
+        } catch {
+            return access(record, F_OK) != 0 && errno == ENOENT ? .missing : .unreadable("it cannot be read")
+        }
+        do {
+            return .found(try JSONDecoder().decode(Record.self, from: data))
+        } catch let error as NewerFormat {
+            return .unreadable("it was written by a newer release: \(error)")
+        } catch {
+            return .unreadable(data.isEmpty ? "it is empty" : "it is damaged")
+        }
     }
 
     static func write(_ text: String, to path: String, mode: Int) throws {

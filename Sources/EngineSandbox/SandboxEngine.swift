@@ -19,6 +19,8 @@ package final class SandboxEngine: Engine {
     private let logger: Logger
     private let hub = HintHub()
     private let machine = Mutex<Machine?>(nil)
+    /// Pods of which it was said that their record cannot be read.
+    private let reported = Mutex<Set<String>>([])
 
     package init(configuration: SandboxConfiguration, clock: any PlatformClock, logger: Logger) {
         self.configuration = configuration
@@ -190,9 +192,10 @@ package final class SandboxEngine: Engine {
 
     package func list() async throws -> [ObservedPod] {
         let directory = configuration.directory
-        let records = try await blocking {
-            try Self.records(directory)
+        let (records, unreadable) = try await blocking {
+            (try Self.records(directory), try Self.unreadable(directory))
         }
+        report(unreadable)
         return try await withThrowingTaskGroup(of: ObservedPod.self) { group in
             var pods: [ObservedPod] = []
             for (number, record) in records.enumerated() {
@@ -212,6 +215,31 @@ package final class SandboxEngine: Engine {
                 .compactMap { PodFolder(directory: directory, pod: $0).read() }
         } catch {
             throw PlatformError(.engineUnavailable, "The folder for pods cannot be read.", cause: error)
+        }
+    }
+
+    /// Pods whose record cannot be read, with the reason.
+    private static func unreadable(_ directory: String) throws -> [String: String] {
+        guard access(directory, F_OK) == 0 else { return [:] }
+        var reasons: [String: String] = [:]
+        for name in try FileManager.default.contentsOfDirectory(atPath: directory) where !name.hasPrefix(".") {
+            if case .unreadable(let reason) = PodFolder(directory: directory, pod: name).look() {
+                reasons[name] = reason
+            }
+        }
+        return reasons
+    }
+
+    /// Says once of each pod whose record cannot be read that it is left alone.
+    private func report(_ unreadable: [String: String]) {
+        let new = reported.withLock { known -> [String: String] in
+            defer { known = Set(unreadable.keys) }
+            return unreadable.filter { !known.contains($0.key) }
+        }
+        for (pod, reason) in new.sorted(by: { $0.key < $1.key }) {
+            logger.warning(
+                "the record of a pod cannot be read, so the pod is left as it is and gets no requests; start the release that made it, or end its processes and remove its folder in the data directory",
+                metadata: ["pod": "\(pod)", "reason": "\(reason)"])
         }
     }
 

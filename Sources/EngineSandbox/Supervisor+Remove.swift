@@ -33,7 +33,13 @@ extension Supervisor {
         let manager = FileManager.default
         for name in try manager.contentsOfDirectory(atPath: configuration.directory) {
             let folder = PodFolder(directory: configuration.directory, pod: name)
-            let isScrap = name.hasPrefix(".") || folder.read() == nil
+            let isScrap =
+                switch folder.look() {
+                case _ where name.hasPrefix("."): true
+                // Without a record, but not without a process: whatever it is, it may be at work.
+                case .missing: !isAlive(folder)
+                case .found, .unreadable: false
+                }
             guard isScrap, age(folder.path) > 60 else { continue }
             try remove(folder)
         }
