@@ -138,13 +138,16 @@ let package = Package(
             "EngineSandboxTests",
             [
                 "EngineSandbox", "EngineConformance", "CPodInit", "PodInitClient", "PodInitProtocol",
-                "SystemCallFilter", subprocess, logging,
+                "Support", "SystemCallFilter", subprocess, logging,
             ]),
         tests("PodInitTests", ["CPodInit", "PodInitClient", "PodInitProtocol", subprocess]),
         tests("ClientTests", ["Client", "StubPlatform", asyncHTTPClient, nioCore, nioHTTP1]),
         tests(
             "CommandsTests",
-            ["Commands", "Access", "Support", "Client", "StoreMemory", "StubPlatform", arguments, nioCore, logging, lifecycle]),
+            [
+                "Commands", "Access", "EngineDocker", "Support", "Client", "StoreMemory", "StubPlatform", arguments,
+                nioCore, logging, lifecycle,
+            ]),
         tests("ArchitectureTests", []),
         // Puts the tasks of simulated worlds under the simulation's control.
         .target(name: "CSimulation", path: "Tests/CSimulation"),

@@ -3,6 +3,7 @@ import Autoscaler
 import Client
 import Core
 import Dequeuer
+import EngineDocker
 import Foundation
 import Gateway
 import HTTPServing
@@ -104,7 +105,7 @@ struct Assembly: Sendable {
             reserve: settings.diskReserve, folders: [directory.path, settings.storeDirectory ?? directory.path],
             clock: clock, logger: logger)
         await disk.measure()
-        let control = makeOperator(store, orchestrator, autoscaler, tokens, book, disk, engine, state)
+        let control = makeOperator(store, orchestrator, autoscaler, tokens, book, directory, disk, engine, state)
         try await withOperation("restore", "deployed APIs") { try await control.restore() }
 
         let random = SystemRandom()
@@ -177,7 +178,8 @@ struct Assembly: Sendable {
 
     private func makeOperator(
         _ store: SQLiteStore, _ orchestrator: LocalOrchestrator, _ autoscaler: Autoscaler, _ tokens: TokenStore,
-        _ book: AddressBook, _ disk: DiskWatch, _ engine: any Engine, _ state: PlatformState
+        _ book: AddressBook, _ directory: PlatformDirectory, _ disk: DiskWatch, _ engine: any Engine,
+        _ state: PlatformState
     ) -> Operator {
         let health = PlatformHealth(
             store: store, engine: engine, book: book, disk: disk, clock: clock)

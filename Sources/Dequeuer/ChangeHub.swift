@@ -1,12 +1,13 @@
 import Core
 import Synchronization
 
-/// Hands the store's hints on: new work to the worker of its API whose turn it is, ended requests to the worker that has them inside.
+/// Hands the store's hints on: new work to the workers of its API, ended requests to the worker that has them inside.
 ///
 /// One reader of the store's stream, however many replicas there are.
 final class ChangeHub: Sendable {
     private struct State {
-        var turns: [String: ClaimTurns] = [:]
+        /// Few for each API, and always in the same order.
+        var signals: [String: [WorkerSignal]] = [:]
         var inside: [RequestID: ReplicaWorker] = [:]
     }
 
@@ -21,28 +22,25 @@ final class ChangeHub: Sendable {
     }
 
     func handle(_ change: StoreChanges) async {
-        let (turns, ended) = state.withLock { state in
+        let (signals, ended) = state.withLock { state in
             (
-                change.queued.compactMap { state.turns[$0] },
+                change.queued.flatMap { state.signals[$0] ?? [] },
                 state.inside.isEmpty ? [] : change.ended.compactMap { id in state.inside[id].map { (id, $0) } }
             )
         }
-        for turns in turns { turns.hint() }
+        for signal in signals { signal.fire(.hint) }
         for (id, worker) in ended { await worker.requestEnded(id) }
     }
 
-    /// Takes a worker in among those of its API.
-    func join(_ signal: WorkerSignal, _ activity: ReplicaActivity, api: String) -> (turns: ClaimTurns, id: Int) {
-        state.withLock { state in
-            let turns = state.turns[api] ?? ClaimTurns()
-            state.turns[api] = turns
-            return (turns, turns.join(signal, activity))
-        }
+    func add(_ signal: WorkerSignal, api: String) {
+        state.withLock { $0.signals[api, default: []].append(signal) }
     }
 
-    func leave(_ turns: ClaimTurns, _ id: Int, api: String) {
-        turns.leave(id)
-        state.withLock { if turns.isEmpty, $0.turns[api] === turns { $0.turns[api] = nil } }
+    func remove(_ signal: WorkerSignal, api: String) {
+        state.withLock {
+            $0.signals[api]?.removeAll { $0 === signal }
+            if $0.signals[api]?.isEmpty == true { $0.signals[api] = nil }
+        }
     }
 
     func entered(_ id: RequestID, _ worker: ReplicaWorker) {

@@ -16,8 +16,6 @@ struct DispatchMachine: Sendable {
         case reached
         /// The container could not be connected to, or the store could not keep its answer.
         case trouble
-        /// It was another worker's turn to look (``ClaimOrder``).
-        case passed
         /// A request that this worker gave back becomes due.
         case due(Instant)
     }
@@ -29,7 +27,7 @@ struct DispatchMachine: Sendable {
     /// Whether the queue may hold something, as far as is known.
     private var mayHaveMore = true
     private var nextPoll: Instant
-    private(set) var holdUntil: Instant
+    private var holdUntil: Instant
     private var emptyPolls = 0
     private var storeFailures = 0
     private var replicaFailures = 0
@@ -67,19 +65,14 @@ struct DispatchMachine: Sendable {
             replicaFailures += 1
             mayHaveMore = true
             hold(now + Backoff.replica.wait(failures: replicaFailures, chance: chance))
-        case .passed:
-            mayHaveMore = false
-            nextPoll = now + Backoff(first: pollMin, longest: pollMax).wait(failures: emptyPolls, chance: chance)
         case .due(let moment):
             nextPoll = min(nextPoll, moment)
         }
     }
 
     /// Whether to claim now, if there is a free slot.
-    ///
-    /// - Parameter hasWork: whether the API's queue may hold something, as far as its other workers know.
-    func wantsClaim(now: Instant, hasWork: Bool = false) -> Bool {
-        !isClaiming && now >= holdUntil && (mayHaveMore || hasWork || now >= nextPoll)
+    func wantsClaim(now: Instant) -> Bool {
+        !isClaiming && now >= holdUntil && (mayHaveMore || now >= nextPoll)
     }
 
     /// When `wantsClaim` becomes true without a further event; `nil` while a claim is on its way.

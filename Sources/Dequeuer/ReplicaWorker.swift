@@ -39,8 +39,6 @@ actor ReplicaWorker {
     private var hasEnded = false
 
     var machine: DispatchMachine
-    /// Its place among the workers of its API.
-    private var place: (turns: ClaimTurns, id: Int)?
     /// Claimed, with a slot each, but not begun.
     private var arrived: [ClaimedRequest] = []
     var deliveries: [Lease: Delivery] = [:]
@@ -126,14 +124,13 @@ actor ReplicaWorker {
     /// Works until it is stopped or retired, and nothing is inside.
     func run() async {
         breakOff(when: replica.activity)
-        let place = shared.hub.join(signal, replica.activity, api: api)
-        self.place = place
+        shared.hub.add(signal, api: api)
         await withTaskExecutorPreference(executor) {
             await withDiscardingTaskGroup { group in
                 await self.work(&group)
             }
         }
-        shared.hub.leave(place.turns, place.id, api: api)
+        shared.hub.remove(signal, api: api)
         timer?.cancel()
     }
 
@@ -146,9 +143,9 @@ actor ReplicaWorker {
                 isExtending = true
                 group.addTask { await self.extendLeases() }
             }
-            if let claim = slots(now) {
+            if let asked = slots(now) {
                 let replica = replica
-                group.addTask { await self.claim(claim.asked, since: claim.seen, for: replica) }
+                group.addTask { await self.claim(asked, for: replica) }
             }
             if isStopping || !isReady, deliveries.isEmpty, !machine.isClaiming {
                 hasEnded = true
@@ -163,38 +160,24 @@ actor ReplicaWorker {
     }
 
     /// Slots to claim for, already counted in; `nil` when there is nothing to claim now.
-    private func slots(_ now: Instant) -> (asked: Int, seen: Int)? {
-        guard let place else { return nil }
+    private func slots(_ now: Instant) -> Int? {
         let limit = replica.api.specification.pod.maxConcurrency
-        let mayClaim = isReady && !isStopping && deliveries.count < limit + Self.unsettledLimit
-        let hasWork = place.turns.update(
-            place.id, activity: replica.activity, slots: limit,
-            isOpen: mayClaim && now >= machine.holdUntil && !replica.activity.isClosed)
-        guard mayClaim else { return nil }
-        guard machine.wantsClaim(now: now, hasWork: hasWork) else {
+        guard isReady, !isStopping, deliveries.count < limit + Self.unsettledLimit else { return nil }
+        guard machine.wantsClaim(now: now) else {
             if let look = machine.nextLook { wake(at: look) }
             return nil
         }
-        guard case .claim(let most) = place.turns.turn(of: place.id) else {
-            if replica.activity.inFlight < limit {
-                tell(.passed)
-                if let look = machine.nextLook { wake(at: look) }
-            }
-            return nil
-        }
-        let granted = replica.activity.begin(upTo: most, maxConcurrency: limit)
+        let granted = replica.activity.begin(upTo: limit, maxConcurrency: limit)
         guard granted > 0 else { return nil }
         tell(.claiming)
-        return (granted, place.turns.claiming(place.id, granted: granted))
+        return granted
     }
 
-    private func claim(_ asked: Int, since seen: Int, for replica: ReadyReplica) async {
+    private func claim(_ asked: Int, for replica: ReadyReplica) async {
         var claimed: [ClaimedRequest] = []
-        var got: Int?
         do {
             claimed = try await shared.store.claim(
                 api: api, limit: asked, visibility: shared.configuration.lease, holder: id, now: shared.clock.now())
-            got = claimed.count
             shared.outage.succeeded()
             tell(.claimed(asked: asked, got: claimed.count))
         } catch {
@@ -202,8 +185,6 @@ actor ReplicaWorker {
             tell(.claimFailed)
         }
         if claimed.count < asked { replica.activity.end(asked - claimed.count) }
-        // After the slots that were not needed are free again: they decide whose turn is next.
-        place?.turns.claimed(place?.id ?? 0, since: seen, asked: asked, got: got)
         for request in claimed {
             let now = shared.clock.instant()
             let delivery = Delivery(request, replica: replica, now: now)

@@ -1,17 +1,17 @@
 import Core
 
 #if canImport(Glibc)
-    package import Glibc
+    import Glibc
 #elseif canImport(Musl)
-    package import Musl
+    import Musl
 #else
-    package import Darwin
+    import Darwin
 #endif
 
 /// A program that was started. Nothing of ours is open in it but its three standard descriptors, and its end is its own: what it may have
 /// started in turn is not waited for.
 package struct SpawnedProcess: Sendable, Hashable {
-    package let id: pid_t
+    package let id: CInt
 
     /// Starts `/usr/bin/env arguments…`, so that the first word is found along the `PATH` of `environment`.
     ///

@@ -1,4 +1,5 @@
 import Core
+import EngineDocker
 import Testing
 
 @testable import Commands

@@ -66,7 +66,7 @@ struct RecordTests {
         #expect(count(Self.api) == 9)
         #expect(count(specification) == 7 && count(specification.networking) == 2)
         #expect(count(specification.pod) == 5 && count(Self.container) == 10)
-        #expect(count(Self.container.compute) == 4 && count(Self.container.volumes[0]) == 3)
+        #expect(count(Self.container.compute) == 5 && count(Self.container.volumes[0]) == 3)
         #expect(count(Self.probe) == 6 && count(HTTPGet(port: 1)) == 2)
         #expect(count(specification.autoscaling) == 11 && count(specification.updateStrategy) == 2)
         #expect(count(specification.requests) == 8 && count(specification.requests.retries) == 3)
