@@ -17,7 +17,9 @@ run() {
 echo "--- any name"
 run "$@"
 echo "--- names that exist"
+# The tests above may have deleted it, and its requests with it.
 cortex deploy examples/hello/cortex.sandbox.yaml --wait
+cortex submit hello -d '{}' --wait
 id=$(cortex requests hello -o json | python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["id"])')
 version=$(cortex get hello -o json | python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["metadata"]["id"])')
 # A log that is followed has no end.

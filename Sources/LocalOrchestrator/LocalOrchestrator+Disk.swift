@@ -34,7 +34,8 @@ extension LocalOrchestrator {
             case .bytes(let bytes) where bytes > limit:
                 replace(id, "it stored more than its compute.disk of \(limit >> 20) MiB in /mnt, /tmp and its home")
             case .unknown:
-                replace(id, "what it stores on disk cannot be measured: a folder is nested too deeply or cannot be read")
+                replace(
+                    id, "what it stores on disk cannot be measured: a folder is nested too deeply or cannot be read")
             case .bytes, nil: break
             }
         } catch {
@@ -59,7 +60,9 @@ extension LocalOrchestrator {
 
     /// Why a replica of the API was replaced, for some time after it.
     func diskProblem(of api: String) -> String? {
-        guard let (text, since) = diskProblems[api], clock.instant() - since < Limits.diskProblemShown else { return nil }
+        guard let (text, since) = diskProblems[api], clock.instant() - since < Limits.diskProblemShown else {
+            return nil
+        }
         return text
     }
 }

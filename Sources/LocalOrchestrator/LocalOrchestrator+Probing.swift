@@ -93,6 +93,7 @@ extension LocalOrchestrator {
             pods[id]?.lastLines = []
             pods[id]?.linesReadAt = nil
             pods[id]?.wasReady = true
+            pod.activity.expectNoLoss()
         }
         pods[id]?.unreadySince = isReady ? nil : clock.instant()
         logger.info(
@@ -117,6 +118,8 @@ extension LocalOrchestrator {
     }
 
     /// Stops the container; that it exited is then seen like any other exit, and it is restarted after its backoff.
+    private func lossNotExpected(_ id: String) { pods[id]?.activity.expectNoLoss() }
+
     private func livenessFailed(_ container: String, of id: String, _ round: Int, reason: String?) {
         guard let pod = pods[id], pod.probeRound == round, pod.phase == .running else { return }
         logger.warning(
@@ -125,6 +128,8 @@ extension LocalOrchestrator {
                 "api": "\(pod.api.name)", "replica": "\(id)", "container": "\(container)", "reason": "\(reason ?? "")",
             ])
         let failure = "liveness probe of \(container) failed: \(reason ?? "no answer")"
+        // Before the container is killed, so that a request that loses its connection finds the reason.
+        pods[id]?.activity.expectLoss(.livenessProbe("\(container): \(reason ?? "no answer")"))
         pods[id]?.reason = failure
         pods[id]?.livenessFailure = failure
         stopProbing(id)
@@ -134,6 +139,7 @@ extension LocalOrchestrator {
             } catch {
                 logger.warning(
                     "cannot stop container: \(error)", metadata: ["replica": "\(id)", "container": "\(container)"])
+                await self.lossNotExpected(id)
                 await self.startProbing(id)
             }
             self.reconcileSoon()

@@ -72,6 +72,7 @@ extension LocalOrchestrator {
             pods[pod.id]?.reason = sentence
             pods[pod.id]?.lastExit = sentence
             pods[pod.id]?.livenessFailure = nil
+            if exit.outOfMemory { pod.activity.expectLoss(.outOfMemory(container: name)) }
             pods[pod.id]?.linesReadAt = nil
             logger.warning(
                 "container exited",

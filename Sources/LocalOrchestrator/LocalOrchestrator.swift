@@ -122,7 +122,8 @@ package actor LocalOrchestrator: Orchestrator, Service {
         let replicas =
             pods.values.filter { $0.api.name == api }.sorted { ($0.createdAt, $0.id) < ($1.createdAt, $1.id) }
             .map { $0.status(isCurrent: $0.isCurrent(declaration.api), now: clock.instant()) }
-        return APIStatus(requested: declaration.replicas, replicas: replicas, reason: engineProblem ?? diskProblem(of: api))
+        return APIStatus(
+            requested: declaration.replicas, replicas: replicas, reason: engineProblem ?? diskProblem(of: api))
     }
 
     package nonisolated func readyReplicas() -> AsyncStream<[ReadyReplica]> {

@@ -18,7 +18,10 @@ private final class Ambush: ContainerTransport {
         of descriptor: CInt, on loop: any EventLoop,
         initialize: @escaping @Sendable (any Channel) -> EventLoopFuture<Void>
     ) -> EventLoopFuture<any Channel> {
-        sockets.channel(of: descriptor, on: loop, initialize: initialize)
+        // Small, so that a payload whose reader stands still is not written as a whole.
+        var size: CInt = 4096
+        setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &size, socklen_t(MemoryLayout<CInt>.size))
+        return sockets.channel(of: descriptor, on: loop, initialize: initialize)
     }
 
     func isQuiet(_ descriptor: CInt) -> Bool {
@@ -187,11 +190,7 @@ struct KeptConnectionTests {
             try await Platform.with(settings, port: container.port) { platform in
                 #expect(try await platform.result(platform.run()) == bytes("1"))
                 ambush.arm { RawContainer.answer(first.withLock { $0 }, "\"evil\"") }
-                let size = Limits.bodyPiece
-                var limit: CInt = 4096
-                setsockopt(
-                    first.withLock { $0 }, SOL_SOCKET, SO_RCVBUF, &limit, socklen_t(MemoryLayout<CInt>.size))
-                let record = try await platform.run(platform.file([UInt8](repeating: 0x20, count: size)))
+                let record = try await platform.run(platform.file([UInt8](repeating: 0x20, count: Limits.bodyPiece)))
                 #expect(try await platform.result(record) == bytes("2"))
                 close(first.withLock { $0 })
             }

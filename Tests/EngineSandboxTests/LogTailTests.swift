@@ -104,7 +104,7 @@ struct LogTailTests {
             // The present file and the one before it are kept.
             let lost = max(0, missed - 2) * 10
             let all = (1...number).map(String.init)
-            guard lost > 0, cx_file_mark_works(path) else {
+            guard lost > 0, keepsFileMarks(path) else {
                 #expect(lost > 0 || lines == all)
                 return
             }
@@ -116,7 +116,7 @@ struct LogTailTests {
     }
 
     /// Whether the file system of the tests keeps extended attributes.
-    private func cx_file_mark_works(_ path: String) -> Bool {
+    private func keepsFileMarks(_ path: String) -> Bool {
         let file = open(path, O_RDONLY)
         defer { close(file) }
         return cx_file_mark(file, "user.cortex.begin") >= 0

@@ -122,7 +122,8 @@ struct UpCommand: AsyncParsableCommand {
             .dataDirectory: dataDir, .host: host, .operatorHost: operatorHost, .gatewayPort: port,
             .operatorPort: operatorPort, .engine: engine,
             .engineSocket: engineSocket,
-            .podNetwork: podNetwork.isEmpty ? nil : podNetwork.joined(separator: ","), .store: store, .durability: durability, .diskReserve: diskReserve,
+            .podNetwork: podNetwork.isEmpty ? nil : podNetwork.joined(separator: ","), .store: store,
+            .durability: durability, .diskReserve: diskReserve,
             .trustedProxies: trustedProxy.isEmpty ? nil : trustedProxy.joined(separator: ","),
             .podAccess: allowPodOperatorAccess,
         ]

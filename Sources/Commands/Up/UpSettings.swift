@@ -68,7 +68,8 @@ struct UpSettings: Sendable, Hashable {
         static let allowedVolumes = Key(flag: "--allow-volume", variable: "CORTEX_ALLOW_VOLUME", file: "allow_volume")
 
         static let all = [
-            dataDirectory, host, operatorHost, gatewayPort, operatorPort, engine, engineSocket, podNetwork, store, durability,
+            dataDirectory, host, operatorHost, gatewayPort, operatorPort, engine, engineSocket, podNetwork, store,
+            durability,
             diskReserve, trustedProxies, podAccess, allowedVolumes,
         ]
     }

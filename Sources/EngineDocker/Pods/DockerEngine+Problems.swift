@@ -21,7 +21,8 @@ extension DockerEngine {
             }
             if container.compute.disk != nil {
                 problems.append(
-                    "\(field).compute.disk: the \(name) engine cannot limit it; leave it out, or use the sandbox engine")
+                    "\(field).compute.disk: the \(name) engine cannot limit it; leave it out, or use the sandbox engine"
+                )
             }
             // The least that Docker takes; less would not hold a process either.
             if let mem = container.compute.mem, mem.whole < 6 << 20 {

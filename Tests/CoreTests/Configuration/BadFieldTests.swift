@@ -101,7 +101,8 @@ struct BadFieldTests {
         Document(
             "a port beyond 64 bits", Document.pod("port: 99999999999999999999"), "5:11 pod.port wrong_type"),
         Document("no concurrency", Document.pod("max_concurrency: 0"), "5:22 pod.max_concurrency out_of_range"),
-        Document("too much concurrency", Document.pod("max_concurrency: 1001"), "5:22 pod.max_concurrency out_of_range"),
+        Document(
+            "too much concurrency", Document.pod("max_concurrency: 1001"), "5:22 pod.max_concurrency out_of_range"),
         Document(
             "null concurrency", Document.pod("max_concurrency: null"), "5:22 pod.max_concurrency null_not_allowed"),
         Document(

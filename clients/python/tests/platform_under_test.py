@@ -57,6 +57,8 @@ class Platform:
                     str(port),
                     "--operator-port",
                     str(operator_port),
+                    "--allow-pod-operator-access",
+                    "full",
                 ],  # fmt: skip
                 env=environment(folder),
                 stdout=out,

@@ -128,7 +128,8 @@ enum PodSchema {
                 "shm", .quantity(minimum: nil, fractions: false), .optional, null: .asNone, "Size of /dev/shm."),
             SchemaField(
                 "disk", .quantity(minimum: Quantity("1Mi"), fractions: false), .optional, null: .asNone,
-                "What the pod may store in /mnt, /tmp and its home; beyond it the replica is replaced. The containers' values are added up."),
+                "What the pod may store in /mnt, /tmp and its home; beyond it the replica is replaced. The containers' values are added up."
+            ),
             SchemaField("gpu", .integer(0...Int64.max), .default("0"), "GPU devices for this container alone."),
             SchemaField("inf", .integer(0...Int64.max), .default("0"), "AWS Inferentia chips; only 0 is accepted."),
         ],

@@ -128,7 +128,7 @@ def test_what_the_platform_refuses(echo: cortex.Endpoint, client: cortex.Client)
         cortex.Endpoint(echo.url + "-not").submit()
     with pytest.raises(cortex.NotFound, match="no API"):
         client.submit("not-there", 1)
-    with pytest.raises(cortex.BadRequest, match="Idempotency-Key"):
+    with pytest.raises(cortex.InvalidArgument, match="idempotency_key must be"):
         echo.submit(idempotency_key="x" * 256)
 
 
