@@ -138,14 +138,14 @@ let package = Package(
             "EngineSandboxTests",
             [
                 "EngineSandbox", "EngineConformance", "CPodInit", "PodInitClient", "PodInitProtocol",
-                "Support", "SystemCallFilter", subprocess, logging,
+                "SystemCallFilter", subprocess, logging,
             ]),
         tests("PodInitTests", ["CPodInit", "PodInitClient", "PodInitProtocol", subprocess]),
         tests("ClientTests", ["Client", "StubPlatform", asyncHTTPClient, nioCore, nioHTTP1]),
         tests(
             "CommandsTests",
             [
-                "Commands", "Access", "EngineDocker", "Support", "Client", "StoreMemory", "StubPlatform", arguments,
+                "Commands", "Access", "EngineDocker", "Client", "StoreMemory", "StubPlatform", arguments,
                 nioCore, logging, lifecycle,
             ]),
         tests("ArchitectureTests", []),

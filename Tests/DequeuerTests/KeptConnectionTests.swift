@@ -11,6 +11,10 @@ import Testing
 private final class Ambush: ContainerTransport {
     private let action = Mutex<(@Sendable () -> Void)?>(nil)
     private let sockets = SocketTransport()
+    /// Bytes; a small one keeps a payload whose reader stands still from being written as a whole.
+    private let sendBuffer: CInt?
+
+    init(sendBuffer: CInt? = nil) { self.sendBuffer = sendBuffer }
 
     func arm(_ action: @escaping @Sendable () -> Void) { self.action.withLock { $0 = action } }
 
@@ -18,9 +22,9 @@ private final class Ambush: ContainerTransport {
         of descriptor: CInt, on loop: any EventLoop,
         initialize: @escaping @Sendable (any Channel) -> EventLoopFuture<Void>
     ) -> EventLoopFuture<any Channel> {
-        // Small, so that a payload whose reader stands still is not written as a whole.
-        var size: CInt = 4096
-        setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &size, socklen_t(MemoryLayout<CInt>.size))
+        if var size = sendBuffer {
+            setsockopt(descriptor, SOL_SOCKET, SO_SNDBUF, &size, socklen_t(MemoryLayout<CInt>.size))
+        }
         return sockets.channel(of: descriptor, on: loop, initialize: initialize)
     }
 
@@ -171,7 +175,7 @@ struct KeptConnectionTests {
 
     @Test("C5, A10: what arrives before the next request is written is not its answer")
     func secondAnswer() async throws {
-        let ambush = Ambush()
+        let ambush = Ambush(sendBuffer: 4096)
         var settings = Platform.Settings()
         settings.transport = ambush
         // No look at the idle connections but the one before the request.

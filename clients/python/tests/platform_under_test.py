@@ -59,6 +59,8 @@ class Platform:
                     str(operator_port),
                     "--allow-pod-operator-access",
                     "full",
+                    "--allow-volume",
+                    str(SERVER),
                 ],  # fmt: skip
                 env=environment(folder),
                 stdout=out,
