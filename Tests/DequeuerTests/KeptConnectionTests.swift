@@ -37,7 +37,7 @@ private final class Ambush: ContainerTransport {
     func acknowledgement(_ descriptor: CInt) -> Acknowledgement? { sockets.acknowledgement(descriptor) }
 }
 
-@Suite("Kept connections that end", .timeLimit(.minutes(2)))
+@Suite("Kept connections that end", .serialized, .timeLimit(.minutes(2)))
 struct KeptConnectionTests {
     /// How a container ends a kept connection, and what that proves.
     enum End: String, CaseIterable, Sendable {

@@ -59,14 +59,15 @@ struct HostilePodInitTests {
 
     @Test("N4: frames beyond the limits of length and of fields, and garbage, end the call at once")
     func frames() async throws {
-        try await Self.expectRefusal([.internal], { StubPod.send([255, 255, 255, 255], to: $0) })
+        // A stub that closes with a request unread resets the connection, which may come before what it sent.
+        try await Self.expectRefusal([.internal, .connectionFailed], { StubPod.send([255, 255, 255, 255], to: $0) })
         try await Self.expectRefusal(
-            [.internal],
+            [.internal, .connectionFailed],
             { connection in
                 StubPod.send([0, 16, 0, 0] + [UInt8](repeating: 0, count: 1 << 20), to: connection)
                 StubPod.waitForEnd(connection)
             })
-        try await Self.expectRefusal([.internal], { StubPod.answer(["gibberish"], to: $0) })
+        try await Self.expectRefusal([.internal, .connectionFailed], { StubPod.answer(["gibberish"], to: $0) })
         try await Self.expectRefusal([.connectionFailed], { _ in })
     }
 
