@@ -37,7 +37,7 @@ private final class Ambush: ContainerTransport {
     func acknowledgement(_ descriptor: CInt) -> Acknowledgement? { sockets.acknowledgement(descriptor) }
 }
 
-@Suite("Kept connections that end", .serialized, .timeLimit(.minutes(2)))
+@Suite("Kept connections that end", .timeLimit(.minutes(2)))
 struct KeptConnectionTests {
     /// How a container ends a kept connection, and what that proves.
     enum End: String, CaseIterable, Sendable {
@@ -66,8 +66,8 @@ struct KeptConnectionTests {
         var settings = Platform.Settings()
         settings.transport = ambush
         // No look at the idle connections but the one before the request.
-        settings.configuration.pollMin = .seconds(60)
-        settings.configuration.pollMax = .seconds(60)
+        settings.configuration.pollMin = .seconds(3)
+        settings.configuration.pollMax = .seconds(3)
         let first = Mutex<CInt>(-1)
         try await RawContainer.with { descriptor, number in
             guard RawContainer.readRequest(descriptor) else { return }
