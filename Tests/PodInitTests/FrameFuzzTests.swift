@@ -5,7 +5,7 @@ import Testing
 @Suite("N4: hostile frames", .timeLimit(.minutes(10)))
 struct FrameFuzzTests {
     @Test("N4: a decoder gives the same frames and the same error for any division of the bytes, and holds its limits")
-    func decode() {
+    func decode() async {
         let long = Frame.encode(["start", "api"] + Array(repeating: "x", count: 100))
         var fuzz = Fuzz(
             corpus: [
@@ -13,7 +13,9 @@ struct FrameFuzzTests {
                 Frame.encode(["event", "api"]) + Frame.encode(["event", ""]) + Frame.encode([]),
                 [0xFF, 0xFF, 0xFF, 0xFF],
             ])
-        for round in 0..<Fuzz.rounds(5000) {
+        for round in 0..<Fuzz.rounds(300) {
+            // Other tests of this process wait for their deadlines meanwhile.
+            await Task.yield()
             let bytes = fuzz.next()
             let whole = Self.frames([bytes[...]])
             let parts = Self.frames(fuzz.pieces(of: bytes))
