@@ -9,17 +9,28 @@ extension DockerEngine {
             let platform = try await platform()
             state.beginStart(plan.id)
             defer { state.endStart(plan.id) }
+            // Before anything that would be undone on failure: what would be undone is the pod that runs.
+            let left = try await containers(of: plan.id)
+            guard left.isEmpty || !left.allSatisfy(\.isLive) || left.count <= plan.containers.count else {
+                throw PlatformError(.conflict, "Pod \(plan.id) exists already.")
+            }
+            if !left.isEmpty {
+                logger.info("removing what an earlier start of this pod left", metadata: ["replica": "\(plan.id)"])
+                try await remove(pod: plan.id)
+            }
             do {
                 try await launch(plan, platform)
             } catch {
                 // Also when this task was cancelled: what was begun must not stay, so the clean-up runs in a task of its own.
-                let cleanUp = Task { try await remove(pod: plan.id) }
-                do {
-                    try await cleanUp.value
-                } catch let failure {
+                let cleanUp = await Task { try await remove(pod: plan.id) }.result
+                if case .failure(let failure) = cleanUp {
+                    // The next start of this id, or its stop, removes the rest.
                     logger.error(
                         "a pod that did not start can't be removed; it is tried again",
                         metadata: ["replica": "\(plan.id)", "error": "\(failure)"])
+                    if let first = error as? PlatformError {
+                        throw PlatformError(first.code, first.message, cause: failure)
+                    }
                 }
                 throw error
             }
