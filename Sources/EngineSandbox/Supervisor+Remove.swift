@@ -27,16 +27,19 @@ extension Supervisor {
         // First out of sight in one step, then bit by bit: a crash in between leaves something for `sweep`, and no half pod.
         let parent = folder.path.split(separator: "/").dropLast().joined(separator: "/")
         let doomed = folder.id.hasPrefix(".") ? folder.path : "/\(parent)/.\(folder.id).gone"
-        try await Self.erasing.run {
-            if doomed != folder.path {
+        if doomed != folder.path {
+            try await Self.erasing.run {
                 try PodFolder.remove(doomed)
                 guard rename(folder.path, doomed) == 0 || errno == ENOENT else {
                     throw PlatformError(
                         .engineUnavailable, "A pod's folder cannot be removed: \(String(cString: strerror(errno))).")
                 }
             }
-            try PodFolder.remove(doomed)
+            // A supervisor that was still beginning may have written its number since it was looked for. From here on none can:
+            // it ends when it finds its folder moved.
+            try await kill(PodFolder(directory: "/" + parent, pod: ".\(folder.id).gone"))
         }
+        try await Self.erasing.run { try PodFolder.remove(doomed) }
     }
 
     /// Removes what an earlier platform, or a removal that failed, left half made or half removed.

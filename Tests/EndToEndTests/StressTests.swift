@@ -59,7 +59,8 @@ struct StressTests {
             }
             let status = try await platform.stop()
             #expect(status == 0, "\(platform.log.suffix(4000))")
-            #expect(try processes(naming: platform.data.path) == [])
+            let left = try processes(naming: platform.data.path)
+            #expect(left.isEmpty, "\(left)")
         }
     }
 
