@@ -60,7 +60,7 @@ package actor Autoscaler: Service {
             let decision = ScalingRule.decide(
                 api.specification.autoscaling, sample: counts[api.name]?.total, current: current, now: clock.now(),
                 history: &histories[api.name, default: ScalingHistory()])
-            await carryOut(decision, of: api.name)
+            await carryOut(decision, of: api)
             // A request may have come just before its last replica was taken away: its hint found one still there.
             if decision.replicas == 0, current > 0 { await wake([api.name]) }
         }
@@ -77,7 +77,7 @@ package actor Autoscaler: Service {
                     api.specification.autoscaling, waiting: count.total, current: current, now: clock.now(),
                     history: &histories[api.name, default: ScalingHistory()])
             else { continue }
-            await carryOut(decision, of: api.name)
+            await carryOut(decision, of: api)
         }
     }
 
@@ -97,11 +97,14 @@ package actor Autoscaler: Service {
         }
     }
 
-    private func carryOut(_ decision: ScalingDecision, of api: String) async {
+    private func carryOut(_ decision: ScalingDecision, of deployed: DeployedAPI) async {
+        let api = deployed.name
         note(decision, of: api)
         guard decision.replicas != decision.current else { return }
         do {
-            try await store.saveRequestedReplicas(decision.replicas, of: api)
+            let isSaved = try await store.replaceRequestedReplicas(
+                decision.replicas, of: api, version: deployed.id, expecting: decision.current)
+            guard isSaved else { return try await giveWay(decision, of: deployed) }
         } catch {
             logger.warning(
                 "autoscaling holds: the decision cannot be saved", metadata: ["api": "\(api)", "error": "\(error)"])
@@ -111,6 +114,17 @@ package actor Autoscaler: Service {
         logger.info(
             "autoscaling event: \(decision.current) -> \(decision.replicas)", metadata: Self.metadata(decision, of: api)
         )
+    }
+
+    /// A deploy or a wake-up decided something else meanwhile. That holds until the next look, and the orchestrator shall know it.
+    private func giveWay(_ decision: ScalingDecision, of api: DeployedAPI) async throws {
+        logger.debug(
+            "autoscaling decision dropped: another one came first", metadata: Self.metadata(decision, of: api.name))
+        let versions = try await store.deployedAPIs()
+        guard versions.contains(where: { $0.name == api.name && $0.id == api.id }),
+            let saved = try await store.requestedReplicas(of: api.name), saved != decision.current
+        else { return }
+        await orchestrator.scale(api: api.name, replicas: saved)
     }
 
     private func note(_ decision: ScalingDecision, of api: String) {

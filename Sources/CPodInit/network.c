@@ -82,13 +82,16 @@ static int ask(struct request *request) {
     } answer;
     int descriptor = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
     if (descriptor < 0) return -errno;
+    // The kernel answers at once; a lost answer must not hold up the pod for ever.
+    struct timeval limit = {.tv_sec = 5};
+    setsockopt(descriptor, SOL_SOCKET, SO_RCVTIMEO, &limit, sizeof limit);
     request->header.nlmsg_flags |= NLM_F_REQUEST | NLM_F_ACK;
     int result = 0;
     if (sendto(descriptor, request, request->header.nlmsg_len, 0, (struct sockaddr *)&kernel, sizeof kernel) < 0) {
         result = -errno;
     } else {
         ssize_t count = recv(descriptor, &answer, sizeof answer, 0);
-        if (count < 0) result = -errno;
+        if (count < 0) result = errno == EAGAIN || errno == EWOULDBLOCK ? -ETIMEDOUT : -errno;
         else if ((size_t)count < NLMSG_LENGTH(sizeof answer.error) || answer.header.nlmsg_type != NLMSG_ERROR) result = -EPROTO;
         else result = answer.error.error;
     }

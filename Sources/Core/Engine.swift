@@ -1,6 +1,7 @@
 /// Runs pods on this machine; imperative. What every adapter promises is the suite `EngineConformance`.
 ///
-/// Every method throws ``PlatformError``: `engine_unavailable` when the engine does not answer, otherwise what the method says.
+/// Every method throws ``PlatformError``: `engine_unavailable` when the engine does not answer, otherwise what the method says. Every method
+/// heeds the cancellation of its task, has deadlines of its own, and is not held up by another pod.
 package protocol Engine: Sendable {
     /// `docker`, `podman` or `sandbox`; for people.
     var name: String { get }
@@ -19,9 +20,12 @@ package protocol Engine: Sendable {
     /// - Throws: `image_unavailable` with the registry's reason.
     func prepare(_ plan: PodPlan, progress: @escaping @Sendable (String) -> Void) async throws
 
-    /// Starts the pod: its network namespace first, then every container. On failure nothing of the pod is left.
+    /// Starts the pod: its network namespace first, then every container. On failure, and when it is cancelled, nothing of the pod is left.
     ///
-    /// - Throws: `container_failed` when a container cannot be started (command not found, not executable).
+    /// It may be repeated: what an earlier start of the same id left behind is removed first, and a start that is under way is ended. The error of
+    /// a failed start is the one that made it fail; where the clean-up failed too, that is its cause.
+    ///
+    /// - Throws: `container_failed` when a container cannot be started (command not found, not executable); `conflict` when the pod runs already.
     func start(_ plan: PodPlan) async throws
 
     /// Starts a container of a running pod again after it exited.

@@ -79,6 +79,22 @@ package enum Limits {
     package static let listPage = 1000
     /// How long a file system may take to say what the sources of volumes are.
     package static let volumeCheck: Duration = .seconds(20)
+    /// Longest time of an engine's answer to a question (list, capacity, problems), of a pull, of a start, and of a stop beyond the grace period.
+    /// An operation that takes longer is cancelled, and nobody waits for it any more.
+    package static let engineQuery: Duration = .seconds(20)
+    package static let enginePull: Duration = .seconds(3600)
+    package static let engineStart: Duration = .seconds(180)
+    package static let engineStop: Duration = .seconds(60)
+    /// How long a cancelled operation of an engine may take to end before the next one begins on the same pod.
+    package static let engineCancellation: Duration = .seconds(5)
+    /// How long the dequeuer may take to give back the requests of a replica that was cut.
+    package static let cutRelease: Duration = .seconds(5)
+    /// Deploys, refreshes, rollbacks and deletes that wait for another one of the same API.
+    package static let waitingChanges = 256
+    /// How long the supervisor process of a sandbox pod may take to begin (sandbox engine).
+    package static let supervisorStart: Duration = .seconds(30)
+    /// Pods whose folders are erased at the same time (sandbox engine).
+    package static let podRemovals = 4
     /// Threads for blocking calls, and work that may wait for one of them.
     package static let blockingThreads = 16
     package static let blockingQueue = 10_000

@@ -3,6 +3,11 @@ package protocol Orchestrator: Sendable {
     /// Refuses what this machine or its engine cannot do, before anything is deployed: one line per problem, empty when all is well.
     func problems(with specification: APISpecification) async -> [String]
 
+    /// Hands over the versions of one API from which pods of an earlier process may run, newest first. Call it before the first `apply` of that API.
+    ///
+    /// A pod that is found is probed, restarted, drained and offered by the version from which it was started, not by the declared one (contract S3).
+    func recall(_ versions: [DeployedAPI]) async
+
     /// Declares an API's version and how many replicas of it should run. Returns at once; the work goes on in the background.
     func apply(_ api: DeployedAPI, replicas: Int) async
 
@@ -33,6 +38,8 @@ package protocol Orchestrator: Sendable {
 }
 
 extension Orchestrator {
+    package func recall(_ versions: [DeployedAPI]) async {}
+
     package func capacity() async -> Capacity? { nil }
 }
 

@@ -16,12 +16,22 @@ package protocol Store: Sendable {
 
     /// Forgets an API (contract A13): what is queued or in progress becomes `cancelled`; unless `keepRequests`, its requests, bodies and versions are erased.
     ///
+    /// Returns as soon as that is decided durably, however long the queue is: from then on nobody sees the API or its requests, no lease of it is
+    /// good, and the name can be deployed again. What takes longer goes on in slices, in the background and after a restart.
+    ///
     /// - Returns: whether it was deployed.
     func delete(api: String, keepRequests: Bool, now: Timestamp) async throws -> Bool
 
     /// How many replicas an API should have, as last decided; `nil` when nothing was saved. Survives restarts.
     func requestedReplicas(of api: String) async throws -> Int?
-    func saveRequestedReplicas(_ count: Int, of api: String) async throws
+    /// Decides anew how many replicas an API should have, unless that or its version was decided anew in the meantime.
+    ///
+    /// - Parameters:
+    ///   - version: the id of the version for which `count` was decided.
+    ///   - current: the number that `count` replaces. Where none was saved yet, any matches.
+    /// - Returns: whether `count` is requested now; `false` when another version is present, another number is saved, or nothing is deployed.
+    func replaceRequestedReplicas(_ count: Int, of api: String, version: String, expecting current: Int) async throws
+        -> Bool
 
     // MARK: Bodies
 

@@ -125,6 +125,43 @@ extension EngineCheck {
             #expect(try await fixture.observe(plan.id) == nil)
             #expect(try await fixture.leftovers(plan.id) == [])
         },
+        EngineCheck("U4: a start removes what an earlier start of the same id left, and begins anew") { fixture in
+            let plan = fixture.plan([fixture.agent()])
+            try await fixture.engine.prepare(plan) { _ in }
+            try await fixture.engine.start(plan)
+            let write = "result = open('/mnt/id', 'w').write('x')"
+            #expect(try await Agent.run(write, in: plan.id, of: fixture.engine) == 1)
+            try await fixture.killInit(plan.id)
+            #expect(try await eventually { try await fixture.observe(plan.id)?.isAlive == false })
+            // By the same engine and by one that does not know it.
+            for engine in [fixture.engine, try await fixture.anotherEngine()] {
+                try await engine.setUp()
+                try await engine.start(plan)
+                let pod = try #require(try await fixture.observe(plan.id))
+                #expect(pod.isAlive && pod.containers.map(\.state) == [.running])
+                let look = "import os; result = os.listdir('/mnt')"
+                #expect(try await Agent.run(look, in: plan.id, of: fixture.engine) == [])
+                try await fixture.killInit(plan.id)
+                #expect(try await eventually { try await fixture.observe(plan.id)?.isAlive == false })
+            }
+            try await fixture.engine.stop(pod: plan.id, grace: .zero)
+            #expect(try await fixture.leftovers(plan.id) == [])
+        },
+        EngineCheck("U4: a start that is cancelled at any moment leaves nothing and can be repeated") { fixture in
+            let plan = fixture.plan([fixture.agent(), fixture.shell("side", "exec sleep 1000")])
+            try await fixture.engine.prepare(plan) { _ in }
+            for delay in [0, 5, 20, 60, 150] {
+                let start = Task { try await fixture.engine.start(plan) }
+                try await Task.sleep(for: .milliseconds(delay))
+                start.cancel()
+                // It may have been faster than its cancellation.
+                if case .success = await start.result { try await fixture.engine.stop(pod: plan.id, grace: .zero) }
+                #expect(try await fixture.leftovers(plan.id) == [])
+            }
+            try await fixture.engine.start(plan)
+            try await fixture.engine.stop(pod: plan.id, grace: .zero)
+            #expect(try await fixture.leftovers(plan.id) == [])
+        },
         EngineCheck("U4: several pods start and stop at once without touching each other") { fixture in
             let plans = (0..<4).map { _ in fixture.plan([fixture.agent()]) }
             try await withThrowingTaskGroup { group in

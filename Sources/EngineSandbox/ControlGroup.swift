@@ -9,17 +9,19 @@ struct ControlGroup: Sendable, Hashable {
 
     var members: [String] { folders.map { $0 + "/cgroup.procs" } }
 
-    /// Kills what is left in it and removes it. Blocking; best effort, `setUp` of the next start tries again.
-    func remove() {
+    /// Kills what is left in it and removes it. Blocking, but brief: processes may take a moment to go, then it is to be repeated.
+    ///
+    /// - Returns: whether it is gone.
+    @discardableResult
+    func remove() -> Bool {
+        var isGone = true
         for folder in folders {
-            for _ in 0..<200 {
-                let text = FileManager.default.contents(atPath: folder + "/cgroup.procs") ?? Data()
-                for word in String(decoding: text, as: UTF8.self).split(separator: "\n") {
-                    if let process = pid_t(word), process > 1 { _ = kill(process, SIGKILL) }
-                }
-                if rmdir(folder) == 0 || errno == ENOENT { break }
-                usleep(10_000)
+            let text = FileManager.default.contents(atPath: folder + "/cgroup.procs") ?? Data()
+            for word in String(decoding: text, as: UTF8.self).split(separator: "\n") {
+                if let process = pid_t(word), process > 1 { _ = kill(process, SIGKILL) }
             }
+            if rmdir(folder) != 0, errno != ENOENT { isGone = false }
         }
+        return isGone
     }
 }

@@ -27,13 +27,13 @@ struct Machine: Sendable, Hashable {
         do {
             machine = try await machine.probed(folder, supervisor)
         } catch {
-            try await blocking { try supervisor.remove(folder) }
+            try await supervisor.remove(folder)
             if let error = error as? PlatformError {
                 throw PlatformError(.engineUnavailable, error.message, cause: error)
             }
             throw error
         }
-        try await blocking { try supervisor.remove(folder) }
+        try await supervisor.remove(folder)
         return machine
     }
 

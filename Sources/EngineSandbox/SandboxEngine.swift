@@ -18,13 +18,18 @@ package final class SandboxEngine: Engine {
     let clock: any PlatformClock
     private let logger: Logger
     private let hub = HintHub()
+    /// Starts that are under way, by pod.
+    private let starts = Mutex<[String: Task<Void, any Error>]>([:])
+    private let looks = Mutex(PodLooks())
+    /// When leftovers were last looked for; in the future while that goes on.
+    private let sweptAt = Mutex<Instant?>(nil)
     private let machine = Mutex<Machine?>(nil)
     /// Pods of which it was said that their record cannot be read.
     private let reported = Mutex<Set<String>>([])
 
     package init(configuration: SandboxConfiguration, clock: any PlatformClock, logger: Logger) {
         self.configuration = configuration
-        self.supervisor = Supervisor(configuration: configuration)
+        self.supervisor = Supervisor(configuration: configuration, clock: clock)
         self.clock = clock
         self.logger = logger
     }
@@ -40,19 +45,23 @@ package final class SandboxEngine: Engine {
     func found() async throws -> Machine {
         if let machine = machine.withLock({ $0 }) { return machine }
         let configuration = self.configuration
-        let supervisor = self.supervisor
         try await blocking {
             try Self.checkPrograms(configuration)
             do {
                 try FileManager.default.createDirectory(
                     atPath: configuration.directory, withIntermediateDirectories: true,
                     attributes: [.posixPermissions: 0o700])
-                try supervisor.sweep()
             } catch let error as PlatformError {
                 throw error
             } catch {
                 throw PlatformError(.engineUnavailable, "The folder for pods cannot be written.", cause: error)
             }
+        }
+        // What cannot be removed keeps nobody from starting: it is tried again beside the work.
+        do {
+            try await withTimeLimit(.seconds(5), clock: clock) { [self] in await sweep() }
+        } catch let error as PlatformError where error.code == .timedOut {
+            logger.warning("leftovers of pods are still being removed")
         }
         let machine = try await Machine.inspect(configuration)
         self.machine.withLock { $0 = machine }
@@ -63,6 +72,29 @@ package final class SandboxEngine: Engine {
                 "cpu.shares": "\(machine.groups.hasCPU)",
             ])
         return machine
+    }
+
+    /// Removes leftovers, no more often than every half minute.
+    private func sweep() async {
+        let now = clock.instant()
+        let isDue = sweptAt.withLock { last in
+            if let last, now < last + .seconds(30) { return false }
+            last = now + .seconds(3600)
+            return true
+        }
+        guard isDue else { return }
+        do {
+            for (folder, error) in try await supervisor.sweep().sorted(by: { $0.key < $1.key }) {
+                logger.warning(
+                    "what is left of a pod cannot be removed; trying again later",
+                    metadata: ["folder": "\(folder)", "error": "\(error)"])
+            }
+        } catch {
+            if !Task.isCancelled {
+                logger.warning("leftovers of pods cannot be listed", metadata: ["error": "\(error)"])
+            }
+        }
+        sweptAt.withLock { $0 = clock.instant() }
     }
 
     private static func checkPrograms(_ configuration: SandboxConfiguration) throws {
@@ -87,14 +119,45 @@ package final class SandboxEngine: Engine {
     }
 
     package func start(_ plan: PodPlan) async throws {
+        await endStart(of: plan.id)
+        let task = Task { try await begin(plan) }
+        starts.withLock { $0[plan.id] = task }
+        defer {
+            starts.withLock { starts in
+                if starts[plan.id] == task { starts[plan.id] = nil }
+            }
+        }
+        try await withTaskCancellationHandler {
+            try await task.value
+        } onCancel: {
+            task.cancel()
+        }
+    }
+
+    /// Cancels a start of this pod that is under way, and waits until it has cleaned up.
+    private func endStart(of pod: String) async {
+        guard let task = starts.withLock({ $0[pod] }) else { return }
+        task.cancel()
+        _ = await task.result
+    }
+
+    private func begin(_ plan: PodPlan) async throws {
         let machine = try await found()
         try check(plan, machine)
         let folder = folder(plan.id)
         let directory = configuration.directory
         let supervisor = self.supervisor
-        let (others, exists) = (try await reserved(), try await blocking { access(folder.path, F_OK) == 0 })
-        // Before anything that would be undone on failure: what would be undone is the other pod.
-        guard !exists else { throw PlatformError(.conflict, "Pod \(plan.id) exists already.") }
+        if try await blocking({ access(folder.path, F_OK) == 0 }) {
+            let pod = try await observe(plan)
+            // Before anything that would be undone on failure: what would be undone is the pod that runs.
+            guard !pod.isAlive || pod.containers.contains(where: { $0.state == .created }) else {
+                throw PlatformError(.conflict, "Pod \(plan.id) exists already.")
+            }
+            logger.info("removing what an earlier start of this pod left", metadata: ["pod": "\(plan.id)"])
+            hub.forget(plan.id)
+            try await supervisor.remove(folder)
+        }
+        let others = try await reserved()
         do {
             let record = try await blocking {
                 try Memory.present().check(plan, reserved: others)
@@ -104,9 +167,14 @@ package final class SandboxEngine: Engine {
             try await supervisor.start(folder, user: record.user)
             try await run(record, folder, machine)
         } catch {
-            // Not the caller's task: it may be the one that was cancelled, and half a pod must not stay.
-            try await Task { try await blocking { try supervisor.remove(folder) } }.value
-            throw error
+            // Not this task: it may be the one that was cancelled, and half a pod must not stay.
+            let cleanUp = await Task { try await supervisor.remove(folder) }.result
+            guard case .failure(let second) = cleanUp else { throw error }
+            // The next start of this id, or its stop, removes the rest.
+            let first = error as? PlatformError
+            throw PlatformError(
+                first?.code ?? .engineUnavailable, first?.message ?? "A start was cancelled and left something behind.",
+                cause: second)
         }
         hub.watch(plan.id, client(plan.id))
     }
@@ -145,15 +213,17 @@ package final class SandboxEngine: Engine {
 
     package func stop(pod: String, grace: Duration) async throws {
         let folder = folder(pod)
-        guard Self.isName(pod), access(folder.path, F_OK) == 0 else { return }
+        guard Self.isName(pod) else { return }
+        await endStart(of: pod)
+        guard try await blocking({ access(folder.path, F_OK) == 0 }) else { return }
         do {
             try await client(pod).shutdown(grace: grace)
         } catch let error as PlatformError {
             // Its supervisor is gone or does not answer: what follows kills all that is left.
             logger.debug("pod not shut down in order", metadata: ["pod": "\(pod)", "error": "\(error)"])
         }
-        let supervisor = self.supervisor
-        try await blocking { try supervisor.remove(folder) }
+        try await supervisor.remove(folder)
+        looks.withLock { $0.forget(pod) }
         hub.forget(pod)
         hub.tell(pod)
     }
@@ -163,11 +233,12 @@ package final class SandboxEngine: Engine {
     package func restart(container: String, of pod: PodPlan) async throws {
         let machine = try await found()
         let folder = folder(pod.id)
-        guard let plan = pod.containers.first(where: { $0.name == container }) else {
-            throw PlatformError(.notFound, "Pod \(pod.id) has no container \(container).")
-        }
         let record = try await blocking { folder.read() }
         guard let record else { throw PlatformError(.notFound, "Pod \(pod.id) is gone.") }
+        // What it was started with, whatever is declared by now.
+        guard let plan = record.plan.containers.first(where: { $0.name == container }) else {
+            throw PlatformError(.notFound, "Pod \(pod.id) has no container \(container).")
+        }
         try await blocking {
             try Self.checkVolumes(plan)
             try folder.renew(container, user: record.user)
@@ -191,6 +262,8 @@ package final class SandboxEngine: Engine {
     // MARK: list
 
     package func list() async throws -> [ObservedPod] {
+        // Beside the list, which does not wait for it.
+        Task { await sweep() }
         let directory = configuration.directory
         let (records, unreadable) = try await blocking {
             (try Self.records(directory), try Self.unreadable(directory))
@@ -199,7 +272,7 @@ package final class SandboxEngine: Engine {
         return try await withThrowingTaskGroup(of: ObservedPod.self) { group in
             var pods: [ObservedPod] = []
             for (number, record) in records.enumerated() {
-                if number >= 16, let pod = try await group.next() { pods.append(pod) }
+                if number >= 64, let pod = try await group.next() { pods.append(pod) }
                 group.addTask { try await self.observe(record.plan) }
             }
             for try await pod in group { pods.append(pod) }
@@ -248,14 +321,18 @@ package final class SandboxEngine: Engine {
             id: plan.id, api: plan.api, apiID: plan.apiID, podID: plan.podID, deploymentID: plan.deploymentID,
             createdAt: plan.createdAt, isAlive: true, containers: [])
         do {
-            let report = try await client(plan.id).status()
+            let report = try await client(plan.id).status(timeout: looks.withLock { $0.timeout(for: plan.id) })
             hub.watch(plan.id, client(plan.id))
             pod.containers = plan.containers.map { container in
                 ObservedContainer(
                     name: container.name, state: Self.state(report.containers.first { $0.name == container.name }))
             }
-        } catch is PlatformError {
-            // Gone, or it has not answered for seconds: nobody can reach into this pod any more.
+            looks.withLock { $0.answered(pod) }
+        } catch let error as PlatformError {
+            // One that is slow to answer holds up no list: for a while it is what it was.
+            let isSlow = error.code == .timedOut
+            if isSlow, let last = looks.withLock({ $0.silent(plan.id, now: clock.instant()) }) { return last }
+            // Gone, or it has not answered for long: nobody can reach into this pod any more.
             pod.isAlive = false
             pod.containers = plan.containers.map {
                 ObservedContainer(name: $0.name, state: .exited(ContainerExit(code: 137)))
@@ -285,5 +362,38 @@ package final class SandboxEngine: Engine {
                 byte == 45 || byte == 46 || byte == 95 || (48...57).contains(byte) || (65...90).contains(byte)
                     || (97...122).contains(byte)
             }
+    }
+}
+
+/// What pods were seen to be last, for those whose supervisor is slow to answer.
+private struct PodLooks {
+    /// How long a list waits for a pod that it knows.
+    private static let timeout: Duration = .seconds(2)
+    /// A pod that does not answer for this long is dead.
+    private static let silence: Duration = .seconds(10)
+
+    private var last: [String: ObservedPod] = [:]
+    private var silentSince: [String: Instant] = [:]
+
+    /// How long to wait for an answer: one that was never seen gets all the time there is, once.
+    func timeout(for pod: String) -> Duration {
+        last[pod] == nil && silentSince[pod] == nil ? Self.silence : Self.timeout
+    }
+
+    mutating func answered(_ pod: ObservedPod) {
+        last[pod.id] = pod
+        silentSince[pod.id] = nil
+    }
+
+    /// - Returns: what to take it for; `nil` when it is dead, or never answered.
+    mutating func silent(_ pod: String, now: Instant) -> ObservedPod? {
+        let since = silentSince[pod] ?? now
+        silentSince[pod] = since
+        return now - since < Self.silence ? last[pod] : nil
+    }
+
+    mutating func forget(_ pod: String) {
+        last[pod] = nil
+        silentSince[pod] = nil
     }
 }

@@ -2,6 +2,7 @@ import CPodInit
 import Core
 import Foundation
 import Subprocess
+import Support
 
 #if canImport(System)
     import System
@@ -12,10 +13,12 @@ import Subprocess
 /// Starts and, if need be, kills the `PodInit` that keeps a sandbox pod.
 struct Supervisor: Sendable {
     let configuration: SandboxConfiguration
+    var clock: any PlatformClock = SystemClock()
 
     /// Starts it in the background; returns once its socket is served.
     ///
     /// - Parameter user: the user id on the host that containers run as; `nil`: the platform's own.
+    /// - Throws: `engine_unavailable` with the reason, also after ``Limits/supervisorStart``; something may be left then, as when it is cancelled.
     func start(_ folder: PodFolder, user: UInt32?) async throws {
         let arguments =
             [
@@ -26,12 +29,19 @@ struct Supervisor: Sendable {
             + (user.map { ["--user", String($0)] } ?? [])
         let result: (status: TerminationStatus, text: String)
         do {
-            let run = try await Subprocess.run(
-                .path(FilePath(configuration.podInit)), arguments: Arguments(arguments), environment: .custom([:]),
-                output: .discarded, error: .string(limit: 4096))
-            result = (run.terminationStatus, run.standardError)
+            result = try await withTimeLimit(Limits.supervisorStart, clock: clock) {
+                let run = try await Subprocess.run(
+                    .path(FilePath(configuration.podInit)), arguments: Arguments(arguments), environment: .custom([:]),
+                    output: .discarded, error: .string(limit: 4096))
+                return (run.terminationStatus, run.standardError)
+            }
         } catch let error as CancellationError {
             throw error
+        } catch let error as PlatformError where error.code == .timedOut {
+            throw PlatformError(
+                .engineUnavailable,
+                "cortex-pod-init did not start within \(Limits.supervisorStart.components.seconds) s.",
+                cause: error)
         } catch {
             throw PlatformError(.engineUnavailable, "cortex-pod-init cannot be run.", cause: error)
         }
@@ -45,17 +55,18 @@ struct Supervisor: Sendable {
     /// Whether the process that wrote `init.pid` lives. Blocking.
     func isAlive(_ folder: PodFolder) -> Bool { process(folder) != nil }
 
-    /// Kills it, and with it every container, and waits until it is gone. Blocking.
-    func kill(_ folder: PodFolder) {
-        guard let process = process(folder) else { return }
-        let descriptor = cx_process_descriptor(process)
-        guard descriptor >= 0 else { return }
-        defer { close(descriptor) }
-        // Looked at again: the number may have been given to another process in between.
-        guard self.process(folder) == process else { return }
-        _ = Foundation.kill(process, SIGKILL)
-        var event = pollfd(fd: descriptor, events: Int16(POLLIN), revents: 0)
-        _ = poll(&event, 1, 5000)
+    /// Kills it, and with it every container, and waits until it is gone, for a few seconds at most.
+    func kill(_ folder: PodFolder) async throws {
+        try await wait {
+            guard let process = process(folder) else { return true }
+            let descriptor = cx_process_descriptor(process)
+            guard descriptor >= 0 else { return true }
+            defer { close(descriptor) }
+            // Looked at again: the number may have been given to another process in between.
+            guard self.process(folder) == process else { return true }
+            _ = Foundation.kill(process, SIGKILL)
+            return false
+        }
     }
 
     /// The process named in `init.pid`, if it started when that says and has not ended.

@@ -20,7 +20,15 @@ extension LocalOrchestrator {
         let now = clock.instant()
         if machine != nil, let machineAskedAt, now - machineAskedAt < Self.capacityAge { return }
         machineAskedAt = now
-        if let found = await engine.capacity() { machine = found }
+        do {
+            let found = try await ask("ask for capacity", engine.name, limit: Limits.engineQuery) {
+                await $0.capacity()
+            }
+            if let found { machine = found }
+        } catch {
+            // What was known before still holds; it is asked for again.
+            if !Task.isCancelled { logger.debug("cannot learn the machine's capacity: \(error)") }
+        }
     }
 
     /// Starts what fits of what waits.

@@ -1,5 +1,6 @@
 import Core
 import Logging
+import Support
 
 /// The long operations on one pod: start, restart of a container, drain and stop. Each runs beside the loop and reports back to the table.
 extension LocalOrchestrator {
@@ -20,30 +21,49 @@ extension LocalOrchestrator {
     }
 
     func start(_ id: String) async {
-        guard let plan = pods[id]?.plan else { return }
+        guard let pod = pods[id], pod.phase == .starting else { return }
+        let plan = pod.plan
         let metadata: Logger.Metadata = ["api": "\(plan.api)", "replica": "\(id)"]
         do {
-            let note: @Sendable (String) -> Void = { line in Task { await self.note(line, on: id) } }
-            try await engine.prepare(plan, progress: note)
-            try await engine.start(plan)
+            try await prepare(plan)
+            // Stopped meanwhile: whatever stops it also removes it.
+            guard pods[id]?.phase == .starting else { return }
+            try await operate("start pod", on: id, limit: Limits.engineStart) { try await $0.start(plan) }
+        } catch let error as PlatformError where error.code == .conflict && pods[id]?.phase == .starting {
+            // An earlier start that nobody waited for any more came to its end after all.
+            logger.info("replica runs already", metadata: metadata)
         } catch {
-            let failure = error as? PlatformError
+            guard pods[id]?.phase == .starting, !Task.isCancelled else { return }
             logger.warning("cannot start replica: \(error)", metadata: metadata)
-            startFailed(id, failure)
+            startFailed(id, error as? PlatformError)
             return
         }
-        guard var pod = pods[id] else { return }
+        guard pods[id]?.phase == .starting else { return }
         let now = clock.instant()
         for container in plan.containers {
-            pod.containers[container.name] = Pod.Container(state: .running, startedAt: now)
+            pods[id]?.containers[container.name] = Pod.Container(state: .running, startedAt: now)
         }
-        pods[id] = pod
         logger.info("replica started", metadata: metadata)
-        guard pod.phase == .starting else { return await drainAndRemove(id) }
         pods[id]?.phase = .running
         pods[id]?.reason = nil
         startProbing(id)
         reconcileSoon()
+    }
+
+    private func prepare(_ plan: PodPlan) async throws {
+        // In order; of lines that come faster than they are taken only the newest counts.
+        let (lines, progress) = AsyncStream.makeStream(of: String.self, bufferingPolicy: .bufferingNewest(1))
+        async let notes: Void = note(lines, on: plan.id)
+        defer { progress.finish() }
+        try await operate("pull images", on: plan.id, limit: Limits.enginePull) {
+            try await $0.prepare(plan) { progress.yield($0) }
+        }
+        progress.finish()
+        await notes
+    }
+
+    private func note(_ lines: AsyncStream<String>, on id: String) async {
+        for await line in lines { note(line, on: id) }
     }
 
     private func note(_ line: String, on id: String) {
@@ -52,7 +72,6 @@ extension LocalOrchestrator {
 
     private func startFailed(_ id: String, _ failure: PlatformError?) {
         guard var pod = pods[id] else { return }
-        guard pod.phase == .starting else { return forget(id) }
         let retryAt = pod.startBackoff.ended(startedAt: nil, now: clock.instant())
         pod.phase = .startFailed(retryAt: retryAt)
         pod.reason = failure?.message ?? "it could not be started"
@@ -63,7 +82,7 @@ extension LocalOrchestrator {
             default: .other
             }
         pods[id] = pod
-        reconcile(at: retryAt)
+        setAlarm()
         reconcileSoon()
     }
 
@@ -71,25 +90,27 @@ extension LocalOrchestrator {
 
     func restart(_ container: String, of id: String) async {
         guard let plan = pods[id]?.plan else { return }
-        let now = clock.instant()
         do {
-            try await engine.restart(container: container, of: plan)
+            try await operate("restart container \(container)", on: id, limit: Limits.engineStart) {
+                try await $0.restart(container: container, of: plan)
+            }
             pods[id]?.containers[container]?.state = .running
-            pods[id]?.containers[container]?.startedAt = now
+            // It runs from now on; a slow start is no part of its health (contract C14).
+            pods[id]?.containers[container]?.startedAt = clock.instant()
             pods[id]?.containers[container]?.restartAt = nil
         } catch {
+            guard pods[id]?.phase == .running, !Task.isCancelled else { return }
             logger.warning(
                 "cannot restart container: \(error)", metadata: ["replica": "\(id)", "container": "\(container)"])
             if var known = pods[id]?.containers[container] {
-                let restartAt = known.backoff.ended(startedAt: nil, now: now)
-                known.restartAt = restartAt
+                known.restartAt = known.backoff.ended(startedAt: nil, now: clock.instant())
                 pods[id]?.containers[container] = known
-                reconcile(at: restartAt)
             }
         }
         pods[id]?.containers[container]?.isRestarting = false
         let allRun = pods[id]?.containers.values.allSatisfy { $0.state == .running } ?? false
         if allRun, pods[id]?.phase == .running { startProbing(id) }
+        setAlarm()
         reconcileSoon()
     }
 
@@ -97,30 +118,43 @@ extension LocalOrchestrator {
 
     /// Takes a pod out of service at once; draining and removal go on beside the loop (contract C13).
     ///
-    /// A pod that is still being started is removed by its start as soon as that has ended.
+    /// A pull, start or restart that is under way is cancelled.
     func stop(_ id: String) {
         guard let pod = pods[id], pod.phase != .stopping else { return }
         pod.activity.close()
         guard !pod.isPending else { return forget(id) }
         pods[id]?.phase = .stopping
         stopProbing(id)
-        if pod.phase != .starting { work.yield { await self.drainAndRemove(id) } }
+        for operation in pod.operations.values { operation.cancel() }
+        work.yield { await self.drainAndRemove(id) }
     }
 
     private func drainAndRemove(_ id: String) async {
         guard let pod = pods[id] else { return }
+        await waitForOperations(on: id)
         let deadline = clock.instant() + grace(of: pod)
         await drain(pod, until: deadline)
-        if !pod.isLost { await runPreStop(of: pod, until: deadline) }
+        // Without containers its start had not ended.
+        if !pod.isLost, !pod.containers.isEmpty { await runPreStop(of: pod, until: deadline) }
         var backoff = RestartBackoff()
-        while !Task.isCancelled {
+        while true {
             do {
-                try await engine.stop(pod: id, grace: max(.zero, deadline - clock.instant()))
+                let grace = max(.zero, deadline - clock.instant())
+                try await operate("stop pod", on: id, limit: grace + Limits.engineStop) {
+                    try await $0.stop(pod: id, grace: grace)
+                }
                 break
             } catch {
+                // The platform ends: the next one finds the pod and removes it.
+                if Task.isCancelled { return }
                 logger.warning("cannot remove replica; trying again: \(error)", metadata: ["replica": "\(id)"])
+                pods[id]?.reason = "it cannot be removed: \((error as? PlatformError)?.message ?? "the engine failed")"
                 let now = clock.instant()
-                try? await clock.sleep(for: backoff.ended(startedAt: nil, now: now) - now)
+                do {
+                    try await clock.sleep(for: backoff.ended(startedAt: nil, now: now) - now)
+                } catch {
+                    return
+                }
             }
         }
         logger.info("replica stopped", metadata: ["api": "\(pod.api.name)", "replica": "\(id)"])
@@ -141,21 +175,18 @@ extension LocalOrchestrator {
         reconcileSoon()
     }
 
-    /// Waits until no request is inside; when the grace period ends those inside are broken off and go back to the queue.
+    /// Waits until no request is inside. When the grace period ends, or the platform does, those inside are cut and go back to the queue.
     private func drain(_ pod: Pod, until deadline: Instant) async {
         let activity = pod.activity
-        await withTaskGroup(of: Void.self) { group in
-            group.addTask { [clock] in
-                do {
-                    try await clock.sleep(for: max(.zero, deadline - clock.instant()))
-                    activity.cut()
-                } catch {
-                    // Everything inside ended before the grace period did; or the platform has no more time.
-                    if activity.inFlight > 0 { activity.cut() }
-                }
+        guard activity.inFlight > 0 else { return }
+        do {
+            try await withTimeLimit(max(.zero, deadline - clock.instant()), clock: clock) {
+                await activity.waitUntilIdle()
             }
-            await activity.waitUntilIdle()
-            group.cancelAll()
+        } catch {
+            activity.cut()
+            // The connections close at once; what the dequeuer still writes down does not hold up the pod.
+            _ = try? await withTimeLimit(Limits.cutRelease, clock: clock) { await activity.waitUntilIdle() }
         }
     }
 

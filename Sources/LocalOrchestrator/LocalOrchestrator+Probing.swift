@@ -1,6 +1,7 @@
 import Core
 import Logging
 import Probes
+import Support
 
 /// Readiness and liveness of a running pod. A round of probes begins when all containers run and ends when one exits or the pod stops.
 extension LocalOrchestrator {
@@ -105,7 +106,9 @@ extension LocalOrchestrator {
 
     private func runner(container: String, pod: String) -> ProbeRunner {
         ProbeRunner(connector: engine.connector(pod: pod), clock: clock) { [engine] command, timeout in
-            try await engine.exec(command, container: container, pod: pod, timeout: timeout)
+            try await withOperation("run command in \(container)", pod) {
+                try await engine.exec(command, container: container, pod: pod, timeout: timeout)
+            }
         }
     }
 
@@ -118,7 +121,6 @@ extension LocalOrchestrator {
     }
 
     /// Stops the container; that it exited is then seen like any other exit, and it is restarted after its backoff.
-    private func lossNotExpected(_ id: String) { pods[id]?.activity.expectNoLoss() }
 
     private func livenessFailed(_ container: String, of id: String, _ round: Int, reason: String?) {
         guard let pod = pods[id], pod.probeRound == round, pod.phase == .running else { return }
@@ -133,17 +135,23 @@ extension LocalOrchestrator {
         pods[id]?.reason = failure
         pods[id]?.livenessFailure = failure
         stopProbing(id)
-        work.yield { [engine, logger] in
-            do {
-                try await engine.stop(container: container, of: id, grace: .seconds(10))
-            } catch {
-                logger.warning(
-                    "cannot stop container: \(error)", metadata: ["replica": "\(id)", "container": "\(container)"])
-                await self.lossNotExpected(id)
-                await self.startProbing(id)
+        work.yield { await self.stopContainer(container, of: id) }
+    }
+
+    private func stopContainer(_ container: String, of id: String) async {
+        let grace = Duration.seconds(10)
+        do {
+            try await operate("stop container \(container)", on: id, limit: grace + Limits.engineStop) {
+                try await $0.stop(container: container, of: id, grace: grace)
             }
-            self.reconcileSoon()
+        } catch {
+            guard pods[id]?.phase == .running, !Task.isCancelled else { return }
+            logger.warning(
+                "cannot stop container: \(error)", metadata: ["replica": "\(id)", "container": "\(container)"])
+            pods[id]?.activity.expectNoLoss()
+            startProbing(id)
         }
+        reconcileSoon()
     }
 
     // MARK: Before the stop

@@ -10,9 +10,11 @@ extension LocalOrchestrator {
         let before = pods
         let observed: [ObservedPod]
         do {
-            observed = try await engine.list()
+            observed = try await ask("list pods", engine.name, limit: Limits.engineQuery) { try await $0.list() }
             engineProblem = nil
         } catch {
+            // The platform ends: that says nothing of the engine.
+            if Task.isCancelled || error is CancellationError { return }
             let problem = (error as? PlatformError)?.message ?? "the container engine does not answer"
             if engineProblem != problem { logger.error("cannot list pods: \(error)") }
             engineProblem = problem
@@ -31,6 +33,7 @@ extension LocalOrchestrator {
         readLastLines()
         measureDisks()
         publishReady()
+        setAlarm()
     }
 
     // MARK: Observation
@@ -80,8 +83,8 @@ extension LocalOrchestrator {
                     "api": "\(pod.api.name)", "replica": "\(pod.id)", "container": "\(name)",
                     "exit_code": "\(exit.code)", "out_of_memory": "\(exit.outOfMemory)",
                 ])
+            if exit.outOfMemory { pod.activity.expectLoss(.outOfMemory(container: name)) }
             stopProbing(pod.id)
-            reconcile(at: restartAt)
         }
         pods[pod.id]?.containers[name] = container
     }
@@ -89,20 +92,26 @@ extension LocalOrchestrator {
     /// Takes over a pod that an earlier process of the platform started; what nobody declares any more is stopped.
     private func adopt(_ observation: ObservedPod) {
         guard let declaration = declared[observation.api] else {
+            // One removal at a time: it is seen again until it is gone.
+            guard foreign.insert(observation.id).inserted else { return }
             logger.info("removing a pod that no deployed API owns", metadata: ["replica": "\(observation.id)"])
-            work.yield { [engine, logger] in
-                do {
-                    try await engine.stop(pod: observation.id, grace: .seconds(10))
-                } catch {
-                    logger.warning("cannot remove pod \(observation.id): \(error)")
-                }
-            }
+            work.yield { await self.removeForeign(observation.id) }
             return
         }
+        let version = version(of: observation, declared: declaration.api)
+        if version == nil {
+            logger.warning(
+                "the version of a replica is not recorded any more; it is kept until others serve",
+                metadata: [
+                    "api": "\(observation.api)", "replica": "\(observation.id)", "api.id": "\(observation.apiID)",
+                ])
+        }
+        let api = version ?? declaration.api.standIn
         var pod = Pod(
-            id: observation.id, api: declaration.api, podID: observation.podID,
+            id: observation.id, api: api, podID: observation.podID,
             deploymentID: observation.deploymentID, createdAt: observation.createdAt,
-            plan: plan(for: declaration.api, id: observation.id, createdAt: observation.createdAt), phase: .running)
+            plan: plan(for: api, id: observation.id, createdAt: observation.createdAt), phase: .running)
+        pod.isVersionKnown = version != nil
         pod.wasReady = true
         let began = clock.instant() - max(.zero, clock.now() - observation.createdAt)
         for container in observation.containers {
@@ -120,6 +129,26 @@ extension LocalOrchestrator {
         startProbing(pod.id)
         // How containers ended meanwhile is judged by the next look.
         if observation.containers.contains(where: { $0.state != .running }) { reconcileSoon() }
+    }
+
+    /// The version from which a pod was started; a later one where that changed nothing about pods.
+    private func version(of pod: ObservedPod, declared: DeployedAPI) -> DeployedAPI? {
+        func isSame(_ version: DeployedAPI) -> Bool {
+            version.podID == pod.podID && version.deploymentID == pod.deploymentID
+        }
+        if isSame(declared) { return declared }
+        let known = versions[pod.api] ?? []
+        return known.first(where: isSame) ?? known.first { $0.id == pod.apiID } ?? known.first { $0.podID == pod.podID }
+    }
+
+    private func removeForeign(_ id: String) async {
+        defer { foreign.remove(id) }
+        let grace = Duration.seconds(10)
+        do {
+            try await ask("stop pod", id, limit: grace + Limits.engineStop) { try await $0.stop(pod: id, grace: grace) }
+        } catch {
+            if !Task.isCancelled { logger.warning("cannot remove pod \(id); trying again: \(error)") }
+        }
     }
 
     // MARK: Steps
@@ -151,7 +180,8 @@ extension LocalOrchestrator {
     func roll(_ name: String) {
         let declaration = declared[name]
         let replicas = pods.values.filter { $0.api.name == name && $0.phase != .stopping }.map { pod in
-            pod.rolloutReplica(isCurrent: declaration.map { pod.isCurrent($0.api) } ?? false)
+            pod.rolloutReplica(
+                isCurrent: declaration.map { pod.isCurrent($0.api) } ?? false, now: clock.instant())
         }
         guard let declaration else {
             for replica in replicas { stop(replica.id) }
@@ -164,5 +194,18 @@ extension LocalOrchestrator {
         // Those that stop are not counted any more: the next ones need not wait until they have drained.
         if !steps.stop.isEmpty { reconcileSoon() }
         for _ in 0..<steps.start { begin(declaration.api) }
+    }
+}
+
+extension DeployedAPI {
+    /// What is known of a pod of an unrecorded version: the port is probably the same. Probes and hooks may differ, so none of them run.
+    fileprivate var standIn: DeployedAPI {
+        var api = self
+        for index in api.specification.pod.containers.indices {
+            api.specification.pod.containers[index].readinessProbe = nil
+            api.specification.pod.containers[index].livenessProbe = nil
+            api.specification.pod.containers[index].preStop = nil
+        }
+        return api
     }
 }

@@ -45,6 +45,8 @@ package actor LocalOrchestrator: Orchestrator, Service {
     private let works: AsyncStream<@Sendable () async -> Void>
 
     var declared: [String: Declaration] = [:]
+    /// Versions of each API from which pods may run, newest first.
+    var versions: [String: [DeployedAPI]] = [:]
     var pods: [String: Pod] = [:]
     /// Whether the engine's pods are in the table: before that nothing is known of those of an earlier process.
     var hasLooked = false
@@ -62,7 +64,13 @@ package actor LocalOrchestrator: Orchestrator, Service {
     var nextDiskLook = Instant(microseconds: .min)
     /// Pods whose last lines are being read.
     var logLooks = 0
-    /// Told of every pod that is gone, during shutdown.
+    /// Pods of no declared API that are being removed.
+    var foreign: Set<String> = []
+    /// Numbers of the operations on pods.
+    var operationCount = 0
+    /// Looks at the moment when the next restart or start is due.
+    private var alarm: (at: Instant, task: Task<Void, Never>)?
+    /// Gets an element for every pod that is gone, during shutdown.
     var removals: AsyncStream<Void>.Continuation?
 
     /// The longest termination grace period of the pods, read by the shutdown without waiting for this actor.
@@ -83,10 +91,22 @@ package actor LocalOrchestrator: Orchestrator, Service {
     // MARK: Declarations
 
     package func problems(with specification: APISpecification) async -> [String] {
-        await engine.problems(with: specification)
+        do {
+            return try await ask("check specification", specification.name, limit: Limits.engineQuery) {
+                await $0.problems(with: specification)
+            }
+        } catch {
+            return ["the container engine could not be asked: \((error as? PlatformError)?.message ?? "try again")"]
+        }
+    }
+
+    package func recall(_ versions: [DeployedAPI]) async {
+        guard let name = versions.first?.name else { return }
+        self.versions[name] = versions
     }
 
     package func apply(_ api: DeployedAPI, replicas: Int) {
+        versions[api.name] = [api] + (versions[api.name] ?? []).filter { $0.id != api.id }.prefix(Limits.versions)
         declared[api.name] = Declaration(api: api, replicas: replicas)
         // A change that does not touch the pod reaches the running replicas without restarting them.
         for (id, pod) in pods where pod.api.name == api.name && pod.isCurrent(api) {
@@ -114,6 +134,11 @@ package actor LocalOrchestrator: Orchestrator, Service {
     package func delete(api: String) {
         declared[api] = nil
         diskProblems[api] = nil
+        versions[api] = nil
+        // At once, whatever the engine is busy with; pods that are not known yet are stopped when the engine lists them.
+        for pod in pods.values where pod.api.name == api { stop(pod.id) }
+        publishReady()
+        wakeLogReaders()
         reconcileSoon()
     }
 
@@ -151,6 +176,7 @@ package actor LocalOrchestrator: Orchestrator, Service {
             }
             await stopEverything()
             work.finish()
+            alarm?.task.cancel()
             group.cancelAll()
         }
     }
@@ -183,16 +209,23 @@ package actor LocalOrchestrator: Orchestrator, Service {
         }
     }
 
-    /// Looks again at `moment`.
-    func reconcile(at moment: Instant) {
-        let wait = moment - clock.instant()
-        work.yield { [clock] in
+    /// Looks again when the next restart or start is due.
+    func setAlarm() {
+        let due = pods.values.compactMap(\.nextDue).min()
+        guard let due else { return }
+        if let alarm, alarm.at <= due { return }
+        alarm?.task.cancel()
+        // A task of its own, because it is replaced whenever something is due earlier.
+        let task = Task { [clock] in
             do {
-                try await clock.sleep(for: wait)
-                self.reconcileSoon()
+                try await clock.sleep(for: max(.zero, due - clock.instant()))
             } catch {
-                // Shutting down: nobody looks any more.
+                // Replaced, or the platform ends.
+                return
             }
+            alarm = nil
+            reconcileSoon()
         }
+        alarm = (due, task)
     }
 }

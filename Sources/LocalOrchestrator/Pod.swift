@@ -22,8 +22,10 @@ struct Pod: Sendable {
     }
 
     let id: String
-    /// The version it was made from; for an adopted pod of an older one, the declared version stands in.
+    /// The version it was started from, or a later one that changed nothing about pods. See ``isVersionKnown``.
     var api: DeployedAPI
+    /// Whether the version of an adopted pod is still recorded. Otherwise `api` is the declared version without probes and hooks.
+    var isVersionKnown = true
     /// The engine's labels, which tell whether the pod is of the declared version.
     var podID: String
     var deploymentID: String
@@ -55,6 +57,8 @@ struct Pod: Sendable {
     var unreadySince: Instant?
     /// Why its last start failed.
     var startFailure: StartFailure?
+    /// Operations of the engine on this pod that are under way. Stopping the pod cancels them.
+    var operations: [Int: Task<Void, any Error>] = [:]
     /// Ends the probes of this pod.
     var probing: AsyncStream<Never>.Continuation?
     /// Counts the rounds of probing, so that a late answer of an old round is not believed.
@@ -81,6 +85,15 @@ struct Pod: Sendable {
         return false
     }
 
+    /// When something about it is to be started next.
+    var nextDue: Instant? {
+        switch phase {
+        case .startFailed(let retryAt): retryAt
+        case .running: containers.values.filter { !$0.isRestarting }.compactMap(\.restartAt).min()
+        case .pending, .starting, .stopping: nil
+        }
+    }
+
     /// What it reserves of the machine.
     var amount: ComputeAmount { ComputeAmount(reservedBy: api.specification.pod) }
 
@@ -91,10 +104,14 @@ struct Pod: Sendable {
     }
 
     /// The pod as the rollout sees it.
-    func rolloutReplica(isCurrent: Bool) -> RolloutReplica {
-        RolloutReplica(
+    ///
+    /// A pod whose version is not recorded may be unready only because it is probed by guess: it is never taken for broken.
+    func rolloutReplica(isCurrent: Bool, now: Instant) -> RolloutReplica {
+        // A container that exited is restarted soon.
+        let isWavering = phase == .running && wasReady && !isReady
+        return RolloutReplica(
             id: id, isCurrent: isCurrent, isReady: isReady, isPending: isPending,
-            waversSince: phase == .running && wasReady && containersRun && !isReady ? unreadySince : nil,
+            waversSince: isWavering ? (isVersionKnown ? unreadySince : now) : nil,
             inFlight: activity.inFlight, youngestStart: activity.youngestStart, createdAt: createdAt)
     }
 }

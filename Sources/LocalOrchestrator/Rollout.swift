@@ -8,7 +8,8 @@ struct RolloutReplica: Sendable, Hashable {
     var isReady: Bool
     /// Waits for room on the machine: nothing of it runs.
     var isPending = false
-    /// It was ready once, all its containers run, and only its probes fail since this moment; `nil` for any other.
+    /// It was ready once and has not been since this moment, because its probes fail or a container that exited is about to be restarted;
+    /// `nil` for any other.
     var waversSince: Instant?
     /// Requests inside.
     var inFlight: Int
@@ -30,7 +31,7 @@ struct RolloutSteps: Sendable, Hashable {
 /// Its promises (contract S3): never more than `wanted + surge` replicas by its doing; never fewer ready ones than `wanted - unavailable` by its
 /// doing; a version that never gets ready takes nothing down; as soon as new replicas get ready it ends, with `wanted` of the declared version.
 enum Rollout {
-    /// How long an old replica whose probes fail is expected back. After that it counts as broken.
+    /// How long an old replica that is not ready is expected back. After that it counts as broken.
     static let patience: Duration = .seconds(60)
 
     static func steps(

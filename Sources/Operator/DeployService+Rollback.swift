@@ -15,35 +15,48 @@ extension DeployService {
     package func rollback(api name: String, to version: String?, by principal: Principal?, force: Bool)
         async throws -> (api: DeployedAPI, message: String)
     {
-        try await gate.run {
-            let deployed = try await store.deployedAPIs()
-            guard let present = deployed.first(where: { $0.name == name }) else { throw PlatformError.unknownAPI(name) }
-            let target = try RollbackPlan.target(
-                of: present, among: try await store.versions(of: name), wanted: version)
-            let declaration = Declaration(
-                specification: target.specification, submitted: target.submitted, places: nil)
-            let (_, problems) = try await examine(
-                [declaration], deployed: deployed, fileName: target.fileName, by: principal, links: .refuse)
-            try await refuseProblems(
-                of: [declaration], deployed: deployed, fileName: target.fileName, beside: problems)
-            let status = await orchestrator.status(api: name)
-            let step = try random.withLock {
-                try DeployPlan.step(
-                    for: target.specification, submitted: target.submitted, fileName: target.fileName,
-                    previous: present, status: status, force: force, now: clock.now(), random: &$0)
+        try await gate.run([name]) {
+            let target = try await rollbackTarget(of: name, wanted: version)
+            return try await gate.run(Self.sharedKeys(of: [target.specification])) {
+                try await rollBack(name, to: target, by: principal, force: force)
             }
-            let title = present.specification.title
-            switch step {
-            case .create(let api, _), .update(let api):
-                try await roll(api, to: nil)
-                logger.info(
-                    "API rolled back", metadata: ["api": "\(name)", "api.id": "\(api.id)", "from": "\(target.id)"])
-                return (api, "rolling \(title) back to \(target.id)")
-            case .unchanged(let api, _):
-                return (api, "\(title) is at \(target.id) already")
-            case .refuse(let error):
-                throw error
-            }
+        }
+    }
+
+    private func rollbackTarget(of name: String, wanted: String?) async throws -> DeployedAPI {
+        guard let present = try await store.deployedAPIs().first(where: { $0.name == name }) else {
+            throw PlatformError.unknownAPI(name)
+        }
+        return try RollbackPlan.target(of: present, among: try await store.versions(of: name), wanted: wanted)
+    }
+
+    private func rollBack(_ name: String, to target: DeployedAPI, by principal: Principal?, force: Bool)
+        async throws -> (api: DeployedAPI, message: String)
+    {
+        let deployed = try await store.deployedAPIs()
+        guard let present = deployed.first(where: { $0.name == name }) else { throw PlatformError.unknownAPI(name) }
+        let declaration = Declaration(
+            specification: target.specification, submitted: target.submitted, places: nil)
+        let (_, problems) = try await examine(
+            [declaration], deployed: deployed, fileName: target.fileName, by: principal, links: .refuse)
+        try await refuseProblems(of: [declaration], deployed: deployed, fileName: target.fileName, beside: problems)
+        let status = await orchestrator.status(api: name)
+        let step = try random.withLock {
+            try DeployPlan.step(
+                for: target.specification, submitted: target.submitted, fileName: target.fileName,
+                previous: present, status: status, force: force, now: clock.now(), random: &$0)
+        }
+        let title = present.specification.title
+        switch step {
+        case .create(let api, _), .update(let api):
+            try await roll(api)
+            logger.info(
+                "API rolled back", metadata: ["api": "\(name)", "api.id": "\(api.id)", "from": "\(target.id)"])
+            return (api, "rolling \(title) back to \(target.id)")
+        case .unchanged(let api, _):
+            return (api, "\(title) is at \(target.id) already")
+        case .refuse(let error):
+            throw error
         }
     }
 }

@@ -5,7 +5,7 @@ import Synchronization
 
 /// Deploys, refreshes, deletes and restores APIs: the store first, as it is the truth, then the orchestrator.
 ///
-/// One such change happens at a time. What dies between the two steps is mended by the next `restore`.
+/// One change of an API happens at a time; changes of other APIs go on beside it. What dies between the two steps is mended by the next `restore`.
 package final class DeployService: Sendable {
     let store: any Store
     let orchestrator: any Orchestrator
@@ -52,7 +52,9 @@ package final class DeployService: Sendable {
         _ file: [UInt8], fileName: String, baseDirectory: String?, by principal: Principal?, force: Bool
     ) async throws -> [Outcome] {
         let written = try Declaration.read(file, fileName: fileName, baseDirectory: baseDirectory)
-        return try await gate.run {
+        let specifications = written.map(\.specification)
+        let keys = Set(specifications.map(\.name)).union(Self.sharedKeys(of: specifications))
+        return try await gate.run(keys) {
             let deployed = try await store.deployedAPIs()
             let (declared, problems) = try await examine(
                 written, deployed: deployed, fileName: fileName, by: principal, links: .resolve)
@@ -70,7 +72,7 @@ package final class DeployService: Sendable {
     ///
     /// - Throws: `not_found`; `asyncapi.api_updating` while it is being updated, unless `force`; `store_unavailable`.
     package func refresh(api name: String, force: Bool) async throws -> DeployedAPI {
-        try await gate.run {
+        try await gate.run([name]) {
             guard let present = try await store.deployedAPIs().first(where: { $0.name == name }) else {
                 throw PlatformError.unknownAPI(name)
             }
@@ -81,7 +83,7 @@ package final class DeployService: Sendable {
             let next = try random.withLock {
                 try DeployPlan.refreshed(present, status: status, force: force, now: clock.now(), random: &$0)
             }
-            try await roll(next, to: nil)
+            try await roll(next)
             logger.info("API refreshed", metadata: ["api": "\(name)", "api.id": "\(next.id)"])
             return next
         }
@@ -89,9 +91,11 @@ package final class DeployService: Sendable {
 
     /// Forgets an API and removes its replicas (contract A13). Replicas nobody knows an API for are removed too.
     ///
+    /// Returns when that is decided: replicas drain and requests are erased in the background.
+    ///
     /// - Throws: `not_found`, `store_unavailable`.
     package func delete(api name: String, keepRequests: Bool) async throws {
-        try await gate.run {
+        try await gate.run([name]) {
             let wasDeployed = try await store.delete(api: name, keepRequests: keepRequests, now: clock.now())
             await orchestrator.delete(api: name)
             guard wasDeployed else { throw PlatformError.unknownAPI(name) }
@@ -101,17 +105,15 @@ package final class DeployService: Sendable {
 
     /// Declares every deployed API to the orchestrator with its last number of replicas.
     package func restore() async throws {
-        try await gate.run {
-            let deployed = try await store.deployedAPIs()
-            let reasons = try await obstacles(among: deployed)
-            heldBack.withLock { $0 = reasons }
-            for api in deployed {
-                if let reason = reasons[api.name] {
-                    logger.error("API not started", metadata: ["api": "\(api.name)", "reason": "\(reason)"])
-                    continue
-                }
-                await orchestrator.apply(api, replicas: try await replicas(of: api))
+        let deployed = try await store.deployedAPIs()
+        let reasons = try await obstacles(among: deployed)
+        heldBack.withLock { $0 = reasons }
+        for api in deployed {
+            if let reason = reasons[api.name] {
+                logger.error("API not started", metadata: ["api": "\(api.name)", "reason": "\(reason)"])
+                continue
             }
+            try await gate.run([api.name]) { try await declare(api) }
         }
     }
 
@@ -119,6 +121,15 @@ package final class DeployService: Sendable {
     package func reasonHeldBack(_ name: String) -> String? { heldBack.withLock { $0[name] } }
 
     // MARK: Steps
+
+    /// What changes of different APIs may contend for: endpoints, and sources of volumes, which must not lie in one another.
+    static func sharedKeys(of specifications: [APISpecification]) -> Set<String> {
+        var keys = Set(specifications.map(\.networking.endpoint))
+        if specifications.contains(where: { $0.pod.containers.contains { !$0.volumes.isEmpty } }) {
+            keys.insert("volumes")
+        }
+        return keys
+    }
 
     /// - Parameter known: problems that were found before.
     func refuseProblems(
@@ -150,18 +161,18 @@ package final class DeployService: Sendable {
                     status: status, force: force, now: clock.now(), random: &$0)
             }
             switch step {
-            case .create(let api, let replicas):
-                try await roll(api, to: replicas)
+            case .create(let api, _):
+                try await roll(api)
                 logger.info("API created", metadata: ["api": "\(api.name)", "api.id": "\(api.id)"])
                 return Outcome(api: api, message: "creating \(specification.title)")
             case .update(let api):
-                try await roll(api, to: nil)
+                try await roll(api)
                 logger.info("API updated", metadata: ["api": "\(api.name)", "api.id": "\(api.id)"])
                 return Outcome(api: api, message: "updating \(specification.title)")
             case .unchanged(let api, let isUpdating):
                 // Deployed, but never declared: the process died in between.
                 heldBack.withLock { $0[api.name] = nil }
-                if status == nil { await orchestrator.apply(api, replicas: try await replicas(of: api)) }
+                if status == nil { try await declare(api) }
                 return Outcome(
                     api: api, message: "\(specification.title) is \(isUpdating ? "already updating" : "up to date")")
             case .refuse(let error):
@@ -174,19 +185,41 @@ package final class DeployService: Sendable {
         }
     }
 
-    /// Makes `api` the present version, first in the store; `nil` keeps the number of replicas as far as the policy allows.
-    func roll(_ api: DeployedAPI, to count: Int?) async throws {
-        let target: Int
-        if let count { target = count } else { target = try await replicas(of: api) }
+    /// Makes `api` the present version, first in the store. The number of replicas stays as far as the policy allows.
+    func roll(_ api: DeployedAPI) async throws {
         try await store.deploy(api, now: clock.now())
-        try await store.saveRequestedReplicas(target, of: api.name)
+        let count = try await fitReplicas(of: api)
         heldBack.withLock { $0[api.name] = nil }
-        await orchestrator.apply(api, replicas: target)
+        await orchestrator.apply(api, replicas: count)
+        // The autoscaler may have decided between the two steps, and told the orchestrator before it knew this version.
+        if let saved = try await store.requestedReplicas(of: api.name), saved != count {
+            await orchestrator.scale(api: api.name, replicas: saved)
+        }
     }
 
-    private func replicas(of api: DeployedAPI) async throws -> Int {
+    /// Brings the requested number of replicas within the bounds of the present version.
+    private func fitReplicas(of api: DeployedAPI) async throws -> Int {
         let policy = api.specification.autoscaling
-        return policy.clamp(try await store.requestedReplicas(of: api.name) ?? policy.initReplicas)
+        for _ in 0..<Self.conflicts {
+            let saved = try await store.requestedReplicas(of: api.name)
+            let count = policy.clamp(saved ?? policy.initReplicas)
+            let isSaved = try await store.replaceRequestedReplicas(
+                count, of: api.name, version: api.id, expecting: saved ?? count)
+            // Otherwise the autoscaler decided in between: its number is the one to fit.
+            if isSaved { return count }
+        }
+        throw PlatformError(.conflict, "\(api.specification.title) was changed by something else meanwhile: try again")
+    }
+
+    /// The autoscaler decides every few seconds: twice in a row is rare.
+    private static let conflicts = 20
+
+    /// Declares an API to an orchestrator that does not know it yet.
+    private func declare(_ api: DeployedAPI) async throws {
+        let policy = api.specification.autoscaling
+        let count = policy.clamp(try await store.requestedReplicas(of: api.name) ?? policy.initReplicas)
+        await orchestrator.recall(try await store.versions(of: api.name))
+        await orchestrator.apply(api, replicas: count)
     }
 }
 

@@ -103,7 +103,7 @@ extension Operator {
                 var encoder = LogBatchEncoder(batch)
                 while !encoder.isAtEnd {
                     // One reader at a time, so that any number of them leaves time for other work.
-                    let bytes = await logWork.run { encoder.next(upTo: Limits.logBlock) }
+                    let bytes = try await logWork.run(["logs"]) { encoder.next(upTo: Limits.logBlock) }
                     try await pipe.write(bytes)
                 }
             }

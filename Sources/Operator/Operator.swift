@@ -15,7 +15,7 @@ package struct Operator: Sendable {
     let configuration: OperatorConfiguration
     let logger: Logger
     /// Encodes the lines of one log reader at a time.
-    let logWork = SerialGate()
+    let logWork = SerialGate(limit: Limits.connections)
     /// Deploys, refreshes, deletes and restores APIs.
     package let deployments: DeployService
     private(set) var routes = RouteTable()

@@ -61,6 +61,7 @@ enum SandboxMode {
 
     private static func serve(_ options: Options, _ report: CInt) throws(Failure) {
         var options = options
+        let folder = identity(of: options.directory)
         try detach(options.directory)
         guard let architecture = SystemCallFilter.Architecture.current else {
             throw Failure(.internal, "this processor's system calls cannot be filtered; use a container engine")
@@ -80,6 +81,11 @@ enum SandboxMode {
         let socket = options.directory + "/init.sock"
         let server = try ControlServer(loop: loop, path: socket, mode: 0o600) { pod.handle($0, $1) }
         try writeIdentity(options.directory + "/init.pid")
+        // Who removes the pod first moves its folder away, then looks for this process once more: either it finds the number, or this finds
+        // the folder moved.
+        guard folder != nil, identity(of: options.directory) == folder else {
+            throw Failure(.internal, "the pod was removed while it was starting")
+        }
         let watch = loop.watch(signals, for: .read) { _ in
             while case let signal = cx_next_signal(signals), signal > 0 {
                 if signal == SIGTERM || signal == SIGINT { pod.shutdown(after: 10_000) {} }
@@ -91,6 +97,12 @@ enum SandboxMode {
         close(report)
         withExtendedLifetime((forwarder, server, watch)) { loop.run() }
         unlink(socket)
+    }
+
+    /// The folder behind a path, which may be another one later; `nil` when there is none.
+    private static func identity(of path: String) -> UInt64? {
+        var found = stat()
+        return stat(path, &found) == 0 ? UInt64(found.st_ino) : nil
     }
 
     /// Lets go of the platform's terminal, folder and descriptors: `kill -9` of the platform's group must not reach here.

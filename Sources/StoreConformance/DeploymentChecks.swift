@@ -1,4 +1,5 @@
 import Core
+import TestSupport
 import Testing
 
 extension StoreCheck {
@@ -45,6 +46,68 @@ extension StoreCheck {
                 try await fixture.deploy(version: 3)
                 #expect(try await fixture.store.requestedReplicas(of: "echo") == nil)
                 try await fixture.store.saveRequestedReplicas(4, of: "echo")
+            }
+        },
+        StoreCheck(
+            "S1, S3: a number of replicas is replaced only where version and number are the ones it was decided for"
+        ) {
+            fixture in
+            let store = fixture.store
+            func replace(_ count: Int, _ version: String, _ current: Int) async throws -> Bool {
+                try await store.replaceRequestedReplicas(count, of: "echo", version: version, expecting: current)
+            }
+            #expect(try await !replace(1, "echo-1", 0), "nothing is deployed")
+            try await fixture.deploy()
+            #expect(try await replace(3, "echo-1", 7), "where none was saved, any number matches")
+            #expect(try await !replace(4, "echo-1", 7))
+            #expect(try await !replace(4, "echo-2", 3))
+            #expect(try await store.requestedReplicas(of: "echo") == 3)
+            #expect(try await replace(3, "echo-1", 3))
+            // A deploy comes between a decision and its saving.
+            try await fixture.deploy(version: 2)
+            #expect(try await !replace(9, "echo-1", 3))
+            #expect(try await replace(5, "echo-2", 3))
+            #expect(try await store.requestedReplicas(of: "echo") == 5)
+            // Of many at once exactly one wins.
+            let wins = try await withThrowingTaskGroup(of: Bool.self) { group in
+                for count in 10..<30 {
+                    group.addTask {
+                        try await store.replaceRequestedReplicas(count, of: "echo", version: "echo-2", expecting: 5)
+                    }
+                }
+                return try await group.reduce(0) { $0 + ($1 ? 1 : 0) }
+            }
+            #expect(wins == 1)
+            #expect(try await (10..<30).contains(store.requestedReplicas(of: "echo") ?? 0))
+            _ = try await store.delete(api: "echo", keepRequests: true, now: fixture.at(1))
+            #expect(try await !replace(1, "echo-2", 5))
+        },
+        StoreCheck("A13: a long queue is gone at once for everybody, and its name is free, whether or not it is kept") {
+            fixture in
+            for keep in [false, true] {
+                try await fixture.deploy()
+                try await fixture.submitMany(1...3000)
+                let lease = try await fixture.claimOne()
+                #expect(try await fixture.store.delete(api: "echo", keepRequests: keep, now: fixture.at(1)))
+                #expect(try await fixture.store.counts().isEmpty)
+                #expect(try await fixture.read(3000) == nil)
+                #expect(
+                    try await fixture.store.finish(lease, outcome: .completed(.empty), now: fixture.at(1)) == .stale)
+                // Another API, and the same one again, while the old requests go.
+                try await fixture.deploy("other")
+                try await fixture.submit(1...1, api: "other")
+                #expect(try await fixture.claim(api: "other").count == 1)
+                try await fixture.deploy(version: 2)
+                #expect(try await fixture.claim(10).isEmpty)
+                #expect(try await fixture.counts() == QueueCounts())
+                #expect(try await fixture.status(3000) == (keep ? .cancelled : nil))
+                try await fixture.submit(4000...4000)
+                #expect(try await fixture.claim(10).map(\.lease.id) == [fixture.id(4000)])
+                for name in ["echo", "other"] {
+                    _ = try await fixture.store.delete(api: name, keepRequests: false, now: fixture.at(2))
+                }
+                _ = try await fixture.store.maintain(now: fixture.at(3))
+                #expect(try await fixture.store.deployedAPIs().isEmpty)
             }
         },
         StoreCheck("A13: deleting forgets the API, its versions and its requests") { fixture in

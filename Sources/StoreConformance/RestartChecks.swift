@@ -1,8 +1,28 @@
 import Core
+import TestSupport
 import Testing
 
 extension StoreCheck {
     static let restarts = [
+        StoreCheck("A13: a deletion that a restart cuts short stays one, and is finished", needs: [.durable]) { old in
+            for keep in [true, false] {
+                try await old.deploy(keep ? "kept" : "echo")
+                try await old.submitMany(1...3000, api: keep ? "kept" : "echo")
+                _ = try await old.claim(20, api: keep ? "kept" : "echo")
+                #expect(
+                    try await old.store.delete(api: keep ? "kept" : "echo", keepRequests: keep, now: old.at(1)))
+            }
+            let new = try await old.reopened()
+            #expect(try await new.store.deployedAPIs().isEmpty)
+            #expect(try await new.store.counts().isEmpty)
+            for name in ["kept", "echo"] {
+                try await new.deploy(name, version: 2)
+                #expect(try await new.counts(name) == QueueCounts())
+                #expect(try await new.claim(10, api: name).isEmpty)
+            }
+            #expect(try await new.status(3000, api: "kept", now: new.at(2)) == .cancelled)
+            #expect(try await new.status(3000, api: "echo", now: new.at(2)) == nil)
+        },
         StoreCheck("A1: whatever was acknowledged is there after a restart", needs: [.durable]) { old in
             try await old.deploy(policy: .init(keepFailed: .seconds(1000)))
             try await old.deploy(version: 2, policy: .init(keepFailed: .seconds(1000)))

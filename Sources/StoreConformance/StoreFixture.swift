@@ -74,6 +74,16 @@ package struct StoreFixture: Sendable {
         }
     }
 
+    /// The same for a long queue: side by side, so that a store may commit many at once.
+    func submitMany(_ numbers: ClosedRange<Int>, api: String = "echo") async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for start in stride(from: numbers.lowerBound, through: numbers.upperBound, by: 50) {
+                group.addTask { try await submit(start...min(start + 49, numbers.upperBound), api: api) }
+            }
+            try await group.waitForAll()
+        }
+    }
+
     func claim(
         _ limit: Int = 1, api: String = "echo", visibility: Duration = .seconds(30), holder: String = "replica",
         now: Timestamp = start

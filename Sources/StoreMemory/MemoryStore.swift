@@ -50,9 +50,14 @@ package actor MemoryStore: Store {
         deployed(api)?.requestedReplicas
     }
 
-    package func saveRequestedReplicas(_ count: Int, of api: String) async throws {
-        guard deployed(api) != nil else { return }
+    package func replaceRequestedReplicas(
+        _ count: Int, of api: String, version: String, expecting current: Int
+    ) async throws -> Bool {
+        guard let stored = deployed(api), stored.versions.first?.id == version,
+            (stored.requestedReplicas ?? current) == current
+        else { return false }
         apis[api]?.requestedReplicas = count
+        return true
     }
 
     // MARK: Bodies

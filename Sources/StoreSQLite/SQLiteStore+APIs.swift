@@ -1,9 +1,16 @@
 package import Core
 import Foundation
 import GRDB
+import Logging
+import Synchronization
 
 extension SQLiteStore {
     package func deploy(_ api: DeployedAPI, now: Timestamp) async throws {
+        // Its open requests of before a deletion are cancelled first, in slices of their own.
+        while let old = committer.state.apis[api.name], old.isClosing {
+            let deletion = Deletion(number: old.number, keptName: api.name)
+            guard try await committer.perform({ try $0.step(deletion, limit: Self.stepLimit, now: now) }) else { break }
+        }
         try await committer.perform { try $0.deploy(api, now: now) }
     }
 
@@ -23,7 +30,13 @@ extension SQLiteStore {
     package func delete(api: String, keepRequests: Bool, now: Timestamp) async throws -> Bool {
         let deletion = try await committer.perform { try $0.delete(api: api, keepRequests: keepRequests) }
         guard let deletion else { return false }
-        try await finish(deletion, now: now)
+        // It is deleted, whatever becomes of the rest now.
+        do {
+            if try await advance(deletion, steps: Self.promptSteps, now: now) { return true }
+        } catch {
+            logger.warning("the requests of a deleted API are erased later", metadata: ["error": "\(error)"])
+        }
+        continueDeletions(now: now)
         return true
     }
 
@@ -31,12 +44,17 @@ extension SQLiteStore {
         committer.state.deployed(api)?.requestedReplicas
     }
 
-    package func saveRequestedReplicas(_ count: Int, of api: String) async throws {
-        guard committer.state.deployed(api)?.requestedReplicas != count else { return }
+    package func replaceRequestedReplicas(
+        _ count: Int, of api: String, version: String, expecting current: Int
+    ) async throws -> Bool {
         try await committer.perform { transaction in
-            guard let stored = transaction.state.deployed(api) else { return }
+            guard let stored = transaction.state.deployed(api), stored.present.id == version,
+                (stored.requestedReplicas ?? current) == current
+            else { return false }
+            guard stored.requestedReplicas != count else { return true }
             try transaction.run("UPDATE api SET replicas = ? WHERE number = ?", [count, stored.number])
             transaction.state.apis[api]?.requestedReplicas = count
+            return true
         }
     }
 
@@ -50,21 +68,66 @@ extension SQLiteStore {
         let keptName: String?
     }
 
-    func finish(_ deletion: Deletion, now: Timestamp) async throws {
-        while try await committer.perform({ try $0.step(deletion, limit: Self.stepLimit, now: now) }) {}
+    /// Does some steps of a deletion.
+    ///
+    /// - Returns: whether it is finished.
+    private func advance(_ deletion: Deletion, steps: Int, now: Timestamp) async throws -> Bool {
+        for _ in 0..<steps {
+            let hasMore = try await committer.perform { try $0.step(deletion, limit: Self.stepLimit, now: now) }
+            if !hasMore { return true }
+        }
+        return false
     }
 
-    /// Takes up every deletion that was not finished.
+    /// Takes up every deletion that was not finished: does a few steps of each, and the rest in the background.
     func finishDeletions(now: Timestamp) async throws {
-        let deletions = try await reading { db in
+        var areFinished = true
+        for deletion in try await unfinishedDeletions() {
+            areFinished = try await advance(deletion, steps: Self.promptSteps, now: now) && areFinished
+        }
+        if !areFinished { continueDeletions(now: now) }
+    }
+
+    private func unfinishedDeletions() async throws -> [Deletion] {
+        try await reading { db in
             try Row.fetchAll(db, sql: "SELECT number, name FROM api WHERE closing = 1 OR name IS NULL")
                 .map { Deletion(number: $0[0], keptName: $0[1]) }
         }
-        for deletion in deletions { try await finish(deletion, now: now) }
+    }
+
+    /// Goes on with all deletions until they are finished or the store closes, unless that is under way.
+    private func continueDeletions(now: Timestamp) {
+        deletions.withLock { task in
+            guard task == nil else { return }
+            task = Task {
+                do {
+                    while !Task.isCancelled, let deletion = try await unfinishedDeletions().first {
+                        // Between two steps others get their turn.
+                        while !Task.isCancelled, try await !advance(deletion, steps: 1, now: now) { await Task.yield() }
+                    }
+                } catch {
+                    // The upkeep, or the next start, takes it up again.
+                    if !Task.isCancelled {
+                        logger.warning(
+                            "the requests of a deleted API are erased later", metadata: ["error": "\(error)"])
+                    }
+                }
+                deletions.withLock { $0 = nil }
+            }
+        }
+    }
+
+    /// Ends the work of `continueDeletions`; what is left is taken up at the next start.
+    func stopDeletions() async {
+        let task = deletions.withLock { $0 }
+        task?.cancel()
+        await task?.value
     }
 
     /// Rows that one step of a long job changes.
     static let stepLimit = 500
+    /// Steps of a deletion that its caller waits for: well below a second.
+    private static let promptSteps = 4
 }
 
 extension WriteTransaction {
@@ -99,6 +162,12 @@ extension WriteTransaction {
     mutating func delete(api name: String, keepRequests: Bool) throws -> SQLiteStore.Deletion? {
         guard let api = state.deployed(name) else { return nil }
         changes.apis.insert(name)
+        // What containers work on is cut off now; the rest of the queue may take a while.
+        for row in try rows(
+            "SELECT id FROM request INDEXED BY request_leased WHERE state = 1 AND api = ?", [api.number])
+        {
+            changes.ended.insert(try RequestID(row[0] as Data))
+        }
         if keepRequests {
             try run("UPDATE api SET deployed = 0, closing = 1, replicas = NULL WHERE number = ?", [api.number])
             state.apis[name]?.isDeployed = false

@@ -40,6 +40,8 @@ package final class SQLiteStore: Store {
     private let lock: DirectoryLock
     private let isOpen = Atomic(true)
     let erasure = Mutex(ErasureClock())
+    /// Erases the requests of deleted APIs in the background.
+    let deletions = Mutex<Task<Void, Never>?>(nil)
 
     /// Opens the store, making or migrating its files as needed, removing what a crash left behind.
     ///
@@ -89,6 +91,7 @@ package final class SQLiteStore: Store {
     /// Nothing happens the second time.
     package func close() async throws {
         guard isOpen.exchange(false, ordering: .relaxed) else { return }
+        await stopDeletions()
         await committer.close()
         hints.finish()
         await files.drain()

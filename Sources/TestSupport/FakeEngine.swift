@@ -27,6 +27,11 @@ package final class FakeEngine: Engine {
         var diskUsage: [String: DiskUsage] = [:]
         var capacity: ComputeAmount?
         var execResult = ExecResult(exitCode: 0, output: "")
+        var progress: [String] = []
+        var restarted: [PodPlan] = []
+        var hanging: [(prefix: String, ignoresCancellation: Bool)] = []
+        var hung: [Int: CheckedContinuation<Void, any Error>] = [:]
+        var nextHung = 0
     }
 
     private let state = Mutex(State())
@@ -70,6 +75,25 @@ package final class FakeEngine: Engine {
     package func setCapacity(_ capacity: ComputeAmount?) { state.withLock { $0.capacity = capacity } }
     /// What every command gives from now on.
     package func setExec(_ result: ExecResult) { state.withLock { $0.execResult = result } }
+    /// What `prepare` reports of its progress.
+    package func setProgress(_ lines: [String]) { state.withLock { $0.progress = lines } }
+    /// The plans with which containers were restarted.
+    package var restarted: [PodPlan] { state.withLock { $0.restarted } }
+    /// Calls whose record begins with `prefix` (also `list`, `capacity`, `problems`) do not return until ``releaseHanging()``, or until they are
+    /// cancelled unless the engine ignores that.
+    package func hang(_ prefix: String, ignoringCancellation: Bool = false) {
+        state.withLock { $0.hanging.append((prefix, ignoringCancellation)) }
+    }
+    /// How many calls hang.
+    package var hangingCalls: Int { state.withLock { $0.hung.count } }
+    package func releaseHanging() {
+        let hung = state.withLock { state in
+            defer { state.hung = [:] }
+            state.hanging = []
+            return state.hung.values
+        }
+        for call in hung { call.resume() }
+    }
     package func forgetCalls() { state.withLock { $0.calls = [] } }
 
     /// Changes a pod behind the orchestrator's back, as a crash would, and sends the hint that an engine would send.
@@ -98,22 +122,55 @@ package final class FakeEngine: Engine {
 
     private func record(_ call: String) { state.withLock { $0.calls.append(call) } }
 
+    private func begin(_ call: String) async throws {
+        record(call)
+        try await hang(in: call)
+    }
+
+    private func hang(in call: String) async throws {
+        let (number, mode) = state.withLock { state -> (Int, Bool?) in
+            state.nextHung += 1
+            return (state.nextHung, state.hanging.first { call.hasPrefix($0.prefix) }?.ignoresCancellation)
+        }
+        guard let ignoresCancellation = mode else { return }
+        try await withTaskCancellationHandler {
+            try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
+                let isCancelled = state.withLock { state -> Bool in
+                    if Task.isCancelled, !ignoresCancellation { return true }
+                    state.hung[number] = continuation
+                    return false
+                }
+                if isCancelled { continuation.resume(throwing: CancellationError()) }
+            }
+        } onCancel: {
+            guard !ignoresCancellation else { return }
+            state.withLock { $0.hung.removeValue(forKey: number) }?.resume(throwing: CancellationError())
+        }
+    }
+
     // MARK: Engine
 
     package func setUp() async throws {}
 
-    package func problems(with specification: APISpecification) async -> [String] { [] }
+    package func problems(with specification: APISpecification) async -> [String] {
+        try? await hang(in: "problems")
+        return []
+    }
 
-    package func capacity() async -> ComputeAmount? { state.withLock { $0.capacity } }
+    package func capacity() async -> ComputeAmount? {
+        try? await hang(in: "capacity")
+        return state.withLock { $0.capacity }
+    }
 
     package func prepare(_ plan: PodPlan, progress: @escaping @Sendable (String) -> Void) async throws {
-        record("prepare \(plan.id)")
+        for line in state.withLock({ $0.progress }) { progress(line) }
+        try await begin("prepare \(plan.id)")
         let failure = state.withLock { $0.prepareFailures.isEmpty ? nil : $0.prepareFailures.removeFirst() }
         if let failure { throw failure }
     }
 
     package func start(_ plan: PodPlan) async throws {
-        record("start \(plan.id)")
+        try await begin("start \(plan.id)")
         let failure = state.withLock { $0.startFailures.isEmpty ? nil : $0.startFailures.removeFirst() }
         if let failure { throw failure }
         insert(plan)
@@ -121,23 +178,27 @@ package final class FakeEngine: Engine {
     }
 
     package func restart(container: String, of pod: PodPlan) async throws {
-        record("restart \(container) of \(pod.id)")
-        state.withLock { $0.pods[pod.id]?.containers[container] = .running }
+        try await begin("restart \(container) of \(pod.id)")
+        state.withLock { state in
+            state.restarted.append(pod)
+            state.pods[pod.id]?.containers[container] = .running
+        }
     }
 
     package func stop(container: String, of pod: String, grace: Duration) async throws {
-        record("stop \(container) of \(pod)")
+        try await begin("stop \(container) of \(pod)")
         state.withLock { $0.pods[pod]?.containers[container] = .exited(ContainerExit(code: 143)) }
         send(hint: pod)
     }
 
     package func stop(pod: String, grace: Duration) async throws {
-        record("stop \(pod)")
+        try await begin("stop \(pod)")
         state.withLock { $0.pods[pod] = nil }
         send(hint: pod)
     }
 
     package func list() async throws -> [ObservedPod] {
+        try await hang(in: "list")
         await withCheckedContinuation { continuation in
             let isHeld = state.withLock { state in
                 state.heldLists?.append(continuation)
@@ -163,7 +224,7 @@ package final class FakeEngine: Engine {
 
     package func exec(_ command: [String], container: String, pod: String, timeout: Duration) async throws -> ExecResult
     {
-        record("exec \(command.joined(separator: " ")) in \(container) of \(pod)")
+        try await begin("exec \(command.joined(separator: " ")) in \(container) of \(pod)")
         return state.withLock { $0.execResult }
     }
 

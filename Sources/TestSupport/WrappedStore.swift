@@ -6,6 +6,15 @@ package protocol WrappedStore: Store {
     var base: Base { get }
 }
 
+extension Store {
+    /// Requests so many replicas of a deployed API, whatever was requested before.
+    package func saveRequestedReplicas(_ count: Int, of api: String) async throws {
+        guard let version = try await versions(of: api).first?.id else { return }
+        let current = try await requestedReplicas(of: api) ?? 0
+        _ = try await replaceRequestedReplicas(count, of: api, version: version, expecting: current)
+    }
+}
+
 extension WrappedStore {
     package func deploy(_ api: DeployedAPI, now: Timestamp) async throws { try await base.deploy(api, now: now) }
     package func deployedAPIs() async throws -> [DeployedAPI] { try await base.deployedAPIs() }
@@ -14,8 +23,10 @@ extension WrappedStore {
         try await base.delete(api: api, keepRequests: keepRequests, now: now)
     }
     package func requestedReplicas(of api: String) async throws -> Int? { try await base.requestedReplicas(of: api) }
-    package func saveRequestedReplicas(_ count: Int, of api: String) async throws {
-        try await base.saveRequestedReplicas(count, of: api)
+    package func replaceRequestedReplicas(
+        _ count: Int, of api: String, version: String, expecting current: Int
+    ) async throws -> Bool {
+        try await base.replaceRequestedReplicas(count, of: api, version: version, expecting: current)
     }
     package func makeBodyWriter() async throws -> any BodyWriter { try await base.makeBodyWriter() }
     package func reader(of body: Body) async throws -> any BodyReader { try await base.reader(of: body) }

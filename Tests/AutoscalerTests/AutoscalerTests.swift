@@ -71,6 +71,24 @@ struct AutoscalerTests {
         #expect(orchestrator.events.withLock { $0 } == ["iris 2"])
     }
 
+    @Test("S1, S3: a decision for a version or a number that was replaced meanwhile is dropped")
+    func overtaken() async throws {
+        // A deploy has saved another number and not declared it yet.
+        store.state.withLock { $0.saved["iris"] = 7 }
+        await autoscaler.look()
+        #expect(store.state.withLock { $0.saved } == ["iris": 7])
+        #expect(orchestrator.events.withLock { $0 } == ["iris 7"], "what is saved holds")
+        store.state.withLock { state in
+            state.saved = [:]
+            state.afterCounts = { $0.apis[0].id = "another" }
+        }
+        orchestrator.requested.withLock { $0 = ["iris": 1] }
+        clock.advance(by: .seconds(10))
+        await autoscaler.look()
+        #expect(store.state.withLock { $0.saved }.isEmpty)
+        #expect(orchestrator.events.withLock { $0 } == ["iris 7"])
+    }
+
     @Test("S2: a request that comes just as the last replica is taken away wakes one")
     func raceAtZero() async {
         set(0)

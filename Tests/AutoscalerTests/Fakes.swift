@@ -44,10 +44,16 @@ final class FakeStore: Store {
         }
     }
 
-    func saveRequestedReplicas(_ count: Int, of api: String) async throws {
+    func replaceRequestedReplicas(_ count: Int, of api: String, version: String, expecting current: Int) async throws
+        -> Bool
+    {
         try state.withLock { state in
             if state.cannotSave { throw PlatformError(.storeUnavailable, "full") }
+            guard state.apis.contains(where: { $0.name == api && $0.id == version }),
+                (state.saved[api] ?? current) == current
+            else { return false }
             state.saved[api] = count
+            return true
         }
     }
 

@@ -167,6 +167,101 @@ struct SandboxEngineTests {
         }
     }
 
+    @Test("U4: a start whose clean-up fails too keeps its own error, and can be repeated under the same id")
+    func repeatedStart() async throws {
+        try await SandboxFixture.with { (fixture) async throws in
+            let engine = fixture.engine()
+            try await engine.setUp()
+            // Something that cannot be erased stands where the clean-up moves the pod to.
+            let broken = fixture.plan([
+                fixture.shell("true", name: "api"), ContainerPlan(name: "side", command: ["/none"]),
+            ])
+            let obstacle = fixture.configuration.directory + "/.\(broken.id).gone"
+            try FileManager.default.createDirectory(atPath: obstacle, withIntermediateDirectories: true)
+            try #require(mount("none", obstacle, "tmpfs", 0, nil) == 0)
+            let error = await #expect(throws: PlatformError.self) { try await engine.start(broken) }
+            #expect(
+                error?.code == .containerFailed && error?.message.contains("/none") == true,
+                "\(String(describing: error))")
+            #expect((error?.cause as? PlatformError)?.message.contains("cannot be removed") == true)
+            #expect(umount(obstacle) == 0)
+            #expect(!fixture.leftovers(broken.id).isEmpty)
+            var plan = broken
+            plan.containers = [fixture.shell("exec sleep 1000")]
+            try await engine.start(plan)
+            #expect(try await engine.list().map(\.id) == [plan.id])
+            try await engine.stop(pod: plan.id, grace: .zero)
+            #expect(fixture.leftovers(plan.id) == [])
+        }
+    }
+
+    @Test(
+        "U4: stopping a pod that is starting ends its start; a supervisor that hangs is given up",
+        arguments: [true, false])
+    func hangingSupervisor(_ isStopped: Bool) async throws {
+        try await SandboxFixture.with { (original) async throws in
+            var fixture = original
+            let engine = fixture.engine()
+            try await engine.setUp()
+            let hanging = fixture.root.appendingPathComponent("hanging")
+            try Data("#!/bin/sh\nexec sleep 1000\n".utf8).write(to: hanging)
+            try FileManager.default.setAttributes([.posixPermissions: 0o755], ofItemAtPath: hanging.path)
+            fixture.configuration.podInit = hanging.path
+            let supervisor = Supervisor(configuration: fixture.configuration)
+            let plan = fixture.plan([fixture.shell("true")])
+            try fixture.folder(plan.id).create(PodFolder.Record(plan: plan, groups: [:]))
+            let start = Task { try await supervisor.start(fixture.folder(plan.id), user: nil) }
+            if isStopped { try await Task.sleep(for: .milliseconds(200)) }
+            start.cancel()
+            let clock = ContinuousClock()
+            let began = clock.now
+            await #expect(throws: CancellationError.self) { try await start.value }
+            #expect(clock.now - began < .seconds(5))
+            try await engine.stop(pod: plan.id, grace: .zero)
+            #expect(fixture.leftovers(plan.id) == [])
+        }
+    }
+
+    @Test("N4: one pod whose supervisor is frozen delays no list, no start and no stop of another")
+    func frozenSupervisor() async throws {
+        try await SandboxFixture.with { (fixture) async throws in
+            let engine = fixture.engine()
+            let frozen = fixture.plan([fixture.shell("exec sleep 1000")])
+            try await engine.start(frozen)
+            #expect(try await engine.list().first?.isAlive == true)
+            let supervisor = try fixture.supervisor(frozen.id)
+            kill(supervisor, SIGSTOP)
+            let clock = ContinuousClock()
+            var began = clock.now
+            let listed = try await engine.list()
+            #expect(listed.first?.isAlive == true && listed.first?.containers.first?.state == .running)
+            #expect(clock.now - began < .seconds(8))
+            let other = fixture.plan([fixture.shell("exec sleep 1000")])
+            began = clock.now
+            try await engine.start(other)
+            try await engine.stop(pod: other.id, grace: .seconds(1))
+            #expect(clock.now - began < .seconds(20))
+            // In the end it counts as dead, and is removed without its help.
+            let isDead = try await eventually(within: .seconds(40)) { try await engine.list().first?.isAlive == false }
+            #expect(isDead)
+            try await Supervisor(configuration: fixture.configuration).remove(fixture.folder(frozen.id))
+            #expect(fixture.leftovers(frozen.id) == [])
+        }
+    }
+
+    @Test("S3: a pod with a record that another version wrote is left alone")
+    func foreignRecord() async throws {
+        try await SandboxFixture.with { (fixture) async throws in
+            let path = fixture.folder("hello-1").path
+            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: true)
+            try Data("{\"version\": 99}".utf8).write(to: URL(fileURLWithPath: path + "/pod.json"))
+            try FileManager.default.setAttributes(
+                [.modificationDate: Date(timeIntervalSinceNow: -120)], ofItemAtPath: path)
+            try await fixture.engine().setUp()
+            #expect(FileManager.default.fileExists(atPath: path + "/pod.json"))
+        }
+    }
+
     @Test("U4: what a platform left half made or half removed is swept at the next start")
     func sweep() async throws {
         try await SandboxFixture.with { (fixture) async throws in

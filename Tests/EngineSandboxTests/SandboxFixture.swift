@@ -38,7 +38,7 @@ struct SandboxFixture {
             let outcome: Result<Void, any Error>
             do { outcome = .success(try await body(fixture)) } catch { outcome = .failure(error) }
             for pod in (try? FileManager.default.contentsOfDirectory(atPath: fixture.configuration.directory)) ?? [] {
-                try Supervisor(configuration: fixture.configuration).remove(fixture.folder(pod))
+                try await Supervisor(configuration: fixture.configuration).remove(fixture.folder(pod))
             }
             try outcome.get()
         }

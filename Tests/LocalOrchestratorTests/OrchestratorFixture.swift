@@ -11,25 +11,29 @@ struct OrchestratorFixture: Sendable {
     let engine: FakeEngine
     let clock: ManualClock
     let orchestrator: LocalOrchestrator
+    let log: LogRecorder
 
     static func with(_ body: @Sendable (OrchestratorFixture) async throws -> Void) async throws {
         try await with(prepare: { _ in }, body: body)
     }
 
     /// `prepare` runs before the orchestrator does.
+    ///
+    /// - Parameter engine: the same one twice is a restart of the platform after `kill -9`.
     static func with(
+        engine: FakeEngine = FakeEngine(),
         prepare: @Sendable (OrchestratorFixture) async throws -> Void,
         body: @Sendable (OrchestratorFixture) async throws -> Void
     ) async throws {
-        let engine = FakeEngine()
+        let log = LogRecorder()
         let clock = ManualClock()
         let counter = Counter()
         let orchestrator = LocalOrchestrator(
             engine: engine, clock: clock,
             configuration: .init(
                 clientConfiguration: { _, id in "# of \(id)" }, makePodSuffix: { "p\(counter.next())" }),
-            logger: Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() }))
-        let fixture = OrchestratorFixture(engine: engine, clock: clock, orchestrator: orchestrator)
+            logger: Logger(label: "test", factory: { _ in log.handler }))
+        let fixture = OrchestratorFixture(engine: engine, clock: clock, orchestrator: orchestrator, log: log)
         try await prepare(fixture)
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await orchestrator.run() }
@@ -78,5 +82,26 @@ struct OrchestratorFixture: Sendable {
                 return $0
             }
         }
+    }
+}
+
+/// Keeps the messages that were logged.
+final class LogRecorder: Sendable {
+    private let state = Mutex<[String]>([])
+    var messages: [String] { state.withLock { $0 } }
+
+    var handler: any LogHandler { Handler(recorder: self) }
+
+    private struct Handler: LogHandler {
+        let recorder: LogRecorder
+        var metadata: Logger.Metadata = [:]
+        var logLevel = Logger.Level.debug
+
+        subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+            get { metadata[key] }
+            set { metadata[key] = newValue }
+        }
+
+        func log(event: LogEvent) { recorder.state.withLock { $0.append("\(event.message)") } }
     }
 }

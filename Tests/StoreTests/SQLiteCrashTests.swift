@@ -89,6 +89,39 @@ struct SQLiteCrashTests {
         }
     }
 
+    @Test("A13: a long deletion goes on in the background after a kill in its middle", arguments: [true, false])
+    func killedInTheMiddle(keepRequests: Bool) async throws {
+        try await withStore { store, directory in
+            try await store.deploySample()
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for number in 1...3000 { group.addTask { try await store.submitSample(number) } }
+                try await group.waitForAll()
+            }
+            let deletion = try #require(
+                try await store.committer.perform { try $0.delete(api: "echo", keepRequests: keepRequests) })
+            for _ in 0..<2 {
+                let hasMore = try await store.committer.perform { try $0.step(deletion, limit: 500, now: sampleStart) }
+                #expect(hasMore)
+            }
+            try await afterKill(directory) { found in
+                // Open at once: the rest is done beside new work, without being asked for.
+                try await expectEventually {
+                    let rows = try await found.reading { db in
+                        try Int.fetchOne(db, sql: "SELECT count(*) FROM request WHERE state IN (0, 1, 5)")
+                    }
+                    return rows == 0
+                }
+                try await expectEventually {
+                    try await found.reading {
+                        try Int.fetchOne($0, sql: "SELECT count(*) FROM api WHERE closing = 1 OR name IS NULL")
+                    } == 0
+                }
+                let kept = try await found.reading { try Int.fetchOne($0, sql: "SELECT count(*) FROM request") }
+                #expect(kept == (keepRequests ? 3000 : 0))
+            }
+        }
+    }
+
     @Test("A1: a database that was still being made is made again")
     func unfinishedDatabase() async throws {
         try await withTemporaryDirectory { directory in

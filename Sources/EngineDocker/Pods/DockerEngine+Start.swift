@@ -16,6 +16,12 @@ extension DockerEngine {
             _ = try folder(plan.id)
             let platform = try await platform()
             state.beginStart(plan.id)
+            do {
+                try await removeEarlierStart(plan)
+            } catch {
+                state.endStart(plan.id)
+                throw error
+            }
             let work = Task { try await launch(plan, platform) }
             do {
                 try await withTaskCancellationHandler {
@@ -26,30 +32,50 @@ extension DockerEngine {
                 state.endStart(plan.id)
             } catch {
                 work.cancel()
-                await cleanUp(plan.id, after: work)
+                if let failure = await cleanUp(plan.id, after: work), let first = error as? PlatformError {
+                    throw PlatformError(first.code, first.message, cause: failure)
+                }
                 throw error
             }
         }
     }
 
+    /// Removes what an earlier start of the same pod left. Before anything that would be undone on failure: what would be undone is the pod that runs.
+    private func removeEarlierStart(_ plan: PodPlan) async throws {
+        let left = try await containers(of: plan.id)
+        if left.isEmpty { return }
+        guard !left.allSatisfy(\.isLive) || left.count <= plan.containers.count else {
+            throw PlatformError(.conflict, "Pod \(plan.id) exists already.")
+        }
+        logger.info("removing what an earlier start of this pod left", metadata: ["replica": "\(plan.id)"])
+        try await remove(pod: plan.id)
+    }
+
     /// Removes what a failed start left, also when this task was cancelled: in a task of its own, since nothing may stay.
-    private func cleanUp(_ pod: String, after work: Task<Void, any Error>) async {
-        let removal = Task {
+    ///
+    /// - Returns: why the removal failed; the next start of this id, or its stop, removes the rest.
+    private func cleanUp(_ pod: String, after work: Task<Void, any Error>) async -> (any Error)? {
+        let removal = Task { () -> (any Error)? in
             defer { state.endStart(pod) }
             _ = await work.result
             // What the engine is still making can only be found when it is made.
             await client.settle()
             do {
                 try await remove(pod: pod)
+                return nil
             } catch {
                 logger.error(
                     "a pod that did not start can't be removed; it is tried again",
                     metadata: ["replica": "\(pod)", "error": "\(error)"])
+                return error
             }
         }
         let limit = Task { try await withTimeLimit(Self.cleanUpLimit, clock: clock) { await removal.value } }
         // An engine that takes longer is not waited for.
-        _ = await limit.result
+        switch await limit.result {
+        case .success(let failure): return failure
+        case .failure(let error): return error
+        }
     }
 
     package func restart(container name: String, of pod: PodPlan) async throws {

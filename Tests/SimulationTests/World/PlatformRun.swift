@@ -39,8 +39,10 @@ final class PlatformRun: @unchecked Sendable {
             do {
                 _ = try await store.releaseLeases(heldBy: nil, now: world.clock.now())
                 let apis = try await store.deployedAPIs()
+                var versions: [[DeployedAPI]] = []
+                for api in apis { versions.append(try await store.versions(of: api.name)) }
                 guard !isDead else { return }
-                run(apis)
+                run(apis, versions)
                 return
             } catch {
                 await world.pause(.seconds(1))
@@ -48,7 +50,7 @@ final class PlatformRun: @unchecked Sendable {
         }
     }
 
-    private func run(_ apis: [DeployedAPI]) {
+    private func run(_ apis: [DeployedAPI], _ versions: [[DeployedAPI]]) {
         let logger = world.logger(name)
         let orchestrator = LocalOrchestrator(
             engine: door, clock: world.clock,
@@ -73,6 +75,7 @@ final class PlatformRun: @unchecked Sendable {
         self.group = group
         let replicas = world.replicas
         task = Task {
+            for versions in versions { await orchestrator.recall(versions) }
             for api in apis { await orchestrator.apply(api, replicas: replicas) }
             // It ends with an error only when it is cancelled, which is what `crash` does.
             _ = try? await group.run()

@@ -169,8 +169,12 @@ final class SimulatedStore: Store, @unchecked Sendable {
         try await perform("replicas") { try await $0.requestedReplicas(of: api) }
     }
 
-    func saveRequestedReplicas(_ count: Int, of api: String) async throws {
-        try await perform("save replicas") { try await $0.saveRequestedReplicas(count, of: api) }
+    func replaceRequestedReplicas(_ count: Int, of api: String, version: String, expecting current: Int) async throws
+        -> Bool
+    {
+        try await perform("save replicas") {
+            try await $0.replaceRequestedReplicas(count, of: api, version: version, expecting: current)
+        }
     }
 
     func makeBodyWriter() async throws -> any BodyWriter {

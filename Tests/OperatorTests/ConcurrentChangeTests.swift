@@ -1,0 +1,191 @@
+import Access
+import Core
+import Logging
+import StoreMemory
+import Synchronization
+import TestSupport
+import Testing
+
+@testable import Operator
+
+@Suite("A13, S1: changes of APIs beside one another")
+struct ConcurrentChangeTests {
+    @Test("A13: changes of one API wait for one another in order; those of others pass")
+    func perAPI() async throws {
+        let gate = SerialGate()
+        let order = Locked<[String]>([])
+        let (held, release) = AsyncStream.makeStream(of: Void.self)
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            group.addTask {
+                try await gate.run(["a", "/a"]) {
+                    order.withLock { $0.append("a 1") }
+                    for await _ in held { break }
+                }
+            }
+            try await expectEventually { order.withLock { $0 } == ["a 1"] }
+            for (name, keys) in [("a 2", ["a"] as Set), ("a and b", ["/a", "b"]), ("b behind it", ["b"])] {
+                group.addTask { try await gate.run(keys) { order.withLock { $0.append(name) } } }
+                try await Task.sleep(for: .milliseconds(20))
+            }
+            try await gate.run(["c"]) { order.withLock { $0.append("c") } }
+            #expect(order.withLock { $0 } == ["a 1", "c"])
+            release.yield()
+            try await group.waitForAll()
+        }
+        let ended = order.withLock { $0 }
+        #expect(Set(ended) == ["a 1", "c", "a 2", "a and b", "b behind it"])
+        #expect(ended.firstIndex(of: "a and b") ?? 9 < ended.firstIndex(of: "b behind it") ?? 0, "no overtaking")
+    }
+
+    @Test("U4: waiting changes are limited, with a named error, and a caller that leaves does not wait on")
+    func bounded() async throws {
+        let gate = SerialGate(limit: 2)
+        let (held, release) = AsyncStream.makeStream(of: Void.self)
+        let isInside = Locked(false)
+        let first = Task {
+            try await gate.run(["a"]) {
+                isInside.withLock { $0 = true }
+                for await _ in held { break }
+            }
+        }
+        try await expectEventually { isInside.withLock { $0 } }
+        let waiting = (0..<2).map { _ in Task { try await gate.run(["a"]) {} } }
+        try await expectEventually {
+            // Refused as soon as both wait.
+            let more = Task { try await gate.run(["a"]) {} }
+            defer { more.cancel() }
+            try await Task.sleep(for: .milliseconds(20))
+            more.cancel()
+            guard case .failure(let error) = await more.result else { return false }
+            return (error as? PlatformError)?.code == .unavailable
+        }
+        waiting[0].cancel()
+        await #expect(throws: CancellationError.self) { try await waiting[0].value }
+        release.yield()
+        try await first.value
+        try await waiting[1].value
+        try await gate.run(["a"]) {}
+    }
+
+    @Test("S1, S3: a scaling decision at any step of a deploy is neither lost nor applied to the wrong version")
+    func scalingDecisions() async throws {
+        let steps = try await deploy(deciding: nil).steps
+        #expect(steps >= 4)
+        for step in 0..<steps {
+            let result = try await deploy(deciding: step)
+            #expect(result.saved == result.declared, "step \(step)")
+            #expect(result.saved == (result.isAccepted ? 5 : 2), "step \(step)")
+        }
+    }
+
+    private struct Ending {
+        var steps: Int
+        var isAccepted: Bool
+        var saved: Int?
+        var declared: Int?
+    }
+
+    /// An update of an API with two replicas. At one step of it the autoscaler decides on five, as it does: store first, then orchestrator.
+    private func deploy(deciding step: Int?) async throws -> Ending {
+        let orchestrator = CountingOrchestrator()
+        let store = SteppingStore()
+        let clock = ManualClock()
+        let service = DeployService(
+            store: store, orchestrator: orchestrator, clock: clock, random: SeededGenerator(seed: 1),
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+        let yaml = Array(Fixture.yaml.utf8)
+        _ = try await service.deploy(yaml, fileName: "cortex.yaml", baseDirectory: nil, by: .admin, force: true)
+        try await store.base.saveRequestedReplicas(2, of: "iris")
+        await orchestrator.scale(api: "iris", replicas: 2)
+        let isAccepted = Locked(false)
+        store.begin { number in
+            guard number == step else { return }
+            let base = store.base
+            guard let version = try await base.deployedAPIs().first?.id,
+                let current = await orchestrator.status(api: "iris")?.requested
+            else { return }
+            let isSaved = try await base.replaceRequestedReplicas(5, of: "iris", version: version, expecting: current)
+            if isSaved { await orchestrator.scale(api: "iris", replicas: 5) }
+            isAccepted.withLock { $0 = isSaved }
+        }
+        _ = try await service.deploy(
+            Array((Fixture.yaml + "\n        env: {A: b}").utf8), fileName: "cortex.yaml", baseDirectory: nil,
+            by: .admin, force: true)
+        let steps = store.end()
+        return Ending(
+            steps: steps, isAccepted: isAccepted.withLock { $0 },
+            saved: try await store.base.requestedReplicas(of: "iris"),
+            declared: await orchestrator.status(api: "iris")?.requested)
+    }
+}
+
+/// Calls back before each call that concerns declared APIs.
+private final class SteppingStore: WrappedStore {
+    let base = MemoryStore()
+    private let state = Mutex<(number: Int, action: (@Sendable (Int) async throws -> Void)?)>((0, nil))
+
+    func begin(_ action: @escaping @Sendable (Int) async throws -> Void) { state.withLock { $0 = (0, action) } }
+
+    func end() -> Int {
+        state.withLock { state in
+            state.action = nil
+            return state.number
+        }
+    }
+
+    private func step() async throws {
+        let (number, action) = state.withLock { state in
+            defer { state.number += 1 }
+            return (state.number, state.action)
+        }
+        try await action?(number)
+    }
+
+    func deploy(_ api: DeployedAPI, now: Timestamp) async throws {
+        try await step()
+        try await base.deploy(api, now: now)
+    }
+
+    func deployedAPIs() async throws -> [DeployedAPI] {
+        try await step()
+        return try await base.deployedAPIs()
+    }
+
+    func requestedReplicas(of api: String) async throws -> Int? {
+        try await step()
+        return try await base.requestedReplicas(of: api)
+    }
+
+    func replaceRequestedReplicas(_ count: Int, of api: String, version: String, expecting current: Int) async throws
+        -> Bool
+    {
+        try await step()
+        return try await base.replaceRequestedReplicas(count, of: api, version: version, expecting: current)
+    }
+}
+
+/// Knows only how many replicas were declared last.
+private final class CountingOrchestrator: Orchestrator {
+    private let requested = Mutex<[String: Int]>([:])
+
+    func problems(with specification: APISpecification) async -> [String] { [] }
+    func apply(_ api: DeployedAPI, replicas: Int) async { requested.withLock { $0[api.name] = replicas } }
+    func scale(api: String, replicas: Int) async { requested.withLock { $0[api] = replicas } }
+    func delete(api: String) async { requested.withLock { $0[api] = nil } }
+    func status(api: String) async -> APIStatus? {
+        requested.withLock { $0[api] }.map { APIStatus(requested: $0) }
+    }
+    func logs(api: String, options: LogOptions) async throws -> LogStream<ReplicaLogBatch> { LogStream { _ in } }
+    func readyReplicas() -> AsyncStream<[ReadyReplica]> { AsyncStream { $0.finish() } }
+}
+
+/// A value that closures share.
+private final class Locked<Value: Sendable>: Sendable {
+    private let value: Mutex<Value>
+
+    init(_ value: Value) { self.value = Mutex(value) }
+
+    func withLock<Result: Sendable>(_ body: @Sendable (inout Value) -> Result) -> Result {
+        value.withLock { body(&$0) }
+    }
+}
