@@ -361,6 +361,7 @@ struct DockerDifferencesTests {
     @Test("C12: a command that is not there fails the start with Docker's words (400) and nothing is left")
     func startFailure() async throws {
         let removed = Mutex<[String]>([])
+        let made = Mutex<Set<String>>([])
         try await Self.withEngine { request in
             let path = request.path
             if request.method == "DELETE" {
@@ -371,6 +372,7 @@ struct DockerDifferencesTests {
             if path.hasSuffix("/networks/cortex-abc.pods") { return .json(Self.network) }
             if path.hasSuffix("/containers/create") {
                 let id = request.query.contains("hello-1.api") ? "member" : "owner"
+                made.withLock { _ = $0.insert(id) }
                 return .json(#"{"Id":"\#(id)","Warnings":null}"#, status: 201)
             }
             if path.hasSuffix("/containers/member/start") {
@@ -378,10 +380,11 @@ struct DockerDifferencesTests {
                     #"{"message":"failed to create shim: exec: \"nope\": executable file not found in $PATH: unknown"}"#,
                     status: 400)
             }
-            if path.hasSuffix("/containers/cortex-abc-hello-1/json") {
+            let isMade: (String) -> Bool = { id in made.withLock { $0.contains(id) } }
+            if path.hasSuffix("/containers/cortex-abc-hello-1/json"), isMade("owner") {
                 return .json(Self.inspected("owner", pod: "hello-1", ["cortex.containers": "api"]))
             }
-            if path.hasSuffix("/containers/cortex-abc-hello-1.api/json") {
+            if path.hasSuffix("/containers/cortex-abc-hello-1.api/json"), isMade("member") {
                 return .json(Self.inspected("member", pod: "hello-1", member: "api", state: #""Status":"created""#))
             }
             return request.method == "POST" ? .status(204) : nil
