@@ -86,13 +86,19 @@ let package = Package(
         .target(name: "CStoreSQLite"),
         room("StoreSQLite", ["Core", "CStoreSQLite", grdb, sqlite, logging]),
         room("Client", ["Core", asyncHTTPClient, nioCore, nioPosix, nioHTTP1, yams]),
+        // The whole platform in one process; the only module that names concrete stores, engines and orchestrators.
+        room(
+            "Platform",
+            [
+                "Core", "Support", "Access", "HTTPServing", "Gateway", "Dequeuer", "Operator", "Autoscaler",
+                "LocalOrchestrator", "EngineDocker", "EngineSandbox", "StoreSQLite", logging, lifecycle, nioCore,
+                nioPosix, yams,
+            ]),
         room(
             "Commands",
             [
-                "Core", "Support", "Access", "HTTPServing", "Gateway", "Dequeuer", "Operator", "Autoscaler",
-                "LocalOrchestrator", "EngineDocker", "EngineSandbox", "StoreSQLite", "Client",
-                arguments, logging, lifecycle, nioCore, nioPosix, nioHTTP1, asyncHTTPClient, subprocess,
-                yams,
+                "Core", "Support", "Platform", "EngineDocker", "EngineSandbox", "Client", arguments, logging,
+                nioCore, nioPosix, nioHTTP1, asyncHTTPClient, subprocess, yams,
             ]),
         .executableTarget(name: "cortex", dependencies: ["Commands"], swiftSettings: strict),
         .target(name: "CPodInit"),
@@ -142,6 +148,9 @@ let package = Package(
             ]),
         tests("PodInitTests", ["CPodInit", "PodInitClient", "PodInitProtocol", subprocess]),
         tests("ClientTests", ["Client", "StubPlatform", asyncHTTPClient, nioCore, nioHTTP1]),
+        tests(
+            "PlatformTests",
+            ["Platform", "Access", "Client", "EngineDocker", "StoreMemory", nioCore, logging, lifecycle]),
         tests(
             "CommandsTests",
             [

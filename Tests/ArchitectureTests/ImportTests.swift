@@ -34,7 +34,15 @@ private let allowed: [String: Set<String>] = [
     "StoreMemory": ["Core"],
     "StoreSQLite": ["Core", "CStoreSQLite", "GRDB", "GRDBSQLite", "Logging"],
     "Client": ["Core", "AsyncHTTPClient", "NIO*", "Yams"],
-    "Commands": ["*"],
+    "Platform": [
+        "Core", "Support", "Access", "HTTPServing", "Gateway", "Dequeuer", "Operator", "Autoscaler",
+        "LocalOrchestrator", "EngineDocker", "EngineSandbox", "StoreSQLite", "Logging", "ServiceLifecycle", "NIO*",
+        "Yams",
+    ],
+    "Commands": [
+        "Core", "Support", "Platform", "EngineDocker", "EngineSandbox", "Client", "ArgumentParser", "Logging", "NIO*",
+        "AsyncHTTPClient", "Subprocess", "Yams",
+    ],
     "cortex": ["Commands"],
     "PodInit": ["CPodInit", "PodInitProtocol", "SystemCallFilter"],
     "StoreConformance": ["Core", "TestSupport", "Testing"],

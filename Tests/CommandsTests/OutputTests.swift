@@ -1,4 +1,5 @@
 import Core
+import Support
 import Testing
 
 @testable import Commands
@@ -6,6 +7,16 @@ import Testing
 @Suite("O2: how things are written")
 struct OutputTests {
     private let terminal = TextStyle(isTerminal: true, hasColor: true, size: .init(columns: 40, rows: 10))
+
+    @Test("N9: a command that ends with an error that is not ours prints nothing of what the error holds")
+    func foreignErrors() {
+        struct Foreign: Error { var token = "s3cr3t" }
+        enum Other: Error { case failed(token: String) }
+        for error in [Foreign(), Other.failed(token: "s3cr3t")] as [any Error] {
+            let message = ExitStatus(error).message ?? ""
+            #expect(!message.isEmpty && !message.contains("s3cr3t"), "\(message)")
+        }
+    }
 
     @Test(
         "O2: ages are the original's",

@@ -9,7 +9,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-@Suite("A PodInit that a container has taken over", .serialized, .timeLimit(.minutes(3)))
+@Suite("A PodInit that a container has taken over", .serialized, .timeLimit(.minutes(60)))
 struct HostilePodInitTests {
     /// Calls the hostile pod, and an honest one beside it until the hostile call has ended: each honest call must take
     /// less than a second.

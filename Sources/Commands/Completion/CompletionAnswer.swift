@@ -1,4 +1,5 @@
 import Core
+import Support
 
 /// The hidden command behind the completion scripts: `cortex __complete …` prints what the word at the cursor can become.
 ///

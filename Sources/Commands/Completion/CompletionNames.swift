@@ -1,5 +1,6 @@
 import Client
 import Core
+import Support
 
 /// Names that only the cluster or `cli.yaml` knows. Whatever goes wrong, or takes long, gives no name:
 /// somebody is typing, and an error in the middle of a line helps nobody.

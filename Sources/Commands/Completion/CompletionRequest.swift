@@ -1,3 +1,5 @@
+import Platform
+
 /// What the word at the cursor can be: a pure function of the command tree and the words before the cursor.
 struct CompletionRequest: Sendable, Equatable {
     enum Expectation: Sendable, Equatable {
@@ -84,8 +86,8 @@ struct CompletionRequest: Sendable, Equatable {
         case "data": return word.hasPrefix("@") ? .files(extensions: []) : .nothing
         case "directory", "folder": return .folders
         case "path": return .files(extensions: [])
-        case "engine": return .candidates(UpSettings.EngineChoice.allCases.map { Candidate($0.rawValue) })
-        case "level": return .candidates(UpSettings.Durability.allCases.map { Candidate($0.rawValue) })
+        case "engine": return .candidates(PlatformSettings.EngineChoice.allCases.map { Candidate($0.rawValue) })
+        case "level": return .candidates(PlatformSettings.Durability.allCases.map { Candidate($0.rawValue) })
         case "api": return .names(.apis)
         case "environment": return .names(.environments)
         case "id": return .names(.requests(api: api, statuses: line.statusesOfUse))

@@ -1,6 +1,8 @@
 import Client
 import Core
 import EngineDocker
+import Platform
+import Support
 
 /// The judgement of `cortex doctor`: what the probes found, and what to do about it.
 struct Doctor: Sendable {
@@ -112,21 +114,16 @@ struct Doctor: Sendable {
         }
         let reserve = (value("CORTEX_DISK_RESERVE").flatMap { DiskReserve($0) } ?? .standard)
             .bytes(of: probes.totalSpace(folder))
-        let text = "\(Self.gigabytes(free)) free for \(folder)"
+        let text = "\(DiskSpace.gigabytes(free)) free for \(folder)"
         if free >= reserve {
-            report.ok("disk space", "\(text), of which \(Self.gigabytes(reserve)) are kept for results")
+            report.ok("disk space", "\(text), of which \(DiskSpace.gigabytes(reserve)) are kept for results")
         } else {
             report.problem(
                 "disk space", text,
                 advice:
-                    "make room (at least \(Self.gigabytes(reserve)), below which requests are refused), lower --disk-reserve, or \(elsewhere)"
+                    "make room (at least \(DiskSpace.gigabytes(reserve)), below which requests are refused), lower --disk-reserve, or \(elsewhere)"
             )
         }
-    }
-
-    static func gigabytes(_ bytes: Int64) -> String {
-        let tenths = bytes * 10 / (1 << 30)
-        return "\(tenths / 10).\(tenths % 10) GiB"
     }
 
     // MARK: Environments

@@ -6,7 +6,9 @@ import Foundation
 import NIOCore
 import NIOHTTP1
 import NIOPosix
+import Platform
 import Subprocess
+import Support
 
 extension DoctorProbes {
     /// Looks at this machine. Blocking looks run on threads of their own.
@@ -15,8 +17,8 @@ extension DoctorProbes {
             engine: { await askEngine(socket: $0) },
             sandbox: { await trySandbox() },
             port: { await askPort($0) },
-            freeSpace: { freeSpace(near: $0) },
-            totalSpace: { space(near: $0)?.total },
+            freeSpace: { DiskSpace(near: $0)?.free },
+            totalSpace: { DiskSpace(near: $0)?.total },
             folder: { folder($0) },
             mode: { mode($0) })
     }
@@ -168,29 +170,8 @@ extension DoctorProbes {
     // MARK: Files
 
     /// The nearest folder that exists.
-    private static func nearest(_ path: String) -> String {
-        var url = URL(fileURLWithPath: path).standardizedFileURL
-        while !FileManager.default.fileExists(atPath: url.path), url.path != "/" { url.deleteLastPathComponent() }
-        return url.path
-    }
-
-    /// Bytes that may still be written at a path, or at its nearest folder that exists.
-    static func freeSpace(near path: String) -> Int64? {
-        space(near: path)?.free
-    }
-
-    /// The same, with the size of the disk. Blocks.
-    static func space(near path: String) -> DiskSpace? {
-        var information = statvfs()
-        guard statvfs(nearest(path), &information) == 0 else { return nil }
-        func bytes(_ blocks: some BinaryInteger) -> Int64 {
-            Int64(clamping: UInt64(blocks).multipliedReportingOverflow(by: UInt64(information.f_frsize)).partialValue)
-        }
-        return DiskSpace(free: bytes(information.f_bavail), total: bytes(information.f_blocks))
-    }
-
     private static func folder(_ path: String) -> Folder {
-        let existing = nearest(path)
+        let existing = DiskSpace.nearest(path)
         var isDirectory: ObjCBool = false
         guard FileManager.default.fileExists(atPath: existing, isDirectory: &isDirectory), isDirectory.boolValue else {
             return .notAFolder

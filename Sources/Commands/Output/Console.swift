@@ -1,5 +1,6 @@
 import Core
 import Foundation
+import Support
 
 /// The only place that writes to the terminal. Data goes to standard output, everything else to standard error.
 struct Console: Sendable {

@@ -1,5 +1,6 @@
 import Client
 import Core
+import Support
 
 /// Says what is wrong with a file: on a terminal with the lines of the file, else one line a problem.
 ///

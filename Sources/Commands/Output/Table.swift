@@ -1,4 +1,5 @@
 import Core
+import Support
 
 /// Rows under titles, as every list of the CLI is shown: columns three spaces apart, titles bold on a terminal (reference: cortex.md §9.3).
 ///

@@ -1,4 +1,5 @@
 import Core
+import Support
 
 /// How text may look: bold and colours only on a terminal, `NO_COLOR` respected, lines cut to the terminal's width.
 struct TextStyle: Sendable, Hashable {
@@ -49,95 +50,5 @@ struct TextStyle: Sendable, Hashable {
 
     func colored(_ text: String, _ color: Color) -> String {
         hasColor ? "\u{1B}[\(color.rawValue)m\(text)\u{1B}[0m" : text
-    }
-}
-
-extension String {
-    /// This text in one line without control characters: what others wrote can't move the cursor or hide a line.
-    var inOneLine: String {
-        var result = ""
-        for scalar in unicodeScalars {
-            switch scalar.value {
-            case 0x0A, 0x0D, 0x09: result.append(" ")
-            case _ where scalar.steersTerminal: result.append("\u{FFFD}")
-            default: result.unicodeScalars.append(scalar)
-            }
-        }
-        return result
-    }
-
-    /// A log line for a terminal: colours are let through, every other control sequence is made visible as U+FFFD.
-    var withoutControls: String {
-        var result = String.UnicodeScalarView()
-        var rest = unicodeScalars[...]
-        while let scalar = rest.first {
-            if scalar == "\u{1B}", let end = Self.endOfColor(rest) {
-                result.append(contentsOf: rest[..<end])
-                rest = rest[end...]
-                continue
-            }
-            result.append(scalar.steersTerminal ? "\u{FFFD}" : scalar)
-            rest = rest.dropFirst()
-        }
-        return String(result)
-    }
-
-    /// The last piece of a line that was written over itself with carriage returns, as progress bars do: what a terminal would show in the end.
-    var lastOverwrite: Substring {
-        var pieces = unicodeScalars.split(separator: "\r")
-        return pieces.popLast().map(Substring.init) ?? ""
-    }
-
-    /// A whole text for a terminal: line ends, tabs and colours stay. Whatever else could steer the terminal becomes `\uXXXX`, which in JSON
-    /// means the same character.
-    var safeForTerminal: String {
-        guard unicodeScalars.contains(where: { $0.steersTerminal && $0 != "\n" }) else { return self }
-        var result = String.UnicodeScalarView()
-        var rest = unicodeScalars[...]
-        while let scalar = rest.first {
-            if scalar == "\u{1B}", let end = Self.endOfColor(rest) {
-                result.append(contentsOf: rest[..<end])
-                rest = rest[end...]
-                continue
-            }
-            rest = rest.dropFirst()
-            switch scalar {
-            case "\n": result.append(scalar)
-            // Between the tokens of a document it is white space.
-            case "\r": if rest.first != "\n" { result.append("\n") }
-            case _ where scalar.steersTerminal:
-                let digits = String(scalar.value, radix: 16)
-                result.append(
-                    contentsOf: "\\u\(String(repeating: "0", count: 4 - digits.count))\(digits)".unicodeScalars)
-            default: result.append(scalar)
-            }
-        }
-        return String(result)
-    }
-
-    /// Where the colour sequence (`ESC [ digits and semicolons m`) ends that `text` begins with.
-    private static func endOfColor(_ text: Substring.UnicodeScalarView) -> String.Index? {
-        var index = text.index(after: text.startIndex)
-        guard index < text.endIndex, text[index] == "[" else { return nil }
-        index = text.index(after: index)
-        while index < text.endIndex {
-            let scalar = text[index]
-            index = text.index(after: index)
-            if scalar == "m" { return index }
-            guard ("0"..."9").contains(scalar) || scalar == ";" else { return nil }
-        }
-        return nil
-    }
-}
-
-extension Unicode.Scalar {
-    /// Whether a terminal does something else with this character than to show it: control characters except the tab, and those that change
-    /// the direction or the order of the text around them.
-    var steersTerminal: Bool {
-        switch value {
-        case 0x09: false
-        case 0..<0x20, 0x7F..<0xA0, 0x061C, 0x200E, 0x200F, 0x2028...0x202E, 0x2066...0x2069: true
-        default: false
-        }
     }
 }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Core
+import Support
 
 /// Command names may be shortened to a prefix that only one of them has: `cortex desc hello` (reference: cortex.md §9.1).
 enum CommandAbbreviation {

@@ -1,5 +1,6 @@
 import Client
 import Core
+import Support
 
 /// Watches deployed APIs until each is ready or has failed, with a line of progress on standard error.
 struct DeployWatcher {

@@ -2,6 +2,7 @@ import ArgumentParser
 import Client
 import Core
 import Foundation
+import Support
 
 struct DeployCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

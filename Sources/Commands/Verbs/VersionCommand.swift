@@ -1,6 +1,7 @@
 import ArgumentParser
 import Client
 import Core
+import Support
 
 struct VersionCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

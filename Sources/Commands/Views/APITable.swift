@@ -1,4 +1,5 @@
 import Core
+import Support
 
 /// APIs as a table, one for each kind (reference: cortex.md §9.3).
 enum APITable {

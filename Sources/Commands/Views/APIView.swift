@@ -1,5 +1,6 @@
 import Client
 import Core
+import Support
 
 /// One API: its row, where it is reached, what waits, its history, and with `verbose` the whole specification.
 enum APIView {

@@ -1,5 +1,7 @@
 import Client
 import Core
+import Platform
+import Support
 
 /// `cortex cluster info` and `health`.
 enum ClusterView {
@@ -25,7 +27,7 @@ enum ClusterView {
             let (used, total) = (capacity.used, capacity.total)
             facts.append(("cpu", "\(cores(used.cpuMilli)) of \(cores(total.cpuMilli)) cores declared"))
             facts.append(
-                ("memory", "\(Doctor.gigabytes(used.memBytes)) of \(Doctor.gigabytes(total.memBytes)) declared"))
+                ("memory", "\(DiskSpace.gigabytes(used.memBytes)) of \(DiskSpace.gigabytes(total.memBytes)) declared"))
             if total.gpu > 0 { facts.append(("gpu", "\(used.gpu) of \(total.gpu) taken")) }
         }
         return lines(facts.map { ("", $0.0, $0.1) }, style)

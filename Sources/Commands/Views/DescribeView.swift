@@ -1,4 +1,5 @@
 import Core
+import Support
 
 /// `cortex describe`: an API's replicas by state, and each of them (reference: cortex.md §9.3, §11).
 enum DescribeView {

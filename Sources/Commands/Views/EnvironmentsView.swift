@@ -1,5 +1,6 @@
 import Client
 import Core
+import Support
 
 /// `cortex env list`.
 enum EnvironmentsView {

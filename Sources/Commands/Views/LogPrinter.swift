@@ -1,4 +1,5 @@
 import Core
+import Support
 
 /// Log lines with the replica they come from in front, each replica in its own colour (contract O4).
 struct LogPrinter {

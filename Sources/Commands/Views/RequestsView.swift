@@ -1,4 +1,5 @@
 import Core
+import Support
 
 /// `cortex requests`: newest first.
 enum RequestsView {

@@ -1,27 +1,27 @@
 import Core
 import Foundation
-import Logging
+package import Logging
 import Support
 
 /// The log of `cortex up`: a line per event on standard error, which never waits for the reader. Lines beyond what a slow reader leaves room
 /// for are dropped and counted (``BoundedWriter``).
-struct StandardErrorLog: LogHandler {
-    var logLevel = Logger.Level.info
-    var metadata = Logger.Metadata()
+package struct StandardErrorLog: LogHandler {
+    package var logLevel = Logger.Level.info
+    package var metadata = Logger.Metadata()
     let label: String
     var output = BoundedWriter.standardError
     var clock: any PlatformClock = SystemClock()
 
-    init(label: String) {
+    package init(label: String) {
         self.label = label
     }
 
-    subscript(metadataKey key: String) -> Logger.Metadata.Value? {
+    package subscript(metadataKey key: String) -> Logger.Metadata.Value? {
         get { metadata[key] }
         set { metadata[key] = newValue }
     }
 
-    func log(event: LogEvent) {
+    package func log(event: LogEvent) {
         var metadata = metadata.merging(event.metadata ?? [:]) { $1 }
         if let error = event.error { metadata["error"] = "\(error.safeDescription)" }
         let pairs = metadata.sorted { $0.key < $1.key }.map { " \($0.key)=\($0.value)" }.joined()

@@ -8,7 +8,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-@testable import Commands
+@testable import Platform
 
 @Suite("U4: the end of the process depends on nothing", .serialized, .timeLimit(.minutes(2)))
 struct ShutdownThreadTests {
@@ -134,10 +134,10 @@ struct ShutdownThreadTests {
 
     @Test("N9: a message repeats no URL and no list of parameters, because they may hold a password")
     func shownValues() {
-        #expect(UpSettings.shown("sqlite") == "sqlite")
-        #expect(UpSettings.shown("postgres://u:secret@h/d") == "postgres://…")
-        #expect(!UpSettings.shown("host=h password=secret").contains("secret"))
-        #expect(!UpSettings.shown("u:secret@h").contains("secret"))
+        #expect(PlatformSettings.shown("sqlite") == "sqlite")
+        #expect(PlatformSettings.shown("postgres://u:secret@h/d") == "postgres://…")
+        #expect(!PlatformSettings.shown("host=h password=secret").contains("secret"))
+        #expect(!PlatformSettings.shown("u:secret@h").contains("secret"))
     }
 
     @Test("N9: an error that is not ours is never printed with what it holds")
@@ -146,8 +146,7 @@ struct ShutdownThreadTests {
         enum Other: Error { case failed(token: String), plain }
         let wrapped = PlatformError(.internal, "m", cause: Foreign())
         for text in [
-            wrapped.description, ExitStatus(Foreign()).message ?? "", Foreign().safeDescription,
-            Other.failed(token: "s3cr3t").safeDescription, ExitStatus(Other.failed(token: "s3cr3t")).message ?? "",
+            wrapped.description, Foreign().safeDescription, Other.failed(token: "s3cr3t").safeDescription,
         ] {
             #expect(!text.contains("s3cr3t"), "\(text)")
         }

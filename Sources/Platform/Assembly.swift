@@ -1,6 +1,5 @@
 import Access
 import Autoscaler
-import Client
 import Core
 import Dequeuer
 import EngineDocker
@@ -8,7 +7,7 @@ import Foundation
 import Gateway
 import HTTPServing
 import LocalOrchestrator
-import Logging
+package import Logging
 import Operator
 import ServiceLifecycle
 import StoreSQLite
@@ -16,22 +15,20 @@ import Support
 import Synchronization
 
 /// Puts the platform together: the only file that names the concrete store and orchestrator (the engine: `EngineSelection`).
-struct Assembly: Sendable {
-    let settings: UpSettings
+package struct Assembly: Sendable {
+    let settings: PlatformSettings
     let environment: [String: String]
-    let console: Console
-    /// How it is said where the platform listens.
-    let format: OutputFormat
+    let announcer: any PlatformAnnouncer
     let logger: Logger
     private let clock = SystemClock()
 
-    init(
-        settings: UpSettings, environment: [String: String], console: Console, format: OutputFormat, logger: Logger
+    /// - Parameter environment: the process's variables, in which container engines are looked for.
+    package init(
+        settings: PlatformSettings, environment: [String: String], announcer: any PlatformAnnouncer, logger: Logger
     ) {
         self.settings = settings
         self.environment = environment
-        self.console = console
-        self.format = format
+        self.announcer = announcer
         self.logger = logger
     }
 
@@ -39,7 +36,7 @@ struct Assembly: Sendable {
     ///
     /// - Throws: ``PlatformError`` `setup` when it cannot start here: one line that says what to do. `timed_out` when the shutdown had to be
     ///   cut short.
-    func run(_ shutdown: ShutdownThread) async throws {
+    package func run(_ shutdown: ShutdownThread) async throws {
         let resources = Resources()
         let result: Result<Void, any Error>
         do {
@@ -123,8 +120,7 @@ struct Assembly: Sendable {
         ) { try await control.respond(to: $0, body: &$1) }
         let announcement = Announcement(
             gateway: gateway.addresses, operator: controlServer.addresses, directory: directory,
-            environments: EnvironmentStore(environment: environment), token: tokens.admin,
-            engine: engine.name, book: book, console: console, format: format)
+            token: tokens.admin, engine: engine.name, book: book, announcer: announcer)
 
         // In the order of dependency: shutdown closes the gateway first and the orchestrator last.
         try await run(

@@ -2,14 +2,14 @@ import Core
 import EngineDocker
 import Testing
 
-@testable import Commands
+@testable import Platform
 
 @Suite("U1: settings of cortex up")
-struct UpSettingsTests {
+struct PlatformSettingsTests {
     private func settings(
-        _ flags: [UpSettings.Key: String] = [:], _ environment: [String: String] = [:], file: String? = nil
-    ) throws -> UpSettings {
-        try UpSettings(flags: flags, environment: environment, file: file, home: "/home/ada")
+        _ flags: [PlatformSettings.Key: String] = [:], _ environment: [String: String] = [:], file: String? = nil
+    ) throws -> PlatformSettings {
+        try PlatformSettings(flags: flags, environment: environment, file: file, home: "/home/ada")
     }
 
     @Test("U1: the defaults")
@@ -51,7 +51,7 @@ struct UpSettingsTests {
         #expect(set.operatorHost == "::1" && set.podAccessLimit == .full)
         #expect(set.allowedVolumes == ["/srv/a", "/home/ada/b"])
         #expect(try settings([:], [:], file: "allow_volume: [/c, /d]").allowedVolumes == ["/c", "/d"])
-        let flags = try UpSettings(
+        let flags = try PlatformSettings(
             flags: [:], lists: [.allowedVolumes: ["/e"]], environment: [:], file: "allow_volume: /c", home: "/")
         #expect(flags.allowedVolumes == ["/e"])
         #expect(throws: PlatformError.self) { try settings([.podAccess: "all"]) }
@@ -86,7 +86,7 @@ struct UpSettingsTests {
         #expect(try settings([:], [:], file: "disk_reserve: 7").diskReserve.bytes(of: 5000) == 7)
         #expect(try settings([.trustedProxies: "10.0.0.0/8, ::1"]).trustedProxies.count == 2)
         for (key, value) in [
-            (UpSettings.Key.diskReserve, "-1"), (.diskReserve, "100%"), (.diskReserve, "much"),
+            (PlatformSettings.Key.diskReserve, "-1"), (.diskReserve, "100%"), (.diskReserve, "much"),
             (.trustedProxies, "10.0.0.0/40"),
             (.trustedProxies, "proxy.example"),
         ] {
@@ -104,16 +104,16 @@ struct UpSettingsTests {
     @Test(
         "U5: each wrong value is named with where it came from",
         arguments: [
-            ([UpSettings.Key.gatewayPort: "x"], [:], nil, "--port is x"),
+            ([PlatformSettings.Key.gatewayPort: "x"], [:], nil, "--port is x"),
             ([.gatewayPort: "70000"], [:], nil, "--port is 70000"),
             ([:], ["CORTEX_ENGINE": "kvm"], nil, "CORTEX_ENGINE is kvm; it must be one of auto, docker, sandbox"),
             ([:], [:], "durability: none", "durability in up.yaml is none"),
             ([:], [:], "prot: 1", "unknown key prot"),
             ([:], [:], "- a", "not a YAML mapping"),
             ([.store: "postgres://x"], [:], nil, "it must be sqlite"),
-        ] as [([UpSettings.Key: String], [String: String], String?, String)])
+        ] as [([PlatformSettings.Key: String], [String: String], String?, String)])
     func problems(
-        flags: [UpSettings.Key: String], environment: [String: String], file: String?, message: String
+        flags: [PlatformSettings.Key: String], environment: [String: String], file: String?, message: String
     ) throws {
         let error = #expect(throws: PlatformError.self) { try settings(flags, environment, file: file) }
         #expect(error?.message.contains(message) == true, "\(error?.message ?? "")")

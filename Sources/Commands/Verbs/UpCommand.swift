@@ -3,6 +3,7 @@ import Client
 import Core
 import Foundation
 import Logging
+import Platform
 import Support
 
 /// `cortex up`: the whole platform in this process.
@@ -118,7 +119,7 @@ struct UpCommand: AsyncParsableCommand {
 
     private func start(_ shutdown: ShutdownThread) async throws {
         let environment = ProcessInfo.processInfo.environment
-        let flags: [UpSettings.Key: String?] = [
+        let flags: [PlatformSettings.Key: String?] = [
             .dataDirectory: dataDir, .host: host, .operatorHost: operatorHost, .gatewayPort: port,
             .operatorPort: operatorPort, .engine: engine,
             .engineSocket: engineSocket,
@@ -128,7 +129,7 @@ struct UpCommand: AsyncParsableCommand {
             .podAccess: allowPodOperatorAccess,
         ]
         let file = EnvironmentStore(environment: environment).directory + "/up.yaml"
-        let settings = try UpSettings(
+        let settings = try PlatformSettings(
             flags: flags.compactMapValues { $0 }, lists: [.allowedVolumes: allowVolume], environment: environment,
             file: FileManager.default.fileExists(atPath: file)
                 ? try String(contentsOfFile: file, encoding: .utf8) : nil,
@@ -136,9 +137,50 @@ struct UpCommand: AsyncParsableCommand {
             home: environment["HOME"].flatMap { $0.isEmpty ? nil : $0 }
                 ?? FileManager.default.homeDirectoryForCurrentUser.path)
         try await Assembly(
-            settings: settings, environment: environment, console: Console(environment: environment),
-            format: format.output,
+            settings: settings, environment: environment,
+            announcer: StartReport(
+                environments: EnvironmentStore(environment: environment), console: Console(environment: environment),
+                format: format.output),
             logger: Logger(label: "cortex")
         ).run(shutdown)
+    }
+}
+
+/// Prints where the platform listens, and writes the CLI's environment for it.
+private struct StartReport: PlatformAnnouncer {
+    let environments: EnvironmentStore
+    let console: Console
+    let format: OutputFormat
+
+    /// It becomes the default environment if there is none.
+    func register(_ platform: RunningPlatform) throws -> String {
+        try environments.update { file in
+            file.register(
+                dataDirectory: platform.dataDirectory, socket: platform.operatorSocket,
+                operatorEndpoint: platform.operator, token: platform.token.revealed)
+        }
+    }
+
+    func report(_ platform: RunningPlatform, environment: String) async {
+        // The reader may have closed the pipe, or not read it: the platform runs all the same.
+        try? await withTimeLimit(.seconds(5)) {
+            try await BlockingPool.checks.run { try console.print(try text(platform, environment)) }
+        }
+    }
+
+    private func text(_ platform: RunningPlatform, _ environment: String) throws -> String {
+        let document = [
+            "gateway": platform.gateway, "operator": platform.operator, "engine": platform.engine,
+            "data": platform.dataDirectory, "environment": environment,
+        ]
+        let isDefault = try environments.load().defaultEnvironment == environment
+        return try format.render(document)
+            ?? """
+            gateway   \(platform.gateway)  (callers POST here)
+            operator  \(platform.operator)
+            engine    \(platform.engine)
+            data      \(platform.dataDirectory)\(environment == "local" ? "" : "\ncli       environment \(environment)")
+            ready     deploy an API with: cortex deploy cortex.yaml\(isDefault ? "" : " -e \(environment)")
+            """
     }
 }

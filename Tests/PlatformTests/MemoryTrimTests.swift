@@ -5,7 +5,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-@testable import Commands
+@testable import Platform
 
 @Suite("U1: memory of a platform that runs for long", .timeLimit(.minutes(1)))
 struct MemoryTrimTests {

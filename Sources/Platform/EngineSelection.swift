@@ -6,7 +6,7 @@ import Logging
 
 /// Finds the engine that runs the pods (contract U1): the one that was asked for, or with `auto` the first Docker or Podman that answers, else the sandbox.
 struct EngineSelection: Sendable {
-    var settings: UpSettings
+    var settings: PlatformSettings
     var directory: PlatformDirectory
     var environment: [String: String]
     var clock: any PlatformClock

@@ -6,7 +6,7 @@ import Support
 import Synchronization
 
 /// How much disk is kept free of submissions, so that results can still be stored (contract N7, `--disk-reserve`).
-struct DiskReserve: Sendable, Hashable {
+package struct DiskReserve: Sendable, Hashable {
     private enum Amount: Hashable {
         case bytes(Int64)
         case percent(Int64)
@@ -16,12 +16,12 @@ struct DiskReserve: Sendable, Hashable {
 
     private let amount: Amount
 
-    static let standard = DiskReserve(amount: .standard)
+    package static let standard = DiskReserve(amount: .standard)
 
     private init(amount: Amount) { self.amount = amount }
 
     /// A size such as `2Gi`, `500M` or a number of bytes, or a part such as `10%`; `nil` for anything else.
-    init?(_ text: String) {
+    package init?(_ text: String) {
         if text.hasSuffix("%") {
             guard let percent = Int64(text.dropLast()), (0...99).contains(percent) else { return nil }
             self.amount = .percent(percent)
@@ -34,7 +34,7 @@ struct DiskReserve: Sendable, Hashable {
     }
 
     /// The reserve on a disk of `total` bytes; `nil` where its size is not known.
-    func bytes(of total: Int64?) -> Int64 {
+    package func bytes(of total: Int64?) -> Int64 {
         switch amount {
         case .bytes(let bytes): bytes
         case .percent(let percent): (total ?? 0) / 100 * percent
@@ -43,10 +43,38 @@ struct DiskReserve: Sendable, Hashable {
     }
 }
 
-/// Free and total bytes of a disk.
-struct DiskSpace: Sendable, Hashable {
-    var free: Int64
-    var total: Int64
+/// Free and total bytes of a file system.
+package struct DiskSpace: Sendable, Hashable {
+    package var free: Int64
+    package var total: Int64
+
+    init(free: Int64, total: Int64) {
+        self.free = free
+        self.total = total
+    }
+
+    /// Measures the file system of a path, or of its nearest folder that exists; `nil` where it does not answer. Blocks.
+    package init?(near path: String) {
+        var information = statvfs()
+        guard statvfs(Self.nearest(path), &information) == 0 else { return nil }
+        func bytes(_ blocks: some BinaryInteger) -> Int64 {
+            Int64(clamping: UInt64(blocks).multipliedReportingOverflow(by: UInt64(information.f_frsize)).partialValue)
+        }
+        self.init(free: bytes(information.f_bavail), total: bytes(information.f_blocks))
+    }
+
+    /// The path, or its nearest folder that exists.
+    package static func nearest(_ path: String) -> String {
+        var url = URL(fileURLWithPath: path).standardizedFileURL
+        while url.path != "/", !FileManager.default.fileExists(atPath: url.path) { url.deleteLastPathComponent() }
+        return url.path
+    }
+
+    /// A number of bytes for people, such as `12.5 GiB`.
+    package static func gigabytes(_ bytes: Int64) -> String {
+        let tenths = bytes * 10 / (1 << 30)
+        return "\(tenths / 10).\(tenths % 10) GiB"
+    }
 }
 
 /// Measures the free space every second and says how much of it submissions may still take (contract N7). Safe from any task.
@@ -80,7 +108,7 @@ final class DiskWatch: Service {
         self.init(reserve: reserve, clock: clock, logger: logger) {
             try await withTimeLimit(Self.timeLimit, clock: clock) {
                 try await BlockingPool.checks.run {
-                    let spaces = folders.compactMap(DoctorProbes.space(near:))
+                    let spaces = folders.compactMap(DiskSpace.init(near:))
                     guard
                         let least = spaces.min(by: {
                             $0.free - reserve.bytes(of: $0.total) < $1.free - reserve.bytes(of: $1.total)

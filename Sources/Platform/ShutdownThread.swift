@@ -1,5 +1,5 @@
 import Core
-import Support
+package import Support
 import Synchronization
 
 #if canImport(Glibc)
@@ -7,6 +7,10 @@ import Synchronization
 #elseif canImport(Musl)
     import Musl
 #endif
+
+/// 128 + SIGINT.
+private let exitInterrupted: CInt = 130
+private let exitFailure: CInt = 1
 
 /// What the signal handler leaves for the thread. Nothing but atomic values: a handler may interrupt any code.
 private enum Arrived {
@@ -24,7 +28,7 @@ private func handleSignal(_ number: CInt) {
     switch number {
     case SIGTERM, SIGINT:
         // The second ends the process here, whatever everything else waits for (contract U4).
-        if Arrived.stops.wrappingAdd(1, ordering: .relaxed).oldValue > 0 { _exit(ExitStatus.interrupted) }
+        if Arrived.stops.wrappingAdd(1, ordering: .relaxed).oldValue > 0 { _exit(exitInterrupted) }
     case SIGHUP:
         _ = Arrived.stops.compareExchange(expected: 0, desired: 1, ordering: .relaxed)
     default: break
@@ -37,7 +41,7 @@ private func handleSignal(_ number: CInt) {
 /// event loops, nor the engine, nor a reader of standard error.
 ///
 /// SIGTERM, SIGINT (Ctrl-C) and SIGHUP (the terminal was closed) stop; SIGQUIT writes the platform's state to standard error.
-final class ShutdownThread: Sendable {
+package final class ShutdownThread: Sendable {
     private struct State {
         var isRequested = false
         var onStop: @Sendable () -> Void = {}
@@ -69,7 +73,7 @@ final class ShutdownThread: Sendable {
     ///
     /// - Parameter exitAfter: when the process ends after the grace period of a shutdown, whatever still runs.
     /// - Throws: ``PlatformError`` `unavailable` when the system has no thread or pipe left.
-    static func start(
+    package static func start(
         exitAfter: Duration = Limits.shutdownExit, output: BoundedWriter = .standardError,
         operations: OperationRegistry = .shared
     ) throws -> ShutdownThread {
@@ -91,7 +95,7 @@ final class ShutdownThread: Sendable {
     var isStopRequested: Bool { state.withLock { $0.isRequested } }
 
     /// Sets what a signal to stop does; it must not block. Called at once if such a signal came before.
-    func onStop(_ action: @escaping @Sendable () -> Void) {
+    package func onStop(_ action: @escaping @Sendable () -> Void) {
         let isRequested = state.withLock { state in
             state.onStop = action
             return state.isRequested
@@ -161,7 +165,7 @@ final class ShutdownThread: Sendable {
     private func end() -> Never {
         output.write("error: stopping took too long\(Self.lines(of: operations))")
         output.flush(milliseconds: 1000)
-        _exit(ExitStatus.failure)
+        _exit(exitFailure)
     }
 
     /// What is under way, a line each.

@@ -6,7 +6,7 @@ import Synchronization
 import TestSupport
 import Testing
 
-@testable import Commands
+@testable import Platform
 
 @Suite("N7: reserve of free disk", .timeLimit(.minutes(1)))
 struct DiskReserveTests {

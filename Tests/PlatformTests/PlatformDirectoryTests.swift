@@ -5,7 +5,7 @@ import Foundation
 import TestSupport
 import Testing
 
-@testable import Commands
+@testable import Platform
 
 @Suite("U5, N9: the data directory")
 struct PlatformDirectoryTests {

@@ -5,14 +5,14 @@ import HTTPServing
 import Yams
 
 /// How `cortex up` runs (contract U1). Each value comes from its flag, else its variable, else the file `up.yaml` beside `cli.yaml`, else its default.
-struct UpSettings: Sendable, Hashable {
-    enum EngineChoice: String, Sendable, Hashable, CaseIterable {
+package struct PlatformSettings: Sendable, Hashable {
+    package enum EngineChoice: String, Sendable, Hashable, CaseIterable {
         case auto
         case docker
         case sandbox
     }
 
-    enum Durability: String, Sendable, Hashable, CaseIterable {
+    package enum Durability: String, Sendable, Hashable, CaseIterable {
         case full
         case normal
     }
@@ -42,32 +42,37 @@ struct UpSettings: Sendable, Hashable {
     var podAccessLimit = OperatorAccess.own
 
     /// One setting: the name of its flag, its variable, and its key in `up.yaml`.
-    struct Key: Sendable, Hashable {
+    package struct Key: Sendable, Hashable {
         var flag: String
         var variable: String
         var file: String
 
-        static let dataDirectory = Key(flag: "--data-dir", variable: "CORTEX_DATA_DIR", file: "data_dir")
-        static let host = Key(flag: "--host", variable: "CORTEX_HOST", file: "host")
-        static let operatorHost = Key(flag: "--operator-host", variable: "CORTEX_OPERATOR_HOST", file: "operator_host")
-        static let gatewayPort = Key(flag: "--port", variable: "CORTEX_GATEWAY_PORT", file: "port")
-        static let operatorPort = Key(flag: "--operator-port", variable: "CORTEX_OPERATOR_PORT", file: "operator_port")
-        static let engine = Key(flag: "--engine", variable: "CORTEX_ENGINE", file: "engine")
-        static let engineSocket = Key(flag: "--engine-socket", variable: "CORTEX_ENGINE_SOCKET", file: "engine_socket")
-        static let podNetwork = Key(flag: "--pod-network", variable: "CORTEX_POD_NETWORK", file: "pod_network")
-        static let store = Key(flag: "--store", variable: "CORTEX_STORE", file: "store")
-        static let durability = Key(flag: "--durability", variable: "CORTEX_DURABILITY", file: "durability")
-        static let diskReserve = Key(flag: "--disk-reserve", variable: "CORTEX_DISK_RESERVE", file: "disk_reserve")
+        package static let dataDirectory = Key(flag: "--data-dir", variable: "CORTEX_DATA_DIR", file: "data_dir")
+        package static let host = Key(flag: "--host", variable: "CORTEX_HOST", file: "host")
+        package static let operatorHost = Key(
+            flag: "--operator-host", variable: "CORTEX_OPERATOR_HOST", file: "operator_host")
+        package static let gatewayPort = Key(flag: "--port", variable: "CORTEX_GATEWAY_PORT", file: "port")
+        package static let operatorPort = Key(
+            flag: "--operator-port", variable: "CORTEX_OPERATOR_PORT", file: "operator_port")
+        package static let engine = Key(flag: "--engine", variable: "CORTEX_ENGINE", file: "engine")
+        package static let engineSocket = Key(
+            flag: "--engine-socket", variable: "CORTEX_ENGINE_SOCKET", file: "engine_socket")
+        package static let podNetwork = Key(flag: "--pod-network", variable: "CORTEX_POD_NETWORK", file: "pod_network")
+        package static let store = Key(flag: "--store", variable: "CORTEX_STORE", file: "store")
+        package static let durability = Key(flag: "--durability", variable: "CORTEX_DURABILITY", file: "durability")
+        package static let diskReserve = Key(
+            flag: "--disk-reserve", variable: "CORTEX_DISK_RESERVE", file: "disk_reserve")
         /// Several, with commas between them.
-        static let trustedProxies = Key(
+        package static let trustedProxies = Key(
             flag: "--trusted-proxy", variable: "CORTEX_TRUSTED_PROXY", file: "trusted_proxy")
-        static let podAccess = Key(
+        package static let podAccess = Key(
             flag: "--allow-pod-operator-access", variable: "CORTEX_ALLOW_POD_OPERATOR_ACCESS",
             file: "allow_pod_operator_access")
         /// Repeatable: several flags, a list in the file, a variable with `:` between the values.
-        static let allowedVolumes = Key(flag: "--allow-volume", variable: "CORTEX_ALLOW_VOLUME", file: "allow_volume")
+        package static let allowedVolumes = Key(
+            flag: "--allow-volume", variable: "CORTEX_ALLOW_VOLUME", file: "allow_volume")
 
-        static let all = [
+        package static let all = [
             dataDirectory, host, operatorHost, gatewayPort, operatorPort, engine, engineSocket, podNetwork, store,
             durability,
             diskReserve, trustedProxies, podAccess, allowedVolumes,
@@ -81,7 +86,7 @@ struct UpSettings: Sendable, Hashable {
     ///   - lists: the flags that may stand there several times.
     ///   - file: text of `up.yaml`; `nil` where there is none.
     /// - Throws: ``PlatformError`` `usage` that names each wrong value, where it came from and what is allowed.
-    init(
+    package init(
         flags: [Key: String], lists: [Key: [String]] = [:], environment: [String: String], file: String?, home: String
     ) throws {
         var problems: [String] = []

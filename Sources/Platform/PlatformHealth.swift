@@ -31,14 +31,14 @@ struct PlatformHealth: Sendable {
         guard !disk.hasFailed, let (space, reserve) = disk.state else {
             return .init("disk", .unhealthy, "the file system of the data directory does not answer")
         }
-        let text = "\(Doctor.gigabytes(space.free)) free"
+        let text = "\(DiskSpace.gigabytes(space.free)) free"
         guard disk.spare > 0 else {
             return .init(
                 "disk", .unhealthy,
-                "only \(text), below the reserve of \(Doctor.gigabytes(reserve)): requests are refused with disk_low. Make room, or lower --disk-reserve"
+                "only \(text), below the reserve of \(DiskSpace.gigabytes(reserve)): requests are refused with disk_low. Make room, or lower --disk-reserve"
             )
         }
-        return .init("disk", .healthy, "\(text), reserve \(Doctor.gigabytes(reserve))")
+        return .init("disk", .healthy, "\(text), reserve \(DiskSpace.gigabytes(reserve))")
     }
 
     private static let noAnswer = "does not answer within \(Age.text(of: limit))"

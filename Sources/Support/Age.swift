@@ -1,9 +1,9 @@
-import Core
+package import Core
 import Foundation
 
 /// Ages as the original wrote them: `12s`, `3m4s`, `5h6m`, `7d8h` (reference: cortex.md §9.3).
-enum Age {
-    static func text(of duration: Duration) -> String {
+package enum Age {
+    package static func text(of duration: Duration) -> String {
         let seconds = max(0, duration.components.seconds)
         switch seconds {
         case ..<60: return "\(seconds)s"
@@ -14,12 +14,12 @@ enum Age {
     }
 
     /// - Parameter seconds: since 1970.
-    static func since(seconds: Int64, now: Timestamp) -> String {
+    package static func since(seconds: Int64, now: Timestamp) -> String {
         text(of: .seconds(now.seconds - seconds))
     }
 
     /// - Parameter rfc3339: a moment as the platform writes it; `-` for none or another form.
-    static func since(rfc3339: String?, now: Timestamp) -> String {
+    package static func since(rfc3339: String?, now: Timestamp) -> String {
         guard let rfc3339, let date = try? Date(rfc3339, strategy: .iso8601) else { return "-" }
         return since(seconds: Int64(date.timeIntervalSince1970), now: now)
     }
