@@ -1,22 +1,19 @@
 import Core
 
-/// When one replica's worker looks into its API's queue; a value, without clock or store.
+/// When the workers of one API look into its queue; a value, without clock or store.
 ///
-/// Slots are not counted here but in `ReplicaActivity`, which the orchestrator shares.
+/// Slots are not counted here but in `ReplicaActivity`, which the orchestrator shares, and which replica gets what is
+/// claimed is decided by ``ReplicaOrder``.
 struct DispatchMachine: Sendable {
     enum Event: Sendable, Hashable {
-        /// The store hints at new work, or the replica is (again) ready: look at once.
+        /// The store hints at new work, or a replica is (again) ready: look at once.
         case hint
         /// A claim was sent.
         case claiming
         /// It brought `got` of at most `asked`.
         case claimed(asked: Int, got: Int)
         case claimFailed
-        /// The container connected, whatever it answered.
-        case reached
-        /// The container could not be connected to, or the store could not keep its answer.
-        case trouble
-        /// A request that this worker gave back becomes due.
+        /// A request that went back to the queue becomes due then.
         case due(Instant)
     }
 
@@ -30,7 +27,8 @@ struct DispatchMachine: Sendable {
     private var holdUntil: Instant
     private var emptyPolls = 0
     private var storeFailures = 0
-    private var replicaFailures = 0
+    /// When retries become due, sorted. Only a claim that is sent afterwards finds them, so only it removes the moment.
+    private var dues: [Instant] = []
 
     init(pollMin: Duration, pollMax: Duration, now: Instant) {
         self.pollMin = pollMin
@@ -47,6 +45,7 @@ struct DispatchMachine: Sendable {
             isClaiming = true
             // A hint that comes from here on is news.
             mayHaveMore = false
+            dues.removeSubrange(..<(dues.firstIndex { $0 > now } ?? dues.endIndex))
         case .claimed(let asked, let got):
             isClaiming = false
             storeFailures = 0
@@ -59,29 +58,38 @@ struct DispatchMachine: Sendable {
             mayHaveMore = true
             storeFailures += 1
             hold(now + Backoff.store.wait(failures: storeFailures, chance: chance))
-        case .reached:
-            replicaFailures = 0
-        case .trouble:
-            replicaFailures += 1
-            mayHaveMore = true
-            hold(now + Backoff.replica.wait(failures: replicaFailures, chance: chance))
         case .due(let moment):
-            nextPoll = min(nextPoll, moment)
+            let index = dues.partitioningIndex { $0 >= moment }
+            if index == dues.endIndex || dues[index] != moment { dues.insert(moment, at: index) }
         }
     }
 
     /// Whether to claim now, if there is a free slot.
     func wantsClaim(now: Instant) -> Bool {
-        !isClaiming && now >= holdUntil && (mayHaveMore || now >= nextPoll)
+        !isClaiming && now >= holdUntil && (mayHaveMore || now >= nextTime)
     }
 
     /// When `wantsClaim` becomes true without a further event; `nil` while a claim is on its way.
     var nextLook: Instant? {
         guard !isClaiming else { return nil }
-        return mayHaveMore ? holdUntil : max(holdUntil, nextPoll)
+        return mayHaveMore ? holdUntil : max(holdUntil, nextTime)
     }
+
+    private var nextTime: Instant { dues.first.map { min($0, nextPoll) } ?? nextPoll }
 
     private mutating func hold(_ until: Instant) {
         holdUntil = max(holdUntil, until)
+    }
+}
+
+extension Array {
+    /// The index of the first element that `belongs` holds for, when it holds for every element after that one too.
+    fileprivate func partitioningIndex(where belongs: (Element) -> Bool) -> Int {
+        var (low, high) = (startIndex, endIndex)
+        while low < high {
+            let middle = low + (high - low) / 2
+            if belongs(self[middle]) { high = middle } else { low = middle + 1 }
+        }
+        return low
     }
 }

@@ -19,6 +19,7 @@ extension ReplicaWorker {
         shared.hub.left(request.id)
         delivery.isInside = false
         delivery.connection = nil
+        place.group.left(place.id)
         delivery.replica.activity.end(startedAt: delivery.startedAt)
         signal.fire(.state)
         await settle(delivery, settlement)
@@ -27,7 +28,7 @@ extension ReplicaWorker {
     }
 
     private func attempt(_ delivery: Delivery) async -> Settlement {
-        guard mayBegin(delivery) else { return .release }
+        guard mayBegin(delivery), delivery.interruption != .brokenOff else { return .release }
         switch delivery.request.payload {
         case .inline(let bytes):
             return await settlement(of: delivery, exchange(delivery, .whole(bytes)))
@@ -85,7 +86,7 @@ extension ReplicaWorker {
             shared.logger.warning(
                 "the container's answer could not be kept; the request goes back to the queue",
                 metadata: metadata(delivery.lease).merging(["error": "\(error)"]) { $1 })
-            tell(.trouble)
+            noteTrouble()
             return .release
         case .unreachable, .lost:
             if let error = delivery.payloadError { return unreadable(delivery, error) }
@@ -101,7 +102,7 @@ extension ReplicaWorker {
                     ? cutOff(delivery) : failed(delivery, lost("The connection was lost: \(cause.explanation)."))
             }
             if case .lost(let what) = end { return failed(delivery, lost(what)) }
-            tell(.trouble)
+            noteTrouble()
             if case .unreachable(let reason) = end { return failed(delivery, unreachable(delivery, reason)) }
             return .release
         }
@@ -141,7 +142,9 @@ extension ReplicaWorker {
         let now = shared.clock.now()
         let outcome = delivery.replica.api.specification.requests.retries.outcome(
             of: failure, earlier: delivery.request.attempts, now: now, chance: shared.chance.next())
-        if case .retry(_, let moment) = outcome { tell(.due(shared.clock.instant() + (moment - now))) }
+        if case .retry(_, let moment) = outcome {
+            place.group.retry(after: moment - now, now: shared.clock.instant())
+        }
         shared.logger.debug(
             "a delivery failed", metadata: metadata(delivery.lease).merging(["kind": "\(failure.kind.rawValue)"]) { $1 }
         )
@@ -161,7 +164,7 @@ extension ReplicaWorker {
                 writer: nil)
         }
         shared.outage.failed("read payload", error)
-        tell(.trouble)
+        noteTrouble()
         return .release
     }
 

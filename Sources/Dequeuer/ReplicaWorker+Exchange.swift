@@ -135,11 +135,11 @@ extension ReplicaWorker {
         case .whole(let bytes):
             connection.send(head, body: bytes)
             delivery.isSent = true
-            tell(.reached)
+            noteReached()
             return await answer(delivery, on: connection)
         case .streamed(let reader, _):
             connection.send(head, body: nil)
-            tell(.reached)
+            noteReached()
             let lease = delivery.lease
             async let sending: Void = sendPayload(lease, from: reader)
             let end = await answer(delivery, on: connection)

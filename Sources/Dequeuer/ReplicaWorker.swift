@@ -2,7 +2,8 @@ import Core
 import Logging
 import NIOCore
 
-/// Pulls an API's requests into one replica (architecture decision 5): claims what fits, delivers, settles.
+/// Pulls an API's requests into one replica (architecture decision 5): claims together with the API's other workers
+/// (``ClaimGroup``), delivers, settles.
 ///
 /// The actor and all its child tasks run on one event loop, where its connections live too.
 actor ReplicaWorker {
@@ -23,7 +24,7 @@ actor ReplicaWorker {
 
     let shared: Shared
     let executor: LoopExecutor
-    let signal = WorkerSignal()
+    let signal: WorkerSignal
     let id: String
     let api: String
     /// How long requests inside may continue when the platform stops.
@@ -38,7 +39,11 @@ actor ReplicaWorker {
     var isBrokenOff = false
     private var hasEnded = false
 
-    var machine: DispatchMachine
+    /// The workers that this one claims with, and its id among them.
+    let place: (group: ClaimGroup, id: Int)
+    private var isClaiming = false
+    /// Whether the last delivery could not connect.
+    private var isInTrouble = false
     /// Claimed, with a slot each, but not begun.
     private var arrived: [ClaimedRequest] = []
     var deliveries: [Lease: Delivery] = [:]
@@ -58,8 +63,9 @@ actor ReplicaWorker {
         self.id = replica.id
         self.api = replica.api.name
         self.terminationGrace = replica.api.specification.pod.terminationGracePeriod
-        self.machine = DispatchMachine(
-            pollMin: shared.configuration.pollMin, pollMax: shared.configuration.pollMax, now: shared.clock.instant())
+        let signal = WorkerSignal()
+        self.signal = signal
+        self.place = shared.hub.join(signal, replica, shared.configuration, now: shared.clock.instant())
     }
 
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
@@ -75,7 +81,8 @@ actor ReplicaWorker {
         self.replica = replica
         if !isReady {
             isReady = true
-            signal.fire(.hint)
+            if !isStopping { place.group.open(place.id, now: shared.clock.instant()) }
+            signal.fire(.state)
         }
         return true
     }
@@ -83,12 +90,14 @@ actor ReplicaWorker {
     /// The replica is not ready any more: it gets nothing new, what is inside goes on.
     func retire() {
         isReady = false
+        place.group.close(place.id)
         signal.fire(.state)
     }
 
     /// Nothing new begins; the worker ends when all inside has.
     func stop() {
         isStopping = true
+        place.group.close(place.id)
         signal.fire(.state)
     }
 
@@ -124,87 +133,99 @@ actor ReplicaWorker {
     /// Works until it is stopped or retired, and nothing is inside.
     func run() async {
         breakOff(when: replica.activity)
-        shared.hub.add(signal, api: api)
         await withTaskExecutorPreference(executor) {
             await withDiscardingTaskGroup { group in
                 await self.work(&group)
             }
         }
-        shared.hub.remove(signal, api: api)
+        shared.hub.release(place.group, api: api)
         timer?.cancel()
     }
 
     private func work(_ group: inout DiscardingTaskGroup) async {
         while true {
+            let now = shared.clock.instant()
+            let look = place.group.look(place.id, replica, isOpen: isOpen, now: now)
+            for arrival in look.arrivals { arrived.append(accept(arrival)) }
             for request in arrived { group.addTask { await self.deliver(request) } }
             arrived = []
-            let now = shared.clock.instant()
             if isExtensionDue(now) {
                 isExtending = true
                 group.addTask { await self.extendLeases() }
             }
-            if let asked = slots(now) {
-                let replica = replica
-                group.addTask { await self.claim(asked, for: replica) }
+            if let claim = look.claim {
+                isClaiming = true
+                group.addTask { await self.send(claim) }
             }
-            if isStopping || !isReady, deliveries.isEmpty, !machine.isClaiming {
+            if let next = look.next { wake(at: next) }
+            if isStopping || !isReady, deliveries.isEmpty, !isClaiming, place.group.leave(place.id, now: now) {
                 hasEnded = true
                 for connection in idle { connection.close() }
                 idle = []
                 return
             }
             let news = await signal.next()
-            if news.contains(.hint) { tell(.hint) }
             if news.contains(.timer) { keepTime() }
         }
     }
 
-    /// Slots to claim for, already counted in; `nil` when there is nothing to claim now.
-    private func slots(_ now: Instant) -> Int? {
-        let limit = replica.api.specification.pod.maxConcurrency
-        guard isReady, !isStopping, deliveries.count < limit + Self.unsettledLimit else { return nil }
-        guard machine.wantsClaim(now: now) else {
-            if let look = machine.nextLook { wake(at: look) }
-            return nil
-        }
-        let granted = replica.activity.begin(upTo: limit, maxConcurrency: limit)
-        guard granted > 0 else { return nil }
-        tell(.claiming)
-        return granted
+    /// Whether the replica may get more requests.
+    private var isOpen: Bool {
+        let limit = replica.api.specification.pod.maxConcurrency + Self.unsettledLimit
+        return isReady && !isStopping && deliveries.count < limit
     }
 
-    private func claim(_ asked: Int, for replica: ReadyReplica) async {
-        var claimed: [ClaimedRequest] = []
+    /// Sends a claim, and delivers what of it is for this replica.
+    private func send(_ claim: ClaimGroup.Claim) async {
+        var claimed: [ClaimedRequest]?
         do {
             claimed = try await shared.store.claim(
-                api: api, limit: asked, visibility: shared.configuration.lease, holder: id, now: shared.clock.now())
+                api: api, limit: claim.asked, visibility: shared.configuration.lease, holder: claim.holder,
+                now: shared.clock.now())
             shared.outage.succeeded()
-            tell(.claimed(asked: asked, got: claimed.count))
         } catch {
             shared.outage.failed("claim", error)
-            tell(.claimFailed)
         }
-        if claimed.count < asked { replica.activity.end(asked - claimed.count) }
-        for request in claimed {
-            let now = shared.clock.instant()
-            let delivery = Delivery(request, replica: replica, now: now)
-            replica.activity.started(at: now)
-            deliveries[request.lease] = delivery
-            wake(at: delivery.deadline)
+        isClaiming = false
+        let division = place.group.claimed(
+            claim, by: place.id, claimed, now: shared.clock.instant(), chance: shared.chance.next())
+        for (lease, replica) in division.handedOver {
+            shared.logger.debug(
+                "a request was claimed for another replica than the first",
+                metadata: metadata(lease).merging(["replica": "\(replica)", "lease": "\(lease.token)"]) { $1 })
         }
-        if let first = claimed.first {
-            if extendAt == nil { extendAt = shared.clock.instant() + shared.configuration.leaseExtension }
-            if let extendAt { wake(at: extendAt) }
-            arrived += claimed.dropFirst()
-            signal.fire(.state)
-            await deliver(first)
-        } else {
-            signal.fire(.state)
-        }
+        let own = division.own.map { accept($0) }
+        arrived += own.dropFirst()
+        signal.fire(.state)
+        if let first = own.first { await deliver(first) }
     }
 
-    func tell(_ event: DispatchMachine.Event) {
-        machine.handle(event, now: shared.clock.instant(), chance: shared.chance.next())
+    /// Takes over a request that has a slot reserved.
+    private func accept(_ arrival: ClaimGroup.Arrival) -> ClaimedRequest {
+        let now = shared.clock.instant()
+        let delivery = Delivery(arrival.request, replica: arrival.replica, now: now)
+        if arrival.isReturned { delivery.interrupt(.brokenOff) }
+        arrival.replica.activity.started(at: now)
+        deliveries[delivery.lease] = delivery
+        wake(at: delivery.deadline)
+        if extendAt == nil { extendAt = now + shared.configuration.leaseExtension }
+        if let extendAt { wake(at: extendAt) }
+        return arrival.request
+    }
+
+    // MARK: What deliveries tell
+
+    /// The container could not be connected to, or the store could not keep its answer.
+    func noteTrouble() {
+        isInTrouble = true
+        place.group.failed(place.id, now: shared.clock.instant(), chance: shared.chance.next())
+    }
+
+    /// The container connected, whatever it answers.
+    func noteReached() {
+        guard isInTrouble else { return }
+        isInTrouble = false
+        place.group.reached(place.id)
     }
 
     // MARK: Time

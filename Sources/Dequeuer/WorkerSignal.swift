@@ -4,12 +4,10 @@ import Synchronization
 final class WorkerSignal: Sendable {
     struct News: OptionSet {
         let rawValue: UInt8
-        /// The queue may hold something.
-        static let hint = News(rawValue: 1)
         /// The timer is due.
-        static let timer = News(rawValue: 2)
-        /// A slot is free, requests have arrived, or the worker is to stop: look at the state.
-        static let state = News(rawValue: 4)
+        static let timer = News(rawValue: 1)
+        /// The queue may hold something, a slot is free, requests have arrived, or the worker is to stop.
+        static let state = News(rawValue: 2)
     }
 
     private struct State {

@@ -66,8 +66,8 @@ struct KeptConnectionTests {
         var settings = Platform.Settings()
         settings.transport = ambush
         // No look at the idle connections but the one before the request.
-        settings.configuration.pollMin = .seconds(3)
-        settings.configuration.pollMax = .seconds(3)
+        settings.configuration.pollMin = .seconds(60)
+        settings.configuration.pollMax = .seconds(60)
         let first = Mutex<CInt>(-1)
         try await RawContainer.with { descriptor, number in
             guard RawContainer.readRequest(descriptor) else { return }

@@ -166,19 +166,38 @@ struct DispatchMachineTests {
         #expect(machine.wantsClaim(now: start + .milliseconds(10)))
     }
 
-    @Test("A11: a store that is away and a pod that does not connect are left alone for a while, whatever is hinted")
-    func holds() {
-        for event in [DispatchMachine.Event.claimFailed, .trouble] {
-            var machine = machine()
-            machine.handle(event, now: start, chance: 0.5)
-            machine.handle(.hint, now: start, chance: 0.5)
-            #expect(!machine.wantsClaim(now: start + .milliseconds(249)))
-            #expect(machine.nextLook == start + .milliseconds(250))
-            machine.handle(event, now: start, chance: 0.5)
-            #expect(machine.nextLook == start + .milliseconds(500))
-            for _ in 0..<100 { machine.handle(event, now: start, chance: 0.5) }
-            #expect(machine.nextLook == start + .seconds(5))
+    @Test("A11: a retry's moment outlasts every claim that is sent before it, whatever the claim brings")
+    func dues() {
+        var machine = machine()
+        machine.handle(.claiming, now: start, chance: 0.5)
+        // A second and a first moment are noted while a claim is under way, one of them twice.
+        for milliseconds in [30, 10, 30] {
+            machine.handle(.due(start + .milliseconds(milliseconds)), now: start, chance: 0.5)
         }
+        machine.handle(.claimed(asked: 1, got: 0), now: start + .milliseconds(20), chance: 0.5)
+        #expect(machine.nextLook == start + .milliseconds(10))
+        #expect(machine.wantsClaim(now: start + .milliseconds(20)))
+        machine.handle(.claiming, now: start + .milliseconds(20), chance: 0.5)
+        machine.handle(.claimed(asked: 1, got: 0), now: start + .milliseconds(25), chance: 0.5)
+        #expect(!machine.wantsClaim(now: start + .milliseconds(29)))
+        #expect(machine.nextLook == start + .milliseconds(30))
+        machine.handle(.claiming, now: start + .milliseconds(30), chance: 0.5)
+        machine.handle(.claimed(asked: 1, got: 0), now: start + .milliseconds(30), chance: 0.5)
+        #expect(machine.nextLook.map { $0 > start + .seconds(1) } == true)
+    }
+
+    @Test("A10: a store that is away is left alone for a while, whatever is hinted")
+    func holds() {
+        var machine = machine()
+        machine.handle(.claimFailed, now: start, chance: 0.5)
+        machine.handle(.hint, now: start, chance: 0.5)
+        machine.handle(.due(start), now: start, chance: 0.5)
+        #expect(!machine.wantsClaim(now: start + .milliseconds(249)))
+        #expect(machine.nextLook == start + .milliseconds(250))
+        machine.handle(.claimFailed, now: start, chance: 0.5)
+        #expect(machine.nextLook == start + .milliseconds(500))
+        for _ in 0..<100 { machine.handle(.claimFailed, now: start, chance: 0.5) }
+        #expect(machine.nextLook == start + .seconds(5))
     }
 }
 

@@ -31,7 +31,7 @@ struct MachineTests {
                     isClaiming = true
                     event = .claiming
                 } else {
-                    event = dice.pick([.hint, .reached, .trouble, .due(now + dice.seconds(0...3))])
+                    event = dice.pick([.hint, .due(now + dice.seconds(0...3))])
                 }
                 machine.handle(event, now: now, chance: Double(dice.int(0...999)) / 1000)
                 #expect(machine.isClaiming == isClaiming)

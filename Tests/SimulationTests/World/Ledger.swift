@@ -157,6 +157,12 @@ final class Ledger: @unchecked Sendable {
         }
     }
 
+    /// The present delivery of a request is another replica's than the claim's holder.
+    func handedOver(_ id: RequestID, token: Int64, to replica: String) {
+        guard let known = requests[id], known.status == .inProgress, known.token == token else { return }
+        requests[id]?.holder = replica
+    }
+
     func extended(_ leases: [Lease], lost: [Lease], visibility: Duration, now: Timestamp) {
         for lease in leases {
             guard let known = requests[lease.id] else { continue }

@@ -119,12 +119,7 @@ final class World: @unchecked Sendable {
     }
 
     func logger(_ run: String) -> Logger {
-        guard history.isKept else {
-            var logger = Logger(label: run) { _ in SwiftLogNoOpLogHandler() }
-            logger.logLevel = .critical
-            return logger
-        }
-        return Logger(label: run) { _ in HistoryLog(run: run, history: self.history) }
+        Logger(label: run) { _ in HistoryLog(run: run, history: self.history, ledger: self.ledger) }
     }
 
     func deployedAPI() -> DeployedAPI {
@@ -227,10 +222,12 @@ final class World: @unchecked Sendable {
     }
 }
 
-/// What the platform logs, as part of the history.
+/// What the platform logs, as part of the history. The ledger learns from it which replica a request was claimed for when
+/// that is not the claim's holder.
 private struct HistoryLog: LogHandler {
     let run: String
     let history: History
+    let ledger: Ledger
     var metadata: Logger.Metadata = [:]
     var logLevel = Logger.Level.debug
 
@@ -240,6 +237,12 @@ private struct HistoryLog: LogHandler {
     }
 
     func log(event: LogEvent) {
+        if let text = event.metadata?["request"], let token = event.metadata?["lease"],
+            let replica = event.metadata?["replica"], let id = RequestID("\(text)"), let token = Int64("\(token)")
+        {
+            ledger.handedOver(id, token: token, to: "\(replica)")
+        }
+        guard history.isKept else { return }
         let details = (event.metadata ?? [:]).sorted { $0.key < $1.key }.map { " \($0.key)=\($0.value)" }.joined()
         history.note(run, "[\(event.level)] \(event.message)\(details)")
     }
