@@ -20,6 +20,23 @@ extension EngineCheck {
                 #expect(executed == ExecResult(exitCode: 0, output: "[]\n"))
             }
         },
+        EngineCheck("N3: no file in a volume can be made setuid or setgid", needs: .systemCallFilter) { fixture in
+            let folder = fixture.folder.appendingPathComponent("volume-\(UInt32.random(in: .min ... .max))")
+            try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
+            try FileManager.default.setAttributes([.posixPermissions: 0o777], ofItemAtPath: folder.path)
+            var container = fixture.agent()
+            container.volumes = [.init(source: folder.path, target: "/data")]
+            try await fixture.withPod([container]) { (plan) async throws in
+                #expect(try await Agent.run(specialModes, in: plan.id, of: fixture.engine) == [])
+            }
+            let names = try FileManager.default.contentsOfDirectory(atPath: folder.path)
+            #expect(Set(names) == ["program", "folder", "plain", "sticky", "fifo"])
+            for name in names {
+                let found = try FileManager.default.attributesOfItem(atPath: folder.path + "/" + name)
+                let mode = try #require(found[.posixPermissions] as? NSNumber).intValue
+                #expect(mode & 0o6000 == 0, "\(name): \(String(mode, radix: 8))")
+            }
+        },
         EngineCheck("N3: calls that programs need work under the filter", needs: .systemCallFilter) { fixture in
             try await fixture.withPod([fixture.agent()]) { (plan) async throws in
                 let script = """
@@ -97,6 +114,41 @@ extension EngineCheck {
             }
         },
     ]
+
+    /// Python that makes files in `/data`, and collects in `result` what a container must not be able to do, and what it must be and is not.
+    private static let specialModes = """
+        import ctypes, errno, os, platform, stat
+        os.umask(0)
+        os.close(os.open("/data/program", os.O_CREAT | os.O_WRONLY, 0o755))
+        os.close(os.open("/data/plain", os.O_CREAT | os.O_WRONLY, 0o1644))
+        os.mkdir("/data/folder", 0o6777)
+        os.mkdir("/data/sticky"); os.chmod("/data/sticky", 0o1777); os.chmod("/data/program", 0o777)
+        os.mknod("/data/fifo", stat.S_IFIFO | 0o600)
+        libc = ctypes.CDLL(None, use_errno=True)
+        index = 0 if platform.machine() == "x86_64" else 1
+        program, new, here = b"/data/program", b"/data/new", -100
+        file, folder = os.open(program, os.O_RDONLY), os.open("/data", os.O_RDONLY)
+        how = (ctypes.c_uint64 * 3)(os.O_CREAT | os.O_WRONLY, 0o4755, 0)
+        result = []
+        for bits in (0o4755, 0o2755, 0o6755):
+            # Numbers on x86-64 and on arm64, then arguments.
+            calls = {
+                "chmod": (90, None, program, bits), "fchmod": (91, 52, file, bits), "fchmodat": (268, 53, here, program, bits),
+                "fchmodat2": (452, 452, here, program, bits, 0), "creat": (85, None, new, bits),
+                "open": (2, None, new, os.O_CREAT | os.O_WRONLY, bits), "openat": (257, 56, folder, b"new", os.O_CREAT | os.O_WRONLY, bits),
+                "openat of no name": (257, 56, folder, b".", os.O_TMPFILE | os.O_WRONLY, bits),
+                "mknod": (133, None, new, stat.S_IFREG | bits, 0), "mknodat": (259, 33, folder, b"new", stat.S_IFREG | bits, 0),
+                "openat2": (437, 437, here, new, how, 24),
+            }
+            for name, call in calls.items():
+                if call[index] is None: continue
+                ctypes.set_errno(0)
+                answer = libc.syscall(call[index], *[ctypes.c_long(a) if isinstance(a, int) else a for a in call[2:]])
+                if answer != -1 or ctypes.get_errno() not in (errno.EPERM, errno.ENOSYS): result.append(f"{name} {oct(bits)}: {answer} {ctypes.get_errno()}")
+        # Where no file is made, the mode is not looked at.
+        answer = libc.syscall((257, 56)[index], here, program, os.O_RDONLY, ctypes.c_long(0o6777))
+        if answer < 0: result.append(f"openat: {ctypes.get_errno()}")
+        """
 
     /// Python that collects in `found` the forbidden calls that did not fail with EPERM (ENOSYS for `clone3`).
     private static let forbiddenCalls = """

@@ -40,12 +40,39 @@ package enum SystemCallFilter {
         }
     }
 
-    /// A call that is allowed when its first argument, under one of the masks, has the value that stands beside it.
+    /// One way for a call to be allowed: an argument, under a mask, has a value.
     ///
     /// Only the lower half of the argument is compared: the kernel itself reads no more of these.
+    package struct Condition: Sendable {
+        /// Which argument, from 0 on.
+        package var argument: UInt32
+        package var mask: UInt32
+        package var value: UInt32
+    }
+
+    /// A call that is allowed when one of the conditions holds.
     package struct ConditionalCall: Sendable {
         package var call: Call
-        package var alternatives: [(mask: UInt32, value: UInt32)]
+        package var alternatives: [Condition]
+
+        /// A call whose first argument, under one of the masks, has the value that stands beside it.
+        init(_ call: Call, first alternatives: [(mask: UInt32, value: UInt32)]) {
+            self.call = call
+            self.alternatives = alternatives.map { Condition(argument: 0, mask: $0.mask, value: $0.value) }
+        }
+
+        /// A call that may not give a file the set-user-ID or set-group-ID bit.
+        ///
+        /// - Parameters:
+        ///   - mode: which argument has the file's mode.
+        ///   - flags: which argument has flags of `open` without which the mode is not used.
+        init(_ call: Call, mode: UInt32, flags: UInt32? = nil) {
+            self.call = call
+            // S_ISUID and S_ISGID; O_CREAT and __O_TMPFILE.
+            alternatives =
+                [Condition(argument: mode, mask: 0o6000, value: 0)]
+                + (flags.map { [Condition(argument: $0, mask: 0o20_000_100, value: 0)] } ?? [])
+        }
     }
 
     package static let allowed = calls(SystemCallTable.allowed)
@@ -53,23 +80,35 @@ package enum SystemCallFilter {
 
     package static let conditional: [ConditionalCall] = [
         // No flag that makes a namespace (CLONE_NEW…).
-        ConditionalCall(call: Call(name: "clone", x86: 56, arm64: 220), alternatives: [(0x7E02_0000, 0)]),
+        ConditionalCall(Call(name: "clone", x86: 56, arm64: 220), first: [(0x7E02_0000, 0)]),
         // Linux, the 32-bit personality and `uname` of version 2.6, in any combination, and the question for the present one.
         ConditionalCall(
-            call: Call(name: "personality", x86: 135, arm64: 92),
-            alternatives: [0, 8, 0x2_0000, 0x2_0008, .max].map { (.max, $0) }),
+            Call(name: "personality", x86: 135, arm64: 92),
+            first: [0, 8, 0x2_0000, 0x2_0008, .max].map { (.max, $0) }),
         // Every family but AF_ALG (38) and AF_VSOCK (40), which belong to no network namespace.
         ConditionalCall(
-            call: Call(name: "socket", x86: 41, arm64: 198),
-            alternatives: [
+            Call(name: "socket", x86: 41, arm64: 198),
+            first: [
                 (0xFFFF_FFE0, 0), (0xFFFF_FFFC, 32), (0xFFFF_FFFE, 36), (.max, 39), (.max, 41), (0xFFFF_FFFE, 42),
                 (0xFFFF_FFFC, 44),
             ]),
+        // A program with such a bit in a volume would run as the container's user for every user of the host. `mkdir` ignores the bits.
+        ConditionalCall(Call(name: "open", x86: 2, arm64: nil), mode: 2, flags: 1),
+        ConditionalCall(Call(name: "openat", x86: 257, arm64: 56), mode: 3, flags: 2),
+        ConditionalCall(Call(name: "creat", x86: 85, arm64: nil), mode: 1),
+        ConditionalCall(Call(name: "chmod", x86: 90, arm64: nil), mode: 1),
+        ConditionalCall(Call(name: "fchmod", x86: 91, arm64: 52), mode: 1),
+        ConditionalCall(Call(name: "fchmodat", x86: 268, arm64: 53), mode: 2),
+        ConditionalCall(Call(name: "fchmodat2", x86: 452, arm64: 452), mode: 2),
+        ConditionalCall(Call(name: "mknod", x86: 133, arm64: nil), mode: 1),
+        ConditionalCall(Call(name: "mknodat", x86: 259, arm64: 33), mode: 2),
     ]
 
-    /// Answered with ENOSYS, as by a kernel without it: its flags lie in memory, where a filter cannot read them. Every libc falls back
-    /// to `clone`.
-    package static let missing = [Call(name: "clone3", x86: 435, arm64: 435)]
+    /// Answered with ENOSYS, as by a kernel without them: their flags and modes lie in memory, where a filter cannot read them. Every libc
+    /// falls back to `clone` and `openat`.
+    package static let missing = [
+        Call(name: "clone3", x86: 435, arm64: 435), Call(name: "openat2", x86: 437, arm64: 437),
+    ]
 
     /// Numbers from here on belong to calls that this table does not know.
     package static let firstUnknown: UInt32 = 470
@@ -113,7 +152,7 @@ package enum SystemCallFilter {
     ///
     /// A call through another entry point of the processor (32-bit code) kills the process; x32 numbers fail with ENOSYS.
     package static func program(for architecture: Architecture) -> [UInt8] {
-        // struct seccomp_data: nr at 0, arch at 4, the lower half of the first argument at 16 (both architectures are little-endian).
+        // struct seccomp_data: nr at 0, arch at 4, the arguments from 16 on, the lower half first (both architectures are little-endian).
         var program: [Instruction] = [
             .load(4), .equal(architecture.auditValue, ifTrue: 1), .answer(killed),
             .load(0), .atLeast(firstUnknown, ifFalse: 1), .answer(noSuchCall),
@@ -125,8 +164,11 @@ package enum SystemCallFilter {
         for entry in conditional {
             guard let number = entry.call.number(architecture) else { continue }
             var body: [Instruction] = []
-            for (mask, value) in entry.alternatives {
-                body += [.load(16), .and(mask), .equal(value, ifFalse: 1), .answer(permitted)]
+            for condition in entry.alternatives {
+                body += [
+                    .load(16 + 8 * condition.argument), .and(condition.mask), .equal(condition.value, ifFalse: 1),
+                    .answer(permitted),
+                ]
             }
             body.append(.answer(notPermitted))
             program.append(.equal(number, ifFalse: UInt8(body.count)))
@@ -167,12 +209,13 @@ package enum SystemCallFilter {
             calls.filter { $0.number(architecture) != nil }.map { "\"\($0.name)\"" }.joined(separator: ",")
         }
         var rules = [#"{"names":[\#(names(allowed))],"action":"SCMP_ACT_ALLOW"}"#]
-        for entry in conditional {
-            for (mask, value) in entry.alternatives {
+        for entry in conditional where entry.call.number(architecture) != nil {
+            for condition in entry.alternatives {
                 // Rules for the same name are alternatives; the conditions of one rule would all have to hold.
-                let condition = #"{"index":0,"value":\#(mask),"valueTwo":\#(value),"op":"SCMP_CMP_MASKED_EQ"}"#
-                rules.append(
-                    #"{"names":["\#(entry.call.name)"],"action":"SCMP_ACT_ALLOW","args":[\#(condition)]}"#)
+                let text =
+                    #"{"index":\#(condition.argument),"value":\#(condition.mask),"valueTwo":\#(condition.value),"#
+                    + #""op":"SCMP_CMP_MASKED_EQ"}"#
+                rules.append(#"{"names":["\#(entry.call.name)"],"action":"SCMP_ACT_ALLOW","args":[\#(text)]}"#)
             }
         }
         rules.append(#"{"names":[\#(names(missing))],"action":"SCMP_ACT_ERRNO","errnoRet":38}"#)

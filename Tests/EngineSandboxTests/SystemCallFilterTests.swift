@@ -10,13 +10,20 @@ struct SystemCallFilterTests {
     private func answer(
         _ program: [UInt8], _ number: UInt32, argument: UInt64 = 0, architecture: UInt32
     ) throws -> UInt32 {
+        try answer(program, number, arguments: [argument], architecture: architecture)
+    }
+
+    private func answer(
+        _ program: [UInt8], _ number: UInt32, arguments: [UInt64], architecture: UInt32
+    ) throws -> UInt32 {
         func word(_ offset: Int) -> UInt32 {
             (0..<4).reduce(UInt32(0)) { $0 | UInt32(program[offset + $1]) << UInt32(8 * $1) }
         }
-        let data: [UInt32: UInt32] = [
-            0: number, 4: architecture, 16: UInt32(truncatingIfNeeded: argument),
-            20: UInt32(truncatingIfNeeded: argument >> 32),
-        ]
+        var data: [UInt32: UInt32] = [0: number, 4: architecture]
+        for (index, argument) in arguments.enumerated() {
+            data[16 + 8 * UInt32(index)] = UInt32(truncatingIfNeeded: argument)
+            data[20 + 8 * UInt32(index)] = UInt32(truncatingIfNeeded: argument >> 32)
+        }
         var register: UInt32 = 0
         var index = 0
         while index < program.count / 8 {
@@ -60,7 +67,50 @@ struct SystemCallFilterTests {
                 ? Self.noSuchCall : allowed.contains(number) ? Self.permitted : Self.notPermitted
             #expect(try answer(program, number, architecture: audit) == expected, "\(number)")
         }
-        #expect(try answer(program, 435, architecture: audit) == Self.noSuchCall)
+        for number in SystemCallFilter.missing.compactMap({ $0.number(architecture) }) {
+            #expect(try answer(program, number, architecture: audit) == Self.noSuchCall)
+        }
+        #expect(SystemCallFilter.missing.map(\.name) == ["clone3", "openat2"])
+    }
+
+    @Test("N3: no call can give a file the set-user-ID or set-group-ID bit", arguments: architectures)
+    func setUserID(_ architecture: SystemCallFilter.Architecture) throws {
+        let program = SystemCallFilter.program(for: architecture)
+        let audit = try #require(Self.audit[architecture])
+        func answer(_ name: String, _ arguments: [UInt64]) throws -> UInt32? {
+            let call = try #require(SystemCallFilter.conditional.first { $0.call.name == name }?.call)
+            guard let number = call.number(architecture) else { return nil }
+            return try self.answer(program, number, arguments: arguments, architecture: audit)
+        }
+        // What stands before the mode, and where the arguments end; all bits set where they have no meaning.
+        let calls: [(name: String, before: [UInt64])] = [
+            ("chmod", [.max]), ("fchmod", [.max]), ("fchmodat", [.max, .max]), ("fchmodat2", [.max, .max]),
+            ("creat", [.max]), ("mknod", [.max]), ("mknodat", [.max, .max]),
+        ]
+        for (name, before) in calls {
+            for mode: UInt64 in [0, 0o644, 0o1777, 0o100_755] {
+                #expect([nil, Self.permitted].contains(try answer(name, before + [mode])), "\(name) \(mode)")
+            }
+            for mode: UInt64 in [0o4000, 0o2000, 0o4755, 0o2755, 0o6777, 0o104_755, 0o4755 | 7 << 32] {
+                #expect([nil, Self.notPermitted].contains(try answer(name, before + [mode])), "\(name) \(mode)")
+            }
+        }
+        let (create, temporary) = (0o100 as UInt64, 0o20_200_000 as UInt64)
+        for (name, before) in [("open", [.max]), ("openat", [.max, .max])] as [(String, [UInt64])] {
+            // Without a file to make the mode has no meaning, and may be whatever the register holds.
+            for flags: UInt64 in [0, 0o2, 0o200_000, 0o2_000_000] {
+                #expect([nil, Self.permitted].contains(try answer(name, before + [flags, .max])), "\(name) \(flags)")
+            }
+            for flags in [create, create | 0o302, temporary, temporary | 0o2, .max] {
+                #expect(
+                    [nil, Self.permitted].contains(try answer(name, before + [flags, 0o1777])), "\(name) \(flags)")
+                for mode: UInt64 in [0o4755, 0o2755, 0o4000, .max] {
+                    #expect(
+                        [nil, Self.notPermitted].contains(try answer(name, before + [flags, mode])), "\(name) \(mode)")
+                }
+            }
+        }
+        #expect(try answer("openat", [0, 0, create, 0o4755]) != nil && answer("fchmodat", [0, 0, 0o4755]) != nil)
     }
 
     @Test("N3: 32-bit code is killed, x32 numbers do not exist", arguments: architectures)
@@ -146,6 +196,11 @@ struct SystemCallFilterTests {
         #expect(
             Set(allowed) == Set(SystemCallFilter.allowed.filter { $0.number(architecture) != nil }.map(\.name)))
         #expect(profile.syscalls.count { $0.names == ["socket"] } == 7)
-        #expect(profile.syscalls.contains { $0.names == ["clone3"] && $0.action == "SCMP_ACT_ERRNO" })
+        #expect(profile.syscalls.contains { $0.names == ["clone3", "openat2"] && $0.action == "SCMP_ACT_ERRNO" })
+        let conditional = Set(profile.syscalls.filter { $0.args != nil }.flatMap(\.names))
+        #expect(
+            conditional
+                == Set(SystemCallFilter.conditional.map(\.call).filter { $0.number(architecture) != nil }.map(\.name)))
+        #expect(profile.syscalls.count { $0.names == ["openat"] } == 2)
     }
 }
