@@ -135,6 +135,10 @@ int cx_process_descriptor(int process) {
     return descriptor < 0 ? -errno : descriptor;
 }
 
+int cx_signal_process(int descriptor, int number) {
+    return syscall(SYS_pidfd_send_signal, descriptor, number, NULL, 0) < 0 ? -errno : 0;
+}
+
 int cx_signal_main(int init, int number) {
     int parent, innermost;
     int process = cx_main_process(init);
@@ -144,7 +148,7 @@ int cx_signal_main(int init, int number) {
     int result = -ESRCH;
     // Looked at again through the descriptor's process: the number may have been given to another one in between.
     if (read_status(process, &parent, &innermost) == 0 && parent == init && innermost == 2)
-        result = syscall(SYS_pidfd_send_signal, descriptor, number, NULL, 0) < 0 ? -errno : 0;
+        result = cx_signal_process(descriptor, number);
     close(descriptor);
     return result;
 }
@@ -188,8 +192,7 @@ int cx_kill_in_group(int process, const char *group) {
         ssize_t count = read(file, text, sizeof text - 1);
         close(file);
         text[count > 0 ? count : 0] = 0;
-        if (strstr(text, group) == NULL) result = -ESRCH;
-        else if (syscall(SYS_pidfd_send_signal, descriptor, SIGKILL, NULL, 0) < 0) result = -errno;
+        result = strstr(text, group) == NULL ? -ESRCH : cx_signal_process(descriptor, SIGKILL);
     }
     close(descriptor);
     return result;

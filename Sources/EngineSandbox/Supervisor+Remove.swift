@@ -1,3 +1,4 @@
+import CPodInit
 import Core
 import Foundation
 import PodInitProtocol
@@ -20,7 +21,7 @@ extension Supervisor {
         // With the supervisor its containers get SIGKILL from the kernel; they may take a moment to go.
         try await wait {
             let left = orphans(of: folder)
-            for process in left { _ = Foundation.kill(process, SIGKILL) }
+            for process in left { kill(orphan: process, of: folder) }
             return left.isEmpty
         }
         for group in groups.values { try await wait { group.remove() } }
@@ -100,17 +101,22 @@ extension Supervisor {
     /// Bubblewraps of the pod that outlived its supervisor. Their name says whose they are; those of a pod that an earlier version
     /// started have the pod's folder among their arguments.
     private func orphans(of folder: PodFolder) -> [pid_t] {
-        let name = bubblewrapName(podFolder: folder.path)
         let numbers = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
-        return numbers.compactMap { number in
-            guard let process = pid_t(number),
-                let data = FileManager.default.contents(atPath: "/proc/\(number)/cmdline")
-            else {
-                return nil
-            }
-            let words = data.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
-            let isEarlier = words.first == configuration.bubblewrap && words.contains(folder.shared)
-            return words.first == name || isEarlier ? process : nil
-        }
+        return numbers.compactMap { pid_t($0) }.filter { isOrphan($0, of: folder) }
+    }
+
+    private func isOrphan(_ process: pid_t, of folder: PodFolder) -> Bool {
+        guard let data = FileManager.default.contents(atPath: "/proc/\(process)/cmdline") else { return false }
+        let words = data.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
+        let isEarlier = words.first == configuration.bubblewrap && words.contains(folder.shared)
+        return words.first == bubblewrapName(podFolder: folder.path) || isEarlier
+    }
+
+    private func kill(orphan process: pid_t, of folder: PodFolder) {
+        let descriptor = cx_process_descriptor(process)
+        guard descriptor >= 0 else { return }
+        defer { close(descriptor) }
+        // Looked at again: the number may have been given to another process in between.
+        if isOrphan(process, of: folder) { _ = cx_signal_process(descriptor, SIGKILL) }
     }
 }

@@ -64,7 +64,7 @@ struct Supervisor: Sendable {
             defer { close(descriptor) }
             // Looked at again: the number may have been given to another process in between.
             guard self.process(folder) == process else { return true }
-            _ = Foundation.kill(process, SIGKILL)
+            _ = cx_signal_process(descriptor, SIGKILL)
             return false
         }
     }

@@ -262,6 +262,65 @@ struct SandboxEngineTests {
         }
     }
 
+    @Test("U4: the processes of a control group are killed and it is removed; no other process is, whatever its number")
+    func controlGroupRemoval() async throws {
+        let groups = ControlGroups.present()
+        let name = "kill-\(UInt32.random(in: .min ... .max))"
+        guard let group = try groups.make(name, Compute()) else { return }
+        let inside = try ChildProcess("/bin/sleep", ["1000"], environment: [:])
+        let outside = try ChildProcess("/bin/sleep", ["1000"], environment: [:])
+        defer { outside.send(SIGKILL) }
+        for member in group.members { try Data("\(inside.pid)".utf8).write(to: URL(fileURLWithPath: member)) }
+        // A number that was read as one of the group, and is another process by now; a group whose name begins alike.
+        #expect(cx_kill_in_group(outside.pid, "/cortex-\(name)\n") == -ESRCH)
+        #expect(cx_kill_in_group(inside.pid, "/cortex-\(name.dropLast())\n") == -ESRCH)
+        #expect(inside.isRunning)
+        group.remove()
+        #expect(await inside.wait() == 128 + SIGKILL)
+        // The group may have been in use a moment longer than the process.
+        #expect(
+            try await eventually {
+                group.remove()
+                return group.folders.allSatisfy { access($0, F_OK) != 0 }
+            })
+        #expect(outside.isRunning)
+    }
+
+    @Test("U4: a bubblewrap that outlived its supervisor is killed with its pod, and no other process")
+    func orphans() async throws {
+        try await SandboxFixture.with { (fixture) async throws in
+            let (folder, other) = (fixture.folder("orphaned-1"), fixture.folder("orphaned-2"))
+            try FileManager.default.createDirectory(atPath: folder.path, withIntermediateDirectories: true)
+            let processes = try [folder, other].map { folder in
+                let name = bubblewrapName(podFolder: folder.path)
+                return try ChildProcess("/bin/bash", ["-c", "exec -a \(name) sleep 1000"], environment: [:])
+            }
+            defer { processes[1].send(SIGKILL) }
+            let started = [folder, other].map { Data(bubblewrapName(podFolder: $0.path).utf8) }
+            #expect(
+                try await eventually {
+                    zip(processes, started).allSatisfy {
+                        FileManager.default.contents(atPath: "/proc/\($0.pid)/cmdline")?.starts(with: $1) == true
+                    }
+                })
+            try await fixture.engine().stop(pod: "orphaned-1", grace: .zero)
+            #expect(await processes[0].wait() == 128 + SIGKILL)
+            #expect(processes[1].isRunning)
+            #expect(fixture.leftovers("orphaned-1") == [])
+        }
+    }
+
+    @Test("U4: a signal through a descriptor reaches the process it was opened for, and none after that one has ended")
+    func signalAfterEnd() async throws {
+        let child = try ChildProcess("/bin/sleep", ["1000"], environment: [:])
+        let descriptor = cx_process_descriptor(child.pid)
+        try #require(descriptor >= 0)
+        defer { close(descriptor) }
+        #expect(cx_signal_process(descriptor, SIGKILL) == 0)
+        #expect(await child.wait() == 128 + SIGKILL)
+        #expect(cx_signal_process(descriptor, SIGKILL) == -ESRCH)
+    }
+
     @Test("U4: what a platform left half made or half removed is swept at the next start")
     func sweep() async throws {
         try await SandboxFixture.with { (fixture) async throws in

@@ -131,6 +131,8 @@ int cx_signal_main(int init, int signal);
 int cx_kill_in_group(int process, const char *group);
 /// A descriptor that becomes readable when the process ends.
 int cx_process_descriptor(int process);
+/// Signals the process that a descriptor of `cx_process_descriptor` stands for: never another one that has its number since.
+int cx_signal_process(int descriptor, int signal);
 /// Tells the kernel to hand orphaned descendants to this process.
 int cx_adopt_orphans(void);
 /// A descriptor from which the bytes can be read.
