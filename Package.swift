@@ -64,8 +64,9 @@ let package = Package(
         room("Support", ["Core", nioCore, nioPosix]),
         room("HTTPServing", ["Core", "Support", hummingbirdCore, nioCore, nioPosix, nioHTTP1, logging, lifecycle]),
         room("Gateway", ["Core", "Support", "HTTPServing", nioCore, nioHTTP1, logging, lifecycle, crypto]),
-        room("Dequeuer", ["Core", "Support", nioCore, nioPosix, nioHTTP1, logging, lifecycle]),
-        room("Probes", ["Core", "Support", nioCore, nioPosix, nioHTTP1, logging]),
+        room("ContainerHTTP", ["Core", "Support", nioCore, nioPosix, nioHTTP1]),
+        room("Dequeuer", ["Core", "Support", "ContainerHTTP", nioCore, nioPosix, nioHTTP1, logging, lifecycle]),
+        room("Probes", ["Core", "Support", "ContainerHTTP", nioCore, nioPosix, nioHTTP1, logging]),
         room("Access", ["Core", crypto]),
         room("Operator", ["Core", "Support", "Access", "HTTPServing", nioCore, nioHTTP1, logging, lifecycle, crypto]),
         room("Autoscaler", ["Core", logging, lifecycle]),
@@ -127,7 +128,7 @@ let package = Package(
         tests("HTTPServingTests", ["HTTPServing", hummingbird, nioCore, nioPosix, nioHTTP1]),
         tests(
             "GatewayTests", ["Gateway", "StoreMemory", "StoreSQLite", hummingbird, asyncHTTPClient, nioCore, nioPosix]),
-        tests("DequeuerTests", ["Dequeuer", "StoreMemory", nioCore, nioPosix, nioHTTP1, logging]),
+        tests("DequeuerTests", ["Dequeuer", "ContainerHTTP", "StoreMemory", nioCore, nioPosix, nioHTTP1, logging]),
         tests("ProbesTests", ["Probes", nioCore, nioPosix, nioHTTP1]),
         tests(
             "OperatorTests",
@@ -163,7 +164,8 @@ let package = Package(
         tests(
             "SimulationTests",
             [
-                "CSimulation", "Dequeuer", "Gateway", "HTTPServing", "LocalOrchestrator", "Probes", "StoreMemory",
+                "CSimulation", "ContainerHTTP", "Dequeuer", "Gateway", "HTTPServing", "LocalOrchestrator", "Probes",
+                "StoreMemory",
                 nioCore,
                 nioEmbedded, nioHTTP1, logging, lifecycle,
             ]),

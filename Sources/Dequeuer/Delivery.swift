@@ -1,3 +1,4 @@
+import ContainerHTTP
 import Core
 
 /// One request inside a container, or with an outcome that is not yet stored. Belongs to its worker.
@@ -21,7 +22,7 @@ final class Delivery {
     /// What has to stop when the delivery is interrupted.
     var connection: ContainerConnection?
     var wait: Task<Void, Never>?
-    var connecting: Connecting?
+    var connecting: ConnectionAttempt?
     /// Whether the whole request is on its way; a connection is kept only then.
     var isSent = false
     /// Why the payload could not be read.

@@ -1,3 +1,4 @@
+package import ContainerHTTP
 package import Core
 package import Logging
 package import NIOCore

@@ -1,6 +1,8 @@
+import ContainerHTTP
 import Core
 import NIOCore
 import NIOHTTP1
+import Support
 
 /// How the exchange with the container ended.
 enum ExchangeEnd {
@@ -96,7 +98,7 @@ extension ReplicaWorker {
     }
 
     private func connect(_ delivery: Delivery) async throws -> ContainerConnection {
-        let connecting = Connecting()
+        let connecting = ConnectionAttempt()
         delivery.connecting = connecting
         defer { delivery.connecting = nil }
         guard delivery.interruption == nil else { throw CancellationError() }

@@ -1,6 +1,8 @@
+import ContainerHTTP
 import Core
 import Logging
 import NIOCore
+import Support
 
 /// Pulls an API's requests into one replica (architecture decision 5): claims together with the API's other workers
 /// (``ClaimGroup``), delivers, settles.

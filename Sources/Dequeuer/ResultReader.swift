@@ -1,3 +1,4 @@
+import ContainerHTTP
 import Core
 import NIOCore
 

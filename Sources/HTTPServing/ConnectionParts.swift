@@ -1,5 +1,6 @@
 import NIOCore
 import NIOHTTP1
+import Support
 
 /// What a connection brought and nobody has taken yet, and who waits for more. Everything here happens on the event loop.
 ///

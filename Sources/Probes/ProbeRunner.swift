@@ -1,6 +1,15 @@
 package import Core
 package import NIOCore
 import NIOPosix
+import Support
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#elseif canImport(Darwin)
+    import Darwin
+#endif
 
 /// What a probe says, whenever that changes or the reason for a failure does.
 package struct ProbeReport: Sendable, Hashable {
@@ -74,10 +83,10 @@ package struct ProbeRunner: Sendable {
     /// One check with the probe's timeout.
     package func check(_ probe: Probe) async -> ProbeMachine.Event {
         do {
-            try await withTimeout(probe.timeout, clock: clock) {
+            try await withTimeLimit(probe.timeout, clock: clock) {
                 switch probe.handler {
                 case .tcpSocket(let port):
-                    closeSocket(try await connector.connect(port: port))
+                    _ = close(try await connector.connect(port: port))
                 case .httpGet(let target):
                     let status = try await HTTPCheck.status(of: target, connector: connector, group: group)
                     guard (200..<400).contains(status) else {
@@ -113,7 +122,6 @@ package struct ProbeRunner: Sendable {
             }
         return switch error {
         case let failure as ProbeFailure: failure.message
-        case is ProbeTimeout: "\(subject) gave no answer within \(probe.timeout.inSeconds.formatted) s"
         case let error as PlatformError where error.code == .timedOut:
             "\(subject) gave no answer within \(probe.timeout.inSeconds.formatted) s"
         case let error as PlatformError: "\(subject): \(Self.bare(error.message))"

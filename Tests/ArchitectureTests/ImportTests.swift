@@ -13,8 +13,9 @@ private let allowed: [String: Set<String>] = [
         "ServiceLifecycle",
         "Crypto",
     ],
-    "Dequeuer": ["Core", "Support", "NIO*", "Logging", "ServiceLifecycle"],
-    "Probes": ["Core", "Support", "NIO*", "Logging"],
+    "ContainerHTTP": ["Core", "Support", "NIO*"],
+    "Dequeuer": ["Core", "Support", "ContainerHTTP", "NIO*", "Logging", "ServiceLifecycle"],
+    "Probes": ["Core", "Support", "ContainerHTTP", "NIO*", "Logging"],
     "Access": ["Core", "Crypto"],
     "Operator": [
         "Core", "Support", "Access", "HTTPServing", "Hummingbird", "HummingbirdCore", "HTTPTypes", "NIO*", "Logging",

@@ -2,6 +2,7 @@ import Core
 import TestSupport
 import Testing
 
+@testable import ContainerHTTP
 @testable import Dequeuer
 
 private let ok = "HTTP/1.1 200 OK\r\n"

@@ -1,10 +1,10 @@
-import Core
-import NIOHTTP1
+package import Core
+package import NIOHTTP1
 
 /// The request that a container gets (contract C1–C3); pure.
-enum ContainerRequest {
+package enum ContainerRequest {
     /// `POST /` with the caller's query string and end-to-end headers. The gateway filtered them already; what was stored is still not trusted.
-    static func head(for request: ClaimedRequest, port: Int) -> HTTPRequestHead {
+    package static func head(for request: ClaimedRequest, port: Int) -> HTTPRequestHead {
         var headers = HTTPHeaders()
         headers.reserveCapacity(request.headers.count + 3)
         headers.add(name: "Host", value: "localhost:\(port)")

@@ -1,19 +1,19 @@
-import Core
-import NIOCore
-import NIOHTTP1
+package import Core
+package import NIOCore
+package import NIOHTTP1
 
 /// One HTTP/1.1 connection into a container, for one request at a time. Everything happens on its event loop.
 ///
 /// The answer is read only as fast as it is taken (`next`), so a fast container cannot fill the memory.
-final class ContainerConnection: ChannelInboundHandler {
-    typealias InboundIn = HTTPClientResponsePart
-    typealias OutboundOut = HTTPClientRequestPart
+package final class ContainerConnection: ChannelInboundHandler {
+    package typealias InboundIn = HTTPClientResponsePart
+    package typealias OutboundOut = HTTPClientRequestPart
 
     /// Pieces that wait at most before the socket is left alone; one read may bring more.
     private static let limit = 4
 
     /// A piece of the answer.
-    enum Event {
+    package enum Event {
         case head(HTTPResponseHead)
         case body(ByteBuffer)
         case end
@@ -21,7 +21,7 @@ final class ContainerConnection: ChannelInboundHandler {
         case lost(Loss)
     }
 
-    enum Loss {
+    package enum Loss {
         /// Closed or reset by the other side, or closed by us.
         case closed
         /// What came is not HTTP, or its headers have no end; a text for people.
@@ -37,7 +37,7 @@ final class ContainerConnection: ChannelInboundHandler {
     private var waiter: CheckedContinuation<Void, Never>?
     private var loss: Loss?
     /// Whether the head of the present request has left this process as a whole; before that no container can have acted on it.
-    private(set) var isHeadWritten = false
+    package private(set) var isHeadWritten = false
     /// Whether all of the present request has left this process.
     private var isRequestWritten = false
     /// Whether an earlier request was answered on this connection.
@@ -48,7 +48,8 @@ final class ContainerConnection: ChannelInboundHandler {
     private let acknowledgedAtStart: Int64?
     /// Whether the container closed this kept connection, and its system had acknowledged no byte of the present request.
     private var isClosedUnseen = false
-    var idleSince = Instant(microseconds: 0)
+    /// When the connection became idle; the owner sets it with ``rest(since:)``.
+    package var idleSince = Instant(microseconds: 0)
 
     /// Whether the socket is being watched for more. Asking again before it is served spares the system a change of what it watches.
     private var isReading = false
@@ -61,7 +62,7 @@ final class ContainerConnection: ChannelInboundHandler {
     }
 
     /// Makes a connection of a connected descriptor, which it owns from now on. To be called on `loop`.
-    static func adopt(
+    package static func adopt(
         _ descriptor: CInt, loop: any EventLoop, transport: any ContainerTransport,
         isolation: isolated (any Actor)? = #isolation
     ) async throws -> ContainerConnection {
@@ -89,7 +90,7 @@ final class ContainerConnection: ChannelInboundHandler {
     // MARK: Sending
 
     /// Whether a request can be sent: open, nothing left over, and no end of file waiting in the socket that the loop has not seen yet.
-    var isUsable: Bool {
+    package var isUsable: Bool {
         guard loss == nil, events.isEmpty, let channel = context?.channel, channel.isActive else { return false }
         return transport.isQuiet(descriptor)
     }
@@ -97,13 +98,13 @@ final class ContainerConnection: ChannelInboundHandler {
     /// Whether the container provably saw nothing of the present request (contract A11): its head never left this process as a whole, or
     /// the container closed a kept connection with FIN, no byte of the request was acknowledged, its system rejected them, and no byte of an
     /// answer arrived.
-    var isRequestUnseen: Bool { isReused && (!isHeadWritten || isClosedUnseen) }
+    package var isRequestUnseen: Bool { isReused && (!isHeadWritten || isClosedUnseen) }
 
     /// Whether anything arrived since the present request began.
-    var hasReceived: Bool { limiter.hasReceived }
+    package var hasReceived: Bool { limiter.hasReceived }
 
     /// Sends the head and, when it is at hand, the whole body.
-    func send(_ head: HTTPRequestHead, body: [UInt8]?) {
+    package func send(_ head: HTTPRequestHead, body: [UInt8]?) {
         isHeadWritten = false
         isRequestWritten = false
         guard let context, loss == nil else { return }
@@ -131,19 +132,21 @@ final class ContainerConnection: ChannelInboundHandler {
     /// Sends a piece of the body and returns when the socket took it.
     ///
     /// - Throws: when the connection is gone.
-    func sendBody(_ piece: [UInt8], isolation: isolated (any Actor)? = #isolation) async throws {
+    package func sendBody(_ piece: [UInt8], isolation: isolated (any Actor)? = #isolation) async throws {
         guard let context, loss == nil else { throw ChannelError.ioOnClosedChannel }
         let promise = context.eventLoop.makePromise(of: Void.self)
         context.writeAndFlush(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: piece)))), promise: promise)
         try await promise.futureResult.get()
     }
 
-    func endBody() {
+    /// Ends a body that was sent in pieces.
+    package func endBody() {
         guard let context, loss == nil else { return }
         context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
     }
 
-    func close() {
+    /// Closes the connection at once; what was not taken of the answer is dropped.
+    package func close() {
         lose(.closed)
         context?.close(promise: nil)
     }
@@ -151,7 +154,7 @@ final class ContainerConnection: ChannelInboundHandler {
     // MARK: Receiving
 
     /// The next piece of the answer; `lost` again and again after the connection is gone. For one task only.
-    func next(isolation: isolated (any Actor)? = #isolation) async -> Event {
+    package func next(isolation: isolated (any Actor)? = #isolation) async -> Event {
         while events.isEmpty {
             if let loss { return .lost(loss) }
             ask()
@@ -171,21 +174,21 @@ final class ContainerConnection: ChannelInboundHandler {
     }
 
     /// Watches an unused connection, so that its end is noticed.
-    func rest(since now: Instant) {
+    package func rest(since now: Instant) {
         idleSince = now
         ask()
     }
 
-    func handlerAdded(context: ChannelHandlerContext) {
+    package func handlerAdded(context: ChannelHandlerContext) {
         self.context = context
     }
 
-    func handlerRemoved(context: ChannelHandlerContext) {
+    package func handlerRemoved(context: ChannelHandlerContext) {
         lose(.closed)
         self.context = nil
     }
 
-    func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+    package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         // What arrives on a kept connection before the request is written as a whole belongs to an earlier one.
         if isReused, !isRequestWritten, loss == nil {
             lose(.closed)
@@ -200,14 +203,14 @@ final class ContainerConnection: ChannelInboundHandler {
         }
     }
 
-    func channelReadComplete(context: ChannelHandlerContext) {
+    package func channelReadComplete(context: ChannelHandlerContext) {
         isReading = false
         ask()
         guard !events.isEmpty || loss != nil else { return }
         waiter.take()?.resume()
     }
 
-    func errorCaught(context: ChannelHandlerContext, error: any Error) {
+    package func errorCaught(context: ChannelHandlerContext, error: any Error) {
         switch error {
         case HTTPParserError.invalidEOFState: lose(.closed)
         case HTTPParserError.headerOverflow, is FramingLimiter.Overrun:
@@ -221,7 +224,7 @@ final class ContainerConnection: ChannelInboundHandler {
         context.close(promise: nil)
     }
 
-    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+    package func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         if case ChannelEvent.inputClosed? = event as? ChannelEvent, loss == nil, context.channel.isActive {
             // The socket is still open here, so the system can be asked what it knows.
             isClosedUnseen = wasNothingSeen
@@ -239,7 +242,7 @@ final class ContainerConnection: ChannelInboundHandler {
         return acknowledgement.isRejected && acknowledgement.bytes - acknowledgedAtStart == bytesBefore
     }
 
-    func channelInactive(context: ChannelHandlerContext) {
+    package func channelInactive(context: ChannelHandlerContext) {
         lose(.closed)
         context.fireChannelInactive()
     }

@@ -1,4 +1,4 @@
-import Core
+package import Core
 import Synchronization
 
 #if canImport(Glibc)
@@ -9,10 +9,10 @@ import Synchronization
     import Darwin
 #endif
 
-/// A connection attempt that can be given up at any moment.
+/// A connection attempt that can be cancelled at any moment, for one caller.
 ///
-/// It runs in a task of its own, because a connector need not heed cancellation; a descriptor that comes too late is closed.
-final class Connecting: Sendable {
+/// It runs in a task of its own, because a connector need not heed cancellation. A descriptor that arrives too late is closed.
+package final class ConnectionAttempt: Sendable {
     private struct State {
         var isOver = false
         var waiter: CheckedContinuation<CInt, any Error>?
@@ -21,7 +21,13 @@ final class Connecting: Sendable {
 
     private let state = Mutex(State())
 
-    func descriptor(
+    package init() {}
+
+    /// Connects to a port inside the pod.
+    ///
+    /// - Returns: a connected descriptor, which the caller owns.
+    /// - Throws: what the connector throws; `CancellationError` after ``cancel()``.
+    package func descriptor(
         _ connector: any Connector, port: Int, isolation: isolated (any Actor)? = #isolation
     ) async throws -> CInt {
         try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<CInt, any Error>) in
@@ -42,13 +48,14 @@ final class Connecting: Sendable {
         }
     }
 
-    func cancel() {
+    /// Ends the wait at once. Safe from any task.
+    package func cancel() {
         let task = state.withLock { $0.task }
         end(.failure(CancellationError()))
         task?.cancel()
     }
 
-    /// Whether it was still wanted.
+    /// - Returns: whether a caller was still waiting.
     @discardableResult
     private func end(_ result: Result<CInt, any Error>) -> Bool {
         let waiter = state.withLock { state -> CheckedContinuation<CInt, any Error>? in
