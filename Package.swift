@@ -151,11 +151,15 @@ let package = Package(
         tests("ClientTests", ["Client", "StubPlatform", asyncHTTPClient, nioCore, nioHTTP1]),
         tests(
             "PlatformTests",
-            ["Platform", "Access", "Client", "EngineDocker", "StoreMemory", nioCore, logging, lifecycle]),
+            [
+                "Platform", "Access", "Client", "EngineDocker", "LocalOrchestrator", "StoreMemory", nioCore, logging,
+                lifecycle,
+            ]),
         tests(
             "CommandsTests",
             [
-                "Commands", "Access", "EngineDocker", "Client", "StoreMemory", "StubPlatform", arguments,
+                "Commands", "Access", "EngineDocker", "EngineSandbox", "Client", "StoreMemory", "StubPlatform",
+                arguments,
                 nioCore, logging, lifecycle,
             ]),
         tests("ArchitectureTests", []),

@@ -95,7 +95,9 @@ int64_t cx_file_mark(int descriptor, const char *name) {
 enum { measured_levels = 128 };
 
 struct usage {
-    int64_t bytes, limit, working_since;
+    int64_t bytes, limit, working_since, deadline;
+    unsigned entries;
+    int is_over;
     dev_t device;
 };
 
@@ -106,6 +108,7 @@ static int64_t monotonic_microseconds(void) {
 }
 
 static void rest(struct usage *usage) {
+    if (cx_milliseconds() >= usage->deadline) usage->is_over = 1;
     int64_t worked = monotonic_microseconds() - usage->working_since;
     if (worked < 5000) return;
     int64_t pause = worked * 3;
@@ -122,8 +125,7 @@ static int measure(int folder, int depth, struct usage *usage) {
         return result;
     }
     int result = 0;
-    unsigned count = 0;
-    while (result == 0 && usage->bytes <= usage->limit) {
+    while (result == 0 && usage->bytes <= usage->limit && !usage->is_over) {
         errno = 0;
         struct dirent *entry = readdir(entries);
         if (entry == NULL) {
@@ -131,7 +133,7 @@ static int measure(int folder, int depth, struct usage *usage) {
             break;
         }
         if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0) continue;
-        if (++count % 64 == 0) rest(usage);
+        if (++usage->entries % 64 == 0) rest(usage);
         struct stat found;
         // What goes away meanwhile takes nothing.
         if (fstatat(dirfd(entries), entry->d_name, &found, AT_SYMLINK_NOFOLLOW) < 0 || found.st_dev != usage->device) continue;
@@ -154,7 +156,7 @@ static int measure(int folder, int depth, struct usage *usage) {
     return result;
 }
 
-int64_t cx_tree_usage(const char *path, int64_t limit) {
+int64_t cx_tree_usage(const char *path, int64_t limit, int64_t deadline) {
     int top = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (top < 0) return errno == ENOENT ? 0 : -errno;
     struct stat found;
@@ -163,7 +165,8 @@ int64_t cx_tree_usage(const char *path, int64_t limit) {
         close(top);
         return result;
     }
-    struct usage usage = {.limit = limit, .working_since = monotonic_microseconds(), .device = found.st_dev};
+    struct usage usage = {
+        .limit = limit, .working_since = monotonic_microseconds(), .deadline = deadline, .device = found.st_dev};
     int result = measure(top, 0, &usage);
     return result < 0 ? result : usage.bytes;
 }

@@ -59,10 +59,11 @@ package protocol Engine: Sendable {
     /// - Returns: `nil` when nothing was written since the call that returned `mark`.
     func lastLines(container: String, pod: String, count: Int, since mark: String?) async throws -> LogExcerpt?
 
-    /// What a pod's containers have stored in `/mnt`, `/tmp` and their homes. The work is spread over time and stops early above `limit`.
+    /// What a pod's containers have stored in `/mnt`, `/tmp` and their homes. The work is spread over time. It stops early above `limit` bytes, and
+    /// after `time` unless that is `nil`.
     ///
     /// - Returns: `nil` where this engine does not measure it, or the pod is gone.
-    func diskUsage(pod: String, limit: Int64) async throws -> DiskUsage?
+    func diskUsage(pod: String, limit: Int64, upTo time: Duration?) async throws -> DiskUsage?
 
     /// Ids of pods in which something happened. Hints only: `list` tells the truth.
     func hints() -> AsyncStream<String>
@@ -74,7 +75,7 @@ package protocol Engine: Sendable {
 extension Engine {
     package func capacity() async -> ComputeAmount? { nil }
 
-    package func diskUsage(pod: String, limit: Int64) async throws -> DiskUsage? { nil }
+    package func diskUsage(pod: String, limit: Int64, upTo time: Duration?) async throws -> DiskUsage? { nil }
 
     /// Reads the end of the log with ``logs(container:pod:follow:tail:)``, each time.
     package func lastLines(container: String, pod: String, count: Int, since mark: String?) async throws -> LogExcerpt?
@@ -95,7 +96,7 @@ extension Engine {
 
 /// What a pod stores on disk.
 package enum DiskUsage: Sendable, Hashable {
-    /// Bytes, at least; all of them where it is not more than the limit.
+    /// Bytes, at least; all of them unless the measurement stopped early.
     case bytes(Int64)
     /// A folder is nested too deeply or forbids to be read, so nobody knows what is in it.
     case unknown

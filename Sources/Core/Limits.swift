@@ -67,7 +67,11 @@ package enum Limits {
     package static let logDrain: Duration = .seconds(5)
     /// How often the disk of pods with `compute.disk` is measured. A measurement that takes long is repeated less often.
     package static let diskPeriod: Duration = .seconds(5)
-    /// How long `describe` shows that a replica was replaced for its use of the disk.
+    /// How long one pod without `compute.disk` is measured while the disk is nearly full; what was counted by then is compared.
+    package static let diskLook: Duration = .seconds(10)
+    /// How long the removal of such a pod is awaited before the next one is stopped.
+    package static let diskErasure: Duration = .seconds(60)
+    /// How long `describe` shows that a replica was stopped for its use of the disk.
     package static let diskProblemShown: Duration = .seconds(3600)
     /// A container's log on disk (sandbox engine): this many bytes, kept twice.
     package static let logFile = 16 << 20

@@ -35,6 +35,10 @@ extension LocalOrchestrator {
     func admitPending() {
         let waiting = pods.values.compactMap { pod -> Admission.Candidate? in
             guard case .pending(let since) = pod.phase else { return nil }
+            if let hold = diskHold(of: pod.api.name) {
+                pods[pod.id]?.reason = hold
+                return nil
+            }
             return Admission.Candidate(id: pod.id, api: pod.api.name, amount: pod.amount, since: since)
         }
         guard !waiting.isEmpty else { return }

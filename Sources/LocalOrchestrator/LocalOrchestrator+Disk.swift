@@ -1,26 +1,36 @@
 import Core
 import Logging
 
-/// Keeps pods within `compute.disk` (contract N7): a pod beyond it is replaced, and `describe` says why.
+/// Keeps pods within `compute.disk`, and stops the largest one when the disk is nearly full (contract N7). `describe` says why.
 extension LocalOrchestrator {
-    /// Measures the pods that have a limit, one after the other beside the loop, where that is due.
+    /// Measures pods where that is due, one after the other beside the loop: those that have a limit; while the disk is nearly full, all.
     func measureDisks() {
         let began = clock.instant()
+        noteDiskMargin()
+        let ended = endedForDisk.count
+        endedForDisk = endedForDisk.filter { pods[$0.key] != nil && began - $0.value < Limits.diskErasure }
+        // What was just erased is not in the last measurement of the free space yet.
+        if endedForDisk.count < ended { nextDiskLook = max(nextDiskLook, began + Limits.diskPeriod) }
         guard !isMeasuringDisk, began >= nextDiskLook else { return }
-        let limits = pods.filter { $0.value.phase == .running }.compactMapValues(Self.diskLimit)
-        guard !limits.isEmpty else { return }
+        let isCritical = configuration.diskMargin()?.isCritical == true && endedForDisk.isEmpty
+        let running = pods.filter { $0.value.phase == .running }
+        let measured = isCritical ? running : running.filter { Self.diskLimit($0.value) != nil }
+        guard !measured.isEmpty else { return }
         isMeasuringDisk = true
         work.yield {
-            for (id, limit) in limits { await self.checkDisk(of: id, limit) }
-            await self.disksMeasured(since: began)
+            var usage: [String: DiskUsage] = [:]
+            for (id, pod) in measured { usage[id] = await self.checkDisk(of: id, Self.diskLimit(pod)) }
+            // Where only the pods with a limit were measured, the one that stores most is not known.
+            await self.disksMeasured(isCritical ? usage : [:], since: began)
         }
     }
 
-    private func disksMeasured(since began: Instant) {
+    private func disksMeasured(_ usage: [String: DiskUsage], since began: Instant) {
         let now = clock.instant()
         isMeasuringDisk = false
         // What takes long is done less often.
         nextDiskLook = now + max(Limits.diskPeriod, (now - began) * 2)
+        makeSpace(usage.filter { pods[$0.key]?.phase == .running })
     }
 
     private static func diskLimit(_ pod: Pod) -> Int64? {
@@ -28,27 +38,84 @@ extension LocalOrchestrator {
         return limits.isEmpty ? nil : limits.reduce(0) { $0.addingReportingOverflow($1).overflow ? .max : $0 + $1 }
     }
 
-    private func checkDisk(of id: String, _ limit: Int64) async {
+    private func checkDisk(of id: String, _ limit: Int64?) async -> DiskUsage? {
         do {
-            switch try await engine.diskUsage(pod: id, limit: limit) {
-            case .bytes(let bytes) where bytes > limit:
-                replace(id, "it stored more than its compute.disk of \(limit >> 20) MiB in /mnt, /tmp and its home")
-            case .unknown:
-                replace(
-                    id, "what it stores on disk cannot be measured: a folder is nested too deeply or cannot be read")
-            case .bytes, nil: break
-            }
+            let usage = try await engine.diskUsage(
+                pod: id, limit: limit ?? .max, upTo: limit == nil ? Limits.diskLook : nil)
+            if let usage, let limit { enforce(limit, on: id, usage) }
+            return usage
         } catch {
             logger.debug("cannot measure the disk of a pod: \(error)", metadata: ["replica": "\(id)"])
+            return nil
         }
     }
 
-    /// Stops a pod at once; its requests go back to the queue, and the next comparison starts another.
-    private func replace(_ id: String, _ reason: String) {
-        guard let pod = pods[id], pod.phase == .running else { return }
-        logger.warning("replica replaced: \(reason)", metadata: ["api": "\(pod.api.name)", "replica": "\(id)"])
-        let sentence = "replica \(id) was replaced: \(reason)"
+    // MARK: compute.disk
+
+    private func enforce(_ limit: Int64, on id: String, _ usage: DiskUsage) {
+        switch usage {
+        case .bytes(let bytes) where bytes > limit:
+            end(
+                id,
+                "was replaced: it stored more than its compute.disk of \(limit >> 20) MiB in /mnt, /tmp and its home")
+        case .unknown:
+            end(
+                id,
+                "was replaced: what it stores on disk cannot be measured: a folder is nested too deeply or cannot be read"
+            )
+        case .bytes: break
+        }
+    }
+
+    // MARK: A disk that is nearly full
+
+    private func noteDiskMargin() {
+        let margin = configuration.diskMargin()
+        let wasShort = diskShortage.isShort
+        let hasEnded = diskShortage.note(margin)
+        if hasEnded {
+            logger.notice("the disk has more free than the reserve again: what was stopped for it may start")
+            reconcileSoon()
+        } else if !wasShort, diskShortage.isShort {
+            logger.error("the disk is nearly full: the pod that stores most is stopped: \(margin?.text ?? "")")
+        }
+    }
+
+    /// Stops the pod that stores most if the disk is still nearly full. One at a time: the next one only when the first is gone.
+    private func makeSpace(_ usage: [String: DiskUsage]) {
+        guard endedForDisk.isEmpty else { return }
+        let margin = configuration.diskMargin()
+        guard let margin, let victim = DiskShortage.victim(of: usage, margin), let api = pods[victim.id]?.api.name
+        else { return }
+        let stored =
+            switch victim.usage {
+            case .bytes(let bytes): "stored most, \(DiskMargin.text(bytes))"
+            case .unknown: "stored what cannot be measured"
+            }
+        guard
+            let reason = end(
+                victim.id, "was stopped: the disk is nearly full (\(margin.text)), and this replica \(stored)")
+        else { return }
+        diskShortage.stopped(api: api, because: reason)
+    }
+
+    /// Why no replica of the API starts now; `nil` when one may.
+    func diskHold(of api: String) -> String? {
+        diskShortage.reasons[api].map { "\($0); no other one starts before more than the reserve is free" }
+    }
+
+    // MARK: Both
+
+    /// Stops a pod at once; its requests go back to the queue (contract C13).
+    ///
+    /// - Returns: the reason as it is shown; `nil` when the pod does not run any more.
+    @discardableResult
+    private func end(_ id: String, _ reason: String) -> String? {
+        guard let pod = pods[id], pod.phase == .running else { return nil }
+        logger.warning("replica \(reason)", metadata: ["api": "\(pod.api.name)", "replica": "\(id)"])
+        let sentence = "replica \(id) \(reason)"
         diskProblems[pod.api.name] = (sentence, clock.instant())
+        endedForDisk[id] = clock.instant()
         pods[id]?.reason = sentence
         pods[id]?.isLost = true
         pod.activity.close()
@@ -56,10 +123,12 @@ extension LocalOrchestrator {
         stop(id)
         publishReady()
         reconcileSoon()
+        return sentence
     }
 
-    /// Why a replica of the API was replaced, for some time after it.
+    /// Why a replica of the API was stopped, for some time after it.
     func diskProblem(of api: String) -> String? {
+        if let hold = diskHold(of: api) { return hold }
         guard let (text, since) = diskProblems[api], clock.instant() - since < Limits.diskProblemShown else {
             return nil
         }

@@ -16,16 +16,19 @@ package actor LocalOrchestrator: Orchestrator, Service {
         package var shortGrace: Duration
         /// Makes the random part of a pod's id: lower-case letters and digits.
         package var makePodSuffix: @Sendable () -> String
+        /// The space on the data directory's file system as measured last, without a system call; `nil` where it is not known.
+        package var diskMargin: @Sendable () -> DiskMargin?
 
         package init(
             clientConfiguration: @escaping @Sendable (_ api: DeployedAPI, _ replica: String) -> String,
             resync: Duration = .seconds(5), shortGrace: Duration = .seconds(10),
-            makePodSuffix: @escaping @Sendable () -> String
+            makePodSuffix: @escaping @Sendable () -> String, diskMargin: @escaping @Sendable () -> DiskMargin? = { nil }
         ) {
             self.clientConfiguration = clientConfiguration
             self.resync = resync
             self.shortGrace = shortGrace
             self.makePodSuffix = makePodSuffix
+            self.diskMargin = diskMargin
         }
     }
 
@@ -58,7 +61,10 @@ package actor LocalOrchestrator: Orchestrator, Service {
     /// Wake those who follow logs, by reader.
     var logReaders: [Int: AsyncStream<Void>.Continuation] = [:]
     var nextLogReader = 0
-    /// Why a replica was replaced for its use of the disk, and when, by API.
+    var diskShortage = DiskShortage()
+    /// Pods that are being removed for their use of the disk, and since when.
+    var endedForDisk: [String: Instant] = [:]
+    /// Why a replica was stopped for its use of the disk, and when, by API.
     var diskProblems: [String: (String, Instant)] = [:]
     var isMeasuringDisk = false
     var nextDiskLook = Instant(microseconds: .min)
@@ -134,6 +140,7 @@ package actor LocalOrchestrator: Orchestrator, Service {
     package func delete(api: String) {
         declared[api] = nil
         diskProblems[api] = nil
+        diskShortage.forget(api: api)
         versions[api] = nil
         // At once, whatever the engine is busy with; pods that are not known yet are stopped when the engine lists them.
         for pod in pods.values where pod.api.name == api { stop(pod.id) }

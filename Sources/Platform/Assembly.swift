@@ -87,21 +87,22 @@ package struct Assembly: Sendable {
         let tokens = try await blocking {
             try TokenStore.open(directory: directory.path, random: SystemRandomNumberGenerator())
         }
+        let disk = DiskWatch(
+            reserve: settings.diskReserve, folders: [directory.path, settings.storeDirectory ?? directory.path],
+            clock: clock, logger: logger)
+        await disk.measure()
         let orchestrator = LocalOrchestrator(
             engine: engine, clock: clock,
             configuration: .init(
                 clientConfiguration: { Self.clientConfiguration(of: $1, for: $0, tokens) },
-                shortGrace: Limits.shutdownGrace, makePodSuffix: { RandomWord.make(length: 10) }),
+                shortGrace: Limits.shutdownGrace, makePodSuffix: { RandomWord.make(length: 10) },
+                diskMargin: { disk.pods }),
             logger: logger)
         let state = PlatformState(
             store: store, orchestrator: orchestrator, isStopping: { shutdown.isStopRequested })
         shutdown.describe(grace: { orchestrator.longestGrace }, report: { state.report() })
         let book = AddressBook()
         let autoscaler = Autoscaler(store: store, orchestrator: orchestrator, clock: clock, logger: logger)
-        let disk = DiskWatch(
-            reserve: settings.diskReserve, folders: [directory.path, settings.storeDirectory ?? directory.path],
-            clock: clock, logger: logger)
-        await disk.measure()
         let control = makeOperator(store, orchestrator, autoscaler, tokens, book, directory, disk, engine, state)
         try await withOperation("restore", "deployed APIs") { try await control.restore() }
 

@@ -1,5 +1,6 @@
 import Core
 import Foundation
+import LocalOrchestrator
 import Logging
 import ServiceLifecycle
 import Support
@@ -78,6 +79,8 @@ package struct DiskSpace: Sendable, Hashable {
 }
 
 /// Measures the free space every second and says how much of it submissions may still take (contract N7). Safe from any task.
+///
+/// The disk that has least above its reserve counts for submissions; only the first one for pods, which store nothing elsewhere.
 final class DiskWatch: Service {
     static let period: Duration = .seconds(1)
     /// After this time without an answer of the file system the last measurement holds.
@@ -86,16 +89,17 @@ final class DiskWatch: Service {
     private let reserve: DiskReserve
     private let clock: any PlatformClock
     private let logger: Logger
-    private let look: @Sendable () async throws -> DiskSpace
+    private let look: @Sendable () async throws -> [DiskSpace]
     /// Above the reserve. Asked at every submission.
     private let spareBytes = Atomic<Int64>(.max)
-    private let last = Mutex<DiskSpace?>(nil)
+    /// The disk that counts, and the first one.
+    private let last = Mutex<(least: DiskSpace, first: DiskSpace)?>(nil)
     private let failed = Atomic<Bool>(false)
 
-    /// - Parameter look: measures the disk; where it throws, the last measurement holds.
+    /// - Parameter look: measures the disks; where it throws, the last measurement holds.
     init(
         reserve: DiskReserve, clock: any PlatformClock, logger: Logger,
-        look: @escaping @Sendable () async throws -> DiskSpace
+        look: @escaping @Sendable () async throws -> [DiskSpace]
     ) {
         self.reserve = reserve
         self.clock = clock
@@ -103,18 +107,17 @@ final class DiskWatch: Service {
         self.look = look
     }
 
-    /// Watches the disks of these folders: the one that has less above its reserve counts.
+    /// Watches the disks of these folders; the data directory comes first.
     convenience init(reserve: DiskReserve, folders: [String], clock: any PlatformClock, logger: Logger) {
         self.init(reserve: reserve, clock: clock, logger: logger) {
             try await withTimeLimit(Self.timeLimit, clock: clock) {
                 try await BlockingPool.checks.run {
-                    let spaces = folders.compactMap(DiskSpace.init(near:))
-                    guard
-                        let least = spaces.min(by: {
-                            $0.free - reserve.bytes(of: $0.total) < $1.free - reserve.bytes(of: $1.total)
-                        })
-                    else { throw PlatformError(.setup, "The free space of the data directory cannot be measured.") }
-                    return least
+                    try folders.map { folder in
+                        guard let space = DiskSpace(near: folder) else {
+                            throw PlatformError(.setup, "The free space of \(folder) cannot be measured.")
+                        }
+                        return space
+                    }
                 }
             }
         }
@@ -125,7 +128,13 @@ final class DiskWatch: Service {
 
     /// The last measurement and the reserve, for people; `nil` before the first one.
     var state: (space: DiskSpace, reserve: Int64)? {
-        last.withLock { $0 }.map { ($0, reserve.bytes(of: $0.total)) }
+        last.withLock { $0?.least }.map { ($0, reserve.bytes(of: $0.total)) }
+    }
+
+    /// The space on the disk of the data directory; `nil` where it is not known at the moment.
+    var pods: DiskMargin? {
+        guard !hasFailed, let space = last.withLock({ $0?.first }) else { return nil }
+        return DiskMargin(free: space.free, reserve: reserve.bytes(of: space.total))
     }
 
     /// Whether the last measurement failed.
@@ -139,12 +148,14 @@ final class DiskWatch: Service {
 
     func measure() async {
         // Unknown is not zero: what was measured last holds.
-        guard let space = try? await look() else { return failed.store(true, ordering: .relaxed) }
+        guard let spaces = try? await look(), let first = spaces.first,
+            let space = spaces.min(by: { above($0) < above($1) })
+        else { return failed.store(true, ordering: .relaxed) }
         failed.store(false, ordering: .relaxed)
-        let reserve = reserve.bytes(of: space.total)
-        let spare = max(0, space.free - reserve)
+        let spare = max(0, above(space))
         let before = spareBytes.exchange(spare, ordering: .relaxed)
-        last.withLock { $0 = space }
+        last.withLock { $0 = (space, first) }
+        let reserve = reserve.bytes(of: space.total)
         guard (before == 0) != (spare == 0) else { return }
         if spare == 0 {
             logger.error(
@@ -154,4 +165,7 @@ final class DiskWatch: Service {
             logger.notice("submissions are accepted again", metadata: ["free": "\(space.free)"])
         }
     }
+
+    /// Bytes above the reserve; negative below it.
+    private func above(_ space: DiskSpace) -> Int64 { space.free - reserve.bytes(of: space.total) }
 }

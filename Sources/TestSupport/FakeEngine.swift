@@ -18,12 +18,17 @@ package final class FakeEngine: Engine {
         var prepareFailures: [PlatformError] = []
         var startFailures: [PlatformError] = []
         var listFailure: PlatformError?
+        var lists = 0
         /// Lists that wait; `nil` while they are answered at once.
         var heldLists: [CheckedContinuation<Void, Never>]?
         var listensAtStart: Set<Int> = [8080]
         var listeners: [AsyncStream<String>.Continuation] = []
         var logLines: [String: [String]] = [:]
         var logFailures: [String: PlatformError] = [:]
+        /// Whether pods write a first and a last line themselves.
+        var narrates = false
+        var logReaders: [Int: (pod: String, changes: AsyncStream<Void>.Continuation)] = [:]
+        var nextLogReader = 0
         var diskUsage: [String: DiskUsage] = [:]
         var capacity: ComputeAmount?
         var execResult = ExecResult(exitCode: 0, output: "")
@@ -43,6 +48,8 @@ package final class FakeEngine: Engine {
 
     package var pods: [String: FakePod] { state.withLock { $0.pods } }
     package var calls: [String] { state.withLock { $0.calls } }
+    /// Answers to ``list()`` so far.
+    package var listCount: Int { state.withLock { $0.lists } }
 
     package func failNextPrepare(with error: PlatformError) { state.withLock { $0.prepareFailures.append(error) } }
     package func failNextStart(with error: PlatformError) { state.withLock { $0.startFailures.append(error) } }
@@ -61,6 +68,20 @@ package final class FakeEngine: Engine {
     package func listenAtStart(_ ports: Set<Int>) { state.withLock { $0.listensAtStart = ports } }
     package func setLog(_ lines: [String], of container: String, pod: String) {
         state.withLock { $0.logLines["\(pod)/\(container)"] = lines }
+    }
+
+    /// Lets each container write `first line of <pod>` when it starts, and `last line of <pod>` when its pod is stopped.
+    package func narrate() { state.withLock { $0.narrates = true } }
+
+    private func narrate(_ word: String, of pod: String, _ containers: [String]) {
+        let readers = state.withLock { state -> [AsyncStream<Void>.Continuation] in
+            guard state.narrates else { return [] }
+            for container in containers {
+                state.logLines["\(pod)/\(container)", default: []].append("\(word) line of \(pod)")
+            }
+            return state.logReaders.values.filter { $0.pod == pod }.map(\.changes)
+        }
+        for reader in readers { reader.yield() }
     }
 
     /// What a pod stores from now on.
@@ -174,6 +195,7 @@ package final class FakeEngine: Engine {
         let failure = state.withLock { $0.startFailures.isEmpty ? nil : $0.startFailures.removeFirst() }
         if let failure { throw failure }
         insert(plan)
+        narrate("first", of: plan.id, plan.containers.map(\.name))
         send(hint: plan.id)
     }
 
@@ -193,7 +215,12 @@ package final class FakeEngine: Engine {
 
     package func stop(pod: String, grace: Duration) async throws {
         try await begin("stop \(pod)")
-        state.withLock { $0.pods[pod] = nil }
+        narrate("last", of: pod, state.withLock { $0.pods[pod]?.plan.containers.map(\.name) ?? [] })
+        let readers = state.withLock { state in
+            state.pods[pod] = nil
+            return state.logReaders.values.filter { $0.pod == pod }.map(\.changes)
+        }
+        for reader in readers { reader.yield() }
         send(hint: pod)
     }
 
@@ -206,7 +233,10 @@ package final class FakeEngine: Engine {
             }
             if !isHeld { continuation.resume() }
         }
-        let (pods, failure) = state.withLock { ($0.pods, $0.listFailure) }
+        let (pods, failure) = state.withLock { state in
+            state.lists += 1
+            return (state.pods, state.listFailure)
+        }
         if let failure { throw failure }
         return pods.values.map { pod in
             ObservedPod(
@@ -228,16 +258,33 @@ package final class FakeEngine: Engine {
         return state.withLock { $0.execResult }
     }
 
-    /// With `follow` the lines end only with the reader's task.
+    /// With `follow` the lines end when the pod is removed, or with the reader's task.
     package func logs(container: String, pod: String, follow: Bool, tail: Int?) async throws -> LogStream<[UInt8]> {
         record("logs of \(container) of \(pod)\(tail.map { " tail \($0)" } ?? "")")
-        let (lines, failure) = state.withLock { state in
-            (state.logLines["\(pod)/\(container)"] ?? [], state.logFailures["\(pod)/\(container)"])
+        let key = "\(pod)/\(container)"
+        let (older, failure, isGone) = state.withLock { state in
+            (state.logLines[key]?.count ?? 0, state.logFailures[key], state.narrates && state.pods[pod] == nil)
         }
-        return LogStream { write in
+        if isGone { throw PlatformError(.notFound, "There is no container \(container) in pod \(pod).") }
+        return LogStream { [self] write in
             if let failure { throw failure }
-            for line in lines.suffix(tail ?? .max) { try await write(Array("\(line)\n".utf8)) }
-            if follow { for await _ in AsyncStream.makeStream(of: Never.self).stream {} }
+            let (changes, continuation) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+            let reader = state.withLock { state in
+                state.nextLogReader += 1
+                state.logReaders[state.nextLogReader] = (pod, continuation)
+                return state.nextLogReader
+            }
+            defer { state.withLock { $0.logReaders[reader] = nil } }
+            var position = max(0, older - (tail ?? older))
+            continuation.yield()
+            for await _ in changes {
+                let (lines, isOver) = state.withLock { state in
+                    (state.logLines[key] ?? [], !follow || state.pods[pod] == nil)
+                }
+                for line in lines[min(position, lines.count)...] { try await write(Array("\(line)\n".utf8)) }
+                position = lines.count
+                if isOver { return }
+            }
             try Task.checkCancellation()
         }
     }
@@ -250,7 +297,7 @@ package final class FakeEngine: Engine {
         return mark == present ? nil : LogExcerpt(lines: lines.suffix(count), mark: present)
     }
 
-    package func diskUsage(pod: String, limit: Int64) async throws -> DiskUsage? {
+    package func diskUsage(pod: String, limit: Int64, upTo time: Duration?) async throws -> DiskUsage? {
         record("disk of \(pod)")
         return state.withLock { $0.diskUsage[pod] }
     }

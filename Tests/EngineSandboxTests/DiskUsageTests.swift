@@ -8,7 +8,7 @@ import Testing
 
 @Suite("What pods store on disk")
 struct DiskUsageTests {
-    private static func usage(_ folder: URL, limit: Int64 = .max) -> Int64 { cx_tree_usage(folder.path, limit) }
+    private static func usage(_ folder: URL, limit: Int64 = .max) -> Int64 { cx_tree_usage(folder.path, limit, .max) }
 
     @Test("N7: everything below a folder counts, once, also with several names; what a link points to does not")
     func counts() async throws {
@@ -56,13 +56,13 @@ struct DiskUsageTests {
             try await engine.start(plan)
             let done = fixture.folder(plan.id).shared + "/done"
             #expect(try await eventually { FileManager.default.fileExists(atPath: done) })
-            let usage = try await engine.diskUsage(pod: plan.id, limit: .max)
+            let usage = try await engine.diskUsage(pod: plan.id, limit: .max, upTo: nil)
             guard case .bytes(let bytes) = usage else {
                 Issue.record("\(String(describing: usage))")
                 return
             }
             #expect((3 << 20..<4 << 20).contains(bytes), "\(bytes)")
-            #expect(try await engine.diskUsage(pod: "nobody", limit: .max) == nil)
+            #expect(try await engine.diskUsage(pod: "nobody", limit: .max, upTo: nil) == nil)
             try await engine.stop(pod: plan.id, grace: .zero)
         }
     }

@@ -12,6 +12,14 @@ struct OrchestratorFixture: Sendable {
     let clock: ManualClock
     let orchestrator: LocalOrchestrator
     let log: LogRecorder
+    /// What the free space of the disk is; unknown at first.
+    let disk: Disk
+
+    final class Disk: Sendable {
+        private let value = Mutex<DiskMargin?>(nil)
+        var margin: DiskMargin? { value.withLock { $0 } }
+        func set(free: Int64, reserve: Int64) { value.withLock { $0 = DiskMargin(free: free, reserve: reserve) } }
+    }
 
     static func with(_ body: @Sendable (OrchestratorFixture) async throws -> Void) async throws {
         try await with(prepare: { _ in }, body: body)
@@ -28,12 +36,15 @@ struct OrchestratorFixture: Sendable {
         let log = LogRecorder()
         let clock = ManualClock()
         let counter = Counter()
+        let disk = Disk()
         let orchestrator = LocalOrchestrator(
             engine: engine, clock: clock,
             configuration: .init(
-                clientConfiguration: { _, id in "# of \(id)" }, makePodSuffix: { "p\(counter.next())" }),
+                clientConfiguration: { _, id in "# of \(id)" }, makePodSuffix: { "p\(counter.next())" },
+                diskMargin: { disk.margin }),
             logger: Logger(label: "test", factory: { _ in log.handler }))
-        let fixture = OrchestratorFixture(engine: engine, clock: clock, orchestrator: orchestrator, log: log)
+        let fixture = OrchestratorFixture(
+            engine: engine, clock: clock, orchestrator: orchestrator, log: log, disk: disk)
         try await prepare(fixture)
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { try await orchestrator.run() }

@@ -1,4 +1,5 @@
 import Core
+import LocalOrchestrator
 import Logging
 import ServiceLifecycle
 import Support
@@ -37,7 +38,7 @@ struct DiskReserveTests {
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
         ) {
             guard let free = free.withLock({ $0 }) else { throw PlatformError(.internal, "the file system is away") }
-            return DiskSpace(free: free, total: 5000)
+            return [DiskSpace(free: free, total: 5000)]
         }
         #expect(watch.spare == .max && watch.state == nil)
         let group = ServiceGroup(services: [watch], logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
@@ -51,6 +52,24 @@ struct DiskReserveTests {
         #expect(watch.state?.space == DiskSpace(free: 1001, total: 5000) && watch.state?.reserve == 1000)
         await group.triggerGracefulShutdown()
         try await run.value
+    }
+
+    @Test("N7: the fuller disk counts for submissions, the data directory's for pods, and an unknown one for nothing")
+    func severalDisks() async throws {
+        let spaces = Mutex<[DiskSpace]?>([DiskSpace(free: 3000, total: 5000), DiskSpace(free: 1200, total: 5000)])
+        let watch = DiskWatch(
+            reserve: try #require(DiskReserve("1000")), clock: ManualClock(),
+            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        ) {
+            guard let spaces = spaces.withLock({ $0 }) else { throw PlatformError(.internal, "the disk is away") }
+            return spaces
+        }
+        #expect(watch.pods == nil)
+        await watch.measure()
+        #expect(watch.spare == 200 && watch.pods == DiskMargin(free: 3000, reserve: 1000))
+        spaces.withLock { $0 = nil }
+        await watch.measure()
+        #expect(watch.spare == 200 && watch.pods == nil)
     }
 
     @Test("N7: the disk of a folder that exists, or is still to be made, is measured")

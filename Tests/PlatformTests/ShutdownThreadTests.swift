@@ -118,7 +118,7 @@ struct ShutdownThreadTests {
         defer { engine.releaseLists() }
         let clock = ManualClock()
         let disk = DiskWatch(reserve: .standard, clock: clock, logger: Logger(label: "test")) {
-            DiskSpace(free: 1 << 40, total: 1 << 40)
+            [DiskSpace(free: 1 << 40, total: 1 << 40)]
         }
         let health = PlatformHealth(
             store: MemoryStore(), engine: engine, book: AddressBook(), disk: disk, clock: clock)

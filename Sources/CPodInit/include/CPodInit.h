@@ -49,6 +49,13 @@ int cx_poller_set(int poller, int descriptor, int interest, uint64_t token, int 
 int cx_poller_remove(int poller, int descriptor);
 /// Waits up to `timeout` milliseconds (-1: for ever) and fills in what is ready. Returns how many.
 int cx_poller_wait(int poller, uint64_t *tokens, int *readiness, int capacity, int timeout);
+/// A descriptor that tells of changes in folders. Non-blocking, close-on-exec.
+int cx_folder_watcher(void);
+/// Watches a folder for files that are made, written, renamed or removed. Returns the watch; a folder that is watched already has one.
+int cx_watch_folder(int watcher, const char *path);
+int cx_unwatch_folder(int watcher, int watch);
+/// Fills in the watches with changes, or -1 for all of them. Returns how many; 0 when there is nothing.
+int cx_changed_folders(int watcher, int *watches, int capacity);
 /// Monotonic milliseconds.
 int64_t cx_milliseconds(void);
 /// Microseconds since the Unix epoch.
@@ -188,9 +195,10 @@ void cx_explain(const char *program, int error, char *text, size_t size);
 
 /// Removes a folder and all in it, whatever its permissions and depth, without following a link. Nothing there is no failure.
 int cx_remove_tree(const char *path);
-/// Bytes that what is in a folder takes on disk, without following a link or leaving the file system; at least `limit` if it is more than that.
+/// Bytes that what is in a folder takes on disk, without following a link or leaving the file system; at least `limit` if it is more than that,
+/// and what was counted by then at `deadline` (of `cx_milliseconds`).
 /// It rests while it works, so that it uses at most a quarter of a processor. -ELOOP where folders are nested too deeply.
-int64_t cx_tree_usage(const char *path, int64_t limit);
+int64_t cx_tree_usage(const char *path, int64_t limit, int64_t deadline);
 /// Keeps a number beside an open file, in an extended attribute; without effect where the file system has none.
 int cx_set_file_mark(int descriptor, const char *name, int64_t value);
 /// That number; negative when there is none.

@@ -8,7 +8,7 @@ package enum CutReason: Sendable, Hashable {
     case livenessProbe(String)
     /// A container used more than its limit of memory, and the kernel killed it.
     case outOfMemory(container: String)
-    /// The platform restarts the pod because it used more disk than it may.
+    /// The platform ends the pod because it used more disk than it may, or most of all while the disk was nearly full.
     case diskLimit(String)
 
     /// Whether the platform ended the requests: they go back to the queue and use no attempt.
