@@ -2,7 +2,9 @@
 #include "CPodInit.h"
 #include <errno.h>
 #include <sys/epoll.h>
+#include <sys/inotify.h>
 #include <time.h>
+#include <unistd.h>
 
 int cx_poller(void) {
     int descriptor = epoll_create1(EPOLL_CLOEXEC);
@@ -30,6 +32,34 @@ int cx_poller_wait(int poller, uint64_t *tokens, int *readiness, int capacity, i
         readiness[index] = (events[index].events & EPOLLIN ? CX_READ : 0)
             | (events[index].events & EPOLLOUT ? CX_WRITE : 0)
             | (events[index].events & (EPOLLHUP | EPOLLERR) ? CX_HANGUP : 0);
+    }
+    return count;
+}
+
+int cx_folder_watcher(void) {
+    int descriptor = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+    return descriptor < 0 ? -errno : descriptor;
+}
+
+int cx_watch_folder(int watcher, const char *path) {
+    int watch = inotify_add_watch(
+        watcher, path,
+        IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE | IN_DELETE_SELF | IN_ONLYDIR | IN_DONT_FOLLOW);
+    return watch < 0 ? -errno : watch;
+}
+
+int cx_unwatch_folder(int watcher, int watch) { return inotify_rm_watch(watcher, watch) < 0 ? -errno : 0; }
+
+int cx_changed_folders(int watcher, int *watches, int capacity) {
+    char buffer[4096] __attribute__((aligned(__alignof__(struct inotify_event))));
+    ssize_t size = read(watcher, buffer, sizeof buffer);
+    if (size < 0) return errno == EAGAIN || errno == EINTR ? 0 : -errno;
+    int count = 0;
+    for (ssize_t offset = 0; offset < size && count < capacity;) {
+        struct inotify_event *event = (struct inotify_event *)(buffer + offset);
+        // With the mark of an overflow the watch is -1.
+        if (count == 0 || watches[count - 1] != event->wd) watches[count++] = event->wd;
+        offset += (ssize_t)(sizeof *event + event->len);
     }
     return count;
 }

@@ -1,24 +1,28 @@
 import CPodInit
 import Core
 import Foundation
+import PodInitClient
 import Support
 import Synchronization
 
 /// Reads a container's log from disk, over its rotation, and waits for more if asked to.
 ///
-/// It holds one block of bytes at a time. Reading and cutting happen on threads of their own; the file that is read stays open.
+/// It holds one block of bytes at a time. Reading and cutting happen on threads of their own. Each file is opened once and stays open while it is
+/// read. Between two lines nothing runs: inotify says when there is more.
 struct LogTail: Sendable {
     let path: String
     let podFolder: String
     let follows: Bool
     /// Lines from the end; `nil` for all that are kept.
     let tail: Int?
-    let clock: any PlatformClock
+    /// Called before each look at the files; for tests.
+    var onLook: @Sendable () -> Void = {}
 
     /// Log readers keep nothing else waiting: neither the start of a pod nor its stop.
     static let pool = BlockingPool(threads: Limits.logThreads)
-    /// The waits between two looks at a file without news: from the first, doubling up to the second.
-    private static let waits = (first: Duration.milliseconds(10), last: Duration.milliseconds(160))
+
+    /// The folder that the log's files are in.
+    private var folder: String { path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "." }
 
     /// Hands all lines to `write`. Returns at the end of the log, with `follows` when the pod was removed.
     func copy(to write: LogStream<[UInt8]>.Write) async throws {
@@ -26,18 +30,14 @@ struct LogTail: Sendable {
         else {
             return
         }
-        var wait = Self.waits.first
+        var changes = follows ? try FolderChanges.shared.changes(in: folder).makeAsyncIterator() : nil
         while true {
             try Task.checkCancellation()
+            onLook()
             switch try await Self.pool.run({ try reader.step(podFolder: podFolder) }) {
-            case .lines(let lines):
-                if !lines.isEmpty { try await write(lines) }
-                wait = Self.waits.first
-            case .nothing:
-                try await clock.sleep(for: wait)
-                wait = min(wait * 2, Self.waits.last)
-            case .end:
-                return
+            case .lines(let lines): if !lines.isEmpty { try await write(lines) }
+            case .nothing: await changes?.next()
+            case .end: return
             }
         }
     }
@@ -108,9 +108,11 @@ final class LogFileReader: Sendable {
             guard follows else { return Self.end(&state) }
             guard let present = try LogFile.identity(of: path) else {
                 guard Self.isGone(podFolder) else { return .nothing }
+                // The pod may have written after the last look, and have been removed since; the file is still open.
+                if let lines = try Self.block(of: file, &state) { return .lines(lines) }
                 return Self.end(&state)
             }
-            guard present != file.identity else { return .nothing }
+            guard present != file.identity else { return Self.restarted(file, &state) ?? .nothing }
             // Rotated. What was written before that, after the last look, comes first.
             if let lines = try Self.block(of: file, &state) { return .lines(lines) }
             guard let next = try successor(of: file) else { return .nothing }
@@ -120,8 +122,20 @@ final class LogFileReader: Sendable {
 
     /// The oldest file that follows `file` and is still there.
     private func successor(of file: LogFile) throws -> LogFile? {
-        if let older = try LogFile(path + ".1"), !older.isSame(as: file) { return older }
+        let older = try LogFile.identity(of: path + ".1")
+        if older != nil, older != file.identity, let older = try LogFile(path + ".1"), !older.isSame(as: file) {
+            return older
+        }
         return try LogFile(path)
+    }
+
+    /// A file that became shorter is read from its beginning; somebody emptied it by hand.
+    private static func restarted(_ file: LogFile, _ state: inout State) -> Step? {
+        guard file.size < state.offset else { return nil }
+        state.offset = 0
+        var lines: [UInt8] = []
+        state.cutter.end(into: &lines)
+        return .lines(lines + Array("[cortex] the log was emptied: lines may be missing here\n".utf8))
     }
 
     private static func block(of file: LogFile, _ state: inout State) throws -> [UInt8]? {

@@ -6,8 +6,7 @@ extension SandboxEngine {
     package func logs(container: String, pod: String, follow: Bool, tail: Int?) async throws -> LogStream<[UInt8]> {
         let folder = try await folder(of: container, pod)
         let reader = LogTail(
-            path: folder.log(container), podFolder: folder.path, follows: follow, tail: tail.map { max(0, $0) },
-            clock: clock)
+            path: folder.log(container), podFolder: folder.path, follows: follow, tail: tail.map { max(0, $0) })
         return LogStream { write in try await reader.copy(to: write) }
     }
 

@@ -18,7 +18,7 @@ import Support
 /// get their turn, and descriptors that were not asked for end the conversation.
 ///
 /// `@unchecked Sendable`: all stored properties but `let`s are read and written only on the loop's thread.
-final class Conversation: @unchecked Sendable {
+final class Conversation: PollHandler, @unchecked Sendable {
     /// How long to wait before a full backlog is tried again: doubled from the first to the last, in milliseconds.
     private static let retryDelays: ClosedRange<Int64> = 2...256
     /// Reads of one turn.

@@ -10,6 +10,11 @@ import Synchronization
     import Musl
 #endif
 
+/// Gets what the loop reports about a descriptor. Called on the loop's thread.
+protocol PollHandler: AnyObject {
+    func ready(_ readiness: CInt)
+}
+
 /// The one thread on which all conversations with `PodInit` take place: descriptors and timers, and nothing that blocks (contract N4).
 ///
 /// `@unchecked Sendable`: everything but `inbox` is touched only by the loop's own thread; the functions say so.
@@ -24,7 +29,7 @@ final class PollLoop: @unchecked Sendable {
 
     private let inbox = Mutex(Inbox())
     private var poller: CInt = -1
-    private var watched: [UInt64: Conversation] = [:]
+    private var watched: [UInt64: any PollHandler] = [:]
     private var nextToken: UInt64 = 0
     private var timers = TimerHeap()
     /// What a conversation receives into.
@@ -69,14 +74,14 @@ final class PollLoop: @unchecked Sendable {
 
     // MARK: On the loop
 
-    /// Calls `conversation.ready` whenever the descriptor is ready for `interest`, and when it hangs up.
+    /// Calls `handler.ready` whenever the descriptor is ready for `interest`, and when it hangs up.
     ///
     /// - Returns: the token for ``change(_:of:to:)`` and ``forget(_:of:)``, or the system's negative error number.
-    func watch(_ descriptor: CInt, for interest: CInt, _ conversation: Conversation) -> Result<UInt64, PlatformError> {
+    func watch(_ descriptor: CInt, for interest: CInt, _ handler: any PollHandler) -> Result<UInt64, PlatformError> {
         nextToken += 1
         let result = cx_poller_set(poller, descriptor, interest, nextToken, 0)
         guard result == 0 else { return .failure(Self.noResources(-result)) }
-        watched[nextToken] = conversation
+        watched[nextToken] = handler
         return .success(nextToken)
     }
 
@@ -85,10 +90,10 @@ final class PollLoop: @unchecked Sendable {
     }
 
     /// Stops watching for a while; a hang-up goes unseen as well, because it would be reported again and again.
-    func pause(_ token: UInt64, of descriptor: CInt, milliseconds: Int64, _ conversation: Conversation) -> Timer {
+    func pause(_ token: UInt64, of descriptor: CInt, milliseconds: Int64, _ handler: any PollHandler) -> Timer {
         _ = cx_poller_remove(poller, descriptor)
-        return after(milliseconds) { [weak self, weak conversation] in
-            guard let self, let conversation, watched[token] === conversation else { return }
+        return after(milliseconds) { [weak self, weak handler] in
+            guard let self, let handler, watched[token] === handler else { return }
             _ = cx_poller_set(poller, descriptor, CInt(CX_READ), token, 0)
         }
     }
