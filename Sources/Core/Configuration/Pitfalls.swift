@@ -163,6 +163,21 @@ enum Pitfalls {
         return needsQuotes ? word.quoted : word
     }
 
+    /// A program's name that holds its arguments too, such as `python3 /app/app.py`; `nil` where the spaces may belong to the name.
+    static func programWithArguments(_ text: String) -> String? {
+        let words = text.split(whereSeparator: \.isWhitespace).map(String.init)
+        guard words.count > 1, !words[0].contains("/") || words.dropFirst().contains(where: isArgument) else {
+            return nil
+        }
+        let list = words.map(inFlow).joined(separator: ", ")
+        return "the program and each argument must be an item of its own, found \(text.quoted); write [\(list)]"
+    }
+
+    /// An absolute path, or an option.
+    private static func isArgument(_ word: String) -> Bool {
+        word.hasPrefix("/") || word.hasPrefix("--") || (word.hasPrefix("-") && word.dropFirst().first?.isLetter == true)
+    }
+
     static func notVariables(_ node: YAMLNode) -> String? {
         guard case .sequence(let elements) = node.content else { return nil }
         switch elements.first?.content {

@@ -27,6 +27,14 @@ struct MessageTests {
                 "cortex.yaml:6:16: iris: pod.containers[0].env.A: must be text, found the number 1; write it in quotes: \"1\""
             ),
             (
+                Document.container("command: [\"python3 /app/ok.py\"]"),
+                "cortex.yaml:6:17: iris: pod.containers[0].command[0]: the program and each argument must be an item of its own, found \"python3 /app/ok.py\"; write [python3, /app/ok.py]"
+            ),
+            (
+                Document.container("liveness_probe: {exec: {command: [\"/bin/test -f /tmp/ready\"]}}"),
+                "cortex.yaml:6:41: iris: pod.containers[0].liveness_probe.exec.command[0]: the program and each argument must be an item of its own, found \"/bin/test -f /tmp/ready\"; write [/bin/test, -f, /tmp/ready]"
+            ),
+            (
                 Document.top("timeout: 60"),
                 "cortex.yaml:7:12: iris: timeout: must be a duration such as 30s, 1h30m or 7d, from 1ms to 365d, found the number 60; add the unit, such as 60s"
             ),
@@ -50,6 +58,14 @@ struct MessageTests {
     func line(_ text: String, _ expected: String) {
         let result = ConfigurationFile.parse(Array(text.utf8), fileName: "cortex.yaml", baseDirectory: nil)
         #expect(result.problems.rendered == expected)
+    }
+
+    @Test("Y3: spaces that may belong to a program's name are no mistake")
+    func programs() {
+        for program in ["/opt/My Program/run", "/opt/a - b/run", "python3", "/app/run me.sh"] {
+            let document = Document(program, Document.container("command: [\"\(program)\", \"a b\"]"))
+            #expect(document.parsed().problems.isEmpty, "\(program)")
+        }
     }
 
     @Test("Y3: validated() throws one error that lists all problems, one a line")

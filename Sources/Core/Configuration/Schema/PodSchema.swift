@@ -66,7 +66,8 @@ enum PodSchema {
             "name", .string(.containerName), .required,
             "Name of the container, unique in the pod; not dequeuer or proxy.")
         return SchemaField(
-            "containers", .list(of: .object(SchemaObject([name] + fields, rules: rules)), minimum: 1), .required,
+            "containers", .list(of: .object(SchemaObject([name] + fields, rules: rules + [programAlone])), minimum: 1),
+            .required,
             "The containers of one replica; they share the network (localhost) and /mnt.")
     }
 
@@ -187,6 +188,15 @@ enum PodSchema {
                 path: "containers", mark: mark, kind: .computeResourceConflict,
                 message: "the containers of a pod must not ask for both gpu and inf")
         ]
+    }
+
+    /// For containers and for the commands of probes and hooks.
+    static let programAlone = SchemaRule("The first item of command is the program alone, without its arguments.") {
+        object in
+        guard let program = object["command"]?.list?.first, let text = program.string,
+            let message = Pitfalls.programWithArguments(text)
+        else { return [] }
+        return [.init(path: "command[0]", mark: program.mark, kind: .invalidFormat, message: message)]
     }
 
     private static let uniqueVolumeTargets = SchemaRule("No two volumes of a container have the same target.") {

@@ -37,12 +37,13 @@ enum ProbeSchema {
     private static let execField = SchemaField(
         "exec",
         .object(
-            SchemaObject([
-                SchemaField(
-                    "command", .list(of: .string(.any), minimum: 1), .required,
-                    "Program and arguments; status 0 is success."
-                )
-            ])),
+            SchemaObject(
+                [
+                    SchemaField(
+                        "command", .list(of: .string(.any), minimum: 1), .required,
+                        "Program and arguments; status 0 is success."
+                    )
+                ], rules: [PodSchema.programAlone])),
         .optional, null: .asAbsent, "A command inside the container.")
 
     private static func probe(_ handlers: [SchemaField]) -> SchemaObject {
