@@ -1,5 +1,6 @@
 import Client
 import Core
+import EngineSandbox
 import Foundation
 import TestSupport
 import Testing
@@ -9,7 +10,16 @@ import Testing
 @Suite("O3: doctor")
 struct DoctorTests {
     private static let healthy = DoctorProbes(
-        engine: { _ in .success("Docker 27") }, sandbox: { .success("bubblewrap works") }, port: { _ in .free },
+        engine: { _ in .success("Docker 27") },
+        abilities: { _ in
+            EngineAbilities(
+                securityOptions: ["name=seccomp,profile=builtin", "name=cgroupns"], memoryLimit: true,
+                processorShares: true, processLimit: true)
+        },
+        sandboxAbilities: {
+            SandboxAbilities(
+                hasPodUsers: true, limitsMemory: true, sharesProcessors: true, limitsProcesses: true)
+        }, sandbox: { .success("bubblewrap works") }, port: { _ in .free },
         freeSpace: { _ in 20 << 30 }, folder: { _ in .writable }, mode: { _ in nil })
 
     private func examine(
@@ -28,6 +38,7 @@ struct DoctorTests {
                 ✓ docker           Docker 27 answers at /var/run/docker.sock
                 ✓ podman           Docker 27 answers at /run/podman/podman.sock
                 ✓ sandbox          bubblewrap works
+                ! isolation        with docker: pods share the kernel of this machine; what a pod stores is not limited, and a disk that is nearly full stops no pod; root in a container is root of this machine for the files of its volumes. See docs/security.md
                 ✓ operator port    8888 is free
                 ✓ gateway port     8889 is free
                 ✓ data directory   /h/.cortex/local can be written
@@ -48,6 +59,53 @@ struct DoctorTests {
         let bad = await examine(probes)
         #expect(!bad.isHealthy)
         #expect(bad.render(.plain).contains("✗ sandbox          not there\n                   install it"))
+    }
+
+    private static let containerLimits: [EngineLimit] = [.sharedKernel, .disk, .broadcast]
+
+    @Test("N3, N10: what the chosen engine cannot enforce is said, also in the rootless cases")
+    func limits() async {
+        func limits(_ options: [String]?, memory: Bool = true, processes: Bool = true) -> Set<EngineLimit> {
+            Set(
+                EngineLimit.ofContainers(
+                    EngineAbilities(
+                        securityOptions: options, memoryLimit: memory, processorShares: true, processLimit: processes),
+                    isPodman: true)
+            ).subtracting(Self.containerLimits)
+        }
+        #expect(limits(["name=seccomp,profile=default"]) == [.hostRoot])
+        #expect(limits(["name=seccomp,profile=default", "name=userns"]) == [])
+        #expect(limits(["name=seccomp,profile=default", "name=rootless"]) == [])
+        #expect(limits(["name=seccomp", "name=rootless"], memory: false, processes: false) == [.memory, .processes])
+        #expect(limits(["name=rootless"]) == [.noSystemCallFilter])
+        // An engine that does not say is not trusted with more than all of them can.
+        #expect(Set(EngineLimit.ofContainers(nil, isPodman: true)) == Set(Self.containerLimits + [.hostRoot]))
+
+        var probes = Self.healthy
+        probes.sandboxAbilities = {
+            SandboxAbilities(hasPodUsers: false, limitsMemory: false, sharesProcessors: false, limitsProcesses: false)
+        }
+        let sandbox = await examine(probes, ["HOME": "/h", "CORTEX_ENGINE": "sandbox"])
+        let finding = sandbox.checks.first { $0.name == "isolation" }?.finding ?? ""
+        #expect(finding.hasPrefix("with sandbox: "))
+        for limit in [EngineLimit.sharedKernel, .platformUser, .memory, .processors, .processes] {
+            #expect(finding.contains(limit.text))
+        }
+        #expect(!finding.contains(EngineLimit.disk.text) && sandbox.isHealthy)
+        // With no engine that answers the sandbox is taken.
+        probes.engine = { _ in .failure(DoctorFault(reason: "not there", advice: "install it")) }
+        #expect(await examine(probes).render(.plain).contains("with sandbox: "))
+        probes.sandbox = { .failure(DoctorFault(reason: "not there", advice: "install it")) }
+        #expect(await !examine(probes).checks.contains { $0.name == "isolation" })
+    }
+
+    @Test("N3: doctor and docs/security.md name the same limits")
+    func documented() throws {
+        let file = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+            .deletingLastPathComponent().appending(path: "docs/security.md")
+        let text = try String(contentsOf: file, encoding: .utf8).split(whereSeparator: \.isWhitespace)
+            .joined(separator: " ")
+        for limit in EngineLimit.allCases { #expect(text.contains(limit.text), "\(limit.text)") }
     }
 
     @Test("U1: the sockets, ports and folder that the variables name are looked at")

@@ -39,6 +39,9 @@ struct Doctor: Sendable {
     private func examineEngines(_ report: inout DoctorReport) async {
         var found: [DoctorReport.Check] = []
         var isUsable = false
+        // The engine that `cortex up` takes, and what it cannot enforce.
+        var chosen: (engine: String, limits: [EngineLimit])?
+        let isSandboxChosen = value("CORTEX_ENGINE") == "sandbox"
         if value("CORTEX_ENGINE_SOCKET") == nil {
             do {
                 _ = try DockerEngineConfiguration.namedSocket(environment: variables)
@@ -52,6 +55,12 @@ struct Doctor: Sendable {
             case .success(let answer):
                 isUsable = true
                 found.append(.init(name: engine, verdict: .ok, finding: "\(answer) answers at \(path)"))
+                if chosen == nil, !isSandboxChosen {
+                    chosen = (
+                        engine,
+                        EngineLimit.ofContainers(await probes.abilities(path), isPodman: answer.contains("Podman"))
+                    )
+                }
             case .failure(let fault):
                 found.append(.init(name: engine, verdict: .absent, finding: fault.reason, advice: fault.advice))
             }
@@ -60,6 +69,7 @@ struct Doctor: Sendable {
         case .success(let answer):
             isUsable = true
             found.append(.init(name: "sandbox", verdict: .ok, finding: answer))
+            if chosen == nil { chosen = ("sandbox", EngineLimit.ofSandbox(await probes.sandboxAbilities())) }
         case .failure(let fault):
             found.append(.init(name: "sandbox", verdict: .absent, finding: fault.reason, advice: fault.advice))
         }
@@ -70,6 +80,10 @@ struct Doctor: Sendable {
             }
             report.checks.append(check)
         }
+        guard let chosen else { return }
+        report.note(
+            "isolation",
+            "with \(chosen.engine): \(chosen.limits.map(\.text).joined(separator: "; ")). See docs/security.md")
     }
 
     // MARK: Ports

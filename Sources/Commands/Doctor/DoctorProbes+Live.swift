@@ -15,6 +15,8 @@ extension DoctorProbes {
     static func live() -> DoctorProbes {
         DoctorProbes(
             engine: { await askEngine(socket: $0) },
+            abilities: { await askAbilities(socket: $0) },
+            sandboxAbilities: { await offThread { SandboxAbilities.present() } },
             sandbox: { await trySandbox() },
             port: { await askPort($0) },
             freeSpace: { DiskSpace(near: $0)?.free },
@@ -57,18 +59,8 @@ extension DoctorProbes {
                     reason: "\(path) may not be opened by you",
                     advice: "join its group, for example: sudo usermod -aG docker $USER (then log in again)"))
         }
-        guard let url = URL(httpURLWithSocketPath: path, uri: "/v1.41/version") else {
-            return .failure(DoctorFault(reason: "\(path) is no path of a socket", advice: "correct its name"))
-        }
         do {
-            let reply = try await Transport.with { transport in
-                var request = HTTPClientRequest(url: url.absoluteString)
-                // Engines written in Go refuse a request without one.
-                request.headers.add(name: "Host", value: "engine")
-                return try await transport.send(
-                    request, timeout: .seconds(5), limit: 1 << 20, peer: Peer(address: path, environment: "engine"))
-            }
-            let version = try JSONDecoder().decode(EngineVersion.self, from: Data(buffer: reply.body))
+            let version = try await get(EngineVersion.self, "/v1.41/version", socket: path)
             let name = version.components?.first?.name?.replacingOccurrences(of: " Engine", with: "") ?? "an engine"
             let engine = "\(name) \(version.version ?? "")".trimmingCharacters(in: .whitespaces)
             return .success((engine + runtime(version.components ?? [])).inOneLine)
@@ -78,6 +70,27 @@ extension DoctorProbes {
                     reason: "nothing that is an engine answers at \(path)",
                     advice: "start it, for example: sudo systemctl start docker"))
         }
+    }
+
+    private static func askAbilities(socket path: String) async -> EngineAbilities? {
+        // An engine that does not say is judged by what holds for all of them.
+        try? await get(EngineAbilities.self, "/v1.41/info", socket: path)
+    }
+
+    private static func get<Answer: Decodable>(
+        _ type: Answer.Type, _ target: String, socket path: String
+    ) async throws -> Answer {
+        guard let url = URL(httpURLWithSocketPath: path, uri: target) else {
+            throw PlatformError(.setup, "\(path) is no path of a socket")
+        }
+        let reply = try await Transport.with { transport in
+            var request = HTTPClientRequest(url: url.absoluteString)
+            // Engines written in Go refuse a request without one.
+            request.headers.add(name: "Host", value: "engine")
+            return try await transport.send(
+                request, timeout: .seconds(5), limit: 1 << 20, peer: Peer(address: path, environment: "engine"))
+        }
+        return try JSONDecoder().decode(type, from: Data(buffer: reply.body))
     }
 
     /// The program that runs containers, with its version: holes in it are holes in every container.

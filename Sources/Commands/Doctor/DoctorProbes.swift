@@ -1,3 +1,5 @@
+import EngineSandbox
+
 /// What `doctor` looks at, as functions, so that its judgement can be tested without a machine to match.
 struct DoctorProbes: Sendable {
     /// What is at a port of this machine.
@@ -19,6 +21,10 @@ struct DoctorProbes: Sendable {
 
     /// Asks an engine's socket; the engine's name and version, or why it does not answer.
     var engine: @Sendable (_ socket: String) async -> Result<String, DoctorFault>
+    /// What an engine that answers can enforce; `nil` where it does not say.
+    var abilities: @Sendable (_ socket: String) async -> EngineAbilities? = { _ in nil }
+    /// What the sandbox engine can enforce for this user.
+    var sandboxAbilities: @Sendable () async -> SandboxAbilities
     /// Whether a sandbox can be made: bubblewrap is there and may make namespaces.
     var sandbox: @Sendable () async -> Result<String, DoctorFault>
     var port: @Sendable (Int) async -> Port

@@ -4,6 +4,8 @@ struct DoctorReport: Sendable, Equatable, Encodable {
         case ok
         /// Not there, and not needed.
         case absent
+        /// Works, within limits that the machine's administrator should know.
+        case note
         case problem
     }
 
@@ -28,6 +30,10 @@ struct DoctorReport: Sendable, Equatable, Encodable {
         checks.append(Check(name: name, verdict: .absent, finding: finding))
     }
 
+    mutating func note(_ name: String, _ finding: String) {
+        checks.append(Check(name: name, verdict: .note, finding: finding))
+    }
+
     mutating func problem(_ name: String, _ finding: String, advice: String) {
         checks.append(Check(name: name, verdict: .problem, finding: finding, advice: advice))
     }
@@ -39,6 +45,7 @@ struct DoctorReport: Sendable, Equatable, Encodable {
                 switch check.verdict {
                 case .ok: style.colored("✓", .green)
                 case .absent: "-"
+                case .note: style.colored("!", .yellow)
                 case .problem: style.colored("✗", .red)
                 }
             let name = check.name + String(repeating: " ", count: width - check.name.count)
