@@ -419,8 +419,8 @@ struct DockerDifferencesTests {
             #expect(host["OomScoreAdj"] == 500)
             #expect(
                 host["SecurityOpt"] == ["no-new-privileges", "seccomp={}"] && host["RestartPolicy"] == ["Name": "no"])
-            #expect(host["Memory"] == .number(64 << 20) && host["MemorySwap"] == host["Memory"])
-            #expect(host["CpuShares"] == 512 && host["ShmSize"] == .number(1 << 20) && host["NanoCpus"] == nil)
+            #expect(host["Memory"] == .integer(64 << 20) && host["MemorySwap"] == host["Memory"])
+            #expect(host["CpuShares"] == 512 && host["ShmSize"] == .integer(1 << 20) && host["NanoCpus"] == nil)
             #expect(
                 host["Init"] == nil && host["DeviceRequests"] == nil && host["Sysctls"] == nil && host["Binds"] == nil)
             let bare = engine.body(platform).member(

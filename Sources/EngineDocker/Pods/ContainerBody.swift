@@ -81,12 +81,12 @@ struct ContainerBody: Sendable {
         mounts.removeAll { $0["Target"].map { covered.contains($0.text) } ?? false }
         host["Mounts"] = .array(mounts + container.volumes.map { mount($0.source, $0.target, readOnly: $0.readOnly) })
         if let memory = container.compute.mem {
-            host["Memory"] = .number(memory.whole)
-            host["MemorySwap"] = .number(memory.whole)
+            host["Memory"] = .integer(memory.whole)
+            host["MemorySwap"] = .integer(memory.whole)
         }
         // Docker's unit: 1024 is one core. Two is the least the kernel takes.
-        if let cpu = container.compute.cpu { host["CpuShares"] = .number(max(2, cpu.milli * 1024 / 1000)) }
-        if let shm = container.compute.shm { host["ShmSize"] = .number(shm.whole) }
+        if let cpu = container.compute.cpu { host["CpuShares"] = .integer(max(2, cpu.milli * 1024 / 1000)) }
+        if let shm = container.compute.shm { host["ShmSize"] = .integer(shm.whole) }
         var body: JSONValue = [
             "Image": .string(image),
             "Labels": .strings(ownership.labels(labels, name: names.member(plan.id, container.name))),
@@ -157,11 +157,11 @@ struct ContainerBody: Sendable {
         let security = securityOptions + (filter.map { ["seccomp=" + $0] } ?? [])
         var host: JSONValue = [
             "NetworkMode": .string(network), "CapDrop": ["ALL"], "SecurityOpt": .strings(security),
-            "PidsLimit": .number(configuration.pidsLimit), "RestartPolicy": ["Name": "no"],
-            "OomScoreAdj": .number(Self.outOfMemoryScore),
+            "PidsLimit": .integer(configuration.pidsLimit), "RestartPolicy": ["Name": "no"],
+            "OomScoreAdj": .integer(Self.outOfMemoryScore),
             "Ulimits": .array(
                 configuration.ulimits.map {
-                    ["Name": .string($0.name), "Soft": .number($0.soft), "Hard": .number($0.hard)]
+                    ["Name": .string($0.name), "Soft": .integer($0.soft), "Hard": .integer($0.hard)]
                 }),
             "LogConfig": [
                 "Type": "json-file",
