@@ -117,3 +117,47 @@ extension Error {
         return "\(type(of: self))"
     }
 }
+
+/// One problem of a `cortex.yaml`, as it is reported over HTTP and shown by clients (contract Y3). The members that are not known are `nil`.
+/// `configuration_invalid` comes with a list of them.
+package struct ReportedProblem: Sendable, Hashable, Codable {
+    package var file: String?
+    /// Counted from 1.
+    package var line: Int?
+    /// Counted from 1.
+    package var column: Int?
+    /// How much of the line it is about, in Unicode scalars; 1 where it is not said.
+    package var length: Int?
+    /// Name of the API it is in.
+    package var api: String?
+    /// Path of the field, such as `pod.containers[0].image`.
+    package var path: String?
+    /// What is wrong, as a word for programs.
+    package var kind: String?
+    /// What was found, and what is allowed.
+    package var message: String
+    /// What to do about it.
+    package var hint: String?
+    /// The known word that a misspelt one is near to.
+    package var suggestion: String?
+    /// The whole problem in one line: place, API, path, message and what to do.
+    package var text: String
+
+    package init(
+        file: String? = nil, line: Int? = nil, column: Int? = nil, length: Int? = nil, api: String? = nil,
+        path: String? = nil, kind: String? = nil, message: String, hint: String? = nil, suggestion: String? = nil,
+        text: String
+    ) {
+        self.file = file
+        self.line = line
+        self.column = column
+        self.length = length
+        self.api = api
+        self.path = path
+        self.kind = kind
+        self.message = message
+        self.hint = hint
+        self.suggestion = suggestion
+        self.text = text
+    }
+}

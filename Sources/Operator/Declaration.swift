@@ -12,7 +12,7 @@ struct Declaration: Sendable {
     static func read(_ file: [UInt8], fileName: String, baseDirectory: String?) throws -> [Declaration] {
         let result = ConfigurationFile.parse(file, fileName: fileName, baseDirectory: baseDirectory)
         guard result.obstacles.isEmpty else {
-            throw ConfigurationRejected(problems: result.obstacles.map { ErrorDocument.Problem($0) })
+            throw ConfigurationRejected(problems: result.obstacles.map { ReportedProblem($0) })
         }
         return result.apis.map {
             Declaration(specification: $0.specification, submitted: $0.submitted, places: $0.places)
@@ -20,9 +20,9 @@ struct Declaration: Sendable {
     }
 
     /// A problem of this API that showed only when it was held against what is deployed or against the engine.
-    func problem(_ fileName: String, path: String?, kind: String, message: String) -> ErrorDocument.Problem {
+    func problem(_ fileName: String, path: String?, kind: String, message: String) -> ReportedProblem {
         let mark = places?.place(of: path ?? "")
-        var problem = ErrorDocument.Problem(
+        var problem = ReportedProblem(
             file: fileName, line: mark?.line, column: mark?.column, length: mark?.length, api: specification.name,
             path: path, kind: kind, message: message, text: "")
         problem.text = problem.inOneLine(file: fileName)
@@ -30,7 +30,7 @@ struct Declaration: Sendable {
     }
 
     /// What an engine says of it: `path: message`, where the path is one of the file's.
-    func problem(_ fileName: String, said text: String) -> ErrorDocument.Problem {
+    func problem(_ fileName: String, said text: String) -> ReportedProblem {
         let kind = PlatformError.Code.notSupported.kind
         let parts = text.split(separator: ":", maxSplits: 1, omittingEmptySubsequences: false)
         guard parts.count == 2, !parts[0].isEmpty, !parts[0].contains(" "), parts[1].hasPrefix(" ") else {

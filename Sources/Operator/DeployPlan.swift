@@ -14,8 +14,8 @@ enum DeployPlan {
     /// What is wrong between the APIs of a file and those that are deployed: one entry per API and problem.
     static func conflicts(
         of declared: [Declaration], with deployed: [DeployedAPI], fileName: String
-    ) -> [ErrorDocument.Problem] {
-        var problems: [ErrorDocument.Problem] = []
+    ) -> [ReportedProblem] {
+        var problems: [ReportedProblem] = []
         for declaration in declared {
             let specification = declaration.specification
             for other in deployed {

@@ -15,7 +15,7 @@ extension DeployService {
     func examine(
         _ declared: [Declaration], deployed: [DeployedAPI], fileName: String, by principal: Principal?,
         links: VolumePolicy.Links
-    ) async throws -> (declared: [Declaration], problems: [ErrorDocument.Problem]) {
+    ) async throws -> (declared: [Declaration], problems: [ReportedProblem]) {
         let isRestricted = principal?.isAdmin != true
         let names = Set(declared.map(\.specification.name))
         let others = deployed.map(\.specification).filter { !names.contains($0.name) }
@@ -30,7 +30,7 @@ extension DeployService {
                 examined.map { VolumePolicy.canonical($0.specification) }, beside: others.map(VolumePolicy.canonical))
             return (examined, zip(findings, nested).map { $0 + $1 })
         }
-        var problems: [ErrorDocument.Problem] = []
+        var problems: [ReportedProblem] = []
         for (declaration, findings) in zip(examined, findings) {
             for finding in findings {
                 problems.append(

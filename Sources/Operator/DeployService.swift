@@ -133,7 +133,7 @@ package final class DeployService: Sendable {
 
     /// - Parameter known: problems that were found before.
     func refuseProblems(
-        of declared: [Declaration], deployed: [DeployedAPI], fileName: String, beside known: [ErrorDocument.Problem]
+        of declared: [Declaration], deployed: [DeployedAPI], fileName: String, beside known: [ReportedProblem]
     ) async throws {
         var problems = known + DeployPlan.conflicts(of: declared, with: deployed, fileName: fileName)
         for declaration in declared {
@@ -225,7 +225,7 @@ package final class DeployService: Sendable {
 
 /// A file was refused as a whole; every problem of it is listed.
 package struct ConfigurationRejected: Error, Sendable {
-    package var problems: [ErrorDocument.Problem]
+    package var problems: [ReportedProblem]
 
     /// All problems, one a line.
     package var message: String { problems.map(\.text).joined(separator: "\n") }

@@ -67,7 +67,7 @@ struct ConfigurationCommandTests {
         let problems = ConfigurationFile.parse(Array(Self.bad.utf8), fileName: "f", baseDirectory: nil).problems
         let style = TextStyle(isTerminal: true, hasColor: false, size: .init(columns: 80, rows: 24))
         let text = ProblemReport.text(
-            of: problems.map { ErrorDocument.Problem($0) }, path: "f.yaml", content: Array(Self.bad.utf8), style: style)
+            of: problems.map { ReportedProblem($0) }, path: "f.yaml", content: Array(Self.bad.utf8), style: style)
         #expect(text.contains(" 4 |     port: 70000\n   |           ^^^^^\n"))
         #expect(!text.contains("\u{1B}"))
     }

@@ -121,7 +121,7 @@ package struct Peer: Sendable, Hashable {
 
 /// The cause of `configuration_invalid` when the server said what is wrong one by one.
 package struct RejectedFile: Error, Sendable {
-    package var problems: [ErrorDocument.Problem]
+    package var problems: [ReportedProblem]
 }
 
 extension Data {

@@ -24,7 +24,7 @@ struct ProblemReport: Sendable {
     /// Shows problems.
     ///
     /// - Returns: the error that is left to throw.
-    func explain(_ problems: [ErrorDocument.Problem], consequence: String?) -> PlatformError {
+    func explain(_ problems: [ReportedProblem], consequence: String?) -> PlatformError {
         console.note(Self.text(of: problems, path: path, content: content, style: console.errorStyle))
         let count = problems.count == 1 ? "1 problem" : "\(problems.count) problems"
         return PlatformError(
@@ -32,7 +32,7 @@ struct ProblemReport: Sendable {
     }
 
     static func text(
-        of problems: [ErrorDocument.Problem], path: String, content: [UInt8], style: TextStyle
+        of problems: [ReportedProblem], path: String, content: [UInt8], style: TextStyle
     ) -> String {
         guard style.isTerminal else {
             return problems.map { $0.inOneLine(file: path).inOneLine }.joined(separator: "\n")
@@ -53,13 +53,13 @@ struct FileCheck: Encodable {
     var file: String
     /// Empty when there is any problem.
     var apis: [API]
-    var problems: [ErrorDocument.Problem]
+    var problems: [ReportedProblem]
 
     init(_ upload: ConfigurationUpload) {
         let result = ConfigurationFile.parse(
             upload.content, fileName: upload.fileName, baseDirectory: upload.directory)
         self.file = upload.fileName
-        self.problems = result.obstacles.map { ErrorDocument.Problem($0) }
+        self.problems = result.obstacles.map { ReportedProblem($0) }
         self.apis =
             problems.isEmpty
             ? result.specifications.map { API(name: $0.name, kind: $0.kind.rawValue) } : []

@@ -84,7 +84,7 @@ package struct ConfigurationProblem: Sendable, Hashable {
     }
 
     /// `cortex.yaml:3:5: iris: pod.port: …`, in one line.
-    package var rendered: String { ErrorDocument.Problem(self).text }
+    package var rendered: String { ReportedProblem(self).text }
 }
 
 extension Sequence<ConfigurationProblem> {

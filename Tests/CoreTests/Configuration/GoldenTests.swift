@@ -38,7 +38,7 @@ struct GoldenTests {
         let bytes = Array(text.utf8)
         let result = ConfigurationFile.parse(bytes, fileName: "cortex.yaml", baseDirectory: "/home/ada")
         return ProblemRenderer(file: nil, source: SourceText(bytes), columns: 80, hasColor: false)
-            .render(result.obstacles.map { ErrorDocument.Problem($0) })
+            .render(result.obstacles.map { ReportedProblem($0) })
     }
 
     @Test("Y3: place, API, path, what was found, what is allowed, the line, and what to do", arguments: files)

@@ -5,7 +5,7 @@ import Testing
 @Suite("Y3: problems on a terminal")
 struct ProblemRendererTests {
     private func render(
-        _ problems: [ErrorDocument.Problem], _ source: String, file: String? = nil, columns: Int = 60,
+        _ problems: [ReportedProblem], _ source: String, file: String? = nil, columns: Int = 60,
         hasColor: Bool = false
     ) -> String {
         ProblemRenderer(file: file, source: SourceText(Array(source.utf8)), columns: columns, hasColor: hasColor)
@@ -14,7 +14,7 @@ struct ProblemRendererTests {
 
     private func problem(
         line: Int?, column: Int? = 1, length: Int? = nil, _ message: String = "bad", hint: String? = nil
-    ) -> ErrorDocument.Problem {
+    ) -> ReportedProblem {
         .init(file: "f.yaml", line: line, column: column, length: length, message: message, hint: hint, text: "")
     }
 
@@ -93,7 +93,7 @@ struct ProblemRendererTests {
         let bytes = Array(text.utf8)
         let result = ConfigurationFile.parse(bytes, fileName: "f.yaml", baseDirectory: nil)
         let shown = ProblemRenderer(file: nil, source: SourceText(bytes), columns: 80, hasColor: false)
-            .render(result.problems.map { ErrorDocument.Problem($0) })
+            .render(result.problems.map { ReportedProblem($0) })
         #expect(shown.contains(" 3 |   pod: {port: 0, containers: [{name: a}]}\n   |               ^"))
     }
 

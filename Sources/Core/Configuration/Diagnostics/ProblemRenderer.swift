@@ -17,13 +17,13 @@ package struct ProblemRenderer: Sendable {
     }
 
     /// All problems, with an empty line between them and none at the end.
-    package func render(_ problems: [ErrorDocument.Problem]) -> String {
+    package func render(_ problems: [ReportedProblem]) -> String {
         let last = problems.compactMap(\.line).filter { source[$0] != nil }.max() ?? 0
         let gutter = String(last).count
         return problems.map { render($0, gutter: gutter) }.joined(separator: "\n\n")
     }
 
-    private func render(_ problem: ErrorDocument.Problem, gutter: Int) -> String {
+    private func render(_ problem: ReportedProblem, gutter: Int) -> String {
         let blank = String(repeating: " ", count: gutter + 1)
         var lines = headline(of: problem)
         if let number = problem.line, let text = source[number] {
@@ -43,7 +43,7 @@ package struct ProblemRenderer: Sendable {
         return lines.joined(separator: "\n")
     }
 
-    private func headline(of problem: ErrorDocument.Problem) -> [String] {
+    private func headline(of problem: ReportedProblem) -> [String] {
         let name = file ?? problem.file ?? "cortex.yaml"
         let text = Self.visible(problem.headline(file: name))
         let place = Self.visible(problem.place(file: name))

@@ -1,4 +1,4 @@
-extension ErrorDocument.Problem {
+extension ReportedProblem {
     /// As it goes over the wire.
     package init(_ problem: ConfigurationProblem) {
         self.init(

@@ -57,7 +57,7 @@ enum ConfigurationGuide {
             `cortex deploy` says
 
             ```
-            \(renderer.render(result.problems.map { ErrorDocument.Problem($0) }))
+            \(renderer.render(result.problems.map { ReportedProblem($0) }))
             ```
 
             In a pipe or a file each problem is one line, as compilers write them, so that editors can jump to its place. Over HTTP (`POST /deploy`) they are
