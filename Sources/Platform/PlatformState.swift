@@ -19,7 +19,13 @@ struct PlatformState: Sendable {
         async let replicas = Self.part { await orchestrator.state() }
         async let queues = Self.part { try await store.counts() }
         var document = withoutWaiting()
-        if let replicas = await replicas { document.replicas = replicas } else { document.missing.append("replicas") }
+        if let replicas = await replicas {
+            document.replicas = replicas.map {
+                .init(id: $0.id, api: $0.api, phase: $0.phase, inFlight: $0.inFlight, reason: $0.reason)
+            }
+        } else {
+            document.missing.append("replicas")
+        }
         if let queues = await queues { document.queues = queues } else { document.missing.append("queues") }
         return document
     }

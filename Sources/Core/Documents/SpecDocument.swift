@@ -163,23 +163,3 @@ extension UpdateStrategy.Amount {
         }
     }
 }
-
-extension Duration {
-    /// This duration in whole nanoseconds, clamped to what 64 bits hold: the unit of durations in the operator's documents.
-    package var wholeNanoseconds: Int64 {
-        let (seconds, attoseconds) = components
-        let (product, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
-        guard !overflow else { return seconds < 0 ? .min : .max }
-        let (sum, overflow2) = product.addingReportingOverflow(attoseconds / 1_000_000_000)
-        return overflow2 ? (seconds < 0 ? .min : .max) : sum
-    }
-}
-
-extension Timestamp {
-    /// Nanoseconds since 1970, clamped.
-    package var nanoseconds: Int64 {
-        let (product, overflow) = microseconds.multipliedReportingOverflow(by: 1000)
-        guard overflow else { return product }
-        return microseconds < 0 ? .min : .max
-    }
-}

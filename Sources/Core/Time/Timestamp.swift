@@ -24,6 +24,13 @@ package struct Timestamp: TimePoint, Codable {
 
     /// Whole seconds since the Unix epoch, rounded down.
     package var seconds: Int64 { (microseconds >= 0 ? microseconds : microseconds - 999_999) / 1_000_000 }
+
+    /// Nanoseconds since 1970, clamped.
+    package var nanoseconds: Int64 {
+        let (product, overflow) = microseconds.multipliedReportingOverflow(by: 1000)
+        guard overflow else { return product }
+        return microseconds < 0 ? .min : .max
+    }
 }
 
 extension Duration {
@@ -33,6 +40,15 @@ extension Duration {
         let (product, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000)
         guard !overflow else { return seconds < 0 ? .min : .max }
         let (sum, overflow2) = product.addingReportingOverflow(attoseconds / 1_000_000_000_000)
+        return overflow2 ? (seconds < 0 ? .min : .max) : sum
+    }
+
+    /// This duration in whole nanoseconds, clamped to what 64 bits hold.
+    package var wholeNanoseconds: Int64 {
+        let (seconds, attoseconds) = components
+        let (product, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
+        guard !overflow else { return seconds < 0 ? .min : .max }
+        let (sum, overflow2) = product.addingReportingOverflow(attoseconds / 1_000_000_000)
         return overflow2 ? (seconds < 0 ? .min : .max) : sum
     }
 
