@@ -60,15 +60,22 @@ let package = Package(
         .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
     ],
     targets: [
-        room("Core", [yams]),
+        room("Core", []),
         room("Support", ["Core", nioCore, nioPosix]),
+        room("APIConfiguration", ["Core", yams]),
+        room("Wire", ["Core"]),
         room("HTTPServing", ["Core", "Support", hummingbirdCore, nioCore, nioPosix, nioHTTP1, logging, lifecycle]),
-        room("Gateway", ["Core", "Support", "HTTPServing", nioCore, nioHTTP1, logging, lifecycle, crypto]),
+        room("Gateway", ["Core", "Support", "Wire", "HTTPServing", nioCore, nioHTTP1, logging, lifecycle, crypto]),
         room("ContainerHTTP", ["Core", "Support", nioCore, nioPosix, nioHTTP1]),
         room("Dequeuer", ["Core", "Support", "ContainerHTTP", nioCore, nioPosix, nioHTTP1, logging, lifecycle]),
         room("Probes", ["Core", "Support", "ContainerHTTP", nioCore, nioPosix, nioHTTP1, logging]),
         room("Access", ["Core", crypto]),
-        room("Operator", ["Core", "Support", "Access", "HTTPServing", nioCore, nioHTTP1, logging, lifecycle, crypto]),
+        room(
+            "Operator",
+            [
+                "Core", "Support", "Wire", "APIConfiguration", "Access", "HTTPServing", nioCore, nioHTTP1, logging,
+                lifecycle, crypto,
+            ]),
         room("Autoscaler", ["Core", logging, lifecycle]),
         room("LocalOrchestrator", ["Core", "Support", "Probes", logging, lifecycle]),
         room("PodInitProtocol", []),
@@ -83,23 +90,23 @@ let package = Package(
             ]),
         room(
             "EngineSandbox", ["Core", "Support", "CPodInit", "PodInitClient", "PodInitProtocol", subprocess, logging]),
-        room("StoreMemory", ["Core"]),
+        room("StoreMemory", ["Core", "Support"]),
         .target(name: "CStoreSQLite"),
-        room("StoreSQLite", ["Core", "CStoreSQLite", grdb, sqlite, logging]),
-        room("Client", ["Core", asyncHTTPClient, nioCore, nioPosix, nioHTTP1, yams]),
+        room("StoreSQLite", ["Core", "Support", "CStoreSQLite", grdb, sqlite, logging]),
+        room("Client", ["Core", "Wire", asyncHTTPClient, nioCore, nioPosix, nioHTTP1, yams]),
         // The whole platform in one process; the only module that names concrete stores, engines and orchestrators.
         room(
             "Platform",
             [
-                "Core", "Support", "Access", "HTTPServing", "Gateway", "Dequeuer", "Operator", "Autoscaler",
+                "Core", "Support", "Wire", "Access", "HTTPServing", "Gateway", "Dequeuer", "Operator", "Autoscaler",
                 "LocalOrchestrator", "EngineDocker", "EngineSandbox", "StoreSQLite", logging, lifecycle, nioCore,
                 nioPosix, yams,
             ]),
         room(
             "Commands",
             [
-                "Core", "Support", "Platform", "EngineDocker", "EngineSandbox", "Client", arguments, logging,
-                nioCore, nioPosix, nioHTTP1, asyncHTTPClient, subprocess, yams,
+                "Core", "Support", "APIConfiguration", "Wire", "Platform", "EngineDocker", "EngineSandbox", "Client",
+                arguments, logging, nioCore, nioPosix, nioHTTP1, asyncHTTPClient, subprocess, yams,
             ]),
         .executableTarget(name: "cortex", dependencies: ["Commands"], swiftSettings: strict),
         .target(name: "CPodInit"),
@@ -121,22 +128,24 @@ let package = Package(
         .target(name: "CDiskFaults", path: "Tests/CDiskFaults"),
 
         tests("SupportTests", []),
-        tests("CoreTests", [], exclude: ["Configuration/Golden"]),
+        tests("CoreTests", []),
+        tests("APIConfigurationTests", ["APIConfiguration"], exclude: ["Golden"]),
         tests(
             "StoreTests", ["StoreMemory", "StoreSQLite", "StoreConformance", "CDiskFaults", grdb, logging],
             exclude: ["Golden"]),
         tests("HTTPServingTests", ["HTTPServing", hummingbird, nioCore, nioPosix, nioHTTP1]),
         tests(
-            "GatewayTests", ["Gateway", "StoreMemory", "StoreSQLite", hummingbird, asyncHTTPClient, nioCore, nioPosix]),
+            "GatewayTests",
+            ["Gateway", "Wire", "StoreMemory", "StoreSQLite", hummingbird, asyncHTTPClient, nioCore, nioPosix]),
         tests("DequeuerTests", ["Dequeuer", "ContainerHTTP", "StoreMemory", nioCore, nioPosix, nioHTTP1, logging]),
         tests("ProbesTests", ["Probes", nioCore, nioPosix, nioHTTP1]),
         tests(
             "OperatorTests",
             [
-                "Operator", "Access", "HTTPServing", "StoreMemory", asyncHTTPClient, nioCore, nioHTTP1, logging,
-                lifecycle,
+                "Operator", "Wire", "Access", "HTTPServing", "StoreMemory", asyncHTTPClient, nioCore, nioHTTP1,
+                logging, lifecycle,
             ]),
-        tests("AutoscalerTests", ["Autoscaler", "StoreMemory", logging]),
+        tests("AutoscalerTests", ["Autoscaler", "Wire", "StoreMemory", logging]),
         tests("LocalOrchestratorTests", ["LocalOrchestrator"]),
         tests(
             "EngineDockerTests",
@@ -148,7 +157,7 @@ let package = Package(
                 "SystemCallFilter", subprocess, logging,
             ]),
         tests("PodInitTests", ["CPodInit", "PodInitClient", "PodInitProtocol", subprocess]),
-        tests("ClientTests", ["Client", "StubPlatform", asyncHTTPClient, nioCore, nioHTTP1]),
+        tests("ClientTests", ["Client", "Wire", "StubPlatform", asyncHTTPClient, nioCore, nioHTTP1]),
         tests(
             "PlatformTests",
             [
@@ -158,9 +167,8 @@ let package = Package(
         tests(
             "CommandsTests",
             [
-                "Commands", "Access", "EngineDocker", "EngineSandbox", "Client", "StoreMemory", "StubPlatform",
-                arguments,
-                nioCore, logging, lifecycle,
+                "Commands", "APIConfiguration", "Wire", "Access", "EngineDocker", "EngineSandbox", "Client",
+                "StoreMemory", "StubPlatform", arguments, nioCore, logging, lifecycle,
             ]),
         tests("ArchitectureTests", []),
         // Puts the tasks of simulated worlds under the simulation's control.
@@ -175,7 +183,8 @@ let package = Package(
             ]),
         .target(name: "CSetClock", path: "Tests/CSetClock"),
         tests(
-            "EndToEndTests", [asyncHTTPClient, nioCore, nioPosix, nioHTTP1, crypto, "EngineDocker", "PodmanSupport"],
+            "EndToEndTests",
+            ["Wire", asyncHTTPClient, nioCore, nioPosix, nioHTTP1, crypto, "EngineDocker", "PodmanSupport"],
             exclude: ["Fixtures"]),
     ]
 )

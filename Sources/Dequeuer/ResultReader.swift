@@ -1,6 +1,7 @@
 import ContainerHTTP
 import Core
 import NIOCore
+import Support
 
 /// Reads a container's JSON as it comes: checked, counted and stored piece by piece, so that its size does not matter to the memory.
 struct ResultReader {

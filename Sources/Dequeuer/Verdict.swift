@@ -1,4 +1,5 @@
 package import Core
+package import Support
 
 /// The head of a container's answer, as far as the verdict needs it.
 package struct AnswerHead: Sendable, Hashable {

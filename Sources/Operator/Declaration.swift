@@ -1,3 +1,4 @@
+import APIConfiguration
 import Core
 
 /// One API as a file declares it.

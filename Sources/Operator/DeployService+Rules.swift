@@ -1,3 +1,4 @@
+import APIConfiguration
 import Access
 import Core
 import Logging

@@ -2,6 +2,7 @@ import Access
 import Core
 import HTTPServing
 import NIOHTTP1
+import Wire
 
 extension Operator {
     /// Deployed APIs: the original's paths and shapes (reference: cortex.md §8).

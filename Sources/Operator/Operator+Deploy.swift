@@ -1,6 +1,7 @@
 import Core
 import HTTPServing
 import NIOCore
+import Wire
 
 extension Operator {
     /// What a form adds to the file in it: boundaries and headers.

@@ -1,5 +1,6 @@
 import Core
 import Logging
+import Wire
 
 extension Operator {
     /// The present version of an API.

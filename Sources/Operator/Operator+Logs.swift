@@ -4,6 +4,7 @@ import Logging
 import NIOCore
 import NIOHTTP1
 import ServiceLifecycle
+import Wire
 
 extension Operator {
     /// `GET /logs/{api}`: lines of all replicas as newline-delimited JSON (contract O4).

@@ -1,4 +1,5 @@
 import Core
+import Wire
 
 extension Operator {
     /// `GET /requests/{api}`: a page, newest first (contract O3).

@@ -1,5 +1,6 @@
 import Core
 import HTTPServing
+import Wire
 
 extension Operator {
     /// `POST /rollback/{api}?version=ID&force=true`

@@ -3,6 +3,7 @@ import Core
 import HTTPServing
 import NIOHTTP1
 import Support
+import Wire
 
 extension Operator {
     /// Every route there is, and the document that describes them.

@@ -1,4 +1,5 @@
 package import Core
+package import Wire
 
 /// What the operator tells about the platform it is part of.
 package struct OperatorConfiguration: Sendable {

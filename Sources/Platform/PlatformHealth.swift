@@ -2,6 +2,7 @@ import Core
 import Foundation
 import Operator
 import Support
+import Wire
 
 /// Looks at each part of the running platform, for `GET /health` and `cortex cluster health`.
 struct PlatformHealth: Sendable {

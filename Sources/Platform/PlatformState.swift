@@ -3,6 +3,7 @@ import Foundation
 import LocalOrchestrator
 import Support
 import Synchronization
+import Wire
 
 /// Gathers what the platform does at this moment (``StateDocument``). A part that does not answer in time is named instead of waited for.
 struct PlatformState: Sendable {

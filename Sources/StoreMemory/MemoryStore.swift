@@ -1,4 +1,5 @@
 package import Core
+import Support
 
 /// The reference store: everything in memory, one step at a time, nothing survives the process.
 ///

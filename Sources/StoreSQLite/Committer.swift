@@ -1,6 +1,7 @@
 import Core
 import Dispatch
 import GRDB
+import Support
 import Synchronization
 
 /// The one writer. What callers hand in while a transaction is being synced is gathered and committed together by the next one; each caller is

@@ -2,6 +2,7 @@ package import Core
 import Dispatch
 import GRDB
 package import Logging
+import Support
 import Synchronization
 
 /// The store of a single machine: SQLite with one writer and group commit, large bodies in files beside it.

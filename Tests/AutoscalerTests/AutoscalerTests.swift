@@ -4,6 +4,7 @@ import Logging
 import Synchronization
 import TestSupport
 import Testing
+import Wire
 
 @Suite("S1, S2: the autoscaler's loop")
 struct AutoscalerTests {

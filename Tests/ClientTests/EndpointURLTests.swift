@@ -2,6 +2,7 @@ import Core
 import Testing
 
 @testable import Client
+import Wire
 
 @Suite("O1: URLs as people type them")
 struct EndpointURLTests {

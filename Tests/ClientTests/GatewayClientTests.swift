@@ -8,6 +8,7 @@ import TestSupport
 import Testing
 
 @testable import Client
+import Wire
 
 @Suite("A: the gateway's client", .timeLimit(.minutes(2)))
 struct GatewayClientTests {

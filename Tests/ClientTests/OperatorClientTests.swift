@@ -5,6 +5,7 @@ import StubPlatform
 import Testing
 
 @testable import Client
+import Wire
 
 @Suite("O1: the operator's client", .timeLimit(.minutes(2)))
 struct OperatorClientTests {

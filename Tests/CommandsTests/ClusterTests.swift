@@ -1,4 +1,5 @@
 import Client
+import APIConfiguration
 import Core
 import Foundation
 import StubPlatform
@@ -6,6 +7,7 @@ import TestSupport
 import Testing
 
 @testable import Commands
+import Wire
 
 @Suite("O2: cortex cluster, and what every command has in common", .timeLimit(.minutes(2)))
 struct ClusterTests {

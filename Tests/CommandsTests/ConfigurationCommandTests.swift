@@ -1,4 +1,5 @@
 import Client
+import APIConfiguration
 import Core
 import Foundation
 import StubPlatform

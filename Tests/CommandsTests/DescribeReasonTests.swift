@@ -2,6 +2,7 @@ import Core
 import Testing
 
 @testable import Commands
+import Wire
 
 @Suite("S1, S3: describe says why")
 struct DescribeReasonTests {

@@ -2,6 +2,7 @@ import Core
 import Foundation
 
 @testable import Commands
+import Wire
 
 /// APIs and requests as an operator would show them.
 enum Fixtures {

@@ -8,6 +8,7 @@ import TestSupport
 import Testing
 
 @testable import Commands
+import Wire
 
 /// The built binary against a stub of operator and gateway.
 @Suite("O2: cortex as a process", .timeLimit(.minutes(2)))

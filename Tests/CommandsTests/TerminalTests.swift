@@ -6,6 +6,7 @@ import TestSupport
 import Testing
 
 @testable import Commands
+import Wire
 
 /// The built binary on a pseudo terminal: what a person reads.
 @Suite("O2: words on a terminal", .timeLimit(.minutes(2)))

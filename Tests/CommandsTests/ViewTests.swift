@@ -3,6 +3,7 @@ import Core
 import Testing
 
 @testable import Commands
+import Wire
 
 @Suite("O2: the tables")
 struct ViewTests {

@@ -4,6 +4,7 @@ import Support
 import Synchronization
 import TestSupport
 import Testing
+import Wire
 
 /// The built program ends in time, whatever does not answer it.
 @Suite("U4: the platform stops in every case", .serialized, .timeLimit(.minutes(5)))

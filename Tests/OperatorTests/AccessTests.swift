@@ -3,6 +3,7 @@ import NIOHTTP1
 import Operator
 import TestSupport
 import Testing
+import Wire
 
 @Suite("Access")
 struct AccessTests {

@@ -8,6 +8,7 @@ import StoreMemory
 import Synchronization
 import TestSupport
 import Testing
+import Wire
 
 @Suite("Deploying")
 struct DeployTests {

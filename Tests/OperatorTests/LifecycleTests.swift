@@ -4,6 +4,7 @@ import Operator
 import Synchronization
 import TestSupport
 import Testing
+import Wire
 
 @Suite("Refreshing, deleting, restoring")
 struct LifecycleTests {

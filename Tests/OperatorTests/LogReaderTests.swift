@@ -7,6 +7,7 @@ import TestSupport
 import Testing
 
 @testable import Operator
+import Wire
 
 /// What a log reader that stops reading, or leaves, costs others.
 @Suite("Log readers that stop or leave", .serialized, .timeLimit(.minutes(3)))

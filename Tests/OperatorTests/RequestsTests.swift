@@ -3,6 +3,7 @@ import NIOHTTP1
 import StoreMemory
 import TestSupport
 import Testing
+import Wire
 
 @Suite("Requests")
 struct RequestsTests {

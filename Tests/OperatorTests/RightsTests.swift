@@ -5,6 +5,7 @@ import NIOHTTP1
 import Testing
 
 @testable import Operator
+import Wire
 
 /// Every route of the operator with every kind of token.
 @Suite("N1: what each token may do at the operator")

@@ -5,6 +5,7 @@ import TestSupport
 import Testing
 
 @testable import Operator
+import Wire
 
 @Suite("Rolling back")
 struct RollbackTests {

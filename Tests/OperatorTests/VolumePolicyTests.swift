@@ -6,6 +6,7 @@ import TestSupport
 import Testing
 
 @testable import Operator
+import Wire
 
 @Suite("N2: volumes at deploy")
 struct VolumePolicyTests {

@@ -1,4 +1,5 @@
-package import Core
+import Core
+package import Wire
 
 extension EndpointURL {
     /// Where an API's requests go to, seen from here.

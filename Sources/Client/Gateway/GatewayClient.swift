@@ -3,6 +3,7 @@ package import Core
 import Foundation
 package import NIOCore
 import NIOHTTP1
+package import Wire
 
 /// An API's endpoint at the gateway (contract A1–A7). Safe from any task.
 ///

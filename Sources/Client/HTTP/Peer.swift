@@ -4,6 +4,7 @@ package import Foundation
 package import NIOCore
 import NIOHTTP1
 import NIOPosix
+import Wire
 
 /// Who is talked to: for errors that say which address did what, and what to do next.
 package struct Peer: Sendable, Hashable {

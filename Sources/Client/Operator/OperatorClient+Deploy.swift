@@ -1,6 +1,7 @@
-package import Core
+import Core
 import Foundation
 import NIOCore
+package import Wire
 
 /// A configuration file on its way to the operator.
 package struct ConfigurationUpload: Sendable, Hashable {

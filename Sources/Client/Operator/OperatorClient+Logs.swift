@@ -3,6 +3,7 @@ package import Core
 import Foundation
 import NIOCore
 import NIOHTTP1
+package import Wire
 
 extension OperatorClient {
     /// Lines of an API's replicas (`GET /logs/{api}`, `application/x-ndjson`). Cancel the reading task to stop a stream that follows.

@@ -1,4 +1,5 @@
 package import Core
+package import Wire
 
 extension OperatorClient {
     /// A page of an API's requests, newest first (`GET /requests/{api}`).

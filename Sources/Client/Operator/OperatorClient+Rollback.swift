@@ -1,4 +1,5 @@
-package import Core
+import Core
+package import Wire
 
 extension OperatorClient {
     /// Deploys an earlier version of an API again (`POST /rollback/{api}`).

@@ -1,8 +1,9 @@
 import AsyncHTTPClient
-package import Core
+import Core
 import Foundation
 import NIOCore
 import NIOHTTP1
+package import Wire
 
 /// The operator's REST interface (reference: cortex.md §8). Safe from any task.
 ///

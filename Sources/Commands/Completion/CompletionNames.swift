@@ -1,6 +1,7 @@
 import Client
 import Core
 import Support
+import Wire
 
 /// Names that only the cluster or `cli.yaml` knows. Whatever goes wrong, or takes long, gives no name:
 /// somebody is typing, and an error in the middle of a line helps nobody.

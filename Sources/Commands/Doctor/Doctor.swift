@@ -3,6 +3,7 @@ import Core
 import EngineDocker
 import Platform
 import Support
+import Wire
 
 /// The judgement of `cortex doctor`: what the probes found, and what to do about it.
 struct Doctor: Sendable {

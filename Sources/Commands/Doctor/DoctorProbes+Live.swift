@@ -9,6 +9,7 @@ import NIOPosix
 import Platform
 import Subprocess
 import Support
+import Wire
 
 extension DoctorProbes {
     /// Looks at this machine. Blocking looks run on threads of their own.

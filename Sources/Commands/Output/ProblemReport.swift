@@ -1,3 +1,4 @@
+import APIConfiguration
 import Client
 import Core
 import Support

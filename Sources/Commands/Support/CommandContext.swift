@@ -2,6 +2,7 @@ import Client
 import Core
 import Foundation
 import Support
+import Wire
 
 /// What a command has from the process it runs in.
 struct CommandContext: Sendable {

@@ -1,4 +1,5 @@
 import Core
+import Wire
 
 /// The decision of `deploy --wait` for one API: is it ready, must it be given up, or what is it waiting for.
 ///

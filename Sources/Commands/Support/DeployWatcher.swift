@@ -1,6 +1,7 @@
 import Client
 import Core
 import Support
+import Wire
 
 /// Watches deployed APIs until each is ready or has failed, with a line of progress on standard error.
 struct DeployWatcher {

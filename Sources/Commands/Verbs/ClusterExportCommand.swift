@@ -3,6 +3,7 @@ import Client
 import Core
 import Foundation
 import Support
+import Wire
 
 struct ClusterExportCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

@@ -2,6 +2,7 @@ import ArgumentParser
 import Client
 import Core
 import Support
+import Wire
 
 struct LogsCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

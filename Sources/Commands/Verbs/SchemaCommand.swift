@@ -1,3 +1,4 @@
+import APIConfiguration
 import ArgumentParser
 import Core
 

@@ -3,6 +3,7 @@ import Client
 import Core
 import Foundation
 import NIOCore
+import Support
 
 struct SubmitCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(

@@ -1,5 +1,6 @@
 import Core
 import Support
+import Wire
 
 /// APIs as a table, one for each kind (reference: cortex.md §9.3).
 enum APITable {

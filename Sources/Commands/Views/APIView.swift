@@ -1,6 +1,7 @@
 import Client
 import Core
 import Support
+import Wire
 
 /// One API: its row, where it is reached, what waits, its history, and with `verbose` the whole specification.
 enum APIView {

@@ -2,6 +2,7 @@ import Client
 import Core
 import Platform
 import Support
+import Wire
 
 /// `cortex cluster info` and `health`.
 enum ClusterView {

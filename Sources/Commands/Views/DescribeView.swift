@@ -1,5 +1,6 @@
 import Core
 import Support
+import Wire
 
 /// `cortex describe`: an API's replicas by state, and each of them (reference: cortex.md §9.3, §11).
 enum DescribeView {

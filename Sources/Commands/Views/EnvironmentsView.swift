@@ -1,6 +1,7 @@
 import Client
 import Core
 import Support
+import Wire
 
 /// `cortex env list`.
 enum EnvironmentsView {

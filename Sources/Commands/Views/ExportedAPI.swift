@@ -1,5 +1,6 @@
 import Core
 import Support
+import Wire
 import Yams
 
 /// A deployed API as a `cortex.yaml` of its own: what its user wrote, with what depended on the file's place made absolute.

@@ -1,5 +1,6 @@
 import Core
 import Support
+import Wire
 
 /// `cortex requests`: newest first.
 enum RequestsView {

@@ -142,4 +142,8 @@ package struct ImageReference: Sendable, Hashable, CustomStringConvertible {
         }
         return isAlgorithm && isHex && parts[1].utf8.count >= 32
     }
+
+    private static func isAlphanumeric(_ byte: UInt8) -> Bool {
+        (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte)
+    }
 }

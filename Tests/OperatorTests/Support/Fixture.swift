@@ -12,6 +12,7 @@ import Support
 import Synchronization
 import TestSupport
 import Testing
+import Wire
 
 /// An operator behind a real server on a free port, with everything around it in a test's hands.
 struct Fixture: Sendable {

@@ -1,0 +1,141 @@
+import Core
+
+/// Reads the list of APIs that a file is: name and kind first, then the whole by the kind's schema, then what must be unique in a file.
+struct APIListReader {
+    private let baseDirectory: String?
+    private var reader: ConfigurationReader
+    private var apis: [ConfiguredAPI] = []
+    private var names: [String: (mark: SourceMark, kind: APISpecification.Kind?)] = [:]
+    private var endpoints: [String: String] = [:]
+    private var splitters: [(api: String?, object: ConfigurationObject)] = []
+
+    private init(baseDirectory: String?, reader: ConfigurationReader) {
+        self.baseDirectory = baseDirectory
+        self.reader = reader
+    }
+
+    static func read(_ root: YAMLNode, baseDirectory: String?, with reader: inout ConfigurationReader)
+        -> [ConfiguredAPI]
+    {
+        var list = APIListReader(baseDirectory: baseDirectory, reader: reader)
+        list.read(root)
+        reader = list.reader
+        return list.apis
+    }
+
+    private mutating func read(_ root: YAMLNode) {
+        guard case .sequence(let elements) = root.content else {
+            let isAPI =
+                if case .mapping(let entries) = root.content { entries.contains { $0.key == "name" } } else { false }
+            reader.report(
+                root.mark, "", .malformedConfig, "the file must be a list of APIs, found \(root.described)",
+                hint: isAPI
+                    ? "write \"- \" before its first key, and indent the others by two"
+                    : "each API begins with \"- name:\"")
+            return
+        }
+        if elements.isEmpty {
+            reader.report(root.mark, "", .noAPIs, "the list is empty", hint: "declare at least one API")
+        }
+        for (index, element) in elements.enumerated() { read(element, index: index) }
+        for splitter in splitters { judge(splitter) }
+    }
+
+    private mutating func read(_ element: YAMLNode, index: Int) {
+        guard case .mapping(let entries) = element.content else {
+            let text = Self.text(element) ?? ""
+            reader.report(
+                element.mark, "[\(index)]", .malformedConfig, "an API must be a map, found \(element.described)",
+                hint: Pitfalls.missingSpace(text) { APISchema.root(of: .async).field($0) != nil })
+            return
+        }
+        let name = entries.first { $0.key == "name" }?.value
+        let kindNode = entries.first { $0.key == "kind" }?.value
+        let kind = kindNode.flatMap(Self.text).flatMap(APISpecification.Kind.init)
+        reader.api = name.flatMap(Self.text)?.shortened(to: 80)
+        reader.kind = kind
+        defer {
+            reader.api = nil
+            reader.kind = nil
+        }
+        if let name, let text = Self.text(name) {
+            if let first = names[text] {
+                reader.report(
+                    name.mark, "name", .duplicateName,
+                    "\(text.quoted) is already the name of the API in line \(first.mark.line); choose another")
+            } else {
+                names[text] = (name.mark, kind)
+            }
+        }
+        guard let kind, let kindNode else { return readOfUnknownKind(element, entries, kindNode) }
+        let object = reader.read(element, as: APISchema.root(of: kind), path: "")
+        if !kind.isServed {
+            let served = APISpecification.Kind.allCases.filter(\.isServed).map(\.rawValue).joined(separator: ", ")
+            reader.refuse(
+                kindNode.mark, "kind", "\(kind.rawValue) is not served by this version; only \(served) is")
+        }
+        guard let object else { return }
+        claimEndpoint(of: object)
+        if kind == .trafficSplitter { splitters.append((reader.api, object)) }
+        guard kind == .async else { return }
+        var builder = SpecificationBuilder(baseDirectory: baseDirectory)
+        let specification = builder.build(object)
+        for fault in builder.faults { reader.report(fault.mark, fault.path, fault.kind, fault.message) }
+        if let specification {
+            apis.append(
+                ConfiguredAPI(
+                    specification: specification, submitted: SubmittedJSON.text(of: element),
+                    places: SourceMap(of: element)))
+        }
+    }
+
+    private mutating func claimEndpoint(of object: ConfigurationObject) {
+        guard let endpoint = SpecificationBuilder.endpoint(of: object) else { return }
+        guard let other = endpoints.updateValue(reader.api ?? "", forKey: endpoint.path) else { return }
+        reader.report(
+            endpoint.mark, "networking.endpoint", .duplicateEndpoint,
+            "\(endpoint.path.quoted) is already the endpoint of \(other); choose another")
+    }
+
+    /// Without a kind there is no schema to hold the other fields against; name and kind can still be judged.
+    private mutating func readOfUnknownKind(_ element: YAMLNode, _ entries: [YAMLNode.Entry], _ kind: YAMLNode?) {
+        let fields = APISchema.unknownKind.fields
+        guard let kind else {
+            let known = Set(AsyncAPISchema.root.fields.map(\.key))
+            let part = entries.filter {
+                $0.key == "name" || (!known.contains($0.key) && NearestKey.find($0.key, among: ["kind"]) != nil)
+            }
+            _ = reader.read(YAMLNode(mapping: part, mark: element.mark), as: APISchema.unknownKind, path: "")
+            return
+        }
+        let names = APISpecification.Kind.allCases.map(\.rawValue)
+        let text = Self.text(kind)
+        let isOlder = text.map(ConfigurationReader.olderKinds.contains) ?? false
+        reader.report(
+            kind.mark, "kind", .unknownKind, "must be one of \(names.joined(separator: ", ")), found \(kind.described)",
+            hint: isOlder ? ConfigurationReader.olderVersion : nil,
+            suggestion: isOlder ? nil : text.flatMap { NearestKey.find($0, among: names) })
+        _ = reader.read(
+            YAMLNode(mapping: entries.filter { $0.key == "name" }, mark: element.mark),
+            as: SchemaObject(fields.filter { $0.key == "name" }), path: "")
+    }
+
+    /// A splitter shares out among RealtimeAPIs; those that are not in the file may be deployed.
+    private mutating func judge(_ splitter: (api: String?, object: ConfigurationObject)) {
+        reader.api = splitter.api
+        defer { reader.api = nil }
+        for (index, share) in (splitter.object["apis"]?.list ?? []).enumerated() {
+            guard let name = share.object?["name"], let text = name.string, let kind = names[text]?.kind,
+                kind != .realtime
+            else { continue }
+            reader.report(
+                name.mark, "apis[\(index)].name", .apisNotDeployed,
+                "must be the name of a RealtimeAPI, and \(text) is of kind \(kind.rawValue)")
+        }
+    }
+
+    private static func text(_ node: YAMLNode) -> String? {
+        guard case .scalar(let scalar) = node.content, case .string(let text) = scalar.value else { return nil }
+        return text
+    }
+}

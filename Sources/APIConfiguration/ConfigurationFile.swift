@@ -1,0 +1,121 @@
+package import Core
+
+/// A `cortex.yaml` (or the same as JSON, which is YAML too): bytes in, specifications and problems out (contract Y1–Y3).
+package enum ConfigurationFile {
+    /// Reads a whole file. Pure: nothing but the bytes is looked at.
+    ///
+    /// - Parameters:
+    ///   - fileName: for messages only.
+    ///   - baseDirectory: an absolute folder that relative volume sources are resolved against; `nil` where there is none, and then such sources are a problem.
+    package static func parse(_ bytes: [UInt8], fileName: String, baseDirectory: String?) -> ConfigurationResult {
+        var reader = ConfigurationReader(file: fileName)
+        var apis: [ConfiguredAPI] = []
+        if bytes.count > Limits.configuration {
+            reader.report(
+                SourceMark(line: 1, column: 1), "", .tooLarge,
+                "the file has \(bytes.count) bytes; at most \(Limits.configuration) are read",
+                hint: "is it the right file?")
+        } else if let mark = UTF8Check.firstFault(in: bytes) {
+            let isUTF16 = bytes.starts(with: [0xFF, 0xFE]) || bytes.starts(with: [0xFE, 0xFF])
+            reader.report(
+                mark, "", .notUTF8, isUTF16 ? "the file is UTF-16 text" : "not UTF-8 text",
+                hint: "save the file as UTF-8")
+        } else {
+            let (root, findings) = compose(bytes)
+            for finding in findings {
+                reader.report(finding.mark, "", finding.kind, finding.message, hint: finding.hint)
+            }
+            reader.settled = Set(findings.filter { $0.kind == .unknownAlias }.map(\.mark))
+            if let root {
+                apis = APIListReader.read(root, baseDirectory: baseDirectory, with: &reader)
+            } else if findings.isEmpty {
+                reader.report(
+                    SourceMark(line: 1, column: 1), "", .noAPIs, "the file is empty", hint: "declare at least one API")
+            }
+        }
+        let problems = reader.problems.enumerated().sorted {
+            ($0.element.line, $0.element.column, $0.offset) < ($1.element.line, $1.element.column, $1.offset)
+        }
+        return ConfigurationResult(
+            apis: problems.isEmpty ? apis : [], problems: problems.map(\.element), refusals: reader.refusals)
+    }
+
+    /// The whole file as one JSON text with sorted keys, aliases and merge keys written out; `nil` where its YAML cannot be read.
+    package static func json(of bytes: [UInt8]) -> String? {
+        guard bytes.count <= Limits.configuration, UTF8Check.firstFault(in: bytes) == nil else { return nil }
+        return compose(bytes).root.map(SubmittedJSON.text)
+    }
+
+    private static func compose(_ bytes: [UInt8]) -> (root: YAMLNode?, findings: [YAMLComposer.Finding]) {
+        let text = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? bytes.dropFirst(3) : bytes[...]
+        return YAMLComposer.compose(JSONSurrogates.joined(text))
+    }
+}
+
+/// What a file declares, or what is wrong with it.
+package struct ConfigurationResult: Sendable, Hashable {
+    /// In the file's order, those of kinds that are served; empty when there is any problem: a file is taken whole or not at all.
+    package var apis: [ConfiguredAPI]
+    /// In the order of their places.
+    package var problems: [ConfigurationProblem]
+    /// APIs of kinds that this version does not serve: the file may be right, and is not deployed all the same.
+    package var refusals: [ConfigurationProblem]
+
+    package init(
+        apis: [ConfiguredAPI], problems: [ConfigurationProblem] = [], refusals: [ConfigurationProblem] = []
+    ) {
+        self.apis = apis
+        self.problems = problems
+        self.refusals = refusals
+    }
+
+    /// Everything that keeps the file from being deployed, in the order of the file.
+    package var obstacles: [ConfigurationProblem] {
+        (problems + refusals).enumerated().sorted {
+            ($0.element.line, $0.element.column, $0.offset) < ($1.element.line, $1.element.column, $1.offset)
+        }.map(\.element)
+    }
+
+    package var specifications: [APISpecification] { apis.map(\.specification) }
+
+    /// The APIs.
+    ///
+    /// - Throws: ``PlatformError`` `configuration_invalid`, listing all problems, one a line.
+    package func validated() throws(PlatformError) -> [ConfiguredAPI] {
+        guard obstacles.isEmpty else { throw PlatformError(.configurationInvalid, obstacles.rendered) }
+        return apis
+    }
+}
+
+/// One API of a file.
+package struct ConfiguredAPI: Sendable, Hashable {
+    package var specification: APISpecification
+    /// What the user wrote, as compact JSON text with sorted keys; aliases and merge keys written out.
+    package var submitted: String
+    package var places: SourceMap
+
+    package init(specification: APISpecification, submitted: String, places: SourceMap) {
+        self.specification = specification
+        self.submitted = submitted
+        self.places = places
+    }
+}
+
+enum UTF8Check {
+    /// The place of the first byte that is no UTF-8.
+    static func firstFault(in bytes: [UInt8]) -> SourceMark? {
+        guard String(validating: bytes, as: UTF8.self) == nil else { return nil }
+        var mark = SourceMark(line: 1, column: 1)
+        var decoder = UTF8()
+        var iterator = bytes.makeIterator()
+        while case .scalarValue(let scalar) = decoder.decode(&iterator) {
+            if scalar == "\n" {
+                mark.line += 1
+                mark.column = 1
+            } else {
+                mark.column += 1
+            }
+        }
+        return mark
+    }
+}

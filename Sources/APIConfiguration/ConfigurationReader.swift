@@ -1,0 +1,210 @@
+import Core
+
+/// Reads nodes of a file by a schema: collects every problem, and what is good.
+struct ConfigurationReader {
+    private let file: String
+    /// The kind of the API whose fields are being read: unknown keys are told where they belong in it.
+    var kind: APISpecification.Kind?
+    /// The API whose fields are being read.
+    var api: String?
+    /// Places about which enough was said, such as an alias that refers to nothing.
+    var settled: Set<SourceMark> = []
+    private(set) var problems: [ConfigurationProblem] = []
+    /// APIs of kinds that this version does not serve, whether or not there are problems with them.
+    private(set) var refusals: [ConfigurationProblem] = []
+
+    init(file: String) {
+        self.file = file
+    }
+
+    mutating func report(
+        _ mark: SourceMark, _ path: String, _ kind: ConfigurationProblem.Kind, _ message: String, hint: String? = nil,
+        suggestion: String? = nil
+    ) {
+        guard problems.count <= Limits.configurationProblems, !settled.contains(mark) else { return }
+        guard problems.count < Limits.configurationProblems else {
+            problems.append(
+                ConfigurationProblem(
+                    file: file, line: mark.line, column: mark.column, kind: .tooManyProblems,
+                    message: "more than \(Limits.configurationProblems) problems; the rest is not listed"))
+            return
+        }
+        problems.append(problem(mark, path, kind, message, hint: hint, suggestion: suggestion))
+    }
+
+    mutating func refuse(_ mark: SourceMark, _ path: String, _ message: String) {
+        guard refusals.count < Limits.configurationProblems else { return }
+        refusals.append(problem(mark, path, .kindNotServed, message, hint: nil, suggestion: nil))
+    }
+
+    private func problem(
+        _ mark: SourceMark, _ path: String, _ kind: ConfigurationProblem.Kind, _ message: String, hint: String?,
+        suggestion: String?
+    ) -> ConfigurationProblem {
+        ConfigurationProblem(
+            file: file, line: mark.line, column: mark.column, length: mark.length, api: api, path: path, kind: kind,
+            message: message, hint: hint, suggestion: suggestion)
+    }
+
+    /// Reads a map with known keys.
+    mutating func read(_ node: YAMLNode, as schema: SchemaObject, path: String) -> ConfigurationObject? {
+        guard case .mapping(let entries) = node.content else {
+            report(
+                node.mark, path, .wrongType, "must be a map, found \(node.described)",
+                hint: Pitfalls.notAMap(node, schema))
+            return nil
+        }
+        var object = ConfigurationObject(mark: node.mark)
+        var meant: Set<String> = []
+        for entry in entries {
+            let fieldPath = join(path, entry.key)
+            guard let field = schema.field(entry.key) else {
+                if let key = reportUnknown(entry, path: fieldPath, schema) { meant.insert(key) }
+                continue
+            }
+            guard !entry.value.isNull else {
+                readNull(entry, field, path: fieldPath, into: &object)
+                continue
+            }
+            object.given.insert(field.key)
+            object.fields[field.key] = read(entry.value, as: field.type, path: fieldPath)
+        }
+        let written = Set(entries.map(\.key))
+        for field in schema.fields where object.fields[field.key] == nil && !object.given.contains(field.key) {
+            if written.contains(field.key), !isAbsentWhenNull(field) { continue }
+            fill(field, path: path, mark: node.mark, unlessMeant: meant, into: &object)
+        }
+        for rule in schema.rules {
+            for violation in rule.check(object) {
+                report(
+                    violation.mark, violation.path.isEmpty ? path : join(path, violation.path), violation.kind,
+                    violation.message)
+            }
+        }
+        return object
+    }
+
+    // MARK: Fields that are absent or null
+
+    private func isAbsentWhenNull(_ field: SchemaField) -> Bool {
+        if case .asAbsent = field.null { true } else { false }
+    }
+
+    private mutating func readNull(
+        _ entry: YAMLNode.Entry, _ field: SchemaField, path: String, into object: inout ConfigurationObject
+    ) {
+        switch field.null {
+        case .asAbsent: break
+        case .asNone: object.fields[field.key] = .init(content: .none, mark: entry.value.mark, isDefault: false)
+        case .refused:
+            report(
+                entry.value.mark, path, .nullNotAllowed, "must be \(field.type.described), found null",
+                hint: Pitfalls.null(field))
+        }
+    }
+
+    private mutating func fill(
+        _ field: SchemaField, path: String, mark: SourceMark, unlessMeant meant: Set<String>,
+        into object: inout ConfigurationObject
+    ) {
+        let node: YAMLNode
+        switch field.presence {
+        case .optional, .derived: return
+        case .required:
+            // The misspelt key that was meant is already reported.
+            if !meant.contains(field.key) {
+                report(mark, join(path, field.key), .missing, "is missing; it must be \(field.type.described)")
+            }
+            return
+        case .default(let text): node = YAMLNode(scalar: YAMLScalar(text, isPlain: true), mark: mark)
+        case .defaultList(let texts):
+            node = YAMLNode(
+                sequence: texts.map { YAMLNode(scalar: YAMLScalar($0, isPlain: false), mark: mark) }, mark: mark)
+        case .defaultObject:
+            // What the absent map had to hold is missing because its key is misspelt.
+            if meant.contains(field.key), field.isRequired { return }
+            node = YAMLNode(mapping: [], mark: mark)
+        }
+        var value = read(node, as: field.type, path: join(path, field.key))
+        value?.isDefault = true
+        object.fields[field.key] = value
+    }
+
+    // MARK: Unknown keys
+
+    /// - Returns: the known key that was probably meant.
+    private mutating func reportUnknown(_ entry: YAMLNode.Entry, path: String, _ schema: SchemaObject) -> String? {
+        let known = schema.fields.map(\.key)
+        let suggestion = NearestKey.find(entry.key, among: known)
+        let message = "unknown key \(entry.key.quoted)"
+        let hint = suggestion == nil ? advice(for: entry.key, schema) : nil
+        report(entry.keyMark, path, .unknownKey, message, hint: hint, suggestion: suggestion)
+        return suggestion
+    }
+
+    private func advice(for key: String, _ schema: SchemaObject) -> String {
+        if key.unicodeScalars.contains(where: { $0 != " " && $0.isInvisible }) {
+            return "there is a character in it that cannot be seen; write the key anew"
+        }
+        if let name = Self.foreignWords[key], schema.field(name) != nil { return "here it is called \(name)" }
+        if Self.olderKeys.contains(key) { return Self.olderVersion }
+        return home(of: key) ?? "allowed are \(schema.fields.map(\.key).joined(separator: ", "))"
+    }
+
+    /// Words of Docker Compose, Kubernetes and older versions, and what they are here.
+    private static let foreignWords = [
+        "resources": "compute", "memory": "mem", "environment": "env", "entrypoint": "command",
+        "concurrency": "max_concurrency", "replicas": "autoscaling", "scaling": "autoscaling", "lifecycle": "pre_stop",
+        "healthcheck": "liveness_probe", "processes_per_replica": "max_concurrency", "mounts": "volumes",
+        "deadline": "timeout", "ttl": "retention",
+    ]
+
+    /// Keys of the original's files before version 0.36, and the kinds of API that they declared.
+    private static let olderKeys: Set<String> = [
+        "predictor", "project_dir", "monitoring", "tracker", "api_gateway", "local_port", "prediction_logging",
+        "python_path", "server_side_batching", "threads_per_process", "model_path", "models", "onnx", "tensorflow",
+    ]
+    static let olderKinds: Set<String> = [
+        "deployment", "api", "SyncAPI", "aggregate", "transformer", "estimator", "model",
+    ]
+    static let olderVersion =
+        "files of Cortex before version 0.36 are written like this; docs/moving-from-cortex.md says how to bring them over"
+
+    /// Where a key would be right: elsewhere in this kind of API, or in another kind.
+    private func home(of key: String) -> String? {
+        guard let kind else { return nil }
+        let places = APISchema.root(of: kind).places(of: key)
+        if !places.isEmpty { return "it belongs \(places.joined(separator: " or "))" }
+        let kinds = APISpecification.Kind.allCases.filter {
+            $0 != kind && !APISchema.root(of: $0).places(of: key).isEmpty
+        }
+        guard !kinds.isEmpty else { return nil }
+        return "only \(kinds.map(\.rawValue).joined(separator: " and ")) can have it, not \(kind.rawValue)"
+    }
+
+    func join(_ path: String, _ key: String) -> String {
+        let name =
+            key.shortened(to: 80).unicodeScalars.contains(where: \.isInvisible) ? key.quoted : key.shortened(to: 80)
+        return path.isEmpty ? name : "\(path).\(name)"
+    }
+}
+
+extension SchemaObject {
+    /// Where a key is known: `at the top level of the API`, `in pod.containers[].compute`. At most three places.
+    func places(of key: String) -> [String] {
+        var found: [String] = []
+        func search(_ object: SchemaObject, _ path: String) {
+            if object.field(key) != nil { found.append(path.isEmpty ? "at the top level of the API" : "in \(path)") }
+            for field in object.fields {
+                let inner = path.isEmpty ? field.key : "\(path).\(field.key)"
+                switch field.type {
+                case .object(let child): search(child, inner)
+                case .list(of: .object(let child), _, _): search(child, "\(inner)[]")
+                default: break
+                }
+            }
+        }
+        search(self, "")
+        return Array(found.prefix(3))
+    }
+}

@@ -1,0 +1,155 @@
+import Core
+
+/// Makes a specification of an API's fields once they are read. Every default is filled in by then; only those taken from elsewhere are added here.
+struct SpecificationBuilder {
+    struct Fault {
+        var mark: SourceMark
+        var path: String
+        var kind: ConfigurationProblem.Kind
+        var message: String
+    }
+
+    let baseDirectory: String?
+    private(set) var faults: [Fault] = []
+
+    init(baseDirectory: String?) {
+        self.baseDirectory = baseDirectory
+    }
+
+    /// The canonical endpoint and the place that says it.
+    static func endpoint(of api: ConfigurationObject) -> (path: String, mark: SourceMark)? {
+        guard let networking = api["networking"]?.object else { return nil }
+        if let endpoint = networking["endpoint"], let text = endpoint.string {
+            let name = text.hasPrefix("/") ? text.dropFirst() : Substring(text)
+            return ("/" + (name.hasSuffix("/") ? name.dropLast() : name), endpoint.mark)
+        }
+        guard !networking.given.contains("endpoint"), let name = api["name"], let text = name.string else { return nil }
+        return ("/" + text, name.mark)
+    }
+
+    /// `nil` where a field that it needs is wrong: that was reported.
+    mutating func build(_ api: ConfigurationObject) -> APISpecification? {
+        let pod = api["pod"]?.object.flatMap { self.pod($0) }
+        guard let pod, let name = api["name"]?.string,
+            let kind = api["kind"]?.string.flatMap(APISpecification.Kind.init),
+            let endpoint = Self.endpoint(of: api)?.path,
+            let origins = api["networking"]?.object?["cors"]?.object?["allow_origins"]?.list,
+            let autoscaling = api["autoscaling"]?.object.flatMap({ self.autoscaling($0, pod) }),
+            let strategy = api["update_strategy"]?.object, let surge = strategy["max_surge"]?.amount,
+            let unavailable = strategy["max_unavailable"]?.amount, let requests = self.requests(api)
+        else { return nil }
+        return APISpecification(
+            name: name, kind: kind,
+            networking: .init(endpoint: endpoint, allowOrigins: origins.compactMap(\.string)), pod: pod,
+            autoscaling: autoscaling, updateStrategy: .init(maxSurge: surge, maxUnavailable: unavailable),
+            requests: requests)
+    }
+
+    private mutating func pod(_ pod: ConfigurationObject) -> PodSpecification? {
+        let containers = (pod["containers"]?.list ?? []).enumerated().map { index, value in
+            value.object.flatMap { container($0, path: "pod.containers[\(index)]") }
+        }
+        guard let port = pod["port"]?.integer, let concurrency = pod["max_concurrency"]?.integer,
+            let grace = pod["termination_grace_period"]?.duration,
+            let access = pod["operator_access"]?.string.flatMap(OperatorAccess.init),
+            containers.allSatisfy({ $0 != nil })
+        else { return nil }
+        return PodSpecification(
+            port: Int(port), maxConcurrency: Int(concurrency), terminationGracePeriod: grace,
+            operatorAccess: access, containers: containers.compactMap(\.self))
+    }
+
+    private mutating func container(_ container: ConfigurationObject, path: String) -> ContainerSpecification? {
+        let volumes = (container["volumes"]?.list ?? []).enumerated().compactMap { index, value in
+            volume(value, path: "\(path).volumes[\(index)]")
+        }
+        guard let name = container["name"]?.string, let compute = container["compute"]?.object,
+            let gpu = compute["gpu"]?.integer
+        else { return nil }
+        return ContainerSpecification(
+            name: name, image: container["image"]?.string, env: container["env"]?.map ?? [:],
+            command: container["command"]?.list?.compactMap(\.string),
+            args: container["args"]?.list?.compactMap(\.string),
+            compute: Compute(
+                cpu: compute["cpu"]?.quantity, mem: compute["mem"]?.quantity, shm: compute["shm"]?.quantity,
+                disk: compute["disk"]?.quantity, gpu: Int(gpu)),
+            readinessProbe: container["readiness_probe"]?.object.flatMap(probe),
+            livenessProbe: container["liveness_probe"]?.object.flatMap(probe),
+            preStop: container["pre_stop"]?.object.flatMap(preStop), volumes: volumes)
+    }
+
+    private mutating func volume(_ value: ConfigurationValue, path: String) -> ContainerSpecification.Volume? {
+        guard let text = value.string else { return nil }
+        if let volume = VolumeSyntax.parse(text, baseDirectory: baseDirectory) { return volume }
+        faults.append(
+            Fault(
+                mark: value.mark, path: path, kind: .notAllowed,
+                message:
+                    "a relative source needs the folder of the file, which is not known here; write an absolute path"
+            ))
+        return nil
+    }
+
+    private func probe(_ probe: ConfigurationObject) -> Probe? {
+        guard let handler = handler(probe), let delay = probe["initial_delay_seconds"]?.integer,
+            let timeout = probe["timeout_seconds"]?.integer, let period = probe["period_seconds"]?.integer,
+            let success = probe["success_threshold"]?.integer, let failure = probe["failure_threshold"]?.integer
+        else { return nil }
+        // The original took these zeros, and Kubernetes reads them as its defaults.
+        return Probe(
+            handler: handler, initialDelay: .seconds(delay), timeout: .seconds(timeout == 0 ? 1 : timeout),
+            period: .seconds(period), successThreshold: Int(success), failureThreshold: Int(failure == 0 ? 3 : failure))
+    }
+
+    private func handler(_ probe: ConfigurationObject) -> Probe.Handler? {
+        if let get = probe["http_get"]?.object { return httpGet(get).map { .httpGet($0) } }
+        if let port = probe["tcp_socket"]?.object?["port"]?.integer { return .tcpSocket(port: Int(port)) }
+        return probe["exec"]?.object?["command"]?.list.map { .exec(command: $0.compactMap(\.string)) }
+    }
+
+    private func httpGet(_ get: ConfigurationObject) -> HTTPGet? {
+        guard let port = get["port"]?.integer, let path = get["path"]?.string else { return nil }
+        return HTTPGet(port: Int(port), path: path.hasPrefix("/") ? path : "/" + path)
+    }
+
+    private func preStop(_ action: ConfigurationObject) -> ContainerSpecification.PreStop? {
+        if let get = action["http_get"]?.object { return httpGet(get).map { .httpGet($0) } }
+        return action["exec"]?.object?["command"]?.list.map { .exec(command: $0.compactMap(\.string)) }
+    }
+
+    private func autoscaling(_ policy: ConfigurationObject, _ pod: PodSpecification) -> AutoscalingPolicy? {
+        guard let least = policy["min_replicas"]?.integer, let most = policy["max_replicas"]?.integer,
+            let window = policy["window"]?.duration,
+            let downscalePeriod = policy["downscale_stabilization_period"]?.duration,
+            let upscalePeriod = policy["upscale_stabilization_period"]?.duration,
+            let downscaleFactor = policy["max_downscale_factor"]?.number,
+            let upscaleFactor = policy["max_upscale_factor"]?.number,
+            let downscaleTolerance = policy["downscale_tolerance"]?.number,
+            let upscaleTolerance = policy["upscale_tolerance"]?.number
+        else { return nil }
+        return AutoscalingPolicy(
+            minReplicas: Int(least), maxReplicas: Int(most),
+            initReplicas: policy["init_replicas"]?.integer.map { Int($0) },
+            targetInFlight: policy["target_in_flight"]?.number ?? Double(pod.maxConcurrency), window: window,
+            downscaleStabilizationPeriod: downscalePeriod, upscaleStabilizationPeriod: upscalePeriod,
+            maxDownscaleFactor: downscaleFactor, maxUpscaleFactor: upscaleFactor,
+            downscaleTolerance: downscaleTolerance, upscaleTolerance: upscaleTolerance)
+    }
+
+    private func requests(_ api: ConfigurationObject) -> RequestPolicy? {
+        guard let timeout = api["timeout"]?.duration, let retention = api["retention"]?.duration,
+            let keepFailed = api["keep_failed"]?.duration, let maxPayload = api["max_payload"]?.integer,
+            let maxResult = api["max_result"]?.integer, let retries = api["retries"]?.object,
+            let attempts = retries["max_attempts"]?.integer, let reasons = retries["on"]?.list,
+            let backoff = retries["backoff"]?.duration
+        else { return nil }
+        return RequestPolicy(
+            timeout: timeout, retention: retention, keepFailed: keepFailed, maxPayload: maxPayload,
+            maxResult: maxResult,
+            maxQueueLength: api["max_queue_length"]?.integer.map { Int($0) },
+            maxQueueTime: api["max_queue_time"]?.duration,
+            retries: RetryPolicy(
+                maxAttempts: Int(attempts), on: Set(reasons.compactMap { $0.string.flatMap(RetryPolicy.Reason.init) }),
+                backoff: backoff))
+    }
+}

@@ -1,0 +1,101 @@
+package import Core
+
+/// An API as the operator shows it. What is empty is left out, as in the original (reference: cortex.md §8).
+package struct APIDocument: Sendable, Hashable, Codable {
+    package var spec: SpecDocument?
+    package var metadata: Metadata?
+    package var status: StatusDocument?
+    /// Where requests are POSTed to: a whole URL.
+    package var endpoint: String?
+    /// The last versions, newest first.
+    package var apiVersions: [Version]?
+
+    package init(
+        spec: SpecDocument? = nil, metadata: Metadata? = nil, status: StatusDocument? = nil, endpoint: String? = nil,
+        apiVersions: [Version]? = nil
+    ) {
+        self.spec = spec
+        self.metadata = metadata
+        self.status = status
+        self.endpoint = endpoint
+        self.apiVersions = apiVersions
+    }
+
+    /// Takes out what another API's pod may not see: environment variables, volumes and what was submitted (contract N1).
+    package mutating func redact() {
+        guard var spec else { return }
+        for index in spec.pod.containers.indices {
+            spec.pod.containers[index].env = [:]
+            spec.pod.containers[index].volumes = []
+        }
+        spec.submittedAPISpec = .null
+        self.spec = spec
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case spec, metadata, status, endpoint
+        case apiVersions = "api_versions"
+    }
+
+    /// Which version of which API it is.
+    package struct Metadata: Sendable, Hashable, Codable {
+        package var name: String
+        package var kind: APISpecification.Kind
+        package var id: String
+        package var deploymentID: String
+        /// Seconds since 1970.
+        package var lastUpdated: Int64
+
+        package init(_ api: DeployedAPI) {
+            self.name = api.name
+            self.kind = api.specification.kind
+            self.id = api.id
+            self.deploymentID = api.deploymentID
+            self.lastUpdated = api.lastUpdated.seconds
+        }
+
+        enum CodingKeys: String, CodingKey {
+            case name, kind, id
+            case deploymentID = "deployment_id"
+            case lastUpdated = "last_updated"
+        }
+    }
+
+    /// One line of the history.
+    package struct Version: Sendable, Hashable, Codable {
+        package var apiID: String
+        /// Seconds since 1970.
+        package var lastUpdated: Int64
+
+        package init(_ api: DeployedAPI) {
+            self.apiID = api.id
+            self.lastUpdated = api.lastUpdated.seconds
+        }
+
+        enum CodingKeys: String, CodingKey {
+            case apiID = "api_id"
+            case lastUpdated = "last_updated"
+        }
+    }
+}
+
+/// What became of one API of a deployed file. `error` and `message` are empty texts where there is nothing to say; `api` is `null` after an error.
+package struct DeployResultDocument: Sendable, Hashable, Codable {
+    @OrNull package var api: APIDocument?
+    package var message: String
+    package var error: String
+    /// A word of ``PlatformError/Code`` that goes with `error`; left out where there is none.
+    package var errorKind: String?
+
+    package init(api: APIDocument?, message: String, error: String = "", errorKind: String? = nil) {
+        self.api = api
+        self.message = message
+        self.error = error
+        self.errorKind = errorKind
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case api, message, error
+        case errorKind = "error_kind"
+    }
+}

@@ -1,0 +1,37 @@
+package import Core
+
+/// The body of every answer that is not a success: `{"error":{"kind","message"}}` (contract A4).
+package struct ErrorDocument: Sendable, Hashable, Codable {
+    package var error: Detail
+
+    package init(_ error: Detail) {
+        self.error = error
+    }
+
+    package init(_ error: PlatformError, problems: [ReportedProblem]? = nil) {
+        self.error = Detail(kind: error.code.kind, message: error.message, problems: problems)
+    }
+
+    package struct Detail: Sendable, Hashable, Codable {
+        /// A word of ``PlatformError/Code``.
+        package var kind: String
+        package var message: String
+        /// Only for `configuration_invalid`: what `message` says, one by one.
+        package var problems: [ReportedProblem]?
+
+        package init(kind: String, message: String, problems: [ReportedProblem]? = nil) {
+            self.kind = kind
+            self.message = message
+            self.problems = problems
+        }
+    }
+}
+
+/// `{"message"}`: the answer of `refresh` and `delete`.
+package struct MessageDocument: Sendable, Hashable, Codable {
+    package var message: String
+
+    package init(message: String) {
+        self.message = message
+    }
+}

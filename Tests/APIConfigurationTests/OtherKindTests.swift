@@ -1,0 +1,157 @@
+import APIConfiguration
+import Core
+import Testing
+
+@Suite("Y1: kinds that are not served yet are checked all the same, and refused by name")
+struct OtherKindTests {
+    @Test("Y1: a good file of another kind has no problem and one refusal", arguments: good)
+    func refused(_ document: Document) throws {
+        let result = document.parsed()
+        #expect(result.problems.rendered == "")
+        #expect(result.apis.isEmpty)
+        #expect(result.refusals.map(\.place) == document.problems)
+        let error = try #require(#expect(throws: PlatformError.self) { try result.validated() })
+        #expect(error.code == .configurationInvalid)
+        #expect(error.message.contains("is not served by this version; only AsyncAPI is"))
+    }
+
+    @Test("Y1: each kind has the fields of its own", arguments: bad)
+    func problems(_ document: Document) {
+        let result = document.parsed()
+        #expect(result.problems.map(\.place) == document.problems)
+        #expect(result.refusals.count == 1)
+    }
+
+    @Test("Y1: refusals and problems come in the order of the file, and keep good APIs of the file from being deployed")
+    func order() {
+        let async = "- {name: good, kind: AsyncAPI, pod: {containers: [{name: a}]}}\n"
+        let mixed = Document("", async + Self.task("command: [a]")).parsed()
+        #expect(mixed.specifications.map(\.name) == ["good"])
+        #expect(mixed.obstacles.map(\.place) == ["3:9 kind kind_not_served"])
+        #expect(throws: PlatformError.self) { try mixed.validated() }
+        let both = Document("", async + Self.task("command: a")).parsed()
+        #expect(both.obstacles.map(\.kind) == [.kindNotServed, .wrongType])
+        #expect(both.apis.isEmpty)
+    }
+
+    private static func api(_ kind: String, _ pod: String = "", _ container: String, _ top: String = "") -> String {
+        """
+        - name: iris
+          kind: \(kind)
+          pod: {\(pod)containers: [{name: a, image: b, \(container)}]}\(top.isEmpty ? "" : "\n  \(top)")
+        """
+    }
+
+    private static func task(_ container: String, _ pod: String = "", top: String = "") -> String {
+        api("TaskAPI", pod, container, top)
+    }
+
+    private static func splitter(_ apis: String) -> String {
+        "- name: split\n  kind: TrafficSplitter\n  apis: [\(apis)]"
+    }
+
+    static let good: [Document] = [
+        Document(
+            "realtime",
+            api(
+                "RealtimeAPI", "max_concurrency: 30000, max_queue_length: 30000, port: null, ",
+                "readiness_probe: {exec: {command: [ls]}}, pre_stop: {exec: {command: [ls]}}, command: null",
+                "autoscaling: {target_in_flight: 60000}"), "2:9 kind kind_not_served"),
+        Document(
+            "batch", api("BatchAPI", "port: 80, ", "command: [a], readiness_probe: {tcp_socket: {port: 80}}"),
+            "2:9 kind kind_not_served"),
+        Document(
+            "task", task("command: [a], args: [], liveness_probe: {exec: {command: [ls]}}", "port: null, "),
+            "2:9 kind kind_not_served"),
+        Document(
+            "a splitter",
+            splitter("{name: a, weight: 60}, {name: b, weight: 40}, {name: c, weight: 7, shadow: yes}")
+                + "\n  networking: {endpoint: split}", "2:9 kind kind_not_served"),
+    ]
+
+    static let bad: [Document] = [
+        Document("no pod", "- name: iris\n  kind: RealtimeAPI\n", "1:3 pod.containers missing"),
+        Document(
+            "a bad name", "- name: Iris\n  kind: BatchAPI\n", "1:3 pod.containers missing", "1:9 name invalid_format"),
+        Document("no apis", "- kind: TrafficSplitter\n  name: iris\n", "1:3 apis missing"),
+        Document(
+            "the image is required", "- {name: a, kind: RealtimeAPI, pod: {containers: [{name: a}]}}",
+            "1:51 pod.containers[0].image missing"),
+        Document(
+            "bounds of realtime", api("RealtimeAPI", "max_concurrency: 30001, max_queue_length: 0, ", "args: []"),
+            "3:26 pod.max_concurrency out_of_range", "3:51 pod.max_queue_length out_of_range"),
+        Document(
+            "more in flight than can be", api("RealtimeAPI", "", "args: []", "autoscaling: {target_in_flight: 101.5}"),
+            "4:35 autoscaling.target_in_flight target_in_flight_limit_reached"),
+        Document(
+            "fields of an async API", api("RealtimeAPI", "", "volumes: []", "timeout: 1h"),
+            "3:42 pod.containers[0].volumes unknown_key", "4:3 timeout unknown_key"),
+        Document(
+            "a batch without command", api("BatchAPI", "max_concurrency: 1, ", "pre_stop: null"),
+            "3:9 pod.max_concurrency unknown_key", "3:42 pod.containers[0].command missing",
+            "3:62 pod.containers[0].pre_stop unknown_key"),
+        Document(
+            "exec for readiness of a batch",
+            api("BatchAPI", "", "command: [a], readiness_probe: {exec: {command: [a]}}"),
+            "3:80 pod.containers[0].readiness_probe.exec not_allowed"),
+        Document(
+            "autoscaling of a batch", api("BatchAPI", "", "command: [a]", "autoscaling: {}"),
+            "4:3 autoscaling unknown_key"),
+        Document("a task with a port", task("command: [a]", "port: 80, "), "3:15 pod.port not_allowed"),
+        Document(
+            "a task with null and empty commands",
+            "- {name: t, kind: TaskAPI, pod: {containers: [{name: a, image: b, command: null}, {name: b, image: b, command: []}]}}",
+            "1:76 pod.containers[0].command null_not_allowed", "1:112 pod.containers[1].command out_of_range"),
+        Document(
+            "a task with a readiness probe", task("command: [a], readiness_probe: null"),
+            "3:56 pod.containers[0].readiness_probe unknown_key"),
+        Document(
+            "node groups of a task", task("command: [a]", "", top: "node_groups: [a]"), "4:16 node_groups not_supported"
+        ),
+        Document(
+            "weights", splitter("{name: a, weight: 60}, {name: b, weight: 41}"),
+            "3:9 apis incorrect_traffic_splitter_weight"),
+        Document(
+            "only a shadow", splitter("{name: a, weight: 100, shadow: true}"),
+            "3:9 apis incorrect_traffic_splitter_weight"),
+        Document("an empty list", splitter(""), "3:9 apis out_of_range"),
+        Document(
+            "a weight that is wrong", splitter("{name: a, weight: 101}, {name: b, weight: half}"),
+            "3:28 apis[0].weight out_of_range", "3:52 apis[1].weight wrong_type"),
+        Document(
+            "two shadows and a name twice",
+            splitter("{name: a, weight: 100}, {name: b, weight: 1, shadow: true}, {name: a, weight: 1, shadow: true}"),
+            "3:77 apis[2].name traffic_splitter_apis_not_unique", "3:99 apis[2].shadow one_shadow_per_traffic_splitter"
+        ),
+        Document(
+            "shadow as text", splitter("{name: a, weight: 100, shadow: 'true'}"), "3:41 apis[0].shadow wrong_type"),
+    ]
+
+    @Test("Y1: a splitter takes RealtimeAPIs only, and shares names and endpoints with all other APIs")
+    func splitterInFile() {
+        let text = """
+            - {name: a, kind: AsyncAPI, pod: {containers: [{name: a}]}}
+            - {name: b, kind: RealtimeAPI, pod: {containers: [{name: a, image: b}]}, networking: {endpoint: x}}
+            - {name: c, kind: TrafficSplitter, apis: [{name: a, weight: 50}, {name: b, weight: 50}], networking: {endpoint: x}}
+            - {name: b, kind: TaskAPI, pod: {containers: [{name: a, image: b, command: [a]}]}}
+            """
+        #expect(
+            Document("", text).parsed().problems.map(\.place) == [
+                "3:50 apis[0].name apis_not_deployed",
+                "3:113 networking.endpoint duplicate_endpoint_in_one_deploy", "4:10 name duplicate_name",
+            ])
+    }
+
+    @Test(
+        "Y1: files of versions before 0.36 are recognized, and the message names the page that helps",
+        arguments: [
+            "- name: a\n  kind: RealtimeAPI\n  predictor:\n    type: python\n    path: p.py\n",
+            "- name: a\n  kind: AsyncAPI\n  project_dir: .\n  pod: {containers: [{name: a}]}\n",
+            "- name: a\n  kind: SyncAPI\n", "- kind: deployment\n  name: a\n", "- kind: api\n  name: a\n",
+        ])
+    func olderVersions(text: String) {
+        let obstacles = ConfigurationFile.parse(Array(text.utf8), fileName: "f", baseDirectory: "/").obstacles
+        #expect(obstacles.contains { "\($0)".contains("docs/moving-from-cortex.md") }, "\(obstacles)")
+        #expect(obstacles.map(\.line) == obstacles.map(\.line).sorted())
+    }
+}
