@@ -48,9 +48,9 @@ package struct ReadyReplica: Sendable {
     package var id: String
     package var api: DeployedAPI
     package var connector: any Connector
-    package var activity: ReplicaActivity
+    package var activity: any ReplicaActivity
 
-    package init(id: String, api: DeployedAPI, connector: any Connector, activity: ReplicaActivity) {
+    package init(id: String, api: DeployedAPI, connector: any Connector, activity: any ReplicaActivity) {
         self.id = id
         self.api = api
         self.connector = connector

@@ -117,13 +117,13 @@ actor ReplicaWorker {
         }
     }
 
-    private func cut(_ activity: ReplicaActivity) {
+    private func cut(_ activity: any ReplicaActivity) {
         for delivery in deliveries.values where delivery.replica.activity === activity && delivery.isInside {
             delivery.interrupt(.brokenOff)
         }
     }
 
-    private func breakOff(when activity: ReplicaActivity) {
+    private func breakOff(when activity: any ReplicaActivity) {
         activity.onCut { [weak self] in
             // The activity's caller waits for nothing: the connections close as soon as the loop gets to it.
             Task { await self?.cut(activity) }

@@ -1,4 +1,5 @@
 import Core
+import Support
 
 /// What the orchestrator knows of one pod: an entry of its table. All changes happen on the orchestrator's actor.
 struct Pod: Sendable {
@@ -32,7 +33,7 @@ struct Pod: Sendable {
     let createdAt: Timestamp
     let plan: PodPlan
     var phase: Phase
-    let activity = ReplicaActivity()
+    let activity: any ReplicaActivity = LocalReplicaActivity()
     var startBackoff = RestartBackoff()
     var containers: [String: Container] = [:]
     /// One entry per gating probe; ready means all are true.

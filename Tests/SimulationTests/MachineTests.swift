@@ -1,5 +1,6 @@
 import Core
 import Probes
+import Support
 import TestSupport
 import Testing
 
@@ -120,7 +121,7 @@ struct MachineTests {
     func slots() {
         for seed in Self.seeds {
             let dice = Dice(seed: seed)
-            let activity = ReplicaActivity()
+            let activity = LocalReplicaActivity()
             var out = 0
             var isClosed = false
             for _ in 0..<60 {

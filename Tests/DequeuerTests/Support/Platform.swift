@@ -13,7 +13,7 @@ final class Platform: Sendable {
     let store: FaultyStore
     let clock: any PlatformClock
     let connector: LoopbackConnector
-    let activity: ReplicaActivity
+    let activity: any ReplicaActivity
     let api: DeployedAPI
     let ready: AsyncStream<[ReadyReplica]>.Continuation
     let services: ServiceGroup
@@ -66,7 +66,7 @@ final class Platform: Sendable {
         let platform = Platform(
             store: store, clock: settings.clock,
             connector: LoopbackConnector(port: port, refusing: settings.refusals),
-            activity: ReplicaActivity(), api: api, ready: ready, services: group,
+            activity: LocalReplicaActivity(), api: api, ready: ready, services: group,
             finished: Task { try await group.run() })
         ready.yield([platform.replica])
         do {
@@ -81,7 +81,7 @@ final class Platform: Sendable {
     }
 
     init(
-        store: FaultyStore, clock: any PlatformClock, connector: LoopbackConnector, activity: ReplicaActivity,
+        store: FaultyStore, clock: any PlatformClock, connector: LoopbackConnector, activity: any ReplicaActivity,
         api: DeployedAPI,
         ready: AsyncStream<[ReadyReplica]>.Continuation, services: ServiceGroup, finished: Task<Void, any Error>
     ) {

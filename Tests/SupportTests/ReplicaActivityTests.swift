@@ -1,4 +1,5 @@
 import Core
+import Support
 import TestSupport
 import Testing
 
@@ -6,7 +7,7 @@ import Testing
 struct ReplicaActivityTests {
     @Test("C11: never more than max_concurrency are granted")
     func limit() {
-        let activity = ReplicaActivity()
+        let activity = LocalReplicaActivity()
         #expect(activity.begin(upTo: 5, maxConcurrency: 3) == 3)
         #expect(activity.begin(upTo: 5, maxConcurrency: 3) == 0)
         activity.end(2)
@@ -19,7 +20,7 @@ struct ReplicaActivityTests {
 
     @Test("S2: the youngest start is that of the requests that are still inside")
     func youngestStart() {
-        let activity = ReplicaActivity()
+        let activity = LocalReplicaActivity()
         #expect(activity.begin(upTo: 3, maxConcurrency: 3) == 3)
         #expect(activity.youngestStart == nil, "asked for, but not begun")
         activity.started(2, at: Instant(seconds: 5))
@@ -34,7 +35,7 @@ struct ReplicaActivityTests {
 
     @Test("C11: nor when many ask at once")
     func concurrent() async {
-        let activity = ReplicaActivity()
+        let activity = LocalReplicaActivity()
         let granted = await withTaskGroup(of: Int.self) { group in
             for _ in 0..<200 { group.addTask { activity.begin(upTo: 3, maxConcurrency: 100) } }
             return await group.reduce(0, +)
@@ -44,7 +45,7 @@ struct ReplicaActivityTests {
 
     @Test("C13: a closed replica begins nothing; those inside go on")
     func close() {
-        let activity = ReplicaActivity()
+        let activity = LocalReplicaActivity()
         _ = activity.begin(upTo: 1, maxConcurrency: 2)
         activity.close()
         #expect(activity.isClosed && !activity.isCut)
@@ -54,7 +55,7 @@ struct ReplicaActivityTests {
 
     @Test("C13: draining ends when the last request leaves")
     func drain() async {
-        let activity = ReplicaActivity()
+        let activity = LocalReplicaActivity()
         await activity.waitUntilIdle()
         _ = activity.begin(upTo: 2, maxConcurrency: 2)
         activity.close()
@@ -78,7 +79,7 @@ struct ReplicaActivityTests {
 
     @Test("C13: cutting runs each action once, also one that comes too late")
     func cut() {
-        let activity = ReplicaActivity()
+        let activity = LocalReplicaActivity()
         let runs = Recorder()
         activity.onCut { runs.add(1) }
         activity.cut()
@@ -91,7 +92,7 @@ struct ReplicaActivityTests {
 
     @Test("C13: a cut has a reason, which a later one does not replace")
     func reason() {
-        let activity = ReplicaActivity()
+        let activity = LocalReplicaActivity()
         #expect(activity.cutReason == nil)
         activity.expectLoss(.livenessProbe("main: HTTP 500"))
         #expect(activity.cutReason == .livenessProbe("main: HTTP 500") && !activity.isCut && !activity.isClosed)
@@ -106,7 +107,7 @@ struct ReplicaActivityTests {
 
     @Test("C13: waiting for a drain ends with the waiting task")
     func cancelledDrain() async {
-        let activity = ReplicaActivity()
+        let activity = LocalReplicaActivity()
         _ = activity.begin(upTo: 1, maxConcurrency: 1)
         let waiting = Task { await activity.waitUntilIdle() }
         waiting.cancel()
@@ -117,7 +118,7 @@ struct ReplicaActivityTests {
     @Test("A drained replica keeps nothing alive that waited for its cut", arguments: [false, true])
     func noLeak(_ isIdleFirst: Bool) {
         final class Held: Sendable {}
-        let activity = ReplicaActivity()
+        let activity = LocalReplicaActivity()
         weak var held: Held?
         do {
             let object = Held()
