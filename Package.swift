@@ -130,6 +130,7 @@ let package = Package(
         tests("SupportTests", []),
         tests("CoreTests", []),
         tests("APIConfigurationTests", ["APIConfiguration"], exclude: ["Golden"]),
+        tests("WireTests", ["Wire"]),
         tests(
             "StoreTests", ["StoreMemory", "StoreSQLite", "StoreConformance", "CDiskFaults", grdb, logging],
             exclude: ["Golden"]),

@@ -1,6 +1,7 @@
 import Core
 import HTTPServing
 import NIOHTTP1
+import Wire
 
 extension GatewayRoutes {
     /// `GET /<endpoint>/<id>` (contract A2, A3, A5).
@@ -38,7 +39,7 @@ extension GatewayRoutes {
         -> OutgoingResponse
     {
         guard let record else { throw Self.unknownRequest }
-        var response = try await RequestDocument(record, verbose: form.verbose).response(
+        var response = try await RequestText(record, verbose: form.verbose).response(
             from: store, headersOnly: form.headersOnly)
         if let location = form.location { response.headers.add(name: "Location", value: location) }
         if let applied = form.applied { response.headers.add(name: "Preference-Applied", value: applied) }
@@ -61,6 +62,6 @@ extension GatewayRoutes {
         guard wasCancelled else {
             throw PlatformError(.conflict, "the request has already ended as \(record.status.rawValue)")
         }
-        return try await RequestDocument(record).response(from: store, headersOnly: false)
+        return try await RequestText(record).response(from: store, headersOnly: false)
     }
 }

@@ -46,7 +46,7 @@ struct RequestsTests {
             let failed = try await fixture.call(.GET, "/requests/iris?status=failed")
             #expect(
                 failed.body
-                    == #"{"requests":[{"attempts":1,"error":{"body":"oops","kind":"container_status","message":"the container answered 500","status_code":500},"failures":[{"error":{"body":"oops","kind":"container_status","message":"the container answered 500","status_code":500},"timestamp":"2027-01-15T08:00:05Z"}],"id":"\#(ids[0])","status":"failed","submitted_at":"2027-01-15T08:00:01Z","timestamp":"2027-01-15T08:00:05Z"}]}"#
+                    == #"{"requests":[{"attempt_errors":[{"body":"oops","kind":"container_status","message":"the container answered 500","status_code":500,"timestamp":"2027-01-15T08:00:05Z"}],"attempts":1,"error":{"body":"oops","kind":"container_status","message":"the container answered 500","status_code":500},"failures":[{"error":{"body":"oops","kind":"container_status","message":"the container answered 500","status_code":500},"timestamp":"2027-01-15T08:00:05Z"}],"id":"\#(ids[0])","status":"failed","submitted_at":"2027-01-15T08:00:01Z","timestamp":"2027-01-15T08:00:05Z"}]}"#
                     + "\n")
         }
     }

@@ -101,9 +101,17 @@ enum OpenAPISchemas {
                 "submitted_at": moment,
             ],
             optional: [
-                "timestamp": moment, "error": reference("Failure"),
-                "failures": list(object(["timestamp": moment, "error": reference("Failure")])),
+                "timestamp": moment, "error": reference("Failure"), "attempt_errors": list(reference("AttemptError")),
+                "failures": list(
+                    object(
+                        ["timestamp": moment, "error": reference("Failure")],
+                        "An earlier form of `attempt_errors`.")),
             ]),
+        "AttemptError": object(
+            [
+                "timestamp": moment, "kind": words(RequestFailure.Kind.allCases.map(\.rawValue)), "message": text,
+            ],
+            optional: ["status_code": ["type": "integer"], "body": text], "When and why one attempt went wrong."),
         "RequestList": object(
             ["requests": list(reference("Request"))], optional: ["next": requestID],
             "Newest first; `next` is `before` of the next page."),
