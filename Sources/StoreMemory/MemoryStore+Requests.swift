@@ -1,4 +1,5 @@
 package import Core
+import Support
 
 extension MemoryStore {
     package func submit(_ submission: Submission, maxQueueLength: Int?, now: Timestamp) async throws -> SubmitResult {

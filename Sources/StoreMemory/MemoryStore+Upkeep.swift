@@ -1,4 +1,5 @@
 package import Core
+import Support
 
 extension MemoryStore {
     package func maintain(now: Timestamp) async throws -> Upkeep {

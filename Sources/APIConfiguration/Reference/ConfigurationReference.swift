@@ -10,7 +10,7 @@ package enum ConfigurationReference {
     private static let introduction = """
         # cortex.yaml
 
-        <!-- Generated from the table in Sources/Core/Configuration/Schema; CONTRIBUTING.md says how. Do not edit. -->
+        <!-- Generated from the table in Sources/APIConfiguration/Schema; CONTRIBUTING.md says how. Do not edit. -->
 
         A `cortex.yaml` is a list of APIs. `cortex deploy` reads it, reports every problem of it at once, and deploys all of its APIs or none.
         The least that one can say is a name, a kind and a container:

@@ -1,3 +1,34 @@
+/// A point of time in whole microseconds: what ``Timestamp`` and ``Instant`` have in common. They are two types, so that nobody compares one with the other.
+package protocol TimePoint: Sendable, Hashable, Comparable {
+    var microseconds: Int64 { get }
+    init(microseconds: Int64)
+}
+
+extension TimePoint {
+    package static func < (left: Self, right: Self) -> Bool {
+        left.microseconds < right.microseconds
+    }
+
+    /// Saturates instead of overflowing, so that "never" can be written as a very long duration.
+    package static func + (left: Self, right: Duration) -> Self {
+        let (sum, overflow) = left.microseconds.addingReportingOverflow(right.wholeMicroseconds)
+        guard overflow else { return Self(microseconds: sum) }
+        return Self(microseconds: right < .zero ? .min : .max)
+    }
+
+    package static func - (left: Self, right: Duration) -> Self {
+        let microseconds = right.wholeMicroseconds
+        let (difference, overflow) = left.microseconds.subtractingReportingOverflow(microseconds)
+        guard overflow else { return Self(microseconds: difference) }
+        return Self(microseconds: microseconds > 0 ? .min : .max)
+    }
+
+    /// The time from `right` until `left`.
+    package static func - (left: Self, right: Self) -> Duration {
+        .microseconds(left.microseconds) - .microseconds(right.microseconds)
+    }
+}
+
 /// A moment of civil time: microseconds since 1970-01-01T00:00:00Z.
 ///
 /// Every rule of the platform takes the present moment as an argument, so that it can be tested and simulated without waiting.
@@ -57,4 +88,30 @@ extension Duration {
         let (seconds, attoseconds) = components
         return Double(seconds) + Double(attoseconds) / 1e18
     }
+}
+
+/// A point of time on a clock that nobody can set, for deadlines and waits; it means nothing outside this process.
+///
+/// What is stored, or shown to people, is a ``Timestamp``.
+package struct Instant: TimePoint {
+    /// Microseconds since an unknown beginning.
+    package var microseconds: Int64
+
+    package init(microseconds: Int64) {
+        self.microseconds = microseconds
+    }
+}
+
+/// Civil time, passing time and waiting, handed to everything below `Commands`, so that tests and the simulation own both.
+package protocol PlatformClock: Sendable {
+    /// The present moment by the calendar. Whoever keeps the machine may set it forward or back at any time.
+    func now() -> Timestamp
+
+    /// The present moment on a clock that only runs: what deadlines inside this process go by.
+    func instant() -> Instant
+
+    /// Returns after `duration`, however the calendar is set meanwhile.
+    ///
+    /// - Throws: `CancellationError` as soon as the calling task is cancelled.
+    func sleep(for duration: Duration) async throws
 }
