@@ -1,3 +1,4 @@
+import APIConfiguration
 import Core
 import Testing
 

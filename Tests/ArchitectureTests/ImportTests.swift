@@ -61,7 +61,7 @@ private let toolchain: Set<String> = [
 /// Exceptions by file, each with its reason.
 private let exceptions: [String: Set<String>] = [
     // PodInit is linked without Foundation.
-    "PodInit": ["Glibc", "Musl"],
+    "PodInit": ["Glibc", "Musl"]
 ]
 
 @Suite("Architecture: which room imports which")
@@ -107,7 +107,9 @@ struct ImportTests {
         let rules = allowed[room] ?? []
         if rules.contains("*") || rules.contains(item.module) { return true }
         if rules.contains("NIO*"), item.module.hasPrefix("NIO") { return true }
-        if !["Core", "APIConfiguration", "Wire", "PodInit"].contains(room), toolchain.contains(item.module) { return true }
+        if !["Core", "APIConfiguration", "Wire", "PodInit"].contains(room), toolchain.contains(item.module) {
+            return true
+        }
         return exceptions.contains { item.file.hasPrefix($0.key + "/") && $0.value.contains(item.module) }
     }
 

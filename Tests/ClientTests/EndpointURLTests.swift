@@ -1,8 +1,8 @@
 import Core
 import Testing
+import Wire
 
 @testable import Client
-import Wire
 
 @Suite("O1: URLs as people type them")
 struct EndpointURLTests {

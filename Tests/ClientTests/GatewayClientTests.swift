@@ -6,9 +6,9 @@ import NIOHTTP1
 import StubPlatform
 import TestSupport
 import Testing
+import Wire
 
 @testable import Client
-import Wire
 
 @Suite("A: the gateway's client", .timeLimit(.minutes(2)))
 struct GatewayClientTests {

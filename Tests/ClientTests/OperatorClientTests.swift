@@ -3,9 +3,9 @@ import Foundation
 import NIOCore
 import StubPlatform
 import Testing
+import Wire
 
 @testable import Client
-import Wire
 
 @Suite("O1: the operator's client", .timeLimit(.minutes(2)))
 struct OperatorClientTests {

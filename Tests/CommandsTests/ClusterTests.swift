@@ -1,13 +1,13 @@
-import Client
 import APIConfiguration
+import Client
 import Core
 import Foundation
 import StubPlatform
 import TestSupport
 import Testing
+import Wire
 
 @testable import Commands
-import Wire
 
 @Suite("O2: cortex cluster, and what every command has in common", .timeLimit(.minutes(2)))
 struct ClusterTests {

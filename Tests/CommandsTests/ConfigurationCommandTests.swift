@@ -1,5 +1,5 @@
-import Client
 import APIConfiguration
+import Client
 import Core
 import Foundation
 import StubPlatform

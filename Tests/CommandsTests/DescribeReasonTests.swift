@@ -1,8 +1,8 @@
 import Core
 import Testing
+import Wire
 
 @testable import Commands
-import Wire
 
 @Suite("S1, S3: describe says why")
 struct DescribeReasonTests {

@@ -1,8 +1,8 @@
 import Core
 import Foundation
+import Wire
 
 @testable import Commands
-import Wire
 
 /// APIs and requests as an operator would show them.
 enum Fixtures {

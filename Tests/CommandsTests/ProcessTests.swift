@@ -6,9 +6,9 @@ import NIOCore
 import StubPlatform
 import TestSupport
 import Testing
+import Wire
 
 @testable import Commands
-import Wire
 
 /// The built binary against a stub of operator and gateway.
 @Suite("O2: cortex as a process", .timeLimit(.minutes(2)))

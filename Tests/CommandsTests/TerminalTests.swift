@@ -4,9 +4,9 @@ import Foundation
 import StubPlatform
 import TestSupport
 import Testing
+import Wire
 
 @testable import Commands
-import Wire
 
 /// The built binary on a pseudo terminal: what a person reads.
 @Suite("O2: words on a terminal", .timeLimit(.minutes(2)))

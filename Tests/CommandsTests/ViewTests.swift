@@ -1,9 +1,9 @@
 import Client
 import Core
 import Testing
+import Wire
 
 @testable import Commands
-import Wire
 
 @Suite("O2: the tables")
 struct ViewTests {

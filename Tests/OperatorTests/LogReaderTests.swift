@@ -5,9 +5,9 @@ import ServiceLifecycle
 import Synchronization
 import TestSupport
 import Testing
+import Wire
 
 @testable import Operator
-import Wire
 
 /// What a log reader that stops reading, or leaves, costs others.
 @Suite("Log readers that stop or leave", .serialized, .timeLimit(.minutes(3)))

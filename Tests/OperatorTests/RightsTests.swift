@@ -3,9 +3,9 @@ import Core
 import HTTPServing
 import NIOHTTP1
 import Testing
+import Wire
 
 @testable import Operator
-import Wire
 
 /// Every route of the operator with every kind of token.
 @Suite("N1: what each token may do at the operator")

@@ -3,9 +3,9 @@ import NIOHTTP1
 import Synchronization
 import TestSupport
 import Testing
+import Wire
 
 @testable import Operator
-import Wire
 
 @Suite("Rolling back")
 struct RollbackTests {

@@ -4,9 +4,9 @@ import Foundation
 import NIOHTTP1
 import TestSupport
 import Testing
+import Wire
 
 @testable import Operator
-import Wire
 
 @Suite("N2: volumes at deploy")
 struct VolumePolicyTests {

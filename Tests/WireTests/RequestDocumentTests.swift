@@ -72,7 +72,9 @@ struct RequestTextTests {
 
     @Test("A2, A3: the text reads as the document, with and without attempts")
     func sameShape() throws {
-        for record in [try failed(), try record(.completed), try record(.cancelled), try record(.inQueue, ended: false)] {
+        for record in [
+            try failed(), try record(.completed), try record(.cancelled), try record(.inQueue, ended: false),
+        ] {
             for isVerbose in [false, true] {
                 let text = Self.bytes(RequestText(record, verbose: isVerbose))
                 var expected = RequestDocument(record)
