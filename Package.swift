@@ -162,8 +162,8 @@ let package = Package(
         tests(
             "PlatformTests",
             [
-                "Platform", "Access", "Client", "EngineDocker", "LocalOrchestrator", "StoreMemory", nioCore, logging,
-                lifecycle,
+                "Platform", "Wire", "Access", "Client", "EngineDocker", "LocalOrchestrator", "StoreMemory", nioCore,
+                logging, lifecycle,
             ]),
         tests(
             "CommandsTests",

@@ -1,4 +1,5 @@
 import Core
+import Support
 import Synchronization
 import TestSupport
 import Testing
@@ -17,7 +18,8 @@ struct ClaimGroupTests {
         init(_ platform: Platform, port: Int, _ served: Journal<Int>) {
             self.platform = platform
             self.second = ReadyReplica(
-                id: "api-2", api: platform.api, connector: LoopbackConnector(port: port), activity: ReplicaActivity())
+                id: "api-2", api: platform.api, connector: LoopbackConnector(port: port),
+                activity: LocalReplicaActivity())
             self.served = served
         }
 
@@ -201,7 +203,7 @@ struct ClaimGroupTests {
         let group = ClaimGroup(pollMin: .seconds(60), pollMax: .seconds(60), now: now)
         let replicas = (1...count).map {
             ReadyReplica(
-                id: "api-\($0)", api: api, connector: LoopbackConnector(port: 1), activity: ReplicaActivity())
+                id: "api-\($0)", api: api, connector: LoopbackConnector(port: 1), activity: LocalReplicaActivity())
         }
         let ids = replicas.enumerated().map { index, replica in
             group.join(signals.isEmpty ? WorkerSignal() : signals[index], replica, now: now)

@@ -7,6 +7,7 @@ import Support
 import Synchronization
 import TestSupport
 import Testing
+import Wire
 
 @testable import Platform
 

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Client
 import Core
+import Wire
 
 struct RetryCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
