@@ -1,4 +1,5 @@
 import Core
+import Support
 
 /// The times of the dequeuer; the defaults are the contract's.
 package struct DequeuerConfiguration: Sendable, Hashable {
@@ -26,4 +27,13 @@ package struct DequeuerConfiguration: Sendable, Hashable {
         self.grace = grace
         self.idleConnection = idleConnection
     }
+}
+
+extension Backoff {
+    /// For a store that does not answer.
+    static let store = Backoff(first: .milliseconds(250), longest: .seconds(5))
+    /// Between two attempts to connect within one delivery: a server that has just restarted listens again within a second.
+    static let refusal = Backoff(first: .milliseconds(25), longest: .milliseconds(400))
+    /// For a pod that is marked ready and does not connect: it must not use up the attempts of the queue until its probe fails.
+    static let replica = Backoff(first: .milliseconds(250), longest: .seconds(5))
 }

@@ -1,4 +1,5 @@
 import Core
+import Support
 
 /// When the workers of one API look into its queue; a value, without clock or store.
 ///
@@ -51,13 +52,13 @@ struct DispatchMachine: Sendable {
             storeFailures = 0
             if got == asked { mayHaveMore = true }
             emptyPolls = got == 0 ? emptyPolls + 1 : 0
-            let wait = Backoff(first: pollMin, longest: pollMax).wait(failures: emptyPolls, chance: chance)
+            let wait = Backoff(first: pollMin, longest: pollMax).delay(failures: emptyPolls, chance: chance)
             nextPoll = now + wait
         case .claimFailed:
             isClaiming = false
             mayHaveMore = true
             storeFailures += 1
-            hold(now + Backoff.store.wait(failures: storeFailures, chance: chance))
+            hold(now + Backoff.store.delay(failures: storeFailures, chance: chance))
         case .due(let moment):
             let index = dues.partitioningIndex { $0 >= moment }
             if index == dues.endIndex || dues[index] != moment { dues.insert(moment, at: index) }

@@ -1,4 +1,5 @@
 import Core
+import Support
 
 /// Which replica of an API gets the next request (contract C11): of the replicas with a free slot the one with the
 /// fewest requests inside, among equals the one used least recently. A value, without clock, store or signals.
@@ -29,7 +30,7 @@ struct ReplicaOrder: Sendable {
         /// Notes that a request could not be delivered: the replica is left alone for a while that doubles.
         mutating func failed(now: Instant, chance: Double) {
             failures += 1
-            let end = now + Backoff.replica.wait(failures: failures, chance: chance)
+            let end = now + Backoff.replica.delay(failures: failures, chance: chance)
             holdUntil = max(holdUntil ?? end, end)
         }
 

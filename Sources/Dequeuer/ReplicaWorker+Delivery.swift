@@ -1,5 +1,6 @@
 import Core
 import Logging
+import Support
 
 extension ReplicaWorker {
     /// What is to be told to the store.
@@ -221,7 +222,7 @@ extension ReplicaWorker {
                         metadata: metadata(delivery.lease).merging(["error": "\(error)"]) { $1 })
                     return
                 }
-                await pause(delivery, Backoff.store.wait(failures: failures, chance: shared.chance.next()))
+                await pause(delivery, Backoff.store.delay(failures: failures, chance: shared.chance.next()))
             }
         }
     }

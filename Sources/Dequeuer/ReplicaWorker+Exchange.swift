@@ -59,7 +59,7 @@ extension ReplicaWorker {
                     }
                     refusals += 1
                     guard delivery.interruption == nil else { return .lostBeforeAnswer }
-                    await pause(delivery, Backoff.refusal.wait(failures: refusals, chance: shared.chance.next()))
+                    await pause(delivery, Backoff.refusal.delay(failures: refusals, chance: shared.chance.next()))
                     if !mayBegin(delivery) { delivery.interrupt(.brokenOff) }
                     guard delivery.interruption == nil else { return .lostBeforeAnswer }
                     continue

@@ -1,6 +1,7 @@
 package import Core
 package import Logging
 import ServiceLifecycle
+import Support
 
 /// Lets the store do its upkeep every few seconds: expired leases go back to their queues, what waited too long fails, what is past its
 /// retention is erased (contract A10, A3, C6).
@@ -58,7 +59,7 @@ package struct Rescuer: Service {
                 outage.failed("upkeep", error)
             }
             let wait =
-                failures == 0 ? interval : interval + Backoff.store.wait(failures: failures, chance: chance.next())
+                failures == 0 ? interval : interval + Backoff.store.delay(failures: failures, chance: chance.next())
             expected = now + wait
             guard (try? await clock.sleep(for: wait)) != nil else { return }
         }

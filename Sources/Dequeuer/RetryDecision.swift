@@ -1,4 +1,5 @@
 package import Core
+import Support
 
 extension RetryPolicy {
     /// Whether a failure is of a kind that this policy tries again.
@@ -22,7 +23,7 @@ extension RetryPolicy {
     ) -> Outcome {
         let deliveries = earlier + 1
         guard deliveries < maxAttempts, covers(failure) else { return .failed(failure) }
-        let wait = Backoff(first: backoff, longest: Limits.retryBackoff).wait(failures: deliveries, chance: chance)
+        let wait = Backoff(first: backoff, longest: Limits.retryBackoff).delay(failures: deliveries, chance: chance)
         return .retry(failure, notBefore: now + wait)
     }
 }

@@ -225,7 +225,7 @@ package final class SandboxEngine: Engine {
         try await supervisor.remove(folder)
         looks.withLock { $0.forget(pod) }
         hub.forget(pod)
-        hub.tell(pod)
+        hub.publish(pod)
     }
 
     // MARK: containers

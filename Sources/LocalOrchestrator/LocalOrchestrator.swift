@@ -1,6 +1,7 @@
 package import Core
 package import Logging
 import ServiceLifecycle
+import Support
 import Synchronization
 
 /// Keeps the declared replicas running on this machine: compares what is declared with what the engine lists (at the start, on any hint, every few seconds)
@@ -41,7 +42,7 @@ package actor LocalOrchestrator: Orchestrator, Service {
     let clock: any PlatformClock
     let configuration: Configuration
     let logger: Logger
-    let ready = ReadyReplicas()
+    let ready = Broadcast<[ReadyReplica]>(latest: [])
     private let wake: AsyncStream<Void>.Continuation
     private let wakes: AsyncStream<Void>
     let work: AsyncStream<@Sendable () async -> Void>.Continuation
@@ -165,7 +166,7 @@ package actor LocalOrchestrator: Orchestrator, Service {
     func publishReady() {
         let longest = pods.values.map(\.api.specification.pod.terminationGracePeriod).max() ?? .zero
         grace.withLock { $0 = longest }
-        ready.publish(
+        ready.send(
             pods.values.filter(\.isReady).map {
                 ReadyReplica(id: $0.id, api: $0.api, connector: engine.connector(pod: $0.id), activity: $0.activity)
             })

@@ -1,4 +1,5 @@
 import Core
+import Support
 import TestSupport
 import Testing
 
@@ -66,7 +67,7 @@ struct StreamTests {
 
     @Test("U4: the waits for an engine that is away double up to five seconds")
     func backoff() {
-        var backoff = Backoff()
+        var backoff = Backoff.engine
         let waits = (0..<8).map { _ in backoff.next() }
         #expect(waits.prefix(3) == [.milliseconds(100), .milliseconds(200), .milliseconds(400)])
         #expect(waits.last == .seconds(5))

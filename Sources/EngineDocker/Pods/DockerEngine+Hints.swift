@@ -1,6 +1,7 @@
 import Core
 import Foundation
 import Logging
+import Support
 
 extension DockerEngine {
     /// From the engine's events. While the engine is away nothing comes; each time it begins to tell, every pod is hinted at, since anything may
@@ -20,7 +21,7 @@ extension DockerEngine {
     private static let silence: Duration = .seconds(300)
 
     private func watch(_ hints: AsyncStream<String>.Continuation) async {
-        var backoff = Backoff()
+        var backoff = Backoff.engine
         while !Task.isCancelled {
             let pulse = Pulse()
             do {
@@ -55,4 +56,9 @@ extension DockerEngine {
         guard let event, event.action?.hasPrefix("exec_") != true else { return nil }
         return event.actor?.attributes?[Labels.pod].flatMap { ResourceNames.isPodID($0) ? $0 : nil }
     }
+}
+
+extension Backoff {
+    /// For an engine that does not answer.
+    static let engine = Backoff(first: .milliseconds(100), longest: .seconds(5))
 }

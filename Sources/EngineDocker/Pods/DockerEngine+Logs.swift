@@ -1,6 +1,7 @@
 package import Core
 import Foundation
 import Logging
+import Support
 import Synchronization
 
 extension DockerEngine {
@@ -151,7 +152,7 @@ extension DockerEngine {
     }
 
     func details(_ id: String, patiently: Bool) async throws -> DockerClient.ContainerDetails? {
-        var backoff = Backoff()
+        var backoff = Backoff.engine
         while true {
             do {
                 return try await client.container(id)
