@@ -81,7 +81,7 @@ let package = Package(
         room("PodInitProtocol", []),
         // The policy of the system call filter and its two forms; PodInit and the engines use it.
         room("SystemCallFilter", []),
-        room("PodInitClient", ["Core", "Support", "CPodInit", "PodInitProtocol"]),
+        room("PodInitClient", ["Core", "Support", "CPodInit", "PodInitProtocol", subprocess]),
         room(
             "EngineDocker",
             [
@@ -150,7 +150,10 @@ let package = Package(
         tests("LocalOrchestratorTests", ["LocalOrchestrator"]),
         tests(
             "EngineDockerTests",
-            ["EngineDocker", "EngineConformance", "PodmanSupport", subprocess, logging, nioCore, nioPosix, nioHTTP1]),
+            [
+                "EngineDocker", "EngineConformance", "CPodInit", "PodInitClient", "PodmanSupport", subprocess, logging,
+                nioCore, nioPosix, nioHTTP1,
+            ]),
         tests(
             "EngineSandboxTests",
             [

@@ -8,6 +8,7 @@
 #include <linux/fib_rules.h>
 #include <linux/if_link.h>
 #include <linux/netlink.h>
+#include <linux/nsfs.h>
 #include <linux/rtnetlink.h>
 #include <linux/veth.h>
 #include <net/if.h>
@@ -15,7 +16,9 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 static int write_file(const char *path, const char *text) {
@@ -53,6 +56,88 @@ int cx_network(void) {
 }
 
 int cx_enter_network(int network) { return setns(network, CLONE_NEWNET) < 0 ? -errno : 0; }
+
+int cx_network_of(int process) {
+    char path[64] = "/proc/thread-self/ns/net";
+    if (process != 0) snprintf(path, sizeof path, "/proc/%d/ns/net", process);
+    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
+    return descriptor < 0 ? -errno : descriptor;
+}
+
+int cx_is_other_network(int descriptor) {
+    struct stat own, other;
+    return ioctl(descriptor, NS_GET_NSTYPE) == CLONE_NEWNET && stat("/proc/self/ns/net", &own) == 0
+        && fstat(descriptor, &other) == 0 && (own.st_ino != other.st_ino || own.st_dev != other.st_dev);
+}
+
+static int is_forbidden(int error) { return error == EPERM || error == ENOSYS; }
+
+// Ends in the network namespace, perhaps in its user namespace.
+static int go_into(int network) {
+    if (setns(network, CLONE_NEWNET) == 0) return 0;
+    if (errno != EPERM) return -errno;
+    // For a platform that is not root: the user namespace that owns it is one of its user's own.
+    int owner = ioctl(network, NS_GET_USERNS);
+    if (owner < 0) return -errno;
+    int result = setns(owner, CLONE_NEWUSER) < 0 || setns(network, CLONE_NEWNET) < 0 ? -errno : 0;
+    close(owner);
+    return result;
+}
+
+// Makes all of them or none: 0, or a negative error number.
+static int make_sockets(int *sockets, int ipv6, int count) {
+    for (int index = 0; index < count; index++) {
+        sockets[index] = socket(ipv6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+        if (sockets[index] >= 0) continue;
+        int error = errno;
+        while (index > 0) close(sockets[--index]);
+        return -error;
+    }
+    return 0;
+}
+
+int cx_sockets_in(int network, int home, int ipv6, int *sockets, int count, int *place) {
+    *place = CX_HOME;
+    if (count < 1 || count > CX_PASSED) return -EINVAL;
+    if (setns(network, CLONE_NEWNET) < 0) {
+        int error = errno;
+        if (is_forbidden(error)) *place = CX_FORBIDDEN;
+        return -error;
+    }
+    int result = make_sockets(sockets, ipv6, count);
+    if (setns(home, CLONE_NEWNET) < 0) *place = CX_LOST;
+    return result;
+}
+
+int cx_send_sockets(int network, int output, int ipv6, int count, int *place) {
+    int sockets[CX_PASSED];
+    union {
+        struct cmsghdr header;
+        char space[CMSG_SPACE(sizeof sockets)];
+    } control;
+    char byte = 0;
+    struct iovec vector = {.iov_base = &byte, .iov_len = 1};
+    struct msghdr message = {.msg_iov = &vector, .msg_iovlen = 1, .msg_control = control.space};
+    *place = CX_HOME;
+    if (count < 1 || count > CX_PASSED) return -EINVAL;
+    // In the pod's user namespace its processes are equals: they could trace this one and take what it holds.
+    if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) return -errno;
+    int result = go_into(network);
+    if (result < 0) {
+        if (is_forbidden(-result)) *place = CX_FORBIDDEN;
+        return result;
+    }
+    result = make_sockets(sockets, ipv6, count);
+    if (result < 0) return result;
+    memset(&control, 0, sizeof control);
+    message.msg_controllen = CMSG_SPACE(sizeof(int) * (size_t)count);
+    struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof(int) * (size_t)count);
+    memcpy(CMSG_DATA(header), sockets, sizeof(int) * (size_t)count);
+    return sendmsg(output, &message, MSG_NOSIGNAL) == 1 ? 0 : -errno;
+}
 
 struct request {
     struct nlmsghdr header;

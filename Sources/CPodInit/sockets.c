@@ -95,7 +95,7 @@ int cx_tcp_listen(uint32_t host, uint16_t port, int backlog) {
     return descriptor;
 }
 
-int cx_loopback_connect(uint16_t port, int ipv6) {
+int cx_connect_loopback(int descriptor, uint16_t port, int ipv6) {
     struct sockaddr_in four;
     struct sockaddr_in6 six;
     memset(&four, 0, sizeof four);
@@ -106,18 +106,28 @@ int cx_loopback_connect(uint16_t port, int ipv6) {
     six.sin6_family = AF_INET6;
     six.sin6_port = htons(port);
     six.sin6_addr = in6addr_loopback;
-    int descriptor = socket(ipv6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (descriptor < 0) return -errno;
     int one = 1;
     setsockopt(descriptor, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     int result = ipv6 ? connect(descriptor, (struct sockaddr *)&six, sizeof six)
                       : connect(descriptor, (struct sockaddr *)&four, sizeof four);
-    if (result < 0 && errno != EINPROGRESS) {
-        result = -errno;
-        close(descriptor);
-        return result;
-    }
-    return descriptor;
+    return result < 0 ? -errno : 0;
+}
+
+int cx_loopback_connect(uint16_t port, int ipv6) {
+    int descriptor = socket(ipv6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (descriptor < 0) return -errno;
+    int result = cx_connect_loopback(descriptor, port, ipv6);
+    if (result == 0 || result == -EINPROGRESS) return descriptor;
+    close(descriptor);
+    return result;
+}
+
+int cx_socket_pair(int *first, int *second) {
+    int ends[2];
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, ends) < 0) return -errno;
+    *first = ends[0];
+    *second = ends[1];
+    return 0;
 }
 
 int cx_accept(int listener) {

@@ -1,3 +1,4 @@
+import CPodInit
 package import Core
 import Foundation
 package import Logging
@@ -22,6 +23,7 @@ package struct DockerEngine: Engine {
     let settingUp = SingleFlight<EngineState.Platform>()
     let ownership: Ownership
     let trash = Trash()
+    let sockets: PodSockets
 
     /// Connects to the engine at the configured socket and asks what it is.
     ///
@@ -65,6 +67,14 @@ package struct DockerEngine: Engine {
         self.ownership = ownership
         self.clock = clock
         self.logger = logger
+        self.sockets = PodSockets(helper: configuration.podInitExecutable, clock: clock) { way in
+            guard way == .podInit else {
+                return logger.info("the platform makes its connections into pods", metadata: ["by": "\(way.rawValue)"])
+            }
+            logger.warning(
+                "the platform cannot enter the networks of pods, so PodInit makes its connections; a pod that takes its PodInit over can delay requests of other APIs"
+            )
+        }
     }
 
     /// Whether an engine answers at the socket. Never longer than ten seconds.
@@ -102,7 +112,63 @@ package struct DockerEngine: Engine {
     package func connector(pod: String) -> any Connector {
         // A name that no folder has: connecting fails as it does for a pod that is gone.
         let socket = (try? folder(pod).initSocket) ?? podsFolder + "/.none/init.sock"
-        return PodInitConnector(client: PodInitClient(socketPath: socket))
+        let own = PodInitConnector.Own(sockets: sockets, pod: pod) { [self] in try await network(of: pod) }
+        return PodInitConnector(client: PodInitClient(socketPath: socket), own: own)
+    }
+
+    /// Opens the network namespace of a pod, which the caller closes.
+    ///
+    /// - Returns: `nil` where the platform may not open it, or does not see the engine's processes: the engine is another user's, or runs in
+    ///   another process namespace.
+    /// - Throws: `connection_failed` when the pod is gone, and for every failure that may pass.
+    func network(of pod: String) async throws -> CInt? {
+        try await mapping {
+            let (container, process) = try await podInitProcess(of: pod)
+            let network = try await PodFolder.offPool { try Self.network(of: process, in: container) }
+            if case .opened(let descriptor) = network { return descriptor }
+            if case .forbidden = network { return nil }
+            // The process is not there, or another one has its number: the container ended, or the engine counts processes otherwise.
+            guard try await podInitProcess(of: pod) == (container, process) else {
+                throw PlatformError(.connectionFailed, "The pod is being restarted.")
+            }
+            return nil
+        }
+    }
+
+    private func podInitProcess(of pod: String) async throws -> (container: String, process: CInt) {
+        guard let container = try await client.container(names.podInit(pod)), container.isRunning,
+            let process = container.state?.processID, process > 1,
+            ownership.holds(container.settings?.labels ?? [:], name: names.podInit(pod))
+        else { throw PlatformError(.connectionFailed, "The pod is gone.") }
+        return (container.id, CInt(clamping: process))
+    }
+
+    private enum NetworkLook: Sendable {
+        case opened(CInt)
+        case forbidden
+        case notThere
+    }
+
+    /// Blocking.
+    private static func network(of process: CInt, in container: String) throws -> NetworkLook {
+        let network = cx_network_of(process)
+        switch -network {
+        case EACCES, EPERM: return .forbidden
+        case ENOENT, ESRCH: return .notThere
+        case let error where error > 0:
+            throw PlatformError(.connectionFailed, "The pod's network cannot be opened (error \(error)).")
+        default: break
+        }
+        // Read afterwards: if the process belongs to the container now, it is the one that was meant.
+        guard let groups = FileManager.default.contents(atPath: "/proc/\(process)/cgroup") else {
+            close(network)
+            throw PlatformError(.connectionFailed, "The pod's process cannot be looked at.")
+        }
+        if String(decoding: groups, as: UTF8.self).contains(container), cx_is_other_network(network) == 1 {
+            return .opened(network)
+        }
+        close(network)
+        return .notThere
     }
 
     /// What leaves this module: a ``PlatformError`` or a `CancellationError`.

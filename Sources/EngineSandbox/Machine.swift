@@ -17,7 +17,7 @@ struct Machine: Sendable, Hashable {
     /// Makes a pod that runs `true`, and removes it.
     ///
     /// - Throws: `engine_unavailable` with what to do when no sandbox can be made here.
-    static func inspect(_ configuration: SandboxConfiguration) async throws -> Machine {
+    static func inspect(_ configuration: SandboxConfiguration, sockets: PodSockets) async throws -> Machine {
         let (host, groups) = try await blocking { (HostSystem.present(), ControlGroups.present()) }
         let pod = ".probe-\(UInt64.random(in: .min ... .max))"
         let folder = PodFolder(directory: configuration.directory, pod: pod)
@@ -25,7 +25,7 @@ struct Machine: Sendable, Hashable {
         machine.hasPodUsers = geteuid() == 0 && PodUsers.areAvailable()
         let supervisor = Supervisor(configuration: configuration)
         do {
-            machine = try await machine.probed(folder, supervisor)
+            machine = try await machine.probed(folder, supervisor, sockets)
         } catch {
             try await supervisor.remove(folder)
             if let error = error as? PlatformError {
@@ -37,7 +37,23 @@ struct Machine: Sendable, Hashable {
         return machine
     }
 
-    private func probed(_ folder: PodFolder, _ supervisor: Supervisor) async throws -> Machine {
+    /// Finds out how sockets in pods' networks are made, while no container runs that could have a part in it (contract N4).
+    ///
+    /// A failure is tried again, and ends the start: to ask `PodInit` for connections instead would be less safe.
+    private static func findWay(_ sockets: PodSockets, _ folder: PodFolder, _ supervisor: Supervisor) async throws {
+        for attempt in 1... {
+            do {
+                _ = try await sockets.findWay(in: try await blocking { try supervisor.network(folder) })
+                return
+            } catch let error as PlatformError where attempt < 3 && error.code == .connectionFailed {
+                try await supervisor.clock.sleep(for: .milliseconds(200))
+            }
+        }
+    }
+
+    private func probed(
+        _ folder: PodFolder, _ supervisor: Supervisor, _ sockets: PodSockets
+    ) async throws -> Machine {
         var machine = self
         let container = ContainerPlan(name: "probe", command: ["true"])
         let plan = PodPlan(
@@ -50,6 +66,7 @@ struct Machine: Sendable, Hashable {
             try folder.renew(container.name, user: user)
         }
         try await supervisor.start(folder, user: user)
+        try await Self.findWay(sockets, folder, supervisor)
         let client = PodInitClient(socketPath: folder.socket)
         machine.network = try await client.status().network
         let network = machine.network

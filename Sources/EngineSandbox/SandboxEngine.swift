@@ -18,6 +18,7 @@ package final class SandboxEngine: Engine {
     let clock: any PlatformClock
     private let logger: Logger
     private let hub = HintHub()
+    let sockets: PodSockets
     /// Starts that are under way, by pod.
     private let starts = Mutex<[String: Task<Void, any Error>]>([:])
     private let looks = Mutex(PodLooks())
@@ -32,6 +33,7 @@ package final class SandboxEngine: Engine {
         self.supervisor = Supervisor(configuration: configuration, clock: clock)
         self.clock = clock
         self.logger = logger
+        self.sockets = PodSockets(helper: configuration.podInit, clock: clock)
     }
 
     package func setUp() async throws {
@@ -63,14 +65,19 @@ package final class SandboxEngine: Engine {
         } catch let error as PlatformError where error.code == .timedOut {
             logger.warning("leftovers of pods are still being removed")
         }
-        let machine = try await Machine.inspect(configuration)
+        let machine = try await Machine.inspect(configuration, sockets: sockets)
         self.machine.withLock { $0 = machine }
         logger.info(
             "sandbox engine ready",
             metadata: [
                 "network": "\(machine.network)", "memory.limits": "\(machine.groups.hasMemory)",
-                "cpu.shares": "\(machine.groups.hasCPU)",
+                "cpu.shares": "\(machine.groups.hasCPU)", "pod.sockets": "\(sockets.way?.rawValue ?? "-")",
             ])
+        if sockets.way == .podInit {
+            logger.warning(
+                "the kernel does not let the platform into the networks of pods, so PodInit makes its connections; a pod that takes its PodInit over can delay requests of other APIs"
+            )
+        }
         return machine
     }
 
@@ -120,6 +127,8 @@ package final class SandboxEngine: Engine {
 
     package func start(_ plan: PodPlan) async throws {
         await endStart(of: plan.id)
+        // Of an earlier pod by this name whose start failed.
+        sockets.forget(plan.id)
         let task = Task { try await begin(plan) }
         starts.withLock { $0[plan.id] = task }
         defer {
@@ -224,6 +233,7 @@ package final class SandboxEngine: Engine {
         }
         try await supervisor.remove(folder)
         looks.withLock { $0.forget(pod) }
+        sockets.forget(pod)
         hub.forget(pod)
         hub.publish(pod)
     }
@@ -255,7 +265,14 @@ package final class SandboxEngine: Engine {
         try await client(pod).exec(command, container: container, timeout: timeout, cap: Limits.failureBody)
     }
 
-    package func connector(pod: String) -> any Connector { PodInitConnector(client: client(pod)) }
+    package func connector(pod: String) -> any Connector {
+        let (folder, supervisor) = (self.folder(pod), self.supervisor)
+        let own = PodInitConnector.Own(sockets: sockets, pod: pod) { [self] in
+            _ = try await found()
+            return try await blocking { try supervisor.network(folder) }
+        }
+        return PodInitConnector(client: client(pod), own: own)
+    }
 
     package func hints() -> AsyncStream<String> { hub.stream() }
 

@@ -69,6 +69,21 @@ struct Supervisor: Sendable {
         }
     }
 
+    /// The network namespace of a pod, the caller's to close. Blocking.
+    ///
+    /// - Throws: `connection_failed` when the pod is gone or cannot be looked into.
+    func network(_ folder: PodFolder) throws -> CInt {
+        guard let process = process(folder) else { throw PlatformError(.connectionFailed, "The pod is gone.") }
+        let network = cx_network_of(process)
+        // Looked at again: the number may have been given to another process in between. Its own network the platform never enters.
+        guard network >= 0, self.process(folder) == process, cx_is_other_network(network) == 1 else {
+            let reason = network < 0 ? String(cString: strerror(-network)) : "it has none of its own"
+            if network >= 0 { close(network) }
+            throw PlatformError(.connectionFailed, "The pod's network cannot be entered: \(reason).")
+        }
+        return network
+    }
+
     /// The process named in `init.pid`, if it started when that says and has not ended.
     private func process(_ folder: PodFolder) -> CInt? {
         guard let text = FileManager.default.contents(atPath: folder.identity) else { return nil }

@@ -1,3 +1,4 @@
+import CPodInit
 import Glibc
 import PodInitProtocol
 
@@ -7,6 +8,7 @@ enum Program {
         cortex-pod-init pod --socket PATH [--mode OCTAL] [--listen IP:PORT=unix:PATH ...]
                             [--gateway PATH --operator PATH] [--allow CIDR ...] [--block CIDR ...] [--user UID:GID]
         cortex-pod-init remove FOLDER
+        cortex-pod-init sockets 4|6 COUNT <NETWORK-NAMESPACE >UNIX-SOCKET
         cortex-pod-init forward --listen IP:PORT=unix:PATH ...
         cortex-pod-init sandbox --directory PATH --bwrap PATH --init PATH --gateway PATH --operator PATH
                                 [--log-bytes N] [--network veth|loopback] [--user N]
@@ -25,6 +27,7 @@ enum Program {
             case "remove": try RemoveMode.run(arguments.dropFirst())
             case "sandbox": try SandboxMode.run(try sandboxOptions(arguments.dropFirst()))
             case "run": try RunMode.run(arguments.dropFirst())
+            case "sockets": return try makeSockets(arguments.dropFirst())
             default:
                 throw Failure(.badRequest, "unknown mode")
             }
@@ -34,6 +37,20 @@ enum Program {
             if error.refusal == .badRequest { complain("usage:\n" + usage) }
             return error.refusal == .badRequest ? 2 : 1
         }
+    }
+
+    /// Makes sockets in a pod's network for the platform; no process of the pod holds them.
+    ///
+    /// - Returns: ``PodInitLimits/notPermitted`` when the kernel does not let this user into the namespace.
+    private static func makeSockets(_ arguments: ArraySlice<String>) throws(Failure) -> CInt {
+        guard arguments.count == 2, let family = arguments.first, ["4", "6"].contains(family),
+            let count = arguments.last.flatMap(CInt.init)
+        else { throw Failure(.badRequest, "sockets needs 4 or 6 and a number") }
+        var place = CInt(CX_HOME)
+        let result = cx_send_sockets(0, 1, family == "6" ? 1 : 0, count, &place)
+        guard result != 0 else { return 0 }
+        guard place != CInt(CX_FORBIDDEN) else { return PodInitLimits.notPermitted }
+        throw Failure(.internal, "cannot make sockets in the pod's network: \(errorText(-result))")
     }
 
     private static func podOptions(_ arguments: ArraySlice<String>) throws(Failure) -> PodMode.Options {

@@ -192,4 +192,4 @@ final class DescriptorCloser: Sendable {
 }
 
 /// The system's `close`, where a method of that name hides it.
-private func closeDescriptor(_ descriptor: CInt) { _ = close(descriptor) }
+func closeDescriptor(_ descriptor: CInt) { _ = close(descriptor) }

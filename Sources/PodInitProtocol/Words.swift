@@ -46,6 +46,8 @@ package enum Refusal: String, Sendable {
 
 /// Limits of the conversation.
 package enum PodInitLimits {
+    /// Exit status of `cortex-pod-init sockets` when the kernel does not let the platform into a pod's network namespace.
+    package static let notPermitted: Int32 = 3
     /// Version of the words; `ping` tells it.
     package static let version = "1"
     /// Conversations open at once.

@@ -26,7 +26,7 @@ private let allowed: [String: Set<String>] = [
     "LocalOrchestrator": ["Core", "Support", "Probes", "Logging", "ServiceLifecycle"],
     "PodInitProtocol": [],
     "SystemCallFilter": [],
-    "PodInitClient": ["Core", "Support", "CPodInit", "PodInitProtocol"],
+    "PodInitClient": ["Core", "Support", "CPodInit", "PodInitProtocol", "Subprocess"],
     "EngineDocker": [
         "CPodInit", "PodInitProtocol", "Core", "Support", "PodInitClient", "SystemCallFilter", "AsyncHTTPClient",
         "NIO*", "Logging", "Crypto",

@@ -65,12 +65,14 @@ struct DoctorTests {
 
     @Test("N3, N10: what the chosen engine cannot enforce is said, also in the rootless cases")
     func limits() async {
-        func limits(_ options: [String]?, memory: Bool = true, processes: Bool = true) -> Set<EngineLimit> {
+        func limits(
+            _ options: [String]?, memory: Bool = true, processes: Bool = true, isRoot: Bool = true
+        ) -> Set<EngineLimit> {
             Set(
                 EngineLimit.ofContainers(
                     EngineAbilities(
                         securityOptions: options, memoryLimit: memory, processorShares: true, processLimit: processes),
-                    isPodman: true)
+                    isPodman: true, isRoot: isRoot)
             ).subtracting(Self.containerLimits)
         }
         #expect(limits(["name=seccomp,profile=default"]) == [.hostRoot])
@@ -78,8 +80,13 @@ struct DoctorTests {
         #expect(limits(["name=seccomp,profile=default", "name=rootless"]) == [])
         #expect(limits(["name=seccomp", "name=rootless"], memory: false, processes: false) == [.memory, .processes])
         #expect(limits(["name=rootless"]) == [.noSystemCallFilter])
+        // An ordinary user may not enter the networks of pods of root's engine (N4).
+        #expect(limits(["name=seccomp"], isRoot: false) == [.hostRoot, .passedConnections])
+        #expect(limits(["name=seccomp", "name=rootless"], isRoot: false) == [])
         // An engine that does not say is not trusted with more than all of them can.
-        #expect(Set(EngineLimit.ofContainers(nil, isPodman: true)) == Set(Self.containerLimits + [.hostRoot]))
+        #expect(
+            Set(EngineLimit.ofContainers(nil, isPodman: true, isRoot: false))
+                == Set(Self.containerLimits + [.hostRoot, .passedConnections]))
 
         var probes = Self.healthy
         probes.sandboxAbilities = {

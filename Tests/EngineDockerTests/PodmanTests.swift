@@ -1,5 +1,7 @@
+import CPodInit
 import Core
 import Foundation
+import PodInitClient
 import PodmanSupport
 import Synchronization
 import TestSupport
@@ -32,6 +34,32 @@ struct PodmanTests {
     private func networks(_ harness: EngineHarness) async throws -> [String] {
         try await harness.podman.command(["network", "ls", "--format", "{{.Name}}"]).split(separator: "\n")
             .map(String.init).filter { $0.contains(harness.id) }
+    }
+
+    @Test("N4: a platform that may enter a pod's network makes its sockets itself, and only in a network of the pod")
+    func podNetwork() async throws {
+        try await EngineHarness.with { (harness) async throws in
+            let plan = harness.plan([harness.shell("api", "exec sleep 1000")])
+            try await harness.engine.start(plan)
+            let network = try await harness.engine.network(of: plan.id)
+            // Without root the engine may be one whose namespaces are its own.
+            if geteuid() == 0 {
+                let opened = try #require(network)
+                #expect(cx_is_other_network(opened) == 1)
+                #expect(try await harness.engine.sockets.findWay(in: opened) == .thread)
+                // Nothing listens: said by the kernel and not by `PodInit`, whose socket is gone.
+                unlink(try harness.engine.folder(plan.id).initSocket)
+                let refused = await #expect(throws: PlatformError.self) {
+                    close(try await harness.engine.connector(pod: plan.id).connect(port: 81))
+                }
+                #expect(refused?.message == "Port 81 of the pod: Connection refused.")
+            } else if let network {
+                close(network)
+            }
+            try await harness.engine.stop(pod: plan.id, grace: .zero)
+            let gone = await #expect(throws: PlatformError.self) { try await harness.engine.network(of: plan.id) }
+            #expect(gone?.code == .connectionFailed)
+        }
     }
 
     @Test("N10: labels of an image or of anybody prove nothing: foreign containers are neither listed nor removed")

@@ -39,7 +39,7 @@ struct SandboxOrdinaryUserTests {
             .path("/usr/bin/setpriv"),
             arguments: [
                 "--reuid=65534", "--regid=65534", "--clear-groups", own, "--testing-library", "swift-testing",
-                "--filter", "SandboxConformanceTests|SandboxIsolationTests",
+                "--filter", "SandboxConformanceTests|SandboxIsolationTests|SandboxConnectionTests",
             ],
             environment: .inherit.updating(["HOME": "/tmp", "TMPDIR": "/tmp"]), output: .string(limit: 4 << 20),
             error: .string(limit: 4 << 20))

@@ -16,6 +16,10 @@ int cx_unix_listen(const char *path, unsigned int mode, int backlog);
 int cx_tcp_listen(uint32_t address, uint16_t port, int backlog);
 /// Begins to connect to `127.0.0.1:port`, or `[::1]:port` with `ipv6`. Non-blocking, close-on-exec.
 int cx_loopback_connect(uint16_t port, int ipv6);
+/// The same with a socket that is there already. 0 when it is connected, -EINPROGRESS when it will be.
+int cx_connect_loopback(int descriptor, uint16_t port, int ipv6);
+/// A pair of connected unix sockets, non-blocking and close-on-exec.
+int cx_socket_pair(int *first, int *second);
 /// Accepts one connection, non-blocking and close-on-exec.
 int cx_accept(int listener);
 /// What SO_ERROR holds, as a positive errno; 0 for none.
@@ -157,6 +161,20 @@ int cx_new_network(void);
 int cx_network(void);
 /// Goes into a network namespace.
 int cx_enter_network(int network);
+/// Opens the network namespace of a process, which the caller closes; 0: that of the calling thread.
+int cx_network_of(int process);
+/// Whether a descriptor is a network namespace and not that of this process: 1; 0 if not.
+int cx_is_other_network(int descriptor);
+/// Where a call that enters a network namespace left its caller: in the namespace from which it came, there because the
+/// kernel does not permit the user to enter (EPERM or ENOSYS), or in the other namespace because it could not return.
+enum { CX_HOME = 0, CX_FORBIDDEN = 1, CX_LOST = 2 };
+/// Makes `count` non-blocking TCP sockets in a network namespace and returns the calling thread to the namespace `home`.
+/// 0, or a negative error number without sockets. The sockets are good with `*place` CX_LOST too, but the thread must end.
+int cx_sockets_in(int network, int home, int ipv6, int *sockets, int count, int *place);
+/// Enters a network namespace, if necessary through the user namespace that owns it, makes `count` non-blocking TCP
+/// sockets there and sends them, with one byte, to the unix socket `output`. For a process of its own: it does not
+/// return to its namespaces and cannot be traced afterwards. `*place` is CX_FORBIDDEN where the kernel refuses.
+int cx_send_sockets(int network, int output, int ipv6, int count, int *place);
 /// Makes a pair of virtual links, `name` here and `peer` in another network namespace.
 int cx_link_pair(const char *name, const char *peer, int network);
 /// Adds an IPv4 address (host byte order) to a link.

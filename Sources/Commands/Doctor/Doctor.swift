@@ -59,7 +59,8 @@ struct Doctor: Sendable {
                 if chosen == nil, !isSandboxChosen {
                     chosen = (
                         engine,
-                        EngineLimit.ofContainers(await probes.abilities(path), isPodman: answer.contains("Podman"))
+                        EngineLimit.ofContainers(
+                            await probes.abilities(path), isPodman: answer.contains("Podman"), isRoot: probes.isRoot())
                     )
                 }
             case .failure(let fault):

@@ -17,6 +17,7 @@ extension DoctorProbes {
         DoctorProbes(
             engine: { await askEngine(socket: $0) },
             abilities: { await askAbilities(socket: $0) },
+            isRoot: { geteuid() == 0 },
             sandboxAbilities: { await offThread { SandboxAbilities.present() } },
             sandbox: { await trySandbox() },
             port: { await askPort($0) },

@@ -23,6 +23,8 @@ struct DoctorProbes: Sendable {
     var engine: @Sendable (_ socket: String) async -> Result<String, DoctorFault>
     /// What an engine that answers can enforce; `nil` where it does not say.
     var abilities: @Sendable (_ socket: String) async -> EngineAbilities? = { _ in nil }
+    /// Whether this user is root.
+    var isRoot: @Sendable () -> Bool = { true }
     /// What the sandbox engine can enforce for this user.
     var sandboxAbilities: @Sendable () async -> SandboxAbilities
     /// Whether a sandbox can be made: bubblewrap is there and may make namespaces.

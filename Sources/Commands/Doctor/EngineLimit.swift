@@ -12,6 +12,7 @@ enum EngineLimit: String, Sendable, CaseIterable {
     case processors
     case processes
     case broadcast
+    case passedConnections
 
     /// For people: a clause without a full stop.
     var text: String {
@@ -25,16 +26,21 @@ enum EngineLimit: String, Sendable, CaseIterable {
         case .processors: "compute.cpu cannot share the processors"
         case .processes: "the number of processes in a pod is not limited"
         case .broadcast: "a pod may send single datagrams to all others of its network"
+        case .passedConnections: "a pod that takes its PodInit over can delay requests of other APIs"
         }
     }
 
     /// The limits of a container engine, as far as it says what it can do.
     ///
-    /// - Parameter abilities: `nil` where it does not say.
-    static func ofContainers(_ abilities: EngineAbilities?, isPodman: Bool) -> [EngineLimit] {
+    /// - Parameters:
+    ///   - abilities: `nil` where it does not say.
+    ///   - isRoot: whether the platform would run as root, so that it may enter the networks of all pods.
+    static func ofContainers(_ abilities: EngineAbilities?, isPodman: Bool, isRoot: Bool) -> [EngineLimit] {
         var limits: [EngineLimit] = [.sharedKernel, .disk]
         // Docker keeps them from other pods.
         if isPodman { limits.append(.broadcast) }
+        // A rootless engine is the user's own, as are the networks of its pods.
+        if !isRoot, abilities?.has("rootless") != true { limits.append(.passedConnections) }
         guard let abilities else { return limits + [.hostRoot] }
         if !abilities.has("rootless"), !abilities.has("userns") { limits.append(.hostRoot) }
         if abilities.securityOptions != nil, !abilities.has("seccomp") { limits.append(.noSystemCallFilter) }

@@ -1,4 +1,5 @@
 import Core
+import PodInitClient
 
 extension DockerEngine {
     package func stop(container: String, of pod: String, grace: Duration) async throws {
@@ -38,6 +39,7 @@ extension DockerEngine {
             }
         }
         for container in all { state.noteStarted(container.id) }
+        sockets.forget(pod)
         await discard(try folder(pod))
     }
 
