@@ -48,8 +48,9 @@ package enum Limits {
     package static let retryBackoff: Duration = .seconds(300)
     /// Connections that are refused to one delivery before that counts as an attempt (contract A11).
     package static let refusedConnections = 5
-    /// Deliveries of one request that the platform itself cut off because of a failing liveness probe, before the request fails (contract C13).
-    package static let livenessInterruptions = 3
+    /// Deliveries of one request that the platform itself cut off because of what its container did (a failing liveness probe, too much disk), before
+    /// the request fails (contract C13).
+    package static let interruptions = 3
     /// A log line, in bytes; what is longer is cut into pieces.
     package static let logLine = 16 * 1024
     /// Bytes of a container's log that are read at once.

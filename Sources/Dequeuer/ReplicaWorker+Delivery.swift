@@ -98,10 +98,7 @@ extension ReplicaWorker {
             case nil: break
             }
             if delivery.replica.activity.isCut { return cutOff(delivery) }
-            if let cause = await cause(of: end, delivery) {
-                return cause.isByPlatform
-                    ? cutOff(delivery) : failed(delivery, lost("The connection was lost: \(cause.explanation)."))
-            }
+            if let cause = await cause(of: end, delivery) { return ended(delivery, because: cause) }
             if case .lost(let what) = end { return failed(delivery, lost(what)) }
             noteTrouble()
             if case .unreachable(let reason) = end { return failed(delivery, unreachable(delivery, reason)) }
@@ -114,7 +111,7 @@ extension ReplicaWorker {
     /// The kernel may kill a container before the platform hears of it: where the request is about to fail for good, that is waited for.
     private func cause(of end: ExchangeEnd, _ delivery: Delivery) async -> CutReason? {
         let activity = delivery.replica.activity
-        guard case .lost = end else { return activity.cutReason.flatMap { $0.isByPlatform ? $0 : nil } }
+        guard case .lost = end else { return activity.cutReason.flatMap { $0.cost == .attempt ? nil : $0 } }
         let retries = delivery.replica.api.specification.requests.retries
         let isLast = delivery.request.attempts + 1 >= retries.maxAttempts || !retries.on.contains(.unreachable)
         for _ in 0..<10 where isLast && activity.cutReason == nil && delivery.interruption == nil {
@@ -123,20 +120,28 @@ extension ReplicaWorker {
         return activity.cutReason
     }
 
-    /// A delivery that the platform itself ended counts as no attempt; because of a liveness probe only a few times (contract C13).
+    /// A delivery that the platform itself ended counts as no attempt (contract C13).
     private func cutOff(_ delivery: Delivery) -> Settlement {
+        // Where only this worker stops, what may be known of the replica is not the reason.
+        guard delivery.replica.activity.isCut, let cause = delivery.replica.activity.cutReason else { return .release }
+        return ended(delivery, because: cause)
+    }
+
+    /// What becomes of a request whose delivery ended for a reason that the platform knows: where that may be the request's own doing, it is
+    /// delivered only a few times more (contract C13).
+    private func ended(_ delivery: Delivery, because cause: CutReason) -> Settlement {
         // Without a connection the container saw nothing, and nothing of it can be the reason.
-        guard delivery.connection != nil, case .livenessProbe? = delivery.replica.activity.cutReason,
-            let cause = delivery.replica.activity.cutReason
-        else { return .release }
-        let earlier = delivery.request.interruptions
-        guard earlier >= Limits.livenessInterruptions else { return .finish(.interrupted, writer: nil) }
-        return .finish(
-            .failed(
-                RequestFailure(
-                    .replicaLost,
-                    "In \(earlier + 1) deliveries \(cause.explanation). Let the container answer its liveness probe while it works, or raise the probe's failure_threshold or period_seconds."
-                )), writer: nil)
+        guard delivery.connection != nil else { return .release }
+        switch cause.cost {
+        case .nothing: return .release
+        case .attempt: return failed(delivery, lost("The connection was lost: \(cause.explanation)."))
+        case .interruption:
+            let earlier = delivery.request.interruptions
+            guard earlier >= Limits.interruptions else { return .finish(.interrupted, writer: nil) }
+            let message = "In \(earlier + 1) deliveries \(cause.explanation)."
+            return .finish(
+                .failed(RequestFailure(.replicaLost, cause.remedy.map { "\(message) \($0)" } ?? message)), writer: nil)
+        }
     }
 
     private func failed(_ delivery: Delivery, _ failure: RequestFailure) -> Settlement {

@@ -72,12 +72,15 @@ extension ReplicaWorker {
             if !mayBegin(delivery) { delivery.interrupt(.brokenOff) }
             guard delivery.interruption == nil else {
                 connection.close()
+                // Nothing was sent: the container cannot be the reason for anything.
+                delivery.connection = nil
                 return .lostBeforeAnswer
             }
             let end = await exchange(delivery, on: connection, payload)
             guard case .lost = end, delivery.interruption == nil, delivery.payloadError == nil else { return end }
             if connection.isRequestUnseen {
                 connection.close()
+                delivery.connection = nil
                 isNewNeeded = true
                 continue
             }

@@ -80,6 +80,8 @@ actor ReplicaWorker {
     func offer(_ replica: ReadyReplica) -> Bool {
         guard !hasEnded else { return false }
         if replica.activity !== self.replica.activity { breakOff(when: replica.activity) }
+        // The next look tells the group: what other workers claim for this replica must follow the new version too.
+        if replica.api.id != self.replica.api.id { signal.fire(.state) }
         self.replica = replica
         if !isReady {
             isReady = true

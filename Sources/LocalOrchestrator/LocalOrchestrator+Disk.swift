@@ -55,14 +55,15 @@ extension LocalOrchestrator {
     private func enforce(_ limit: Int64, on id: String, _ usage: DiskUsage) {
         switch usage {
         case .bytes(let bytes) where bytes > limit:
+            let limit = DiskMargin.text(limit)
             end(
-                id,
-                "was replaced: it stored more than its compute.disk of \(limit >> 20) MiB in /mnt, /tmp and its home")
+                id, "was replaced: it stored more than its compute.disk of \(limit) in /mnt, /tmp and its home",
+                CutReason.diskLimit)
         case .unknown:
+            let problem = "a folder is nested too deeply or cannot be read"
             end(
-                id,
-                "was replaced: what it stores on disk cannot be measured: a folder is nested too deeply or cannot be read"
-            )
+                id, "was replaced: what it stores cannot be measured, and it has a compute.disk: \(problem)",
+                CutReason.diskLimit)
         case .bytes: break
         }
     }
@@ -92,10 +93,8 @@ extension LocalOrchestrator {
             case .bytes(let bytes): "stored most, \(DiskMargin.text(bytes))"
             case .unknown: "stored what cannot be measured"
             }
-        guard
-            let reason = end(
-                victim.id, "was stopped: the disk is nearly full (\(margin.text)), and this replica \(stored)")
-        else { return }
+        let cause = "was stopped: the disk is nearly full (\(margin.text)), and this replica \(stored)"
+        guard let reason = end(victim.id, cause, CutReason.diskShortage) else { return }
         diskShortage.stopped(api: api, because: reason)
     }
 
@@ -106,20 +105,21 @@ extension LocalOrchestrator {
 
     // MARK: Both
 
-    /// Stops a pod at once; its requests go back to the queue (contract C13).
+    /// Stops a pod at once for what it stores. Each of its requests goes back to the queue, a few times at most (contract C13).
     ///
+    /// - Parameter text: what is done and why, the end of a sentence about the replica.
     /// - Returns: the reason as it is shown; `nil` when the pod does not run any more.
     @discardableResult
-    private func end(_ id: String, _ reason: String) -> String? {
+    private func end(_ id: String, _ text: String, _ reason: (String) -> CutReason) -> String? {
         guard let pod = pods[id], pod.phase == .running else { return nil }
-        logger.warning("replica \(reason)", metadata: ["api": "\(pod.api.name)", "replica": "\(id)"])
-        let sentence = "replica \(id) \(reason)"
+        logger.warning("replica \(text)", metadata: ["api": "\(pod.api.name)", "replica": "\(id)"])
+        let sentence = "replica \(id) \(text)"
         diskProblems[pod.api.name] = (sentence, clock.instant())
         endedForDisk[id] = clock.instant()
         pods[id]?.reason = sentence
         pods[id]?.isLost = true
         pod.activity.close()
-        pod.activity.cut(.diskLimit(sentence))
+        pod.activity.cut(reason(text))
         stop(id)
         publishReady()
         reconcileSoon()

@@ -60,6 +60,11 @@ extension LocalOrchestrator {
         }
     }
 
+    /// An error of the engine for the log, as a sentence or a part of one. An engine that ends may cancel what others still wait for.
+    nonisolated func words(for error: any Error) -> String {
+        error is CancellationError ? "the container engine did not carry the operation out" : "\(error)"
+    }
+
     private nonisolated func naming<Value: Sendable>(
         _ name: String, _ limit: Duration, _ body: @Sendable () async throws -> Value
     ) async throws -> Value {

@@ -34,7 +34,7 @@ extension LocalOrchestrator {
             logger.info("replica runs already", metadata: metadata)
         } catch {
             guard pods[id]?.phase == .starting, !Task.isCancelled else { return }
-            logger.warning("cannot start replica: \(error)", metadata: metadata)
+            logger.warning("cannot start replica: \(words(for: error))", metadata: metadata)
             startFailed(id, error as? PlatformError)
             return
         }
@@ -101,7 +101,8 @@ extension LocalOrchestrator {
         } catch {
             guard pods[id]?.phase == .running, !Task.isCancelled else { return }
             logger.warning(
-                "cannot restart container: \(error)", metadata: ["replica": "\(id)", "container": "\(container)"])
+                "cannot restart container: \(words(for: error))",
+                metadata: ["replica": "\(id)", "container": "\(container)"])
             if var known = pods[id]?.containers[container] {
                 known.restartAt = known.backoff.ended(startedAt: nil, now: clock.instant())
                 pods[id]?.containers[container] = known
@@ -147,7 +148,8 @@ extension LocalOrchestrator {
             } catch {
                 // The platform ends: the next one finds the pod and removes it.
                 if Task.isCancelled { return }
-                logger.warning("cannot remove replica; trying again: \(error)", metadata: ["replica": "\(id)"])
+                logger.warning(
+                    "cannot remove replica; trying again: \(words(for: error))", metadata: ["replica": "\(id)"])
                 pods[id]?.reason = "it cannot be removed: \((error as? PlatformError)?.message ?? "the engine failed")"
                 let now = clock.instant()
                 do {

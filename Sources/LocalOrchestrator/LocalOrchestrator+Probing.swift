@@ -147,7 +147,8 @@ extension LocalOrchestrator {
         } catch {
             guard pods[id]?.phase == .running, !Task.isCancelled else { return }
             logger.warning(
-                "cannot stop container: \(error)", metadata: ["replica": "\(id)", "container": "\(container)"])
+                "cannot stop container: \(words(for: error))",
+                metadata: ["replica": "\(id)", "container": "\(container)"])
             pods[id]?.activity.expectNoLoss()
             startProbing(id)
         }

@@ -16,7 +16,7 @@ extension LocalOrchestrator {
             // The platform ends: that says nothing of the engine.
             if Task.isCancelled || error is CancellationError { return }
             let problem = (error as? PlatformError)?.message ?? "the container engine does not answer"
-            if engineProblem != problem { logger.error("cannot list pods: \(error)") }
+            if engineProblem != problem { logger.error("cannot list pods: \(words(for: error))") }
             engineProblem = problem
             return
         }
@@ -54,8 +54,10 @@ extension LocalOrchestrator {
     }
 
     private func lose(_ id: String) {
-        pods[id]?.reason = "its supervisor process died"
+        let reason = "its supervisor process died"
+        pods[id]?.reason = reason
         pods[id]?.isLost = true
+        pods[id]?.activity.cut(.podLost(reason))
         stop(id)
     }
 
@@ -147,7 +149,7 @@ extension LocalOrchestrator {
         do {
             try await ask("stop pod", id, limit: grace + Limits.engineStop) { try await $0.stop(pod: id, grace: grace) }
         } catch {
-            if !Task.isCancelled { logger.warning("cannot remove pod \(id); trying again: \(error)") }
+            if !Task.isCancelled { logger.warning("cannot remove pod \(id); trying again: \(words(for: error))") }
         }
     }
 

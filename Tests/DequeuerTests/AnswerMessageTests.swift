@@ -133,31 +133,82 @@ struct AnswerMessageTests {
     // MARK: What the platform itself does
 
     @Test(
-        "C13: a container killed by its liveness probe costs no attempt, three times; then the request names the probe")
-    func liveness() async throws {
+        "C13: a replica that is killed for what its container did costs no attempt, three times; then the request names why",
+        arguments: [
+            (CutReason.livenessProbe("GET /live gave no answer within 1 s"), "killed by its liveness probe: GET /live"),
+            (.diskLimit("was replaced: it stored more than its compute.disk"), "more than its compute.disk. Let"),
+            (.diskShortage("was stopped: the disk is nearly full"), "the replica was stopped: the disk is nearly full"),
+        ])
+    func containersDoing(_ reason: CutReason, _ words: String) async throws {
         try await Platform.with { connection in
             _ = try await connection.readRequest()
         } _: { platform, server in
-            platform.activity.expectLoss(.livenessProbe("GET /live on port 8080 gave no answer within 1 s"))
+            platform.activity.expectLoss(reason)
             let record = try await platform.run()
             #expect(record.failure?.kind == .replicaLost)
-            #expect(record.failure?.message.contains("killed by its liveness probe: GET /live") == true)
+            #expect(record.failure?.message.contains(words) == true, "\(record.failure?.message ?? "")")
+            #expect(record.failure?.message.contains("In 4 deliveries ") == true)
             #expect(record.attempts == 1 && record.failures.count == 1)
             #expect(server.connections == 4)
         }
     }
 
-    @Test("C13: what the platform cuts off for another reason goes back uncounted; out of memory counts and is named")
+    @Test(
+        "C13, N7: a request whose replicas are replaced for compute.disk fails at the fourth, and the next one is served"
+    )
+    func replacedReplicas() async throws {
+        let poisoned = Journal<Int>()
+        try await Platform.with { connection in
+            guard let request = try await connection.readRequest() else { return }
+            if request.body == bytes("good") { return try await connection.answer("1") }
+            poisoned.append(connection.number)
+            await connection.waitForClose()
+        } _: { platform, _ in
+            let poison = try await platform.submit(.inline(bytes("poison")))
+            try await expectEventually { poisoned.all.count == 1 }
+            let good = try await platform.submit(.inline(bytes("good")))
+            var activity = platform.activity
+            for round in 1...4 {
+                try await expectEventually { poisoned.all.count == round }
+                activity.cut(.diskLimit("was replaced: it stored more than its compute.disk of 5 MiB"))
+                activity = ReplicaActivity()
+                platform.ready.yield([
+                    ReadyReplica(
+                        id: "api-\(round + 1)", api: platform.api, connector: platform.connector, activity: activity)
+                ])
+            }
+            let failed = try await platform.end(of: poison)
+            #expect(failed.failure?.kind == .replicaLost && failed.attempts == 1)
+            #expect(
+                failed.failure?.message.contains("In 4 deliveries the replica was replaced: it stored more") == true)
+            #expect(try await platform.end(of: good).status == .completed)
+            #expect(poisoned.all.count == 4)
+        }
+    }
+
+    @Test("C13: a stop costs nothing, however often it comes; out of memory and a lost pod are attempts and are named")
     func otherReasons() async throws {
+        let read = Journal<Int>()
         var settings = Platform.Settings()
         settings.requests.retries = RetryPolicy(maxAttempts: 1)
         try await Platform.with(settings) { connection in
             guard try await connection.readRequest() != nil, connection.number > 5 else { return }
             try await connection.answer("1")
         } _: { platform, _ in
-            platform.activity.expectLoss(.diskLimit("the pod used too much disk"))
+            platform.activity.expectLoss(.stopped)
             let record = try await platform.run()
             #expect(record.status == .completed && record.attempts == 1)
+        }
+        try await Platform.with(settings) { connection in
+            if try await connection.readRequest() != nil { read.append(1) }
+            await connection.waitForClose()
+        } _: { platform, _ in
+            let id = try await platform.submit()
+            try await expectEventually { !read.all.isEmpty }
+            platform.activity.cut(.podLost("its supervisor process died"))
+            let record = try await platform.end(of: id)
+            #expect(record.failure?.kind == .replicaLost && record.attempts == 1)
+            #expect(record.failure?.message.contains("the replica was lost: its supervisor process died") == true)
         }
         try await Platform.with(settings) { connection in
             _ = try await connection.readRequest()

@@ -214,6 +214,11 @@ struct DeadlineTests {
                     return hasEnded.isSet
                 }
                 #expect(clock.instant() - began < .seconds(60))
+                let messages = fixture.log.messages
+                #expect(!messages.contains { $0.contains("CancellationError") }, "\(messages)")
+                // Said only of what is gone.
+                #expect(messages.count { $0 == "replica stopped" } <= second.calls.count { $0.hasPrefix("stop ") })
+                if operation == "stop" { #expect(!messages.contains("replica stopped"), "\(messages)") }
                 second.releaseHanging()
             })
     }

@@ -85,14 +85,14 @@ struct DiskShortageTests {
 
             fixture.disk.set(free: Self.reserve / 2 - 1, reserve: Self.reserve)
             try await advance(fixture) { activity?.isCut == true }
-            guard case .diskLimit(let text) = activity?.cutReason else {
+            guard case .diskShortage(let text) = activity?.cutReason else {
                 Issue.record("cut for \(String(describing: activity?.cutReason))")
                 return
             }
-            #expect(activity?.cutReason?.isByPlatform == true)
+            #expect(activity?.cutReason?.cost == .interruption)
             #expect(
                 text
-                    == "replica large-p2 was stopped: the disk is nearly full (511 MiB free of a reserve of 1.0 GiB), and this replica stored most, 2.0 GiB"
+                    == "was stopped: the disk is nearly full (511 MiB free of a reserve of 1.0 GiB), and this replica stored most, 2.0 GiB"
             )
             activity?.end()
             try await advance(fixture) { engine.pods["large-p2"] == nil }
@@ -103,13 +103,14 @@ struct DiskShortageTests {
             try await advance(fixture) { engine.listCount > lists + 25 }
             #expect(Array(engine.pods.keys) == ["small-p1"])
             let status = await orchestrator.status(api: "large")
-            #expect(status?.reason == "\(text); no other one starts before more than the reserve is free")
+            #expect(
+                status?.reason == "replica large-p2 \(text); no other one starts before more than the reserve is free")
             #expect(status?.replicas.map(\.state) == [.pending] && status?.replicas[0].reason == status?.reason)
             #expect(await orchestrator.status(api: "small")?.reason == nil)
 
             fixture.disk.set(free: Self.reserve + 1, reserve: Self.reserve)
             try await advance(fixture) { engine.pods["large-p3"] != nil }
-            #expect(await orchestrator.status(api: "large")?.reason == text)
+            #expect(await orchestrator.status(api: "large")?.reason == "replica large-p2 \(text)")
         }
     }
 

@@ -78,11 +78,11 @@ struct FailureTests {
                 Issue.record("cut for \(String(describing: activity.cutReason))")
                 return
             }
-            #expect(text.contains("echo-p1") && text.contains(reason))
+            #expect(text.contains(reason) && text.contains("compute.disk"))
             activity.end()
             _ = await fixture.ready { $0.map(\.id) == ["echo-p2"] }
             try await advance(fixture) { fixture.engine.pods["echo-p1"] == nil }
-            #expect(await fixture.orchestrator.status(api: "echo")?.reason == text)
+            #expect(await fixture.orchestrator.status(api: "echo")?.reason == "replica echo-p1 \(text)")
         }
     }
 

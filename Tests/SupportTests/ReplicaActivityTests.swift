@@ -102,7 +102,15 @@ struct ReplicaActivityTests {
         activity.cut()
         activity.expectNoLoss()
         #expect(activity.cutReason == .diskLimit("the pod used 2 GiB of 1 GiB"))
-        #expect(CutReason.livenessProbe("x").isByPlatform && !CutReason.outOfMemory(container: "main").isByPlatform)
+    }
+
+    @Test("C13: what a container may have caused itself is never free for a request; a stop always is")
+    func costs() {
+        #expect(CutReason.stopped.cost == .nothing)
+        for reason in [CutReason.livenessProbe("x"), .diskLimit("x"), .diskShortage("x")] {
+            #expect(reason.cost == .interruption && reason.remedy != nil)
+        }
+        #expect(CutReason.outOfMemory(container: "main").cost == .attempt && CutReason.podLost("x").cost == .attempt)
     }
 
     @Test("C13: waiting for a drain ends with the waiting task")

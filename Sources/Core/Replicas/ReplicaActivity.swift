@@ -6,12 +6,30 @@ package enum CutReason: Sendable, Hashable {
     case livenessProbe(String)
     /// A container used more than its limit of memory, and the kernel killed it.
     case outOfMemory(container: String)
-    /// The platform ends the pod because it used more disk than it may, or most of all while the disk was nearly full.
+    /// The platform stops the pod because of `compute.disk`. The text is what was done and why, the end of a sentence about the replica.
     case diskLimit(String)
+    /// The platform stops the pod because the machine's disk is nearly full and this pod stores most. The text is as for ``diskLimit(_:)``.
+    case diskShortage(String)
+    /// The pod is gone, and the platform did not end it. The text says how, as a sentence without a full stop.
+    case podLost(String)
 
-    /// Whether the platform ended the requests: they go back to the queue and use no attempt.
-    package var isByPlatform: Bool {
-        if case .outOfMemory = self { false } else { true }
+    /// What a delivery that ended for this reason uses up.
+    package enum Cost: Sendable, Hashable {
+        /// Nothing: the request has no part in the reason, and goes back to the queue as often as that happens.
+        case nothing
+        /// One of ``Limits/interruptions``: the container's own behaviour is the reason, and the request may be what
+        /// makes it behave so.
+        case interruption
+        /// An attempt.
+        case attempt
+    }
+
+    package var cost: Cost {
+        switch self {
+        case .stopped: .nothing
+        case .livenessProbe, .diskLimit, .diskShortage: .interruption
+        case .outOfMemory, .podLost: .attempt
+        }
     }
 
     /// The cause in one sentence without a full stop, for messages.
@@ -20,7 +38,20 @@ package enum CutReason: Sendable, Hashable {
         case .stopped: "the replica was stopped"
         case .livenessProbe(let failure): "the container was killed by its liveness probe: \(failure)"
         case .outOfMemory(let container): "container \(container) ran out of memory (raise compute.mem)"
-        case .diskLimit(let text): text
+        case .diskLimit(let text), .diskShortage(let text): "the replica \(text)"
+        case .podLost(let text): "the replica was lost: \(text)"
+        }
+    }
+
+    /// What the API's owner can do about it, as a sentence; `nil` where there is nothing to do.
+    package var remedy: String? {
+        switch self {
+        case .stopped, .outOfMemory, .podLost: nil
+        case .livenessProbe:
+            "Let the container answer its liveness probe while it works, or raise the probe's failure_threshold or period_seconds."
+        case .diskLimit: "Let the container store less and delete what it no longer needs, or raise compute.disk."
+        case .diskShortage:
+            "Let the container store less and delete what it no longer needs, limit it with compute.disk, or make room on the machine's disk."
         }
     }
 }
