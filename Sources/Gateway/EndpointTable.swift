@@ -27,7 +27,7 @@ struct EndpointTable: Sendable {
     enum Match: Sendable {
         /// `/<endpoint>`: submit here.
         case requests(Endpoint)
-        /// `/<endpoint>/<id>`; the id as written, which need not be one.
+        /// `/<endpoint>/<id>`; the id decoded, which need not be one.
         case request(Endpoint, id: String)
     }
 
@@ -44,9 +44,9 @@ struct EndpointTable: Sendable {
     /// The API at a path as it came over the wire; one slash at its end does not matter.
     func match(_ path: String) -> Match? {
         let key = Self.key(path)
-        if let match = find(key) { return match }
-        guard key.utf8.contains(UInt8(ascii: "%")), let decoded = Self.decode(key) else { return nil }
-        return find(decoded)
+        guard key.utf8.contains(UInt8(ascii: "%")) else { return find(key) }
+        // Decoded before anything is compared: `/a/%62` is the endpoint `/a/b` where there is one, not the id `%62` of `/a`.
+        return Self.decode(key).flatMap(find)
     }
 
     private func find(_ key: String) -> Match? {

@@ -9,7 +9,7 @@ extension GatewayRoutes {
         to api: Endpoint, _ request: IncomingRequest, _ body: inout IncomingBody
     ) async throws -> Outcome {
         // Everything that can be refused is refused before the body is asked for.
-        guard spareDisk() > body.declaredLength ?? 0 else { throw Payload.diskLow }
+        try Payload.check(body.declaredLength, limit: api.requests.maxPayload, spareDisk: spareDisk())
         let headers = try HeaderFilter.endToEnd(request.headers)
         let wait = try WaitPreference.read(request)
         let key = try IdempotencyKey.read(request)

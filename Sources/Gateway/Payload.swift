@@ -7,18 +7,28 @@ struct Payload {
     let body: Body
     private let writer: (any BodyWriter)?
 
+    /// Refuses a body by its announced length, before any byte of it is asked for.
+    ///
+    /// A body that this API never takes is refused as that, also while the disk is nearly full: trying again later would not help its caller.
+    ///
+    /// - Throws: ``PlatformError`` `payload_too_large`, `disk_low`.
+    static func check(_ declaredLength: Int64?, limit: Int64, spareDisk: Int64) throws {
+        let length = declaredLength ?? 0
+        guard length <= limit else { throw tooLarge(limit) }
+        guard length < spareDisk else { throw diskLow }
+    }
+
     /// Reads the body with bounded memory: a small one stays in memory, a large one is written as it comes (contract A9).
     ///
     /// - Parameters:
     ///   - spareDisk: how many bytes of disk submissions may still take.
     ///   - fingerprint: takes in the body where one is wanted.
-    /// - Throws: ``PlatformError`` `payload_too_large`, before any byte where `Content-Length` says so; `store_unavailable`; `disk_low`; ``CallerGone``.
+    /// - Throws: ``PlatformError`` `payload_too_large`; `store_unavailable`; `disk_low`; ``CallerGone``.
     ///   Nothing is left behind then.
     nonisolated(nonsending) static func read(
         _ body: inout IncomingBody, limit: Int64, into store: any Store, spareDisk: @Sendable () -> Int64,
         fingerprint: inout Fingerprint?
     ) async throws -> Payload {
-        if let length = body.declaredLength, length > limit { throw tooLarge(limit) }
         var gathered: [UInt8] = []
         var size: Int64 = 0
         var writer: (any BodyWriter)?

@@ -42,7 +42,7 @@ package final class ErrorResponses: Sendable {
     }
 
     private func log(_ error: PlatformError) {
-        guard error.code.status.code >= 500 else { return }
+        guard error.code.status.code >= 500, !error.code.isRefusal else { return }
         let now = NIODeadline.now()
         let leftOut = seen.withLock { seen -> Int? in
             guard let last = seen[error.code] else {

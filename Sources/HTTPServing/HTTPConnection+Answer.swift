@@ -6,16 +6,20 @@ extension HTTPConnection {
     /// Bodies up to this size that a handler did not want are read all the same, so that the connection can be kept.
     private static let drained: Int64 = 64 * 1024
 
-    /// Reads what a handler left of a body, if that is little.
+    /// Whether what a handler left of a body is so little that it is read all the same.
+    func mayFinishReading(_ body: IncomingBody) -> Bool {
+        if body.isComplete { return true }
+        if body.isBroken { return false }
+        // It is not known whether a caller that was not asked to go on sends its body.
+        guard let length = body.declaredLength, length <= Self.drained else { return false }
+        return length == 0 || !body.awaitsContinue
+    }
+
+    /// Reads what a handler left of a body, if that is little. The caller must keep the rate that every body must keep.
     ///
     /// - Returns: whether the body is over and the connection can be kept.
     nonisolated(nonsending) func finishReading(_ body: inout IncomingBody) async throws -> Bool {
-        if body.isComplete { return true }
-        if body.isBroken { return false }
-        // Nobody knows whether a caller that was not told to go on sends its body or not.
-        guard let length = body.declaredLength, length <= Self.drained, length == 0 || !body.awaitsContinue else {
-            return false
-        }
+        guard mayFinishReading(body) else { return false }
         do {
             while try await body.next() != nil {}
             return true

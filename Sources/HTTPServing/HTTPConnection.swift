@@ -163,8 +163,15 @@ struct HTTPConnection: ServerChildChannel {
         defer { stream.release(.max) }
         // After an upgrade offer the parser stops, so nothing more can be read.
         framing.mayKeepAlive =
-            try await finishReading(&body) && head.isKeepAlive && !head.headers.contains(name: "upgrade")
+            mayFinishReading(body) && head.isKeepAlive && !head.headers.contains(name: "upgrade")
             && head.method != .CONNECT
-        return try await send(reply, framing, caller, stream)
+        // An answer that has to wait can do so until the body is over; one that is there does not wait for it (contract N5).
+        if case .pending = reply {
+            let isOver = try await finishReading(&body)
+            framing.mayKeepAlive = framing.mayKeepAlive && isOver
+        }
+        let next = try await send(reply, framing, caller, stream)
+        guard case .next = next else { return next }
+        return try await finishReading(&body) ? .next : .close
     }
 }

@@ -4,8 +4,12 @@ enum HeadExplanation {
     private static let carriageReturn = UInt8(ascii: "\r")
     private static let space = UInt8(ascii: " ")
 
-    /// The reason, or `nil` where nothing is found. `bytes` begin with a request; their end may be missing.
-    static func reason(in bytes: some Collection<UInt8>) -> String? {
+    /// The reason, or `nil` where nothing is found.
+    ///
+    /// - Parameters:
+    ///   - bytes: begin with a request; their end may be missing.
+    ///   - isRequestLineOnly: whether what is wrong is known to stand in the request line, whatever its fields are.
+    static func reason(in bytes: some Collection<UInt8>, isRequestLineOnly: Bool = false) -> String? {
         if bytes.starts(with: [0x16, 0x03]) {
             return "this is a TLS connection, and this port speaks HTTP. Use http://"
         }
@@ -16,7 +20,8 @@ enum HeadExplanation {
         let rest = lines.popLast()
         guard let first = lines.first else { return rest.flatMap { reason(inRequestLine: $0, isWhole: false) } }
         if let reason = reason(inRequestLine: first, isWhole: true) { return reason }
-        var lengths = 0
+        if isRequestLineOnly { return nil }
+        var lengths: [ArraySlice<UInt8>] = []
         var hasCoding = false
         for (index, line) in lines.dropFirst().enumerated() {
             guard line.last == carriageReturn else {
@@ -26,16 +31,19 @@ enum HeadExplanation {
             if line.isEmpty { break }
             if let reason = reason(inField: line, number: index + 1) { return reason }
             switch name(of: line) {
-            case "content-length": lengths += 1
+            case "content-length": lengths.append(line.drop { $0 != UInt8(ascii: ":") }.dropFirst())
             case "transfer-encoding": hasCoding = true
             default: break
             }
         }
-        if lengths > 0, hasCoding {
+        if !lengths.isEmpty, hasCoding {
             return "a request cannot have both Content-Length and Transfer-Encoding. Send one of them"
         }
-        if lengths > 1 { return "Content-Length stands there \(lengths) times. Send it once" }
-        if lengths > 0 { return "Content-Length must be one number" }
+        if lengths.count > 1 { return "Content-Length stands there \(lengths.count) times. Send it once" }
+        let length = lengths.first.map { HeaderValue.trimmed(String(decoding: $0, as: UTF8.self)) }
+        if let length, length.utf8.contains(where: { !(48...57).contains($0) }) || Int64(length) == nil {
+            return "Content-Length must be one number"
+        }
         if hasCoding { return "the only Transfer-Encoding understood here is chunked" }
         return nil
     }

@@ -129,7 +129,11 @@ struct IdleWatch {
             deadline = min(deadline + .nanoseconds(earned), now + times.bodyCredit)
             return isNewBody ? deadline : nil
         case .nothing, .between:
-            guard !hasPart else { return nil }
+            guard !hasPart else {
+                // The body of a request that was answered before it is over.
+                if open == 0 { deadline = now() + times.idle }
+                return nil
+            }
             input = .head
             deadline = now() + times.head
             return open == 0 ? deadline : nil

@@ -18,8 +18,12 @@ enum RequestHeadCheck {
         guard head.version.major == 1 else { return unsupportedVersion }
         if let fault = targetFault(head) { return fault }
         let fields = FramingFields(head.headers)
-        if fields.hosts > 1 || (fields.hosts == 0 && !head.version.isBefore11) {
-            return HTTPFault(PlatformError(.badRequest, "a request needs exactly one Host header"))
+        if fields.hosts.count > 1 || (fields.hosts.isEmpty && !head.version.isBefore11) {
+            return malformed("a request needs exactly one Host header")
+        }
+        guard fields.hosts.allSatisfy({ HostValue.isValid($0) }) else {
+            return malformed(
+                "the Host header must be a host name or an address, with or without :port, and nothing else")
         }
         if !fields.transferEncodings.isEmpty {
             // Anything but a lone `chunked` has no agreed length, or could be read differently by a proxy in front.
@@ -63,8 +67,15 @@ enum RequestHeadCheck {
                 "the chunked body is malformed. Each chunk is its size in hexadecimal, CR LF, its bytes and CR LF, and the last one has size 0"
             )
         }
-        if let bytes, let reason = HeadExplanation.reason(in: bytes.readableBytesView) { return malformed(reason) }
+        let isRequestLineOnly = error == .invalidVersion || error == .invalidMethod
+        if let bytes,
+            let reason = HeadExplanation.reason(in: bytes.readableBytesView, isRequestLineOnly: isRequestLineOnly)
+        {
+            return malformed(reason)
+        }
         if error == .invalidVersion { return unsupportedVersion }
+        // Of what is not known to be a request line it cannot be said that its method is.
+        if error == .invalidMethod, bytes != nil { return unknownMethod }
         return malformed("this is not a well-formed HTTP/1.1 request")
     }
 
@@ -104,7 +115,12 @@ enum RequestHeadCheck {
             let isEqual = zip(target.utf8, scheme.utf8).allSatisfy { $0 | 0x20 == $1 | 0x20 }
             guard isEqual else { continue }
             let next = target.utf8[target.utf8.index(target.startIndex, offsetBy: scheme.utf8.count)]
-            if next != UInt8(ascii: "/"), next != UInt8(ascii: "?") { return nil }
+            guard next != UInt8(ascii: "/"), next != UInt8(ascii: "?") else { break }
+            let authority = target.utf8.dropFirst(scheme.utf8.count).prefix {
+                $0 != UInt8(ascii: "/") && $0 != UInt8(ascii: "?")
+            }
+            return authority.first != UInt8(ascii: ":") && HostValue.isValid(String(Substring(authority)))
+                ? nil : malformed("the URL in the target must have a host name or an address, with or without :port")
         }
         return malformed("the target must be a path that begins with /, or an http or https URL with a host")
     }
@@ -117,11 +133,17 @@ enum RequestHeadCheck {
         HTTPFault(
             PlatformError(.badRequest, "this server speaks HTTP/1.1 only"), status: .httpVersionNotSupported)
     }
+
+    private static var unknownMethod: HTTPFault {
+        HTTPFault(
+            PlatformError(.badRequest, "this server does not know the request's method. Use GET, HEAD, POST or DELETE"),
+            status: .notImplemented)
+    }
 }
 
 /// The header fields that decide where a request ends, found in one walk along all of them.
 private struct FramingFields {
-    var hosts = 0
+    var hosts: [String] = []
     var contentLengths: [String] = []
     var transferEncodings: [String] = []
     var expectations: [String] = []
@@ -130,7 +152,7 @@ private struct FramingFields {
         for (name, value) in headers {
             // The length tells most names apart.
             switch name.utf8.count {
-            case 4 where HeaderValue.isName(name, "host"): hosts += Self.listed(value).count
+            case 4 where HeaderValue.isName(name, "host"): hosts.append(HeaderValue.trimmed(value))
             case 6 where HeaderValue.isName(name, "expect"): expectations += Self.listed(value)
             case 14 where HeaderValue.isName(name, "content-length"): contentLengths.append(value)
             case 17 where HeaderValue.isName(name, "transfer-encoding"): transferEncodings.append(value)
@@ -143,5 +165,58 @@ private struct FramingFields {
     private static func listed(_ value: String) -> [String] {
         guard value.utf8.contains(UInt8(ascii: ",")) || value.isEmpty else { return [HeaderValue.trimmed(value)] }
         return value.split(separator: ",").map { HeaderValue.trimmed(String($0)) }
+    }
+}
+
+/// The value of a `Host` field: a host, and a port or not (RFC 9112 §3.2, RFC 3986 §3.2.2).
+private enum HostValue {
+    /// An empty host is one: a target without an authority has it.
+    static func isValid(_ value: String) -> Bool {
+        let bytes = value.utf8
+        guard bytes.first == UInt8(ascii: "[") else {
+            let name = bytes.prefix { $0 != UInt8(ascii: ":") }
+            return isName(name) && isPort(bytes.dropFirst(name.count))
+        }
+        guard let end = bytes.firstIndex(of: UInt8(ascii: "]")) else { return false }
+        let address = bytes[bytes.index(after: bytes.startIndex)..<end]
+        return !address.isEmpty && address.allSatisfy { isPlain($0) || $0 == UInt8(ascii: ":") }
+            && isPort(bytes[bytes.index(after: end)...])
+    }
+
+    /// Nothing, or a colon and digits; the digits may be missing.
+    private static func isPort(_ bytes: Substring.UTF8View) -> Bool {
+        guard let first = bytes.first else { return true }
+        return first == UInt8(ascii: ":") && bytes.dropFirst().allSatisfy { (48...57).contains($0) }
+    }
+
+    private static func isName(_ bytes: Substring.UTF8View) -> Bool {
+        var bytes = bytes[...]
+        while let byte = bytes.popFirst() {
+            if isPlain(byte) { continue }
+            guard byte == UInt8(ascii: "%"), let high = bytes.popFirst(), let low = bytes.popFirst(),
+                isHexadecimal(high), isHexadecimal(low)
+            else { return false }
+        }
+        return true
+    }
+
+    /// What a name is made of besides percent-encoding. A comma is not taken, although the grammar does: it is what is left of two fields that
+    /// were made one.
+    private static func isPlain(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"):
+            true
+        default: "-._~!$&'()*+;=".utf8.contains(byte)
+        }
+    }
+
+    private static func isHexadecimal(_ byte: UInt8) -> Bool {
+        switch byte {
+        case UInt8(ascii: "a")...UInt8(ascii: "f"), UInt8(ascii: "A")...UInt8(ascii: "F"),
+            UInt8(ascii: "0")...UInt8(ascii: "9"):
+            true
+        default: false
+        }
     }
 }

@@ -50,7 +50,12 @@ package struct RouteTable: Sendable {
     }
 
     private func find(_ path: String) -> (Route, Parameters)? {
-        let segments = path.split(separator: "/")
+        // Decoded before they are compared, so that a character and its percent-encoding are the same everywhere in a path.
+        var segments: [String] = []
+        for segment in path.split(separator: "/") {
+            guard let decoded = PercentCoding.decode(segment) else { return nil }
+            segments.append(decoded)
+        }
         var best: (Route, Parameters)?
         for route in routes {
             guard let parameters = Self.match(segments, route.segments) else { continue }
@@ -59,13 +64,12 @@ package struct RouteTable: Sendable {
         return best
     }
 
-    private static func match(_ segments: [Substring], _ pattern: [Substring]) -> Parameters? {
+    private static func match(_ segments: [String], _ pattern: [Substring]) -> Parameters? {
         guard segments.count == pattern.count else { return nil }
         var parameters: Parameters = [:]
         for (segment, expected) in zip(segments, pattern) {
             if expected.hasPrefix("{"), expected.hasSuffix("}") {
-                guard let value = PercentCoding.decode(segment) else { return nil }
-                parameters[String(expected.dropFirst().dropLast())] = value
+                parameters[String(expected.dropFirst().dropLast())] = segment
             } else if segment != expected {
                 return nil
             }

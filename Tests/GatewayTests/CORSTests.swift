@@ -1,4 +1,5 @@
 import Core
+import HTTPServing
 import NIOHTTP1
 import TestSupport
 import Testing
@@ -90,6 +91,27 @@ struct CORSTests {
                 #expect(try await connection.readToEnd().hasPrefix("HTTP/1.1 403 "))
             }
             #expect(try await gateway.claim().isEmpty)
+        }
+    }
+
+    @Test(
+        "N5: the 403 of a foreign origin does not wait for a body that was announced",
+        arguments: [2, 16_000, 100_000_000])
+    func foreignWithoutBody(length: Int) async throws {
+        let api = APISpecification.test(allowOrigins: ["https://app.example"])
+        // Whatever waited for the body would wait longer than the test may last.
+        let limits = HTTPServerLimits(bodyGrace: .seconds(600), lingerTime: .milliseconds(100))
+        try await GatewayFixture.with(apis: [api], limits: limits) { gateway in
+            for (path, status) in [("/hello", 403), ("/unknown", 404)] {
+                try await RawConnection.open(port: gateway.port) { connection in
+                    try await connection.send(
+                        "POST \(path) HTTP/1.1\r\nHost: h\r\nOrigin: https://evil.example\r\nContent-Length: \(length)\r\n\r\n"
+                    )
+                    #expect(try await connection.readResponse().status == status)
+                    // And the body is not waited for without a limit.
+                    _ = try await connection.readToEnd()
+                }
+            }
         }
     }
 

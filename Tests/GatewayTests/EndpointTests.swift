@@ -61,7 +61,9 @@ struct EndpointTests {
         arguments: [
             ("/a", "/a", nil), ("/a/", "/a", nil), ("/a/b", "/a/b", nil), ("/a/1", "/a", "1"), ("/a/b/1", "/a/b", "1"),
             ("/a/b/c", "/a/b/c", nil), ("/a/b/c/1/", "/a/b/c", "1"), ("/%61", "/a", nil), ("/%61/%31", "/a", "1"),
-            ("/%C3%BCber", "/über", nil), ("/x//", "/x", ""), ("/a%2Fb", nil, nil), ("/", nil, nil), ("/A", nil, nil),
+            ("/%C3%BCber", "/über", nil), ("/a/%62", "/a/b", nil), ("/%61/%62/c/%31", "/a/b/c", "1"),
+            ("/a/b/%2F", nil, nil),
+            ("/x//", "/x", ""), ("/a%2Fb", nil, nil), ("/", nil, nil), ("/A", nil, nil),
             ("//a", nil, nil), ("/a/1/2", nil, nil), ("/%zz", nil, nil), ("/../a", nil, nil), ("*", nil, nil),
         ] as [(String, String?, String?)])
     func match(_ sample: (path: String, api: String?, id: String?)) {

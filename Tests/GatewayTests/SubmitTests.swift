@@ -197,6 +197,24 @@ struct SubmitTests {
         }
     }
 
+    @Test(
+        "A4: a body over max_payload is 413, also where it is larger than the free space or nothing is free",
+        arguments: [0, 500])
+    func tooLargeForBoth(spare: Int64) async throws {
+        let api = APISpecification.test(requests: RequestPolicy(maxPayload: 1000))
+        try await GatewayFixture.with(apis: [api], spareDisk: { spare }) { gateway in
+            for (length, kind) in [
+                ("1001", "payload_too_large"), ("107374182400", "payload_too_large"), ("1000", "disk_low"),
+            ] {
+                try await RawConnection.open(port: gateway.port) { connection in
+                    try await connection.send("POST /hello HTTP/1.1\r\nHost: h\r\nContent-Length: \(length)\r\n\r\n")
+                    let answer = try await connection.readResponse()
+                    #expect(answer.body.contains("\"kind\":\"\(kind)\""), "\(length): \(answer.body)")
+                }
+            }
+        }
+    }
+
     @Test("A9: a caller that breaks off leaves nothing behind", arguments: [3, 200_000, 280_000])
     func brokenOff(sent: Int) async throws {
         let store = FaultyStore()

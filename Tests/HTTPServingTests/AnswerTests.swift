@@ -76,7 +76,8 @@ struct AnswerTests {
         arguments: [
             ("GET /get", 200, "all"), ("GET /get/", 200, "all"), ("GET /get/a%20b", 200, "a b"),
             ("GET /get/special", 200, "!"), ("GET /nothing", 404, nil), ("GET /get/a/b", 404, nil),
-            ("GET /get/%zz", 404, nil), ("DELETE /get/a", 204, ""),
+            ("GET /get/%zz", 404, nil), ("GET /g%65t", 200, "all"), ("GET /get/speci%61l", 200, "!"),
+            ("GET /get%2Fspecial", 404, nil), ("DELETE /get/a", 204, ""),
         ])
     func route(_ sample: (request: String, status: Int, body: String?)) async throws {
         let answer = try await ask("\(sample.request) HTTP/1.1\r\nHost: h\r\n\r\n", routes)

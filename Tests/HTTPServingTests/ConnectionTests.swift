@@ -144,6 +144,23 @@ struct ConnectionTests {
         }
     }
 
+    @Test(
+        "N5: an answer does not wait for a body that nobody wanted; a small one may still come, and the connection goes on"
+    )
+    func earlyAnswer() async throws {
+        let handler: HTTPHandler = { _, _ in throw PlatformError(.notFound, "nothing here") }
+        try await withServer(limits: HTTPServerLimits(lingerTime: .seconds(60)), handler: handler) { port, _ in
+            try await RawConnection.open(port: port) { connection in
+                for _ in 0..<3 {
+                    try await connection.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 4\r\n\r\n")
+                    let response = try await connection.readResponse()
+                    #expect(response.status == 404 && response.headers["connection"] == nil)
+                    try await connection.send("abcd")
+                }
+            }
+        }
+    }
+
     @Test("A4: an upgrade is not taken up, and the request is answered")
     func upgrade() async throws {
         try await withServer(handler: echo) { port, _ in

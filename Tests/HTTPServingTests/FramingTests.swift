@@ -85,6 +85,15 @@ struct FramingTests {
         "A4: other refusals of a head have their own status",
         arguments: [
             ("GET / HTTP/2.0\r\nHost: h\r\n\r\n", 505),
+            ("POST / HTTP/2.0\r\nHost: h\r\nContent-Length: 0\r\n\r\n", 505),
+            ("POST / HTTP/1.2\r\nHost: h\r\nContent-Length: 0\r\n\r\n", 505),
+            ("POST / HTTP/1.2\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 505),
+            ("POST / HTTP/1.10\r\nHost: h\r\nContent-Length: 0\r\n\r\n", 505),
+            ("POST / HTTP/3\r\nHost: h\r\nContent-Length: 0\r\n\r\n", 505),
+            ("POST / HTTP/0.9\r\nHost: h\r\nContent-Length: 0\r\n\r\n", 505),
+            ("\(String(repeating: "M", count: 100)) / HTTP/1.1\r\nHost: h\r\nContent-Length: 0\r\n\r\n", 501),
+            ("GETX / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 501),
+            ("BREW / HTTP/1.1\r\nHost: h\r\n\r\n", 501),
             ("GET /\(String(repeating: "a", count: 17_000)) HTTP/1.1\r\nHost: h\r\n\r\n", 414),
             ("GET / HTTP/1.1\r\nHost: h\r\nX: \(String(repeating: "a", count: 70_000))\r\n\r\n", 431),
             (
@@ -143,6 +152,48 @@ struct FramingTests {
                 let answer = try await connection.readToEnd()
                 #expect(answer.hasPrefix("HTTP/1.1 400 "), "\(answer)")
                 #expect(answer.contains(sample.reason), "\(answer)")
+            }
+        }
+    }
+
+    @Test(
+        "A4: a Host that is no host and port is refused, and so is a URL with such a host",
+        arguments: [
+            "a b", "a/b@c", "user@h", "a/", "h:80a", "h:80:90", "h:-1", "[::1", "[]", "[::1]x", "a,b", "a, b", "h?x",
+            "%zz", "h\\",
+            "h\u{E4}", "\"h\"", "<h>",
+        ])
+    func badHost(_ host: String) async throws {
+        try await withServer(handler: echo) { port, _ in
+            for version in ["1.0", "1.1"] {
+                let answer = try await RawConnection.open(port: port) { connection in
+                    try await connection.send(
+                        "GET / HTTP/\(version)\r\nHost: \(host)\r\nConnection: close\r\n\r\n")
+                    return try await connection.readToEnd()
+                }
+                #expect(answer.hasPrefix("HTTP/1.1 400 ") && answer.contains("Host header"), "\(host): \(answer)")
+            }
+            // What stands before a slash or a question mark may be a host of its own.
+            guard !host.contains("/"), !host.contains("?") else { return }
+            let answer = try await RawConnection.open(port: port) { connection in
+                try await connection.send("GET http://\(host)/ HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+                return try await connection.readToEnd()
+            }
+            #expect(answer.hasPrefix("HTTP/1.1 400 "), "\(host): \(answer)")
+        }
+    }
+
+    @Test(
+        "A4: every Host that RFC 9112 allows is served, an empty one too",
+        arguments: [
+            "", " ", "h", "h:", "h:80", "127.0.0.1:8889", "[::1]", "[::1]:80", "[v1.a:b]", "a_b.c-d~e",
+            "%C3%A4.example", "a!$&'()*+;=b",
+        ])
+    func goodHost(_ host: String) async throws {
+        try await withServer(handler: echo) { port, _ in
+            try await RawConnection.open(port: port) { connection in
+                try await connection.send("GET /a HTTP/1.1\r\nHost: \(host)\r\n\r\n")
+                #expect(try await connection.readResponse().body == "GET /a - ", "\(host)")
             }
         }
     }

@@ -196,4 +196,20 @@ struct LimitTests {
         _ = watch.sentEnd(now: at(60))
         #expect(check(&watch, 65) == .refuse(.body))
     }
+
+    @Test("N6: a body may come for a while after its answer; then the connection rests like any other")
+    func answeredBody() {
+        var watch = IdleWatch(Self.times, now: start)
+        watch.receivedHead()
+        #expect(watch.readEnded(now: at(0)) == at(5))
+        #expect(watch.sentEnd(now: at(1)) == at(11))
+        #expect(check(&watch, 10) == .look(at: at(11)))
+        var silent = watch
+        #expect(check(&silent, 11) == .refuse(.body))
+        watch.receivedBody(2)
+        watch.receivedEnd()
+        #expect(watch.readEnded(now: at(10)) == nil)
+        #expect(check(&watch, 11) == .look(at: at(130)))
+        #expect(check(&watch, 130) == .close)
+    }
 }
