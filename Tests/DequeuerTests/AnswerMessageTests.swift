@@ -1,4 +1,5 @@
 import Core
+import Support
 import TestSupport
 import Testing
 
@@ -167,11 +168,11 @@ struct AnswerMessageTests {
             let poison = try await platform.submit(.inline(bytes("poison")))
             try await expectEventually { poisoned.all.count == 1 }
             let good = try await platform.submit(.inline(bytes("good")))
-            var activity = platform.activity
+            var activity: any ReplicaActivity = platform.activity
             for round in 1...4 {
                 try await expectEventually { poisoned.all.count == round }
                 activity.cut(.diskLimit("was replaced: it stored more than its compute.disk of 5 MiB"))
-                activity = ReplicaActivity()
+                activity = LocalReplicaActivity()
                 platform.ready.yield([
                     ReadyReplica(
                         id: "api-\(round + 1)", api: platform.api, connector: platform.connector, activity: activity)

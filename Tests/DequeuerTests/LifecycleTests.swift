@@ -1,6 +1,7 @@
 import Core
 import Logging
 import ServiceLifecycle
+import Support
 import Synchronization
 import TestSupport
 import Testing
@@ -282,7 +283,15 @@ struct LifecycleTests {
         try await Platform.with(container: patient(gate, seen)) { platform, _ in
             let first = try await platform.submit()
             #expect(try await eventually { seen.all.count == 1 })
-            platform.ready.yield([])
+            // The replica of another API instead: its first claim shows that the list has arrived. The full replica claims nothing.
+            let claims = platform.store.claims
+            var other = platform.api
+            other.specification.name = "other"
+            platform.ready.yield([
+                ReadyReplica(
+                    id: "other-1", api: other, connector: platform.connector, activity: LocalReplicaActivity())
+            ])
+            #expect(try await eventually { platform.store.claims > claims })
             let second = try await platform.submit()
             gate.open()
             #expect(try await platform.end(of: first).status == .completed)
