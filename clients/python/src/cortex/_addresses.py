@@ -35,7 +35,9 @@ def endpoint_url(text: str) -> str:
     Raises:
         BadRequest: for what is no URL.
     """
-    wrong = BadRequest(f"{text!r} is not a URL; write it like http://127.0.0.1:8888 or https://cortex.example.com")
+    wrong = BadRequest(
+        f"{_without_secrets(text)!r} is not a URL; write it like http://127.0.0.1:8888 or https://cortex.example.com"
+    )
     candidate = text.strip()
     try:
         if "://" not in candidate:
@@ -50,6 +52,15 @@ def endpoint_url(text: str) -> str:
     if parts.username or parts.password or parts.query or parts.fragment or any(c.isspace() for c in candidate):
         raise wrong
     return urlunsplit((parts.scheme, _authority(parts.hostname, parts.port), parts.path.rstrip("/"), "", ""))
+
+
+def _without_secrets(text: str) -> str:
+    """A URL as it may be shown: what stands before an `@`, in a query or in a fragment can be a secret (contract N9)."""
+    scheme, separator, rest = text.partition("://")
+    if not separator:
+        scheme, rest = "", text
+    shown = f"…@{rest.rsplit('@', 1)[1]}" if "@" in rest else rest
+    return scheme + separator + shown.split("?")[0].split("#")[0]
 
 
 def gateway_url(api: Dict[str, Any], operator_endpoint: str) -> str:

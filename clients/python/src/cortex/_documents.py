@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, Callable, Dict, Optional, Union
 
-from cortex.exceptions import ConnectionFailed, RequestCancelled, RequestFailed
+from cortex.exceptions import ConnectionFailed, RequestCancelled, RequestFailed, ResultNotRepresentable
 
 #: Python refuses to turn a longer text of digits into an int.
 _LONGEST_INT = 4300
@@ -18,6 +18,10 @@ _TAIL = re.compile(rb',"timestamp":"([^"]*)","attempts":([0-9]+)\}\s*$')
 _STRUCTURE = re.compile(rb'["{}\[\],]')
 _IN_STRING = re.compile(rb'["\\]')
 _SPACE = b" \t\r\n"
+
+
+class _BeyondPython(ValueError):
+    """A part of a result that Python cannot hold; `decode` adds the bytes."""
 
 
 def number(text: str) -> Union[float, Decimal]:
@@ -30,7 +34,7 @@ def number(text: str) -> Union[float, Decimal]:
     try:
         exact = Decimal(text)
     except InvalidOperation:
-        raise ValueError(f"the number {text[:40]} is beyond what Python holds; use .raw") from None
+        raise _BeyondPython(f"the number {text[:40]} is beyond what Python holds") from None
     return value if Decimal(repr(value)) == exact else exact
 
 
@@ -42,7 +46,7 @@ def decode(raw: bytes, parse_float: Callable[[str], Any] = number) -> Any:
     """JSON as a Python value: integers of any size, no digit of a decimal lost.
 
     Raises:
-        ValueError: where Python cannot hold it (nested too deeply, an exponent beyond all bounds). The bytes are still there in `.raw`.
+        ResultNotRepresentable: Python cannot hold it (nested too deeply, an exponent beyond all bounds). Its `raw` has the bytes.
     """
     options: Dict[str, Any] = {"parse_float": parse_float}
     if _LONG_INT.search(raw):
@@ -50,7 +54,10 @@ def decode(raw: bytes, parse_float: Callable[[str], Any] = number) -> Any:
     try:
         return json.loads(raw, **options)
     except RecursionError:
-        raise ValueError("the result is nested too deeply for Python's json; use .raw") from None
+        reason = "the result is nested too deeply for Python's json"
+    except _BeyondPython as error:
+        reason = str(error)
+    raise ResultNotRepresentable(f"{reason}; its bytes are in .raw of this error", raw)
 
 
 def _value_end(text: bytes, start: int) -> int:
@@ -143,6 +150,7 @@ class Snapshot:
 
         Raises:
             RequestFailed, RequestCancelled: where there is no result.
+            ResultNotRepresentable: Python cannot hold it; its `raw` and that of this object have the bytes.
         """
         if self.raw is None:
             if self.status == "cancelled":

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import time
 import uuid
-from dataclasses import dataclass, field
-from typing import Any, Callable, Mapping, Optional
+from dataclasses import dataclass, field, replace
+from typing import Any, Callable, Dict, Mapping, Optional
 
 from cortex._arguments import header_fields
 from cortex._arguments import idempotency_key as check_key
@@ -14,7 +14,7 @@ from cortex._handshake import check_container
 from cortex._http import Call, Pause, Plan, Repeat, Retry, attempt
 from cortex._operator import segment
 from cortex._payload import NO_PAYLOAD, payload
-from cortex.exceptions import Conflict, ConnectionFailed, PlatformError, TimedOut, Unavailable
+from cortex.exceptions import Conflict, ConnectionFailed, CortexException, PlatformError, TimedOut, Unavailable
 
 #: Longest wait of one long poll, in seconds. Proxies commonly end a call that stays silent for 60 s.
 LONGEST_POLL = 50
@@ -29,6 +29,25 @@ class Gateway:
     url: str
     retry: Retry = field(default_factory=Retry)
     clock: Callable[[], float] = time.monotonic
+    #: Asks the operator where the endpoint is now: a platform that was started again may listen on another port. None where none is known.
+    locate: Optional[Callable[[], Plan[str]]] = None
+
+    def __getstate__(self) -> Dict[str, Any]:
+        # An endpoint that goes to another process takes no operator's token with it.
+        return {**self.__dict__, "locate": None}
+
+    def _has_moved(self) -> Plan[bool]:
+        """Whether the operator knows another address of the endpoint, which is used from now on."""
+        if self.locate is None:
+            return False
+        try:
+            url = yield from self.locate()
+        except CortexException:
+            return False  # The operator is away as well.
+        if url == self.url:
+            return False
+        self.url = url
+        return True
 
     def submit(
         self,
@@ -53,7 +72,12 @@ class Gateway:
         # The limit is on silence: a payload may take its time on the way.
         call = Call("POST", self.url, fields, body, params or {}, timeout=120)
         check_container(self.url)
-        reply = yield from attempt(call, self.retry, waits_for_queue=waits_for_queue)
+        try:
+            reply = yield from attempt(call, self.retry, waits_for_queue=waits_for_queue)
+        except ConnectionFailed:
+            if not (body.is_repeatable and (yield from self._has_moved())):
+                raise
+            reply = yield from attempt(replace(call, url=self.url), self.retry, waits_for_queue=waits_for_queue)
         document = reply.json()
         if not isinstance(document, dict) or not isinstance(document.get("id"), str):
             raise ConnectionFailed(f"what answers at {self.url} is not a Cortex gateway")
@@ -94,7 +118,8 @@ class Gateway:
     def wait(self, request_id: str, limit: Optional[float]) -> Plan[Snapshot]:
         """The request once it has ended, or as it stands after `limit` seconds (None: it waits for the end).
 
-        Long polls; a gateway that answers them at once is asked again ever more seldom, and one that is away for a while is forgiven.
+        Long polls; a gateway that answers them at once is asked again ever more seldom, and one that is away for a while is forgiven,
+        and looked for where the operator says it is by then.
         """
         deadline = None if limit is None else self.clock() + limit
         pause, away = 0.2, 0
@@ -109,6 +134,8 @@ class Gateway:
                 if away >= self.retry.attempts or (deadline is not None and self.clock() >= deadline):
                     raise _while_waiting(error, request_id) from error
                 pause = self.retry.pause(away, error.retry_after)
+                if (yield from self._has_moved()):
+                    continue
             else:
                 away = 0
                 if now.has_ended or (deadline is not None and self.clock() >= deadline):

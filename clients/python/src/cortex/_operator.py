@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -11,7 +12,8 @@ from pathlib import Path
 from typing import Any, Callable, Dict, List, Mapping, Optional, Union
 from urllib.parse import quote
 
-from cortex._addresses import endpoint_url
+from cortex import environments
+from cortex._addresses import endpoint_url, gateway_url
 from cortex._arguments import token as check_token
 from cortex._http import Call, Pause, Plan, Repeat, Retry, attempt, json_of
 from cortex._payload import Payload
@@ -20,6 +22,7 @@ from cortex.environments import Environment
 from cortex.exceptions import (
     BadRequest,
     ConnectionFailed,
+    CortexException,
     DeployFailed,
     InvalidArgument,
     NotFound,
@@ -118,6 +121,24 @@ class Operator:
     def api(self, name: str, api_id: Optional[str] = None) -> Plan[Document]:
         path = f"/get/{segment(name)}" + (f"/{segment(api_id)}" if api_id is not None else "")
         return (yield from self._one(path, name))
+
+    def endpoint(self, name: str) -> Plan[str]:
+        """Where an API's requests go to, asked once and quickly: also after the platform was started again on other ports, which then stand in
+        `cli.yaml`."""
+        stored = None
+        socket = self.environment.extra.get("operator_socket")
+        if socket is not None:
+            with contextlib.suppress(CortexException):
+                stored = environments.load().get(self.environment.name)
+            if stored is not None and stored.extra.get("operator_socket") != socket:
+                stored = None  # Another platform has that name by now.
+        now = Operator(stored or self.environment, Retry(attempts=1))
+        documents = json_of((yield from attempt(now.call("GET", f"/get/{segment(name)}", timeout=5), now.retry)))
+        if not documents:
+            raise NotFound(f"no API {name!r} is deployed")
+        if stored is not None and now.base != self.base:
+            self.environment, self.base, self._token = stored, now.base, now._token
+        return gateway_url(documents[0], now.base)
 
     def describe(self, name: str) -> Plan[Document]:
         return (yield from self._one(f"/describe/{segment(name)}", name))

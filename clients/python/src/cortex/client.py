@@ -172,6 +172,7 @@ class Client:
             api = self._driver.run(self._operator.api(api_name))
             gateway = Gateway(gateway_url(api, self._operator.base), self._operator.retry)
             self._endpoints[api_name] = gateway
+        gateway.locate = lambda: self._operator.endpoint(api_name)
         return Endpoint._of(gateway, self._driver)
 
     def submit(

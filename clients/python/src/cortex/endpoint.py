@@ -75,6 +75,7 @@ class Request:
             ResultTimeout: it has not ended yet.
             RequestFailed: with the reason's `kind`.
             RequestCancelled: somebody took it back.
+            ResultNotRepresentable: Python cannot hold the result; the error's `raw` has its bytes.
         """
         return outcome(self.wait(wait))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import re
+import stat
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, Dict, Iterator, List, Optional, TypeVar
@@ -116,12 +117,16 @@ def directory() -> Path:
 
 
 def load(folder: Optional[Path] = None) -> EnvironmentFile:
-    """Reads the file; an empty one where there is none."""
+    """Reads the file; an empty one where there is none.
+
+    Raises:
+        ConfigurationFileError: it cannot be read or understood, or another user could have written it.
+    """
     path = (folder or directory()) / "cli.yaml"
     try:
-        if not path.exists():
+        data = _read(path)
+        if data is None:
             return EnvironmentFile()
-        data = path.read_bytes()
     except OSError as error:
         raise ConfigurationFileError(f"{path} cannot be read: {error.strerror}; check its owner and mode") from error
     if len(data) > _LARGEST:
@@ -132,6 +137,42 @@ def load(folder: Optional[Path] = None) -> EnvironmentFile:
         raise ConfigurationFileError(f"{path}: it is not YAML") from error
     except ValueError as error:
         raise ConfigurationFileError(f"{path}: {error}") from error
+
+
+#: The folder of `cli.yaml` in a container: the platform wrote it, whatever the container's user is.
+_IN_A_CONTAINER = Path("/cortex/client")
+
+
+def _read(path: Path) -> Optional[bytes]:
+    """The file's bytes; None where there is none. A link of this user is followed, and what it points at has to be this user's alone."""
+    if not hasattr(os, "geteuid") or path.parent == _IN_A_CONTAINER:
+        return path.read_bytes() if path.exists() else None
+    mine = (os.geteuid(), 0)
+    try:
+        link = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    if stat.S_ISLNK(link.st_mode) and link.st_uid not in mine:
+        raise ConfigurationFileError(f"{path} is a link that another user made, so it is not followed; remove it")
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with os.fdopen(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise ConfigurationFileError(f"{path} is not a file; move it away")
+        if found.st_uid not in mine:
+            raise ConfigurationFileError(
+                f"{path} belongs to another user; remove it, or set CORTEX_CLI_CONFIG_DIR to a folder of your own"
+            )
+        if found.st_mode & 0o022:
+            raise ConfigurationFileError(
+                f"{path} can be written by other users, so it may not be yours; look what is in it, then: chmod 600 {path}"
+            )
+        data = file.read(_LARGEST + 1)
+        if found.st_mode & 0o077 and found.st_uid == os.geteuid() and b"token" in data:
+            # Where this fails, as on a disk that cannot be written, `cortex doctor` reports the mode.
+            with contextlib.suppress(OSError):
+                os.fchmod(descriptor, 0o600)
+        return data
 
 
 def _parse(content: Any) -> EnvironmentFile:
@@ -225,7 +266,18 @@ def _locked(folder: Path) -> Iterator[None]:
 
 
 def _replace(path: Path, text: str) -> None:
-    temporary = path.with_name(f".cli.yaml.{os.getpid()}")
+    if path.is_symlink():
+        # Written through, so that a manager of configuration files keeps its link.
+        path = Path(os.path.realpath(path))
+        folder = os.stat(path.parent)
+        if hasattr(os, "geteuid") and (
+            folder.st_uid not in (os.geteuid(), 0) or (folder.st_mode & 0o022 and not folder.st_mode & stat.S_ISVTX)
+        ):
+            raise ConfigurationFileError(
+                f"cli.yaml is a link into {path.parent}, where other users can write;"
+                f" correct it with: chmod go-w {path.parent}, or remove the link"
+            )
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     temporary.unlink(missing_ok=True)
     descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     try:

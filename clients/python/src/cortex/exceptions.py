@@ -193,6 +193,25 @@ class RequestCancelled(CortexException):
         self.request_id = request_id
 
 
+class ResultNotRepresentable(CortexException, ValueError):
+    """A result is JSON that Python cannot hold: nested too deeply, or a number beyond all bounds. The request itself completed.
+
+    Attributes:
+        raw: the container's JSON, byte for byte.
+    """
+
+    def __init__(self, message: str, raw: bytes) -> None:
+        super().__init__(message, raw)
+        self.message = message
+        self.raw = raw
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __repr__(self) -> str:
+        return f"ResultNotRepresentable({self.message!r})"
+
+
 class ResultTimeout(CortexException, TimeoutError):
     """A request had not ended when the wait for its result was over. It goes on; ask again for the result.
 

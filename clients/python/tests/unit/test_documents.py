@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import random
 from decimal import Decimal
 from typing import Any
@@ -91,10 +92,20 @@ def test_what_python_cannot_hold_is_still_there_as_bytes() -> None:
     deep = b"[" * 100_000 + b"]" * 100_000
     now = snapshot(document(deep), "test")
     assert now.raw == deep
-    with pytest.raises(ValueError, match=r"\.raw"):
-        now.json()
-    with pytest.raises(ValueError, match=r"\.raw"):
-        decode(b"1e99999999999999999999999")
+    huge = b"[1e99999999999999999999999]"
+    shallower = b"[" * 2_000 + b"]" * 2_000
+    for call, raw in (
+        (now.json, deep),
+        (lambda: decode(huge), huge),
+        (lambda: snapshot(document(shallower), "t").json(), shallower),
+    ):
+        with pytest.raises(cortex.ResultNotRepresentable, match=r"\.raw") as caught:
+            call()
+        assert isinstance(caught.value, cortex.CortexException)
+        assert isinstance(caught.value, ValueError)
+        assert caught.value.raw == raw
+        assert pickle.loads(pickle.dumps(caught.value)).raw == raw
+        assert len(repr(caught.value)) < 200
 
 
 def test_what_is_no_document_of_the_gateway() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
+import os
 import stat
 from pathlib import Path
 
@@ -129,3 +130,68 @@ def test_nothing_is_stored_where_nobody_answers(folder: Path) -> None:
     with pytest.raises(cortex.ConnectionFailed, match="nothing answers at http://127.0.0.1:1"):
         cortex.new_client("x", "127.0.0.1:1")
     assert cortex.env_list()["environments"] == []
+
+
+def test_a_url_with_a_password_is_never_shown_with_it() -> None:
+    for wrong in ("http://ada:hidden@x", "ada:hidden@x:99999", "http://x?token=hidden", "http://ada:hid@hidden@x#a"):
+        with pytest.raises(cortex.BadRequest) as caught:
+            endpoint_url(wrong)
+        assert "hid" not in str(caught.value)
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o664, 0o602])
+def test_a_file_that_others_could_have_written_is_refused_as_it_is(folder: Path, mode: int) -> None:
+    path = folder / "cli.yaml"
+    path.write_text(FILE)
+    path.chmod(mode)
+    with pytest.raises(ConfigurationFileError, match=f"chmod 600 {path}"):
+        cortex.client("local")
+    with pytest.raises(ConfigurationFileError, match="can be written by other users"):
+        cortex.env_delete("local")
+    assert stat.S_IMODE(path.stat().st_mode) == mode
+    assert path.read_text() == FILE
+
+
+def test_a_token_that_others_can_read_is_hidden_from_them(folder: Path) -> None:
+    path = folder / "cli.yaml"
+    for text, mode in ((FILE, 0o600), ("environments: []\n", 0o644)):
+        path.write_text(text)
+        path.chmod(0o644)
+        cortex.env_list()
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+
+
+def test_a_link_is_written_through_and_a_broken_one_is_refused(folder: Path, tmp_path: Path) -> None:
+    dotfiles = tmp_path / "dotfiles"
+    dotfiles.mkdir()
+    target, link = dotfiles / "cortex.yaml", folder / "cli.yaml"
+    target.write_text(FILE)
+    link.symlink_to(target)
+    cortex.env_delete("office")
+    assert link.is_symlink()
+    assert "office" not in target.read_text()
+    assert stat.S_IMODE(target.stat().st_mode) == 0o600
+    assert [path.name for path in dotfiles.iterdir()] == ["cortex.yaml"]
+    dotfiles.chmod(0o777)
+    with pytest.raises(ConfigurationFileError, match="where other users can write"):
+        cortex.env_delete("local")
+    target.unlink()
+    with pytest.raises(ConfigurationFileError, match="cannot be read"):
+        cortex.env_list()
+    assert link.is_symlink()
+    assert not target.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another user")
+def test_a_file_of_another_user_is_refused(folder: Path) -> None:
+    path = folder / "cli.yaml"
+    path.write_text(FILE)
+    os.chown(path, 65534, 65534)
+    with pytest.raises(ConfigurationFileError, match="belongs to another user"):
+        cortex.env_list()
+    path.unlink()
+    (folder / "own.yaml").write_text(FILE)
+    path.symlink_to(folder / "own.yaml")
+    os.chown(path, 65534, 65534, follow_symlinks=False)
+    with pytest.raises(ConfigurationFileError, match="another user made"):
+        cortex.env_list()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import email.utils
 import io
 import os
+import pickle
 import time
 from pathlib import Path
 from typing import Any, Callable, Dict, List, Union
@@ -291,3 +292,46 @@ def test_an_answer_nested_too_deeply_is_an_error_of_this_package() -> None:
         stub = Stub(httpx.Response(200, text=answer))
         with pytest.raises(cortex.ConnectionFailed, match="not understood"):
             stub.driver.run(stub.operator().apis())
+
+
+def test_waiting_and_submitting_go_on_where_the_platform_listens_after_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """O3, O5: a platform that was started again with `--port 0` has other ports; the new operator stands in `cli.yaml`."""
+    monkeypatch.setenv("CORTEX_CLI_CONFIG_DIR", str(tmp_path))
+    (tmp_path / "cli.yaml").write_text(
+        "environments: [{name: local, operator_endpoint: 'http://127.0.0.1:2', token: new, operator_socket: /d/run/s}]"
+    )
+
+    asked: List[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(f"{request.method} {request.url.port}")
+        if request.url.port == 2:
+            assert request.headers["authorization"] == "Bearer new"
+            return httpx.Response(200, json=[{"endpoint": "http://127.0.0.1:3/hello"}])
+        if request.url.port != 3:
+            raise httpx.ConnectError("refused")
+        if request.method == "POST":
+            return OK
+        return httpx.Response(200, json={"id": "r1", "status": "completed", "result": 5, "attempts": 1})
+
+    def gateway(socket: str) -> Gateway:
+        environment = Environment("local", "http://127.0.0.1:1", "old", {"operator_socket": socket})
+        operator = Operator(environment, Retry(attempts=2))
+        return Gateway(
+            "http://127.0.0.1:1/hello", Retry(attempts=2, initial=0.0), locate=lambda: operator.endpoint("hello")
+        )
+
+    driver = Driver("http://127.0.0.1:1", httpx.Client(transport=httpx.MockTransport(answer)))
+    assert driver.run(gateway("/d/run/s").wait("r1", None)).json() == 5
+    assert asked == ["GET 1", "GET 2", "GET 3"]
+    asked.clear()
+    assert pickle.loads(pickle.dumps(gateway("/d/run/s"))).locate is None  # It holds the operator's token.
+    assert driver.run(gateway("/d/run/s").submit({})) == "r1"
+    assert asked == ["POST 1", "POST 1", "GET 2", "POST 3"]
+    # The name belongs to another platform by now: nothing is sent there.
+    asked.clear()
+    with pytest.raises(cortex.ConnectionFailed):
+        driver.run(gateway("/e/run/s").wait("r1", None))
+    assert asked == ["GET 1", "GET 1", "GET 1"]
