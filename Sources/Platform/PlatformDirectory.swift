@@ -13,7 +13,8 @@ struct PlatformDirectory: Sendable, Hashable {
     var operatorSocket: String { "\(sockets)/operator.sock" }
     var addresses: String { "\(path)/addresses.json" }
 
-    /// Makes what is missing, for the owner's eyes only, checks that nobody else can write there, and tries to write. Blocks.
+    /// Makes what is missing, for this user alone, checks that no other user can write there and that nothing in it is a link, and tries to
+    /// write. Blocks.
     ///
     /// - Throws: ``PlatformError`` `setup`: one line that says what is wrong and what to do.
     static func prepare(_ path: String) throws -> PlatformDirectory {
@@ -21,9 +22,9 @@ struct PlatformDirectory: Sendable, Hashable {
         do {
             try makeFolder(path)
             try secure(path, option: "--data-dir")
+            try checkContent(path, option: "--data-dir")
             for folder in [directory.pods, directory.sockets] { try makeFolder(folder) }
-            try tightenContent(path)
-            try writeProbe("\(path)/.write-test")
+            try writeProbe("\(path)/\(writeTest)")
         } catch let error as PlatformError {
             throw error
         } catch {
@@ -41,6 +42,13 @@ struct PlatformDirectory: Sendable, Hashable {
     /// - Parameter option: the flag that chooses another folder.
     static func secure(_ path: String, option: String) throws {
         var information = stat()
+        if lstat(path, &information) == 0, information.st_mode & S_IFMT == S_IFLNK, information.st_uid != geteuid(),
+            information.st_uid != 0
+        {
+            throw PlatformError(
+                .setup, "\(path) is a link that another user made, so it is not followed; choose another with \(option)"
+            )
+        }
         guard stat(path, &information) == 0 else { throw POSIXError(.init(rawValue: errno) ?? .EIO) }
         guard information.st_uid == geteuid() else {
             throw PlatformError(
@@ -72,24 +80,60 @@ struct PlatformDirectory: Sendable, Hashable {
         }
     }
 
+    /// Makes a folder, and those around it that are missing, for this user alone.
     private static func makeFolder(_ path: String) throws {
-        try FileManager.default.createDirectory(
-            atPath: path, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
+        if mkdir(path, 0o700) == 0 { return }
+        var reason = errno
+        let parent = URL(filePath: path).deletingLastPathComponent().path
+        if reason == ENOENT, parent != path {
+            try makeFolder(parent)
+            if mkdir(path, 0o700) == 0 { return }
+            reason = errno
+        }
+        var information = stat()
+        if reason == EEXIST, stat(path, &information) == 0 {
+            if information.st_mode & S_IFMT == S_IFDIR { return }
+            reason = ENOTDIR
+        }
+        guard reason == ENOTDIR else { throw POSIXError(.init(rawValue: reason) ?? .EIO) }
+        throw PlatformError(
+            .setup,
+            "the data directory \(path) cannot be made: a part of this path is a file; choose another with --data-dir")
     }
 
-    /// Files and folders of an earlier version get the modes of today; one that another user owns is refused.
-    private static func tightenContent(_ path: String) throws {
-        for name in try FileManager.default.contentsOfDirectory(atPath: path) {
+    /// Files that say who may do what here: nobody else may ever have been able to write them.
+    private static let secrets: Set<String> = ["tokens.json", "engine.key"]
+    private static let writeTest = ".write-test"
+
+    /// Checks what lies in a folder of the platform: links are not followed, and what another user owns or could have written is refused.
+    /// Other files and folders of an earlier version get the modes of today (contract N9). Blocks.
+    ///
+    /// - Parameter option: the flag that chooses another folder.
+    static func checkContent(_ path: String, option: String) throws {
+        for name in try FileManager.default.contentsOfDirectory(atPath: path) where name != writeTest {
             let entry = "\(path)/\(name)"
             var information = stat()
             guard lstat(entry, &information) == 0 else { continue }
             guard information.st_uid == geteuid() || information.st_uid == 0 else {
                 throw PlatformError(
                     .setup,
-                    "\(entry) belongs to another user (number \(information.st_uid)); move it away, or choose another --data-dir"
+                    "\(entry) belongs to another user (number \(information.st_uid)); move it away, or choose another \(option)"
                 )
             }
             let kind = information.st_mode & S_IFMT
+            guard kind != S_IFLNK else {
+                throw PlatformError(
+                    .setup,
+                    "\(entry) is a symbolic link, and links are not followed here; put what it points at in its place, or choose another \(option)"
+                )
+            }
+            let writers: mode_t = secrets.contains(name) ? 0o022 : 0o002
+            if kind == S_IFREG, information.st_mode & writers != 0 {
+                throw PlatformError(
+                    .setup,
+                    "\(entry) can be written by other users, so it may not be yours; remove it, or if nobody changed it: chmod 600 \(entry)"
+                )
+            }
             guard information.st_uid == geteuid(), information.st_mode & 0o077 != 0, kind == S_IFREG || kind == S_IFDIR
             else { continue }
             let descriptor = open(entry, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC)

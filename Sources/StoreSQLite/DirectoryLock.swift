@@ -7,7 +7,7 @@ final class DirectoryLock: Sendable {
     private let descriptor: Mutex<Int32?>
 
     init(_ directory: DataDirectory) throws {
-        let descriptor = Glibc.open(directory.lock, O_RDWR | O_CREAT | O_CLOEXEC, 0o600)
+        let descriptor = Glibc.open(directory.lock, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0o600)
         guard descriptor >= 0 else {
             throw PlatformError(
                 .setup,

@@ -30,6 +30,19 @@ struct EndpointURLTests {
     }
 
     @Test(
+        "N9: a URL with a password or a token in it is refused and never shown with it",
+        arguments: [
+            "http://ada:hidden@host", "ada:hidden@host:99999", "http://host?token=hidden", "http://host/#hidden",
+            "http://ada:hid@hidden@host?x=hidden", "://ada:hidden@x",
+        ])
+    func secretsInURLs(input: String) {
+        let error = #expect(throws: PlatformError.self) { try EndpointURL(input) }
+        #expect(error?.message.contains("hid") == false, "\(error?.message ?? "")")
+        #expect(!EndpointURL.withoutSecrets(input).contains("hid"))
+        #expect(EndpointURL.withoutSecrets("https://example.com/a") == "https://example.com/a")
+    }
+
+    @Test(
         "C10: the gateway is the cluster's own name inside a container, the public URL elsewhere",
         arguments: [
             (

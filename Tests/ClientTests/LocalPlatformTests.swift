@@ -77,9 +77,6 @@ struct LocalPlatformTests {
         try await withTemporaryDirectory { folder in
             let store = EnvironmentStore(directory: folder.path)
             try store.update { _ = Self.register(&$0, "/srv/data") }
-            try FileManager.default.setAttributes([.posixPermissions: 0o664], ofItemAtPath: store.path)
-            _ = try store.load()
-            #expect(try FileManager.default.attributesOfItem(atPath: store.path)[.posixPermissions] as? Int == 0o644)
             try #require(chown(store.path, 65_534, 65_534) == 0)
             #expect(throws: PlatformError.self) { try store.load() }
             try FileManager.default.removeItem(atPath: store.path)
@@ -87,6 +84,63 @@ struct LocalPlatformTests {
             let error = #expect(throws: PlatformError.self) { try store.update { _ = Self.register(&$0, "/srv/data") } }
             #expect(error?.message.contains("belongs to another user") == true)
             #expect(!FileManager.default.fileExists(atPath: store.path))
+        }
+    }
+
+    private static func mode(_ path: String) throws -> Int? {
+        try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int
+    }
+
+    @Test("N9: a cli.yaml that another user could have written is refused as it is; a token is hidden from readers")
+    func modes() async throws {
+        try await withTemporaryDirectory { folder in
+            let store = EnvironmentStore(directory: folder.path)
+            try store.update { _ = Self.register(&$0, "/srv/data") }
+            for mode in [0o666, 0o664, 0o602] {
+                try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: store.path)
+                let error = #expect(throws: PlatformError.self) { try store.load() }
+                #expect(error?.message.contains("chmod 600 \(store.path)") == true)
+                #expect(throws: PlatformError.self) { try store.update { _ = Self.register(&$0, "/other") } }
+                #expect(try Self.mode(store.path) == mode)
+            }
+            try FileManager.default.setAttributes([.posixPermissions: 0o644], ofItemAtPath: store.path)
+            #expect(try store.load()["local"]?.token == "t")
+            #expect(try Self.mode(store.path) == 0o600)
+            try Data("environments: []\n".utf8).write(to: URL(filePath: store.path))
+            try FileManager.default.setAttributes([.posixPermissions: 0o644], ofItemAtPath: store.path)
+            _ = try store.load()
+            #expect(try Self.mode(store.path) == 0o644)
+        }
+    }
+
+    @Test("N9: a cli.yaml that is the user's link is written through; a broken, a foreign and an open one is refused")
+    func links() async throws {
+        try await withTemporaryDirectory { folder in
+            let manager = FileManager.default
+            let dotfiles = folder.path + "/dotfiles"
+            try manager.createDirectory(atPath: dotfiles, withIntermediateDirectories: false)
+            let target = dotfiles + "/cortex.yaml"
+            let store = EnvironmentStore(directory: folder.path + "/config")
+            try manager.createDirectory(atPath: store.directory, withIntermediateDirectories: false)
+            try manager.createSymbolicLink(atPath: store.path, withDestinationPath: target)
+            func refusal() -> String? {
+                #expect(throws: PlatformError.self) { try store.update { _ = Self.register(&$0, "/srv/data") } }?
+                    .message
+            }
+            #expect(refusal()?.contains("is a link whose target cannot be used") == true)
+            #expect(!manager.fileExists(atPath: target))
+            try Data("environments: []\n".utf8).write(to: URL(filePath: target))
+            try store.update { _ = Self.register(&$0, "/srv/data") }
+            #expect(try manager.destinationOfSymbolicLink(atPath: store.path) == target)
+            #expect(try Self.mode(target) == 0o600)
+            #expect(try manager.contentsOfDirectory(atPath: dotfiles) == ["cortex.yaml"])
+            #expect(try store.load()["local"]?.token == "t")
+            try manager.setAttributes([.posixPermissions: 0o777], ofItemAtPath: dotfiles)
+            #expect(throws: PlatformError.self) { try store.update { _ = Self.register(&$0, "/other") } }
+            #expect(try store.load().environments.count == 1)
+            guard geteuid() == 0 else { return }
+            try #require(lchown(store.path, 65_534, 65_534) == 0)
+            #expect(refusal()?.contains("another user made") == true)
         }
     }
 

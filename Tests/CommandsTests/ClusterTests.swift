@@ -102,6 +102,10 @@ struct ClusterTests {
             #expect(first.output == "exported hello to export-local/hello.yaml\n", "\(first.errors)")
             let file = folder.appending(path: "export-local/hello.yaml")
             let text = try String(contentsOf: file, encoding: .utf8)
+            // Variables may hold secrets (contract N9).
+            for (path, mode) in [(file.path, 0o600), (folder.path + "/export-local", 0o700)] {
+                #expect(try FileManager.default.attributesOfItem(atPath: path)[.posixPermissions] as? Int == mode)
+            }
             #expect(
                 text == """
                     # hello as deployed at \(stub.url), version v1
@@ -125,6 +129,9 @@ struct ClusterTests {
             #expect(again.status == 1 && again.errors.contains("--force"))
             let forced = try await CortexProcess.run(
                 ["cluster", "export", "--force", "-o", "json"], folder: folder)
+            let below = try await CortexProcess.run(["cluster", "export", file.path + "/x"], folder: folder)
+            #expect(below.status == 1 && below.errors.contains("cannot be made; name another one"), "\(below.errors)")
+            #expect(!below.errors.contains("NSCocoa"))
             #expect(forced.status == 0 && forced.output.contains("\"file\" : \"export-local/hello.yaml\""))
         }
     }

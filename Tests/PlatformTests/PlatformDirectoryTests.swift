@@ -64,6 +64,60 @@ struct PlatformDirectoryTests {
         }
     }
 
+    @Test(
+        "N9: an entry of the data directory that is a link is refused in one line, and its target stays as it is",
+        arguments: ["lock", "run", "pods", "cortex.sqlite", "tokens.json", "engine.key", "addresses.json"])
+    func links(name: String) async throws {
+        try await withTemporaryDirectory { folder in
+            let path = folder.path + "/data"
+            try FileManager.default.createDirectory(
+                atPath: path, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o700])
+            for (index, isThere) in [true, false].enumerated() {
+                let target = folder.path + "/target-\(index)"
+                if isThere {
+                    try FileManager.default.createDirectory(atPath: target, withIntermediateDirectories: false)
+                }
+                try FileManager.default.createSymbolicLink(atPath: "\(path)/\(name)", withDestinationPath: target)
+                #expect(try refusal(path).contains("\(path)/\(name) is a symbolic link"))
+                #expect(FileManager.default.fileExists(atPath: target) == isThere)
+                if isThere { #expect(try FileManager.default.contentsOfDirectory(atPath: target) == []) }
+                try FileManager.default.removeItem(atPath: "\(path)/\(name)")
+            }
+            _ = try PlatformDirectory.prepare(path)
+        }
+    }
+
+    @Test("N9: a secret that another user could have written is refused and stays as it is")
+    func writableSecrets() async throws {
+        try await withTemporaryDirectory { folder in
+            let path = folder.path + "/data"
+            _ = try PlatformDirectory.prepare(path)
+            for (name, open) in [
+                ("tokens.json", 0o666), ("tokens.json", 0o620), ("engine.key", 0o602), ("lock", 0o666),
+            ] {
+                let file = "\(path)/\(name)"
+                try Data().write(to: URL(filePath: file))
+                try set(open, file)
+                for _ in 0..<2 { #expect(try refusal(path).contains("chmod 600 \(file)")) }
+                #expect(try mode(file) == open)
+                try set(0o644, file)
+                _ = try PlatformDirectory.prepare(path)
+                #expect(try mode(file) == 0o600)
+            }
+        }
+    }
+
+    @Test("U5: a data directory below a file is refused in plain words")
+    func belowFile() async throws {
+        try await withTemporaryDirectory { folder in
+            let file = folder.path + "/file"
+            try Data().write(to: URL(filePath: file))
+            for path in [file, file + "/x", file + "/x/y"] {
+                #expect(try refusal(path).contains("\(path) cannot be made: a part of this path is a file"))
+            }
+        }
+    }
+
     @Test("N9: a link in the place of the write test is removed, and its target stays")
     func probe() async throws {
         try await withTemporaryDirectory { folder in

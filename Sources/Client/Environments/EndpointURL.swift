@@ -16,8 +16,9 @@ package struct EndpointURL: Sendable, Hashable, CustomStringConvertible {
     /// - Throws: ``PlatformError`` `usage`.
     package init(_ input: String) throws {
         let trimmed = input.trimmingCharacters(in: .whitespacesAndNewlines)
+        let shown = Self.withoutSecrets(trimmed)
         let wrong = PlatformError(
-            .usage, "\"\(trimmed)\" is not a URL; write it like http://127.0.0.1:8888 or https://cortex.example.com")
+            .usage, "\"\(shown)\" is not a URL; write it like http://127.0.0.1:8888 or https://cortex.example.com")
         var candidate = trimmed
         if !candidate.contains("://") {
             guard let host = URLComponents(string: "http://\(candidate)")?.host else { throw wrong }
@@ -27,7 +28,10 @@ package struct EndpointURL: Sendable, Hashable, CustomStringConvertible {
             scheme == "http" || scheme == "https", let host = parts.host, !host.isEmpty
         else { throw wrong }
         guard parts.user == nil, parts.password == nil, parts.query == nil, parts.fragment == nil else {
-            throw PlatformError(.usage, "\"\(trimmed)\" has parts that an endpoint cannot have; \(wrong.message)")
+            throw PlatformError(
+                .usage,
+                "\"\(shown)\" has parts that an endpoint cannot have (a user, a password, a query or a fragment); write it like"
+                    + " http://127.0.0.1:8888 or https://cortex.example.com")
         }
         if let port = parts.port, !(1...65_535).contains(port) { throw wrong }
         var path = parts.percentEncodedPath
@@ -41,6 +45,18 @@ package struct EndpointURL: Sendable, Hashable, CustomStringConvertible {
     }
 
     package var description: String { text }
+
+    /// A URL as it may be shown: without user, password, query and fragment, which can hold a secret (contract N9).
+    package static func withoutSecrets(_ url: String) -> String {
+        var shown = url[...]
+        if let end = shown.firstIndex(where: { $0 == "?" || $0 == "#" }), !shown[end...].contains("@") {
+            shown = shown[..<end] + "…"
+        }
+        guard let sign = shown.lastIndex(of: "@") else { return String(shown) }
+        let scheme = shown.range(of: "://").map { shown[..<$0.upperBound] } ?? ""
+        let rest = shown[shown.index(after: sign)...].prefix { $0 != "?" && $0 != "#" }
+        return "\(scheme)…@\(rest)"
+    }
 
     /// Host and port, as a `Host` header has them.
     var authority: String { (host.contains(":") ? "[\(host)]" : host) + (port.map { ":\($0)" } ?? "") }

@@ -1,7 +1,7 @@
 import Core
 import Foundation
 
-/// `cli.yaml` on disk: read whole, written whole under a temporary name with mode 0600, then renamed, with a lock over reading and writing together.
+/// `cli.yaml` on disk: an ``OwnerFile``, with a lock over reading and writing together.
 ///
 /// A few microseconds of blocking file work; two programs that change the file at once do not lose each other's change.
 package struct EnvironmentStore: Sendable {
@@ -39,33 +39,15 @@ package struct EnvironmentStore: Sendable {
         }
     }
 
-    /// The file's bytes, unless another user may have written them; `nil` when there is no file.
+    /// The file's bytes; `nil` when there is no file.
     private func read() throws -> Data? {
-        let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
-        if descriptor < 0, errno == ENOENT { return nil }
-        var information = stat()
-        guard descriptor >= 0, fstat(descriptor, &information) == 0, information.st_mode & S_IFMT == S_IFREG else {
-            let reason = String(cString: strerror(errno))
-            if descriptor >= 0 { close(descriptor) }
-            throw PlatformError(.setup, "\(path) cannot be read (\(reason)); check its owner and mode")
-        }
-        let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
         // In a pod the platform wrote it, whatever the container's user is.
-        if directory != PodPlan.clientDirectory {
-            guard information.st_uid == geteuid() || information.st_uid == 0 else {
-                throw PlatformError(
-                    .setup,
-                    "\(path) belongs to another user; remove it, or set CORTEX_CLI_CONFIG_DIR to a folder of your own")
-            }
-            if information.st_mode & 0o022 != 0, fchmod(descriptor, information.st_mode & 0o755) != 0 {
-                throw PlatformError(.setup, "\(path) can be written by other users; correct it with: chmod 600 \(path)")
-            }
-        }
-        do {
-            return try file.read(upToCount: Limits.configuration + 1) ?? Data()
-        } catch {
-            throw PlatformError(.setup, "\(path) cannot be read; check its owner and mode", cause: error)
-        }
+        if directory == PodPlan.clientDirectory, let data = FileManager.default.contents(atPath: path) { return data }
+        return try file.read(limit: Limits.configuration) { $0.range(of: Data("token".utf8)) != nil }
+    }
+
+    private var file: OwnerFile {
+        OwnerFile(path, advice: "set CORTEX_CLI_CONFIG_DIR to a folder you can write to")
     }
 
     /// The folder holds tokens: it must be this user's, or root's, and no other user may write to it.
@@ -106,35 +88,11 @@ package struct EnvironmentStore: Sendable {
         defer { close(folder) }
         try secure(folder)
         guard flock(folder, LOCK_EX) == 0 else { throw writeError("locked") }
-        var file = try load()
-        let before = file
-        let result = try change(&file)
-        if file != before { try write(try file.yaml(), folder: folder) }
+        var content = try load()
+        let before = content
+        let result = try change(&content)
+        if content != before { try file.replace(with: try content.yaml()) }
         return result
-    }
-
-    private func write(_ text: String, folder: CInt) throws {
-        let temporary = "\(directory)/.cli.yaml.\(getpid())"
-        unlink(temporary)
-        let descriptor = open(temporary, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
-        guard descriptor >= 0 else { throw writeError("written") }
-        var isComplete = false
-        defer { if !isComplete { unlink(temporary) } }
-        do {
-            defer { close(descriptor) }
-            var rest = ArraySlice(Array(text.utf8))
-            while !rest.isEmpty {
-                let count = rest.withUnsafeBytes { Foundation.write(descriptor, $0.baseAddress, $0.count) }
-                if count < 0, errno == EINTR { continue }
-                guard count > 0 else { throw writeError("written") }
-                rest = rest.dropFirst(count)
-            }
-            guard fsync(descriptor) == 0 else { throw writeError("written") }
-        }
-        guard rename(temporary, path) == 0 else { throw writeError("replaced") }
-        isComplete = true
-        // Best effort: the rename itself is atomic, syncing the folder only makes it last through a power cut.
-        _ = fsync(folder)
     }
 
     private func writeError(_ verb: String) -> PlatformError {

@@ -146,13 +146,14 @@ struct Doctor: Sendable {
 
     private func examineEnvironments(_ report: inout DoctorReport) -> EnvironmentFile? {
         let path = environments.path
-        guard let mode = probes.mode(path) else {
+        guard probes.mode(path) != nil else {
             report.absent("cli.yaml", "\(path) does not exist yet; cortex up makes it")
             return nil
         }
         do {
             let file = try environments.load()
-            if mode & 0o077 != 0, file.environments.contains(where: { $0.token != nil }) {
+            // Reading it takes the right to read from others, where that can be done.
+            if let mode = probes.mode(path), mode & 0o077 != 0, file.environments.contains(where: { $0.token != nil }) {
                 report.problem(
                     "cli.yaml", "\(path) holds a token and others may read it", advice: "run: chmod 600 \(path)")
             } else {

@@ -9,7 +9,7 @@ struct ClusterExportCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "export", abstract: "Write each deployed API's configuration into a folder, a file an API.",
         discussion: """
-            The files can be deployed as they are; folders in volumes are absolute.
+            The files can be deployed as they are; folders in volumes are absolute. Only you can read them: variables may hold secrets.
 
             Examples:
               cortex cluster export
@@ -60,15 +60,14 @@ struct ClusterExportCommand: AsyncParsableCommand {
                 .conflict, "\(present.path) is there already; write over it with --force, or name another folder")
         }
         do {
-            try manager.createDirectory(atPath: target, withIntermediateDirectories: true)
-            for (file, path) in paths {
-                try Data(try file.yaml().utf8).write(to: URL(fileURLWithPath: path), options: .atomic)
-            }
-        } catch let error as PlatformError {
-            throw error
+            try manager.createDirectory(
+                atPath: target, withIntermediateDirectories: true, attributes: [.posixPermissions: 0o700])
         } catch {
             throw PlatformError(
-                .setup, "\(target) cannot be written: \(error.localizedDescription); name another folder", cause: error)
+                .setup, "the folder \(target) cannot be made; name another one that you can write to", cause: error)
+        }
+        for (file, path) in paths {
+            try OwnerFile(path, advice: "name another folder").replace(with: try file.yaml())
         }
         return paths.map { Written(api: $0.file.name, file: $0.path) }
     }

@@ -5,6 +5,7 @@ import Foundation
 import Logging
 import Platform
 import Support
+import Synchronization
 
 /// `cortex up`: the whole platform in this process.
 struct UpCommand: AsyncParsableCommand {
@@ -96,9 +97,20 @@ struct UpCommand: AsyncParsableCommand {
 
     @OptionGroup var format: OutputOption
 
+    private static let signals = Mutex<ShutdownThread?>(nil)
+
+    /// Takes the process's signals before its arguments are read, if they are those of this command: a platform that is stopped in the first
+    /// moment of its life exits with 0 as well (contract U4).
+    static func takeSignals(_ arguments: [String]) {
+        guard let word = arguments.first, !word.isEmpty, "up".hasPrefix(word) else { return }
+        // Where it fails, `run` tries again and reports why.
+        guard let thread = try? ShutdownThread.start() else { return }
+        signals.withLock { $0 = thread }
+    }
+
     func run() async throws {
         LoggingSystem.bootstrap { StandardErrorLog(label: $0) }
-        let shutdown = try ShutdownThread.start()
+        let shutdown = try Self.signals.withLock { $0 } ?? ShutdownThread.start()
         let work = Task { try await start(shutdown) }
         // Until the services run, a signal cancels the start. They take over in ``ShutdownService``.
         shutdown.onStop { work.cancel() }
@@ -131,8 +143,7 @@ struct UpCommand: AsyncParsableCommand {
         let file = EnvironmentStore(environment: environment).directory + "/up.yaml"
         let settings = try PlatformSettings(
             flags: flags.compactMapValues { $0 }, lists: [.allowedVolumes: allowVolume], environment: environment,
-            file: FileManager.default.fileExists(atPath: file)
-                ? try String(contentsOfFile: file, encoding: .utf8) : nil,
+            file: try Self.text(of: file),
             // As `cli.yaml` is found.
             home: environment["HOME"].flatMap { $0.isEmpty ? nil : $0 }
                 ?? FileManager.default.homeDirectoryForCurrentUser.path)
@@ -143,6 +154,20 @@ struct UpCommand: AsyncParsableCommand {
                 format: format.output),
             logger: Logger(label: "cortex")
         ).run(shutdown)
+    }
+}
+
+extension UpCommand {
+    /// The text of `up.yaml`, which no other user may have written: it decides what pods may do; `nil` when there is none.
+    private static func text(of path: String) throws -> String? {
+        guard let data = try OwnerFile(path, advice: "correct its owner and mode").read(limit: Limits.configuration)
+        else {
+            return nil
+        }
+        guard data.count <= Limits.configuration, let text = String(data: data, encoding: .utf8) else {
+            throw PlatformError(.setup, "\(path) is not a text of at most 1 MiB; correct it or move it away")
+        }
+        return text
     }
 }
 
