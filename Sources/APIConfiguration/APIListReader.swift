@@ -58,6 +58,26 @@ struct APIListReader {
             reader.api = nil
             reader.kind = nil
         }
+        checkName(name, kind)
+        guard let kind, let kindNode else { return readOfUnknownKind(element, entries, kindNode) }
+        guard let object = reader.read(element, as: APISchema.root(of: kind), path: "") else { return }
+        if !kind.isServed {
+            let served = Self.servedKinds.joined(separator: ", ")
+            reader.refuse(
+                kindNode.mark, "kind", "\(kind.rawValue) is not served by this version; only \(served) is")
+        }
+        guard let specification = check(object, of: kind) else { return }
+        apis.append(
+            ConfiguredAPI(
+                specification: specification, submitted: SubmittedJSON.text(of: element),
+                places: SourceMap(of: element)))
+    }
+
+    private static let servedKinds = APISpecification.Kind.allCases.filter(\.isServed).map(\.rawValue)
+    /// What `kind` may be, for messages.
+    private static let allowedKinds = (servedKinds.count == 1 ? "" : "one of ") + servedKinds.joined(separator: ", ")
+
+    private mutating func checkName(_ name: YAMLNode?, _ kind: APISpecification.Kind?) {
         if let name, let text = Self.text(name) {
             if let first = names[text] {
                 reader.report(
@@ -67,26 +87,19 @@ struct APIListReader {
                 names[text] = (name.mark, kind)
             }
         }
-        guard let kind, let kindNode else { return readOfUnknownKind(element, entries, kindNode) }
-        let object = reader.read(element, as: APISchema.root(of: kind), path: "")
-        if !kind.isServed {
-            let served = APISpecification.Kind.allCases.filter(\.isServed).map(\.rawValue).joined(separator: ", ")
-            reader.refuse(
-                kindNode.mark, "kind", "\(kind.rawValue) is not served by this version; only \(served) is")
-        }
-        guard let object else { return }
+    }
+
+    /// Checks what an API's fields say together.
+    ///
+    /// - Returns: its specification; `nil` where there is a problem, or for a kind that is not served.
+    private mutating func check(_ object: ConfigurationObject, of kind: APISpecification.Kind) -> APISpecification? {
         claimEndpoint(of: object)
         if kind == .trafficSplitter { splitters.append((reader.api, object)) }
-        guard kind == .async else { return }
+        guard kind == .async else { return nil }
         var builder = SpecificationBuilder(baseDirectory: baseDirectory)
         let specification = builder.build(object)
         for fault in builder.faults { reader.report(fault.mark, fault.path, fault.kind, fault.message) }
-        if let specification {
-            apis.append(
-                ConfiguredAPI(
-                    specification: specification, submitted: SubmittedJSON.text(of: element),
-                    places: SourceMap(of: element)))
-        }
+        return specification
     }
 
     private mutating func claimEndpoint(of object: ConfigurationObject) {
@@ -97,24 +110,45 @@ struct APIListReader {
             "\(endpoint.path.quoted) is already the endpoint of \(other); choose another")
     }
 
-    /// Without a kind there is no schema to hold the other fields against; name and kind can still be judged.
+    /// An API whose kind is missing or unknown. A misspelt kind is read as the one that is suggested, so that the API's other problems are
+    /// reported too; without a suggestion only name and kind can be checked.
     private mutating func readOfUnknownKind(_ element: YAMLNode, _ entries: [YAMLNode.Entry], _ kind: YAMLNode?) {
         let fields = APISchema.unknownKind.fields
+        let hasOlderKey = entries.contains { ConfigurationReader.olderKeys.contains($0.key) }
         guard let kind else {
             let known = Set(AsyncAPISchema.root.fields.map(\.key))
             let part = entries.filter {
                 $0.key == "name" || (!known.contains($0.key) && NearestKey.find($0.key, among: ["kind"]) != nil)
             }
-            _ = reader.read(YAMLNode(mapping: part, mark: element.mark), as: APISchema.unknownKind, path: "")
+            if hasOlderKey {
+                reader.report(
+                    element.mark, "kind", .missing, "is missing; it must be \(Self.allowedKinds)",
+                    hint: ConfigurationReader.olderVersion)
+            }
+            _ = reader.read(
+                YAMLNode(mapping: part, mark: element.mark),
+                as: hasOlderKey ? SchemaObject(fields.filter { $0.key == "name" }) : APISchema.unknownKind, path: "")
             return
         }
         let names = APISpecification.Kind.allCases.map(\.rawValue)
         let text = Self.text(kind)
-        let isOlder = text.map(ConfigurationReader.olderKinds.contains) ?? false
+        let isOlder = hasOlderKey || text.map(ConfigurationReader.olderKinds.contains) ?? false
+        let suggestion = isOlder ? nil : text.flatMap { NearestKey.find($0, among: names) }
         reader.report(
-            kind.mark, "kind", .unknownKind, "must be one of \(names.joined(separator: ", ")), found \(kind.described)",
-            hint: isOlder ? ConfigurationReader.olderVersion : nil,
-            suggestion: isOlder ? nil : text.flatMap { NearestKey.find($0, among: names) })
+            kind.mark, "kind", .unknownKind, "must be \(Self.allowedKinds), found \(kind.described)",
+            hint: isOlder ? ConfigurationReader.olderVersion : nil, suggestion: suggestion)
+        if let suggestion, let meant = APISpecification.Kind(rawValue: suggestion) {
+            reader.kind = meant
+            let read = entries.map { entry -> YAMLNode.Entry in
+                guard entry.key == "kind" else { return entry }
+                let value = YAMLNode(scalar: YAMLScalar(suggestion, isPlain: true), mark: kind.mark)
+                return YAMLNode.Entry(key: entry.key, keyMark: entry.keyMark, value: value)
+            }
+            let object = reader.read(
+                YAMLNode(mapping: read, mark: element.mark), as: APISchema.root(of: meant), path: "")
+            if let object { _ = check(object, of: meant) }
+            return
+        }
         _ = reader.read(
             YAMLNode(mapping: entries.filter { $0.key == "name" }, mark: element.mark),
             as: SchemaObject(fields.filter { $0.key == "name" }), path: "")
@@ -132,6 +166,15 @@ struct APIListReader {
                 name.mark, "apis[\(index)].name", .apisNotDeployed,
                 "must be the name of a RealtimeAPI, and \(text) is of kind \(kind.rawValue)")
         }
+    }
+
+    /// The name of the API in whose part of the file a place is; `nil` for a place before the first API, or an API without a name.
+    static func api(at mark: SourceMark, in root: YAMLNode) -> String? {
+        guard case .sequence(let elements) = root.content,
+            let element = elements.last(where: { ($0.mark.line, $0.mark.column) <= (mark.line, mark.column) }),
+            case .mapping(let entries) = element.content
+        else { return nil }
+        return entries.first { $0.key == "name" }.flatMap { text($0.value) }?.shortened(to: 80)
     }
 
     private static func text(_ node: YAMLNode) -> String? {

@@ -23,8 +23,13 @@ package enum ConfigurationFile {
         } else {
             let (root, findings) = compose(bytes)
             for finding in findings {
+                // A further document is in no API.
+                reader.api =
+                    finding.kind == .multipleDocuments
+                    ? nil : root.flatMap { APIListReader.api(at: finding.mark, in: $0) }
                 reader.report(finding.mark, "", finding.kind, finding.message, hint: finding.hint)
             }
+            reader.api = nil
             reader.settled = Set(findings.filter { $0.kind == .unknownAlias }.map(\.mark))
             if let root {
                 apis = APIListReader.read(root, baseDirectory: baseDirectory, with: &reader)

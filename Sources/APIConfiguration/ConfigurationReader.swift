@@ -160,7 +160,7 @@ struct ConfigurationReader {
     ]
 
     /// Keys of the original's files before version 0.36, and the kinds of API that they declared.
-    private static let olderKeys: Set<String> = [
+    static let olderKeys: Set<String> = [
         "predictor", "project_dir", "monitoring", "tracker", "api_gateway", "local_port", "prediction_logging",
         "python_path", "server_side_batching", "threads_per_process", "model_path", "models", "onnx", "tensorflow",
     ]

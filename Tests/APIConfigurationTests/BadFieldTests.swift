@@ -39,7 +39,9 @@ struct BadFieldTests {
         Document("no name", "- kind: AsyncAPI\n  pod: {containers: [{name: a}]}", "1:3 name missing"),
         Document("no kind", "- name: iris\n  pod: {containers: [{name: a}]}", "1:3 kind missing"),
         Document("a null kind", "- name: iris\n  kind:\n", "2:8 kind unknown_kind"),
-        Document("an unknown kind", "- name: iris\n  kind: asyncapi\n", "2:9 kind unknown_kind"),
+        Document(
+            "an unknown kind", "- name: iris\n  kind: asyncapi\n", "1:3 pod.containers missing", "2:9 kind unknown_kind"
+        ),
         Document("no pod", "- name: iris\n  kind: AsyncAPI\n", "1:3 pod.containers missing"),
         Document("a null pod", "- name: iris\n  kind: AsyncAPI\n  pod: null\n", "3:8 pod null_not_allowed"),
         Document("a pod that is a list", "- name: iris\n  kind: AsyncAPI\n  pod: []\n", "3:8 pod wrong_type"),

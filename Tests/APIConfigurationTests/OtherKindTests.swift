@@ -142,11 +142,50 @@ struct OtherKindTests {
             ])
     }
 
+    @Test("Y3: an API with a misspelt kind is checked as the kind that is suggested, and is not deployed")
+    func misspeltKind() {
+        let text = """
+            - {name: a, kind: AsyncAPI, pod: {containers: [{name: a}]}}
+            - name: b
+              kind: AsyncApi
+              pod: {port: 0, containers: [{name: a, volumes: [x:/y]}]}
+              networking: {endpoint: a}
+              timeot: 5s
+            - {name: c, kind: BatchApi, pod: {containers: [{name: a}]}}
+            """
+        let result = Document("", text).parsed()
+        #expect(
+            result.problems.map { "\($0.place) \($0.api ?? "")" } == [
+                "3:9 kind unknown_kind b", "4:15 pod.port out_of_range b",
+                "5:26 networking.endpoint duplicate_endpoint_in_one_deploy b", "6:3 timeot unknown_key b",
+                "7:19 kind unknown_kind c", "7:48 pod.containers[0].image missing c",
+                "7:48 pod.containers[0].command missing c",
+            ])
+        #expect(result.problems.first?.message == "must be AsyncAPI, found \"AsyncApi\"")
+        #expect(result.apis.isEmpty)
+    }
+
+    @Test("Y3: a problem of the file's text names the API in whose part it stands")
+    func apiOfAFinding() {
+        let text = """
+            - {name: a, kind: AsyncAPI, pod: {containers: [{name: a}]}}
+            - kind: AsyncAPI
+              name: b
+              timeout: 5s
+              pod: {containers: [{name: a, name: b}]}
+              timeout: 6s
+            """
+        let duplicates = Document("", text).parsed().problems.filter { $0.kind == .duplicateKey }
+        #expect(duplicates.map { "\($0.line) \($0.api ?? "")" } == ["5 b", "6 b"])
+    }
+
     @Test(
         "Y1: files of versions before 0.36 are recognized, and the message names the page that helps",
         arguments: [
             "- name: a\n  kind: RealtimeAPI\n  predictor:\n    type: python\n    path: p.py\n",
             "- name: a\n  kind: AsyncAPI\n  project_dir: .\n  pod: {containers: [{name: a}]}\n",
+            "- name: iris\n  predictor: {type: python, path: x.py}\n", "- name: iris\n  project_dir: x\n",
+            "- name: iris\n  kind: iris\n  predictor: {type: python, path: x.py}\n",
             "- name: a\n  kind: SyncAPI\n", "- kind: deployment\n  name: a\n", "- kind: api\n  name: a\n",
         ])
     func olderVersions(text: String) {

@@ -18,7 +18,8 @@ package enum APISchema {
     static let unknownKind = SchemaObject([CommonSchema.name, kind])
 
     private static let kind = SchemaField(
-        "kind", .choice(APISpecification.Kind.allCases.map(\.rawValue)), .required, "Kind of the API.")
+        "kind", .choice(APISpecification.Kind.allCases.filter(\.isServed).map(\.rawValue)), .required,
+        "Kind of the API.")
 }
 
 extension APISpecification.Kind {
