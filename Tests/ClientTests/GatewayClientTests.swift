@@ -4,6 +4,7 @@ import Foundation
 import NIOCore
 import NIOHTTP1
 import StubPlatform
+import Synchronization
 import TestSupport
 import Testing
 import Wire
@@ -105,6 +106,44 @@ struct GatewayClientTests {
             #expect(request.error?.kind == .timeout)
             #expect(request.attempts == 3)
             #expect(stub.count("GET /hello/\(id)") == 4)
+        }
+    }
+
+    @Test("O3: a gateway that is away is looked for where the operator says it is by then")
+    func moves() async throws {
+        let clock = ManualClock()
+        try await StubPlatform.with { old in
+            try await StubPlatform.with { new in
+                let id = try #require(RequestID(Self.text))
+                old.on("GET /hello/\(id)", .cutOff)
+                new.on("GET /hello/\(id)", Self.document("completed", #","result":1"#))
+                let environment = Environment(name: "test", operatorEndpoint: old.url)
+                let moved = try EndpointURL(new.url + "/hello")
+                let asked = Mutex(0)
+                let request = try await Transport.with { transport in
+                    let client = try GatewayClient(
+                        api: APIDocument(endpoint: old.url + "/hello"), name: "hello", environment: environment,
+                        transport: transport, clock: clock
+                    ) {
+                        // The operator is away as well at first.
+                        if asked.withLock({
+                            $0 += 1; return $0
+                        }) == 1 {
+                            throw PlatformError(.connectionFailed, "away")
+                        }
+                        return moved
+                    }
+                    async let waiting = client.wait(id, limit: nil, isKnown: true)
+                    for _ in 0..<2 {
+                        #expect(try await eventually { clock.sleepers == 1 })
+                        clock.advance(by: .seconds(2))
+                    }
+                    return try await waiting
+                }
+                #expect(request.status == .completed)
+                #expect(old.count("GET /hello/\(id)") == 2 && new.count("GET /hello/\(id)") == 1)
+                #expect(asked.withLock { $0 } == 2)
+            }
         }
     }
 

@@ -10,23 +10,29 @@ package import Wire
 /// Every call throws ``PlatformError``: what the gateway said, or `connection_failed` with the address and what to do.
 /// It sends no header of its own, for the gateway forwards those to the container.
 package struct GatewayClient: Sendable {
-    package let endpoint: EndpointURL
+    /// Changes only while a request is waited for.
+    package private(set) var endpoint: EndpointURL
     private let api: String
     private let transport: Transport
     private let environment: Environment
     private let clock: any PlatformClock
+    private let locate: (@Sendable () async throws -> EndpointURL)?
 
     /// Longest document that is read, in bytes: a result of 1 GiB and what is around it.
     private static let documentLimit = (1 << 30) + (1 << 20)
 
+    /// - Parameter locate: asks the operator where the endpoint is now; used while a request is waited for and the gateway does not answer,
+    ///   because a platform that was started again may listen on another port (contract O3).
     package init(
-        api: APIDocument, name: String, environment: Environment, transport: Transport, clock: any PlatformClock
+        api: APIDocument, name: String, environment: Environment, transport: Transport, clock: any PlatformClock,
+        locate: (@Sendable () async throws -> EndpointURL)? = nil
     ) throws {
         self.endpoint = try EndpointURL.gateway(of: api, in: environment)
         self.api = name
         self.transport = transport
         self.environment = environment
         self.clock = clock
+        self.locate = locate
     }
 
     private var peer: Peer { Peer(address: endpoint.text, environment: environment.name) }
@@ -80,19 +86,22 @@ package struct GatewayClient: Sendable {
     /// Waits until the request has ended, at most for `limit` (`nil`: for ever).
     ///
     /// Uses long polls. The pauses grow when a gateway answers them at once. A gateway that is away, also in the words of a proxy, is asked
-    /// again up to `ResultWait.failuresAllowed` times in a row.
+    /// again up to `ResultWait.failuresAllowed` times in a row, where the operator says it is by then.
     ///
     /// - Parameter isKnown: whether the platform has said that the request exists.
     /// - Returns: the request as it stood last; look at its status.
     package func wait(_ id: RequestID, limit: Duration?, isKnown: Bool = false) async throws -> RequestSnapshot {
         var machine = ResultWait(start: clock.instant(), limit: limit, isKnown: isKnown)
+        var gateway = self
         while true {
             let event: ResultWait.Event
             let asked = machine.poll(at: clock.instant())
             do {
-                event = .answer(try await read(id, wait: asked))
+                event = .answer(try await gateway.read(id, wait: asked))
             } catch let error as PlatformError where error.isPassing {
                 event = .away(error)
+                // The operator may be away as well: then it is asked after the next failure.
+                if let locate, let place = try? await locate() { gateway.endpoint = place }
             }
             switch machine.next(event, at: clock.instant()) {
             case .finish(let snapshot): return snapshot

@@ -5,6 +5,9 @@ import NIOCore
 import NIOHTTP1
 package import Wire
 
+/// The cause of an error when something answers at an operator's URL that is no operator.
+package struct NotAnOperator: Error {}
+
 /// The operator's REST interface (reference: cortex.md §8). Safe from any task.
 ///
 /// Every call throws ``PlatformError``: what the operator said, or `connection_failed` with the address and what to do.
@@ -50,11 +53,13 @@ package struct OperatorClient: Sendable {
     }
 
     /// Whether a Cortex operator answers there (`GET /verifycortex`); needs no token.
+    ///
+    /// - Throws: ``PlatformError`` `connection_failed` with the cause ``NotAnOperator`` when something else answers there.
     package func verify() async throws {
         let stranger = PlatformError(
             .connectionFailed,
             "what answers at \(base) is not a Cortex operator; check the URL: the operator's port is 8888 unless another"
-                + " was chosen, 8889 is the gateway's")
+                + " was chosen, 8889 is the gateway's", cause: NotAnOperator())
         do {
             let reply = try await send("GET", "/verifycortex", timeout: .seconds(10))
             let first = reply.body.readableBytesView.first { $0 != UInt8(ascii: " ") }
@@ -80,8 +85,8 @@ package struct OperatorClient: Sendable {
     }
 
     /// One API with its history (`GET /get/{api}`).
-    package func api(_ name: String) async throws -> APIDocument {
-        let list: [APIDocument] = try await call("GET", "/get/\(Self.segment(name))")
+    package func api(_ name: String, timeout: Duration = readTimeout) async throws -> APIDocument {
+        let list: [APIDocument] = try await call("GET", "/get/\(Self.segment(name))", timeout: timeout)
         return try one(list, name)
     }
 

@@ -49,7 +49,11 @@ struct CommandContext: Sendable {
         return try await Transport.with { transport in
             let api = try await OperatorClient(environment: environment, transport: transport).api(name)
             return try await body(
-                GatewayClient(api: api, name: name, environment: environment, transport: transport, clock: clock))
+                GatewayClient(api: api, name: name, environment: environment, transport: transport, clock: clock) {
+                    // A new client: the folder of the platform's socket may be another one by then.
+                    let `operator` = try OperatorClient(environment: environment, transport: transport)
+                    return try await .gateway(of: `operator`.api(name, timeout: .seconds(5)), in: environment)
+                })
         }
     }
 

@@ -8,7 +8,7 @@ struct EnvironmentConfigureCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "configure", abstract: "Make an environment, or change it.",
         discussion: """
-            The URL is checked first. Without a scheme, http is used for this machine and https for all others.
+            The URL is checked first; where nothing answers yet, the environment is made all the same. Without a scheme, http is used for this machine and https for all others.
             The token comes from --token-stdin, CORTEX_TOKEN, an environment of the same URL, or a prompt on a terminal. It is no argument,
             because other users of this machine can see those.
 
@@ -58,8 +58,7 @@ struct EnvironmentConfigureCommand: AsyncParsableCommand {
         environment.operatorEndpoint = endpoint.text
         environment.token = try await givenToken(context) ?? environment.token ?? known?.token
         environment.operatorSocket = environment.operatorSocket ?? known?.operatorSocket
-        let candidate = environment
-        try await context.withOperator(candidate) { try await $0.verify() }
+        let obstacle = try await Self.obstacle(environment, context)
         if environment.token == nil, console.canAsk {
             environment.token = try Prompt.secret("token of \(endpoint)", console: console)
                 .flatMap { try TokenText.clean($0, from: "the answer") }
@@ -70,15 +69,31 @@ struct EnvironmentConfigureCommand: AsyncParsableCommand {
             return file.defaultEnvironment == made.name
         }
         try context.say("environment \(name) is configured\(isDefault ? ", and the default" : "")", as: output)
+        if let obstacle { console.note("it could not be checked: \(obstacle.message)") }
         guard made.token != nil else {
             return console.note(
                 "no token is known for \(endpoint), so its calls will be refused; give it with: cortex env configure \(name) -o \(endpoint) --token-stdin"
             )
         }
+        guard obstacle == nil else { return }
         do {
             _ = try await context.withOperator(made) { try await $0.info() }
         } catch let error as PlatformError where error.code == .unauthorized {
             console.note("the token is not accepted by \(endpoint); it is stored all the same: \(error.message)")
+        }
+    }
+
+    /// Checks that an operator answers there.
+    ///
+    /// - Returns: why it could not be checked: the platform may not run yet, which is no reason not to make the environment (contract O1).
+    private static func obstacle(_ environment: Client.Environment, _ context: CommandContext) async throws
+        -> PlatformError?
+    {
+        do {
+            try await context.withOperator(environment) { try await $0.verify() }
+            return nil
+        } catch let error as PlatformError where error.isPassing && !(error.cause is NotAnOperator) {
+            return error
         }
     }
 
@@ -87,7 +102,7 @@ struct EnvironmentConfigureCommand: AsyncParsableCommand {
         let known = context.variables["CORTEX_OPERATOR_ENDPOINT"].flatMap { $0.isEmpty ? nil : $0 }
         if let known { return known }
         if context.console.canAsk {
-            let hint = present.map { " [\($0)]" } ?? ""
+            let hint = present.map { " [\(EndpointURL.withoutSecrets($0))]" } ?? ""
             if let url = Prompt.line("operator endpoint\(hint)", console: context.console) ?? present { return url }
         } else if let present {
             return present

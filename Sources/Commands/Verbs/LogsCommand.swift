@@ -53,16 +53,65 @@ struct LogsCommand: AsyncParsableCommand {
                 options.replica = (replicas.first { $0.state == .ready } ?? replicas.first)?.id
             }
             var printer = LogPrinter(style: context.console.style)
-            for try await line in try await client.logs(target.api, options: options) {
-                if format.output != .pretty {
-                    try context.console.print(try JSONText.line(line))
-                    continue
-                }
-                if let notice = line.notice { context.console.note(notice.inOneLine) }
-                guard let text = line.text else { continue }
-                try context.console.print(
-                    printer.line(replica: line.replica ?? "-", container: line.container ?? "-", text: text))
+            guard options.follow else {
+                return try await print(client.logs(target.api, options: options), &printer, context)
             }
+            let lines = try await client.logs(target.api, options: options)
+            do {
+                try await print(lines, &printer, context)
+            } catch let error as PlatformError where error.isPassing {
+                // The connection was lost: as with an end, the platform may be back in a moment.
+            }
+            try await resume(client, options, &printer, context)
+        }
+    }
+
+    /// How often in a row the platform may be away: the time that a restart takes.
+    private static let failuresAllowed = 60
+    private static let pause: Duration = .seconds(1)
+
+    /// Goes on following after the platform ended the log, which it does when it stops (contract O4). Ends with an
+    /// error.
+    ///
+    /// - Throws: ``PlatformError`` once the platform was away for a minute, or when what was followed is gone.
+    private func resume(
+        _ client: OperatorClient, _ options: LogOptions, _ printer: inout LogPrinter, _ context: CommandContext
+    ) async throws {
+        var options = options
+        // What was printed is not printed again.
+        options.tail = 0
+        let console = context.console
+        var failures = 0
+        var isAnnounced = false
+        while true {
+            if !isAnnounced { console.note("the platform ended the log; connecting again") }
+            isAnnounced = true
+            try await context.clock.sleep(for: Self.pause)
+            do {
+                let lines = try await client.logs(target.api, options: options)
+                (failures, isAnnounced) = (0, false)
+                console.note(
+                    "connected again; lines written in between are missing here, see them with: cortex logs \(target.api)"
+                )
+                try await print(lines, &printer, context)
+            } catch let error as PlatformError where error.isPassing && failures < Self.failuresAllowed {
+                failures += 1
+            }
+        }
+    }
+
+    private func print(
+        _ lines: AsyncThrowingStream<LogLineDocument, any Error>, _ printer: inout LogPrinter, _ context: CommandContext
+    ) async throws {
+        for try await line in lines {
+            if format.output != .pretty {
+                try context.console.print(try JSONText.line(line))
+                continue
+            }
+            if let notice = line.notice { context.console.note(notice.inOneLine) }
+            guard let text = line.text else { continue }
+            try context.console.print(
+                printer.line(replica: line.replica ?? "-", container: line.container ?? "-", text: text))
         }
     }
 }

@@ -23,7 +23,7 @@ enum EnvironmentsView {
         init(_ file: EnvironmentFile) {
             self.defaultEnvironment = file.defaultEnvironment
             self.environments = file.environments.map {
-                Entry(name: $0.name, operatorEndpoint: $0.operatorEndpoint)
+                Entry(name: $0.name, operatorEndpoint: EndpointURL.withoutSecrets($0.operatorEndpoint))
             }
         }
 
@@ -41,7 +41,7 @@ enum EnvironmentsView {
             let mark = environment.name == file.defaultEnvironment ? " (default)" : ""
             let token = environment.token == nil ? "\ntoken: none" : ""
             return style.bold("\(environment.name)\(mark)".inOneLine)
-                + "\ncortex operator endpoint: \(environment.operatorEndpoint.inOneLine)\(token)"
+                + "\ncortex operator endpoint: \(EndpointURL.withoutSecrets(environment.operatorEndpoint).inOneLine)\(token)"
         }.joined(separator: "\n\n")
     }
 }
