@@ -5,7 +5,9 @@ import Foundation
 package enum CortexMain {
     /// Runs the process's command and ends the process.
     package static func run() async -> Never {
-        exit(await run(Array(CommandLine.arguments.dropFirst())))
+        let arguments = Array(CommandLine.arguments.dropFirst())
+        UpCommand.takeSignals(arguments)
+        exit(await run(arguments))
     }
 
     /// Runs a command.

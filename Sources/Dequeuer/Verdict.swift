@@ -62,14 +62,23 @@ package enum Verdict {
     /// - Parameter body: its first ``Limits/failureBody`` bytes.
     package static func wrongStatus(_ status: Int, body: [UInt8]) -> RequestFailure {
         return RequestFailure(
-            .containerStatus, "The container answered with status \(status). \(hint(status))", statusCode: status,
+            .containerStatus, "The container answered with status \(digits(status)). \(hint(status))",
+            statusCode: status,
             body: text(body.prefix(Limits.failureBody)))
+    }
+
+    /// As it stands in the answer's first line: three digits.
+    private static func digits(_ status: Int) -> String {
+        let text = "\(status)"
+        return String(repeating: "0", count: max(0, 3 - text.count)) + text
     }
 
     /// What a status other than 200 means here, and what to do.
     private static func hint(_ status: Int) -> String {
         switch status {
-        case ..<200: "It switches to another protocol; answer POST / with status 200 and JSON."
+        case ..<100: "HTTP has no such status, the lowest is 100; answer POST / with status 200 and JSON."
+        case 101: "It switches to another protocol; answer POST / with status 200 and JSON."
+        case ..<200: "That is no final answer; answer POST / with status 200 and JSON."
         case 204, 205:
             "That is an answer without content; a result is JSON with status 200 (null, if there is nothing to say)."
         case 206: "That is a part of an answer; a result is whole and has status 200."

@@ -57,6 +57,7 @@ package struct Assembly: Sendable {
         let directory = try await BlockingPool.checks.run { [settings] in
             if let store = settings.storeDirectory, FileManager.default.fileExists(atPath: store) {
                 try PlatformDirectory.secure(store, option: "--store")
+                try PlatformDirectory.checkContent(store, option: "--store")
             }
             return try PlatformDirectory.prepare(settings.dataDirectory)
         }
@@ -66,10 +67,16 @@ package struct Assembly: Sendable {
                 durability: settings.durability == .full ? .full : .normal),
             now: clock.now(), logger: logger)
         resources.add("store") { try await store.close() }
+        // Before anything else is looked for or logged: a damaged file is the one line of the start (contract U5).
+        let tokens = try await blocking {
+            try TokenStore.open(directory: directory.path, random: SystemRandomNumberGenerator())
+        }
         try await blocking { try directory.removeStale() }
         try await PortCheck.check([
-            .init(host: settings.host, port: settings.gatewayPort, portFlag: "--port"),
-            .init(host: settings.operatorHost, port: settings.operatorPort, portFlag: "--operator-port"),
+            .init(host: settings.host, port: settings.gatewayPort, hostFlag: "--host", portFlag: "--port"),
+            .init(
+                host: settings.operatorHost, port: settings.operatorPort, hostFlag: "--operator-host",
+                portFlag: "--operator-port"),
         ])
 
         let selection = EngineSelection(
@@ -84,9 +91,6 @@ package struct Assembly: Sendable {
             logger.info("requests of the last run went back to their queues", metadata: ["count": "\(returned)"])
         }
 
-        let tokens = try await blocking {
-            try TokenStore.open(directory: directory.path, random: SystemRandomNumberGenerator())
-        }
         let disk = DiskWatch(
             reserve: settings.diskReserve, folders: [directory.path, settings.storeDirectory ?? directory.path],
             clock: clock, logger: logger)

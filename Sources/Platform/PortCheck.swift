@@ -16,7 +16,7 @@ enum PortCheck {
     struct Address: Sendable {
         var host: String
         var port: Int
-        var hostFlag = "--host"
+        var hostFlag: String
         var portFlag: String
     }
 

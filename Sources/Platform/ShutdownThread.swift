@@ -16,9 +16,20 @@ private let exitFailure: CInt = 1
 private enum Arrived {
     /// A bit per signal number.
     static let signals = Atomic<UInt64>(0)
-    /// How often SIGTERM or SIGINT came; SIGHUP counts as the first, never as the second, because it is often sent beside SIGTERM.
+    /// How many signals to stop came. A SIGHUP that comes within ``besideAnother`` of the first is sent beside it and not counted.
     static let stops = Atomic<Int>(0)
+    /// When the first of them came, in milliseconds of the monotonic clock.
+    static let firstStop = Atomic<Int64>(0)
+    /// In milliseconds.
+    static let besideAnother: Int64 = 1000
     static let wakeup = Atomic<CInt>(-1)
+}
+
+/// Milliseconds of the monotonic clock. May be called in a signal handler.
+private func monotonicMilliseconds() -> Int64 {
+    var now = timespec()
+    clock_gettime(CLOCK_MONOTONIC, &now)
+    return Int64(now.tv_sec) * 1000 + Int64(now.tv_nsec) / 1_000_000
 }
 
 /// Runs in whatever thread the system chose.
@@ -29,8 +40,16 @@ private func handleSignal(_ number: CInt) {
     case SIGTERM, SIGINT:
         // The second ends the process here, whatever everything else waits for (contract U4).
         if Arrived.stops.wrappingAdd(1, ordering: .relaxed).oldValue > 0 { _exit(exitInterrupted) }
+        Arrived.firstStop.store(monotonicMilliseconds(), ordering: .relaxed)
     case SIGHUP:
-        _ = Arrived.stops.compareExchange(expected: 0, desired: 1, ordering: .relaxed)
+        // Supervisors and terminals send it beside SIGTERM or another SIGHUP; one that comes later is a second signal (contract U4).
+        let now = monotonicMilliseconds()
+        if Arrived.stops.compareExchange(expected: 0, desired: 1, ordering: .relaxed).exchanged {
+            Arrived.firstStop.store(now, ordering: .relaxed)
+        } else {
+            let first = Arrived.firstStop.load(ordering: .relaxed)
+            if first > 0, now - first >= Arrived.besideAnother { _exit(exitInterrupted) }
+        }
     default: break
     }
     Arrived.signals.bitwiseOr(1 << UInt64(number), ordering: .relaxed)
@@ -82,6 +101,7 @@ package final class ShutdownThread: Sendable {
         // Also makes the values that the handler uses: it must not be the first to touch them.
         Arrived.signals.store(0, ordering: .relaxed)
         Arrived.stops.store(0, ordering: .relaxed)
+        Arrived.firstStop.store(0, ordering: .relaxed)
         Arrived.wakeup.store(thread.wakeup.writing, ordering: .relaxed)
         try PlatformThread.start(name: "cortex-signals") { thread.run() }
         for number in [SIGTERM, SIGINT, SIGQUIT] { _ = signal(number, handleSignal) }

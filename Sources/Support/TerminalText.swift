@@ -12,7 +12,7 @@ extension String {
         return result
     }
 
-    /// A log line for a terminal: colours are let through, every other control sequence is made visible as U+FFFD.
+    /// A log line for a terminal: colours, bold and underline are let through, every other control sequence is made visible as U+FFFD.
     package var withoutControls: String {
         var result = String.UnicodeScalarView()
         var rest = unicodeScalars[...]
@@ -34,7 +34,7 @@ extension String {
         return pieces.popLast().map(Substring.init) ?? ""
     }
 
-    /// A whole text for a terminal: line ends, tabs and colours stay. Whatever else could steer the terminal becomes `\uXXXX`, which in JSON
+    /// A whole text for a terminal: line ends, tabs, colours, bold and underline stay. Whatever else could steer the terminal becomes `\uXXXX`, which in JSON
     /// means the same character.
     package var safeForTerminal: String {
         guard unicodeScalars.contains(where: { $0.steersTerminal && $0 != "\n" }) else { return self }
@@ -61,18 +61,42 @@ extension String {
         return String(result)
     }
 
-    /// Where the colour sequence (`ESC [ digits and semicolons m`) ends that `text` begins with.
+    /// Where the sequence (`ESC [ digits and semicolons m`) ends that `text` begins with, if it sets nothing but colours, bold and underline:
+    /// hidden, blinking or reversed text is not let through (contract N8).
     private static func endOfColor(_ text: Substring.UnicodeScalarView) -> String.Index? {
         var index = text.index(after: text.startIndex)
         guard index < text.endIndex, text[index] == "[" else { return nil }
         index = text.index(after: index)
+        var parameters = String.UnicodeScalarView()
         while index < text.endIndex {
             let scalar = text[index]
             index = text.index(after: index)
-            if scalar == "m" { return index }
+            if scalar == "m" { return areColors(String(parameters)) ? index : nil }
             guard ("0"..."9").contains(scalar) || scalar == ";" else { return nil }
+            parameters.append(scalar)
         }
         return nil
+    }
+
+    private static func areColors(_ parameters: String) -> Bool {
+        var codes = parameters.split(separator: ";", omittingEmptySubsequences: false).map { $0.isEmpty ? 0 : Int($0) }[
+            ...]
+        while let next = codes.popFirst() {
+            // A number beyond all bounds.
+            guard let code = next else { return false }
+            switch code {
+            case 0, 1, 4, 22, 24, 30...37, 39, 40...47, 49, 90...97, 100...107: continue
+            // A colour of a palette (5;n) or by its parts (2;red;green;blue).
+            case 38, 48:
+                let count = codes.first == 5 ? 1 : codes.first == 2 ? 3 : nil
+                guard let count, codes.count > count,
+                    codes.dropFirst().prefix(count).allSatisfy({ $0.map { (0...255).contains($0) } ?? false })
+                else { return false }
+                codes = codes.dropFirst(count + 1)
+            default: return false
+            }
+        }
+        return true
     }
 }
 

@@ -73,6 +73,16 @@ struct OutputTests {
         arguments: [
             ("\u{1B}[1;31mred\u{1B}[0m\tx", "\u{1B}[1;31mred\u{1B}[0m\tx"),
             ("\u{1B}]0;title\u{07}", "\u{FFFD}]0;title\u{FFFD}"),
+            (
+                "\u{1B}[m\u{1B}[4;38;5;208;48;2;1;2;3m\u{1B}[22;24;39;49m",
+                "\u{1B}[m\u{1B}[4;38;5;208;48;2;1;2;3m\u{1B}[22;24;39;49m"
+            ),
+            ("\u{1B}[8mx\u{1B}[5my\u{1B}[7mz", "\u{FFFD}[8mx\u{FFFD}[5my\u{FFFD}[7mz"),
+            (
+                "\u{1B}[1;8m\u{1B}[38;5m\u{1B}[38;2;1;2m\u{1B}[48;5;256m",
+                "\u{FFFD}[1;8m\u{FFFD}[38;5m\u{FFFD}[38;2;1;2m\u{FFFD}[48;5;256m"
+            ),
+            ("\u{1B}[99999999999999999999m", "\u{FFFD}[99999999999999999999m"),
             ("\u{1B}[2J", "\u{FFFD}[2J"), ("\u{1B}[31", "\u{FFFD}[31"), ("a\rb\u{1B}", "a\u{FFFD}b\u{FFFD}"),
         ])
     func logControls(input: String, text: String) {
@@ -84,7 +94,7 @@ struct OutputTests {
         arguments: [
             ("{\"a\":\"x\u{9B}31m\u{7F}\u{202E}\"}", #"{"a":"x\u009b31m\u007f\u202e"}"#),
             ("[1,\r2,\r\n3]\n", "[1,\n2,\n3]\n"), ("\u{1B}[31mred\u{1B}[0m\tä✓", "\u{1B}[31mred\u{1B}[0m\tä✓"),
-            ("\u{1B}]0;t\u{07}\u{2066}", #"\u001b]0;t\u0007\u2066"#),
+            ("\u{1B}]0;t\u{07}\u{2066}", #"\u001b]0;t\u0007\u2066"#), ("\u{1B}[8mhidden", #"\u001b[8mhidden"#),
         ])
     func safeText(input: String, text: String) {
         #expect(input.safeForTerminal == text)

@@ -1,3 +1,4 @@
+import APIConfiguration
 import ArgumentParser
 import Client
 import Core
@@ -57,6 +58,68 @@ struct ProcessTests {
     }
 
     // MARK: Exit status and streams
+
+    @Test("U5, N9: files that others could have written, links and damaged tokens end the start in one line")
+    func refusedStarts() async throws {
+        try await withTemporaryDirectory { folder in
+            let data = folder.path + "/data"
+            try FileManager.default.createDirectory(
+                atPath: data, withIntermediateDirectories: false, attributes: [.posixPermissions: 0o700])
+            func refusal(_ file: String, _ text: String, _ mode: Int) async throws -> String {
+                let path = folder.path + "/" + file
+                try Data(text.utf8).write(to: URL(filePath: path))
+                try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: path)
+                defer { try? FileManager.default.removeItem(atPath: path) }
+                let up = try await run(
+                    ["up", "--data-dir", data, "--port", "0", "--operator-port", "0", "--engine", "sandbox"], folder)
+                #expect(up.status == 1 && up.output.isEmpty)
+                #expect(up.errors.split(separator: "\n").count == 1, "\(up.errors)")
+                return up.errors
+            }
+            #expect(try await refusal("up.yaml", "allow_pod_operator_access: full\n", 0o666).contains("chmod 600"))
+            #expect(try await refusal("data/tokens.json", "{}", 0o666).contains("chmod 600"))
+            #expect(try await refusal("data/tokens.json", "{", 0o600).contains("tokens.json is damaged"))
+            #expect(try await refusal("data/tokens.json", #"{"user":"x"}"#, 0o600).contains("tokens.json is damaged"))
+        }
+    }
+
+    @Test("U4: cortex up takes its signals before its arguments are read; other commands leave them alone")
+    func firstSignals() async throws {
+        await #expect(processExitsWith: .exitCode(7)) {
+            UpCommand.takeSignals(["up", "--nonsense"])
+            kill(getpid(), SIGTERM)
+            usleep(200_000)
+            _exit(7)
+        }
+        await #expect(processExitsWith: .signal(SIGTERM)) {
+            UpCommand.takeSignals(["get"])
+            kill(getpid(), SIGTERM)
+            usleep(200_000)
+            _exit(7)
+        }
+    }
+
+    @Test("U4: a platform that is stopped as soon as it takes signals exits with 0, whatever it does at that time")
+    func earlySignal() async throws {
+        try await withTemporaryDirectory { folder in
+            for _ in 0..<3 {
+                let process = try ChildProcess(
+                    CortexProcess.binary,
+                    ["up", "--data-dir", folder.path + "/data", "--port", "0", "--operator-port", "0"],
+                    environment: ["HOME": folder.path, "PATH": "/usr/bin:/bin"], directory: folder.path,
+                    errors: .file(folder.path + "/errors"))
+                // The bit of SIGTERM among the caught signals of the process.
+                try await expectEventually {
+                    let status = try? String(contentsOfFile: "/proc/\(process.pid)/status", encoding: .utf8)
+                    let caught = status?.split(separator: "\n").first { $0.hasPrefix("SigCgt:") }?.split(
+                        separator: "\t")
+                    return caught?.last.flatMap { UInt64($0, radix: 16) }.map { $0 & 1 << 14 != 0 } ?? false
+                }
+                process.send(SIGTERM)
+                #expect(await process.wait() == 0)
+            }
+        }
+    }
 
     @Test("O2: wrong use exits 2 with nothing on standard output")
     func usage() async throws {
@@ -285,8 +348,27 @@ struct ProcessTests {
             #expect(process.output == "hello-a/c | one\n")
             #expect(process.errors == "no replica now\n")
             #expect(stub.last("GET /logs/hello")?.target == "/logs/hello?tail=3")
+            stub.on("GET /logs/hello", .error(404, "not_found", "gone"))
             _ = try await run(["logs", "hello", "--random-pod"], folder)
             #expect(stub.last("GET /logs/hello")?.target == "/logs/hello?follow=true&replica=hello-a")
+        }
+    }
+
+    @Test("O4: a followed log goes on after a restart of the platform and says that lines are missing")
+    func resumedLogs() async throws {
+        try await with { stub, folder in
+            func line(_ text: String) -> StubPlatform.Response {
+                .init(parts: [#"{"replica":"hello-a","container":"c","text":"\#(text)"}"# + "\n"])
+            }
+            stub.on(
+                "GET /logs/hello", line("one"), .cutOff, .error(503, "unavailable", "starting"), line("two"),
+                .error(404, "not_found", "hello is not deployed"))
+            let process = try await run(["logs", "hello", "--follow", "--tail", "5"], folder)
+            #expect(process.output == "hello-a/c | one\nhello-a/c | two\n")
+            #expect(process.status == 1 && process.errors.contains("hello is not deployed"))
+            #expect(process.errors.contains("connecting again"))
+            #expect(process.errors.components(separatedBy: "lines written in between are missing here").count == 2)
+            #expect(stub.requests.filter { $0.path == "/logs/hello" }.map(\.target).last?.contains("tail=0") == true)
         }
     }
 
@@ -319,7 +401,7 @@ struct ProcessTests {
         arguments: [
             "12345678901234567890", "0.12345678901234567890", "1.0", "1e400", String(repeating: "9", count: 5000),
             #"{"a":1,"a":2,"\u00e9":"\ud800","t":[true,null]}"#,
-        ])
+        ] as [String])
     func yaml(result: String) async throws {
         try await with { stub, folder in
             let head = #"{"id":"\#(Self.id)","status":"completed","result":"#
@@ -334,6 +416,22 @@ struct ProcessTests {
             stub.on("GET /hello/\(Self.id)", .json(head + lines + "}"))
             let broken = try await run(["result", "hello", Self.id, "-o", "yaml"], folder)
             #expect(broken.output.hasSuffix("\nresult: \(lines.replacing("\n", with: " "))\n"))
+        }
+    }
+
+    @Test("C5: in YAML a character that readers of YAML refuse is an escape, which means the same")
+    func yamlEscapes() async throws {
+        try await with { stub, folder in
+            let result = "[\"a\u{7F}b\u{85}c\u{2028}d\u{FEFF}ä✓\"]"
+            stub.on(
+                "GET /hello/\(Self.id)",
+                .json(#"{"id":"\#(Self.id)","status":"completed","result":"# + result + "}"))
+            let yaml = try await run(["result", "hello", Self.id, "-o", "yaml"], folder)
+            #expect(
+                yaml.output.hasSuffix("\nresult: " + #"["a\u007fb\u0085c\u2028d\ufeffä✓"]"# + "\n"), "\(yaml.output)")
+            let json = try #require(ConfigurationFile.json(of: Array(yaml.output.utf8)))
+            let parsed = try JSONDecoder().decode([String: JSONValue].self, from: Data(json.utf8))
+            #expect(parsed["result"] == .array([.string("a\u{7F}b\u{85}c\u{2028}d\u{FEFF}ä✓")]))
         }
     }
 
@@ -448,9 +546,17 @@ struct ProcessTests {
             #expect(try store.load()["bare"]?.operatorEndpoint == "http://localhost:\(port)")
             #expect(try store.load()["bare"]?.token == nil)
             #expect(bare.errors.contains("no token is known"))
-            #expect(try await run(["env", "configure", "x", "-o", "http://127.0.0.1:1"], folder).status == 1)
             #expect(try await run(["env", "configure", "x"], folder).status == 2)
+            stub.on("GET /verifycortex", .json("hello"))
+            let stranger = try await run(["env", "configure", "x", "-o", stub.url], folder)
+            #expect(stranger.status == 1 && stranger.errors.contains("is not a Cortex operator"))
+            let secret = try await run(["env", "configure", "x", "-o", "http://ada:hidden@127.0.0.1:1"], folder)
+            #expect(secret.status == 2 && !secret.errors.contains("hidden") && !secret.errors.contains("ada"))
             #expect(try store.load()["x"] == nil)
+            let away = try await run(
+                ["env", "configure", "x", "-o", "http://127.0.0.1:1", "--token-stdin"], folder, input: "mine")
+            #expect(away.status == 0 && away.errors.contains("it could not be checked: nothing answers"))
+            #expect(try store.load()["x"]?.token == "mine")
         }
     }
 

@@ -46,6 +46,17 @@ struct VerdictTests {
         #expect(failure.body == "no")
     }
 
+    @Test(
+        "A3: what is said of a status is true of it",
+        arguments: [
+            (0, "status 000. HTTP has no such status"), (42, "status 042. HTTP has no such status"),
+            (101, "status 101. It switches to another protocol"), (100, "status 100. That is no final answer"),
+            (404, "status 404. It has no handler"),
+        ])
+    func statusMessages(status: Int, text: String) {
+        #expect(Verdict.wrongStatus(status, body: []).message.contains(text))
+    }
+
     @Test("A3: an announced length over max_result is refused before a byte is read, the limit itself is not")
     func announced() {
         func verdict(_ length: Int64) -> Verdict.OfHead {

@@ -64,6 +64,29 @@ struct ShutdownThreadTests {
         }
     }
 
+    @Test(
+        "U4: a SIGHUP a second after the first signal is a second signal and exits at once with 130",
+        arguments: [SIGHUP, SIGTERM])
+    func laterHangup(first: CInt) async throws {
+        await #expect(processExitsWith: .exitCode(130)) { [first] in
+            _ = try ShutdownThread.start()
+            kill(getpid(), first)
+            usleep(1_100_000)
+            kill(getpid(), SIGHUP)
+            while true { usleep(1_000_000) }
+        }
+    }
+
+    @Test("U5: the message about an address names the flag that chose it")
+    func addressFlags() async throws {
+        // TEST-NET-3 (RFC 5737): an address of no machine.
+        let addresses = [
+            PortCheck.Address(host: "203.0.113.7", port: 0, hostFlag: "--operator-host", portFlag: "--operator-port")
+        ]
+        let error = await #expect(throws: PlatformError.self) { try await PortCheck.check(addresses) }
+        #expect(error?.message.hasSuffix("choose an address of this machine with --operator-host") == true)
+    }
+
     @Test("U4: what is under way is named, a line each, with its age")
     func lines() async throws {
         let registry = OperationRegistry()

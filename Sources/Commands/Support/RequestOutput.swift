@@ -69,7 +69,7 @@ struct RequestOutput {
     }
 
     /// The request as YAML. The result is the container's JSON itself, which is flow style of YAML 1.2, so no number, key or escape changes
-    /// (contract C5).
+    /// (contract C5). Only characters that readers of YAML refuse or take for line ends are written as escapes, which mean the same.
     private func yaml(_ request: RequestSnapshot) throws -> String {
         let document = RequestSummary(request)
         var text = try JSONText.value(of: document).yaml().trimmedEnd
@@ -77,9 +77,28 @@ struct RequestOutput {
             // Line ends and tabs stand between tokens only: inside a JSON string they are escaped.
             let spaces: Set<UInt8> = [0x09, 0x0A, 0x0D]
             let line = result.readableBytesView.map { spaces.contains($0) ? UInt8(ascii: " ") : $0 }
-            text += "\nresult: " + String(decoding: line, as: UTF8.self)
+            text += "\nresult: "
+            for scalar in String(decoding: line, as: UTF8.self).unicodeScalars {
+                // They stand inside strings only: between the tokens JSON has no such characters.
+                text += scalar.isPlainInYAML ? String(scalar) : "\\u" + scalar.fourDigits
+            }
         }
         return text
+    }
+}
+
+extension Unicode.Scalar {
+    /// Whether every reader of YAML takes the character inside quotes as it is.
+    fileprivate var isPlainInYAML: Bool {
+        switch value {
+        case 0x7F...0x9F, 0x2028, 0x2029, 0xFEFF, 0xFFFE, 0xFFFF: false
+        default: true
+        }
+    }
+
+    fileprivate var fourDigits: String {
+        let digits = String(value, radix: 16)
+        return String(repeating: "0", count: max(0, 4 - digits.count)) + digits
     }
 }
 
