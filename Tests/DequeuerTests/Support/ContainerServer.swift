@@ -83,6 +83,9 @@ final class ContainerServer: Sendable {
 
     let port: Int
     private let channel: any Channel
+    /// Loops of its own, as a container is another process: one that writes without end must not take the time of the worker's loops.
+    private static let group = MultiThreadedEventLoopGroup(numberOfThreads: 2)
+
     private let children: AsyncStream<NIOAsyncChannel<ByteBuffer, ByteBuffer>>
     private let arrivals: AsyncStream<NIOAsyncChannel<ByteBuffer, ByteBuffer>>.Continuation
     private let accepted = Mutex(0)
@@ -96,7 +99,7 @@ final class ContainerServer: Sendable {
         let (children, arrivals) = AsyncStream.makeStream(of: NIOAsyncChannel<ByteBuffer, ByteBuffer>.self)
         self.children = children
         self.arrivals = arrivals
-        channel = try await ServerBootstrap(group: .singletonMultiThreadedEventLoopGroup)
+        channel = try await ServerBootstrap(group: Self.group)
             .serverChannelOption(.backlog, value: 128)
             .childChannelInitializer { child in
                 child.eventLoop.makeCompletedFuture {
