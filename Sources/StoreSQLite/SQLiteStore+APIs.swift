@@ -81,6 +81,7 @@ extension SQLiteStore {
 
     /// Takes up every deletion that was not finished: does a few steps of each, and the rest in the background.
     func finishDeletions(now: Timestamp) async throws {
+        guard deletions.withLock({ $0 == nil }) else { return }
         var areFinished = true
         for deletion in try await unfinishedDeletions() {
             areFinished = try await advance(deletion, steps: Self.promptSteps, now: now) && areFinished
@@ -102,8 +103,9 @@ extension SQLiteStore {
             task = Task {
                 do {
                     while !Task.isCancelled, let deletion = try await unfinishedDeletions().first {
-                        // Between two steps others get their turn.
-                        while !Task.isCancelled, try await !advance(deletion, steps: 1, now: now) { await Task.yield() }
+                        while try await committer.perform({
+                            try $0.step(deletion, limit: Self.backgroundStepLimit, now: now)
+                        }) { try await pause() }
                     }
                 } catch {
                     // The upkeep, or the next start, takes it up again.
@@ -124,8 +126,14 @@ extension SQLiteStore {
         await task?.value
     }
 
-    /// Rows that one step of a long job changes.
+    /// Leaves the writer to other callers between two steps of a long job: each of them waits for the step that is under way, so steps are short,
+    /// and most of the time there is none.
+    func pause() async throws { try await Task.sleep(for: .milliseconds(20)) }
+
+    /// Rows that one step of a long job changes, when something waits for the job.
     static let stepLimit = 500
+    /// Rows of one step in the background: a few milliseconds.
+    private static let backgroundStepLimit = 100
     /// Steps of a deletion that its caller waits for: well below a second.
     private static let promptSteps = 4
 }

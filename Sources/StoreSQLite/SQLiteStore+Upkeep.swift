@@ -56,6 +56,7 @@ extension SQLiteStore {
             let count = try await committer.perform { try step(&$0, Self.stepLimit) }
             total += count
             if count < Self.stepLimit { return total }
+            try await pause()
         }
     }
 

@@ -122,6 +122,25 @@ struct SQLiteCrashTests {
         }
     }
 
+    @Test("A13: a long deletion goes on in many short steps, so that no other caller waits for more than one of them")
+    func shortSteps() async throws {
+        try await withStore { store, _ in
+            try await store.deploySample()
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for number in 1...4000 { group.addTask { try await store.submitSample(number) } }
+                try await group.waitForAll()
+            }
+            let before = store.committer.transactions
+            #expect(try await store.delete(api: "echo", keepRequests: false, now: sampleStart))
+            // The delete itself and what it waits for: far from all.
+            #expect(store.committer.transactions - before <= 5)
+            try await expectEventually {
+                try await store.reading { try Int.fetchOne($0, sql: "SELECT count(*) FROM api") } == 0
+            }
+            #expect(store.committer.transactions - before >= 5 + 2000 / 100)
+        }
+    }
+
     @Test("A1: a database that was still being made is made again")
     func unfinishedDatabase() async throws {
         try await withTemporaryDirectory { directory in
