@@ -1,5 +1,6 @@
 package import Core
 import Logging
+import PodInitClient
 
 extension DockerEngine {
     /// A container that this platform made, as the engine shows it.
@@ -127,11 +128,14 @@ extension DockerEngine {
         let sorted = observed.sorted {
             (order.firstIndex(of: $0.key) ?? .max, $0.key) < (order.firstIndex(of: $1.key) ?? .max, $1.key)
         }
+        let isAlive = owner?.state == "running"
+        // Its other containers may run on and keep its network: nothing connects to them any more.
+        if !isAlive { sockets.forget(id) }
         return ObservedPod(
             id: id, api: labels[Labels.api] ?? "", apiID: labels[Labels.apiID] ?? "",
             podID: labels[Labels.podID] ?? "", deploymentID: labels[Labels.deploymentID] ?? "",
             createdAt: Timestamp(microseconds: labels[Labels.createdAt].flatMap { Int64($0) } ?? 0),
-            isAlive: owner?.state == "running",
+            isAlive: isAlive,
             containers: sorted.map { ObservedContainer(name: $0.key, state: $0.value) })
     }
 

@@ -149,7 +149,9 @@ found["unknown"] = error(lambda: client.get_api("nope"))
 found["delete"] = error(lambda: client.delete("nope"))
 found["invalid"] = error(lambda: client.deploy({"name": "x", "kind": "AsyncAPI"}))
 found["environment"] = error(lambda: cortex.client("nowhere"))
-found["address"] = error(lambda: cortex.new_client("x", "http://127.0.0.1:1"))
+# The environment is made also where nothing answers yet; the first call says so.
+unreached = cortex.new_client("x", "http://127.0.0.1:1")
+found["address"] = error(lambda: unreached.list_apis())
 found["usage"] = error(lambda: run_cli(["get", "--colour"], hide_output=True))
 """,
     )
