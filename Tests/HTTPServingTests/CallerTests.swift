@@ -12,8 +12,8 @@ import Testing
 @Suite("Slow, many and half-closed callers")
 struct CallerTests {
     private let short = HTTPServerLimits(
-        firstByteTime: .milliseconds(300), headTime: .milliseconds(300), bodyGrace: .milliseconds(300),
-        bodyCredit: .milliseconds(600), lingerTime: .milliseconds(500))
+        firstByteTime: .seconds(1), headTime: .seconds(1), bodyGrace: .seconds(1),
+        bodyCredit: .seconds(2), lingerTime: .seconds(3))
     private let post = "POST /p HTTP/1.1\r\nHost: h\r\n"
 
     // MARK: Slow
