@@ -1,6 +1,7 @@
 import Core
 
-/// Reads the list of APIs that a file is: name and kind first, then the whole by the kind's schema, then what must be unique in a file.
+/// Reads the list of APIs that a file is: name and kind first, then the whole by the kind's schema, then what must be
+/// unique in a file.
 struct APIListReader {
     private let baseDirectory: String?
     private var reader: ConfigurationReader
@@ -110,8 +111,8 @@ struct APIListReader {
             "\(endpoint.path.quoted) is already the endpoint of \(other); choose another")
     }
 
-    /// An API whose kind is missing or unknown. A misspelt kind is read as the one that is suggested, so that the API's other problems are
-    /// reported too; without a suggestion only name and kind can be checked.
+    /// An API whose kind is missing or unknown. A misspelt kind is read as the one that is suggested, so that the API's
+    /// other problems are reported too; without a suggestion only name and kind can be checked.
     private mutating func readOfUnknownKind(_ element: YAMLNode, _ entries: [YAMLNode.Entry], _ kind: YAMLNode?) {
         let fields = APISchema.unknownKind.fields
         let hasOlderKey = entries.contains { ConfigurationReader.olderKeys.contains($0.key) }
@@ -168,7 +169,8 @@ struct APIListReader {
         }
     }
 
-    /// The name of the API in whose part of the file a place is; `nil` for a place before the first API, or an API without a name.
+    /// The name of the API in whose part of the file a place is; `nil` for a place before the first API, or an API
+    /// without a name.
     static func api(at mark: SourceMark, in root: YAMLNode) -> String? {
         guard case .sequence(let elements) = root.content,
             let element = elements.last(where: { ($0.mark.line, $0.mark.column) <= (mark.line, mark.column) }),

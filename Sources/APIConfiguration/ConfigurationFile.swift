@@ -1,12 +1,14 @@
 package import Core
 
-/// A `cortex.yaml` (or the same as JSON, which is YAML too): bytes in, specifications and problems out (contract Y1–Y3).
+/// A `cortex.yaml` (or the same as JSON, which is YAML too): bytes in, specifications and problems out (contract
+/// Y1–Y3).
 package enum ConfigurationFile {
     /// Reads a whole file. Pure: nothing but the bytes is looked at.
     ///
     /// - Parameters:
     ///   - fileName: for messages only.
-    ///   - baseDirectory: an absolute folder that relative volume sources are resolved against; `nil` where there is none, and then such sources are a problem.
+    ///   - baseDirectory: an absolute folder that relative volume sources are resolved against; `nil` where there is
+    ///     none, and then such sources are a problem.
     package static func parse(_ bytes: [UInt8], fileName: String, baseDirectory: String?) -> ConfigurationResult {
         var reader = ConfigurationReader(file: fileName)
         var apis: [ConfiguredAPI] = []
@@ -45,7 +47,8 @@ package enum ConfigurationFile {
             apis: problems.isEmpty ? apis : [], problems: problems.map(\.element), refusals: reader.refusals)
     }
 
-    /// The whole file as one JSON text with sorted keys, aliases and merge keys written out; `nil` where its YAML cannot be read.
+    /// The whole file as one JSON text with sorted keys, aliases and merge keys written out; `nil` where its YAML
+    /// cannot be read.
     package static func json(of bytes: [UInt8]) -> String? {
         guard bytes.count <= Limits.configuration, UTF8Check.firstFault(in: bytes) == nil else { return nil }
         return compose(bytes).root.map(SubmittedJSON.text)
@@ -59,7 +62,8 @@ package enum ConfigurationFile {
 
 /// What a file declares, or what is wrong with it.
 package struct ConfigurationResult: Sendable, Hashable {
-    /// In the file's order, those of kinds that are served; empty when there is any problem: a file is taken whole or not at all.
+    /// In the file's order, those of kinds that are served; empty when there is any problem: a file is taken whole or
+    /// not at all.
     package var apis: [ConfiguredAPI]
     /// In the order of their places.
     package var problems: [ConfigurationProblem]

@@ -1,4 +1,5 @@
-/// JSON is YAML but for one thing: it writes characters beyond the first 65536 as two escapes (`\ud83d\ude00`), which YAML refuses.
+/// JSON is YAML but for one thing: it writes characters beyond the first 65536 as two escapes (`\ud83d\ude00`), which
+/// YAML refuses.
 enum JSONSurrogates {
     /// The same text with such pairs replaced by the character itself, if it is JSON; anything else as it is.
     static func joined(_ bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8> {

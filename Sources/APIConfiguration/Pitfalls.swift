@@ -1,6 +1,7 @@
 import Core
 
-/// What to do about a value that is wrong in a way that people often get wrong: YAML's own traps, units, lists and maps.
+/// What to do about a value that is wrong in a way that people often get wrong: YAML's own traps, units, lists and
+/// maps.
 ///
 /// A hint finishes the message after a semicolon, or stands on a line of its own below it.
 enum Pitfalls {
@@ -165,7 +166,8 @@ enum Pitfalls {
         return needsQuotes ? word.quoted : word
     }
 
-    /// A program's name that holds its arguments too, such as `python3 /app/app.py`; `nil` where the spaces may belong to the name.
+    /// A program's name that holds its arguments too, such as `python3 /app/app.py`; `nil` where the spaces may belong
+    /// to the name.
     static func programWithArguments(_ text: String) -> String? {
         let words = text.split(whereSeparator: \.isWhitespace).map(String.init)
         guard words.count > 1, !words[0].contains("/") || words.dropFirst().contains(where: isArgument) else {

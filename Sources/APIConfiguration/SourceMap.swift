@@ -1,4 +1,5 @@
-/// Where the values of one API stand in its file, by path (`pod.containers[0].image`): for problems that are found after the file was read.
+/// Where the values of one API stand in its file, by path (`pod.containers[0].image`): for problems that are found
+/// after the file was read.
 package struct SourceMap: Sendable, Hashable {
     private let marks: [String: SourceMark]
     private let start: SourceMark

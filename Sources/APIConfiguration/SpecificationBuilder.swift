@@ -1,6 +1,7 @@
 import Core
 
-/// Makes a specification of an API's fields once they are read. Every default is filled in by then; only those taken from elsewhere are added here.
+/// Makes a specification of an API's fields once they are read. Every default is filled in by then; only those taken
+/// from elsewhere are added here.
 struct SpecificationBuilder {
     struct Fault {
         var mark: SourceMark

@@ -37,7 +37,8 @@ package enum VolumeSyntax {
         return nil
     }
 
-    /// The volume, with its source resolved; `nil` where the source is relative and there is no folder to resolve it against, or where there is a fault.
+    /// The volume, with its source resolved; `nil` where the source is relative and there is no folder to resolve it
+    /// against, or where there is a fault.
     static func parse(_ text: String, baseDirectory: String?) -> ContainerSpecification.Volume? {
         guard fault(in: text) == nil, let (source, target, readOnly) = split(text) else { return nil }
         guard let absolute = source.hasPrefix("/") ? source : baseDirectory.map({ "\($0)/\(source)" }),

@@ -11,7 +11,8 @@ package enum Principal: Sendable, Hashable {
     package var isAdmin: Bool { self == .admin }
 }
 
-/// What a call wants to do at the operator. Each route of the operator names one; ``Rights/grant(for:)`` says who may do it.
+/// What a call wants to do at the operator. Each route of the operator names one; ``Rights/grant(for:)`` says who may
+/// do it.
 package enum OperatorAction: Sendable, Hashable, CaseIterable {
     /// Health, readiness and the interface's description: also without a token.
     case seeThatItServes
@@ -45,7 +46,8 @@ package enum Extent: Sendable, Hashable {
 
 /// The one table of what each role may do at the operator (contract N1).
 package enum Rights {
-    /// What the pods of one action's row get. The admin gets everything; without a token only ``OperatorAction/seeThatItServes`` is allowed.
+    /// What the pods of one action's row get. The admin gets everything; without a token only
+    /// ``OperatorAction/seeThatItServes`` is allowed.
     package struct Grant: Sendable, Hashable {
         package var read: Extent
         package var own: Extent
@@ -89,7 +91,8 @@ package enum Rights {
     /// Decides over one call.
     ///
     /// - Parameter api: the API that the call names; `nil` where it names none.
-    /// - Throws: ``PlatformError`` `forbidden` that names `pod.operator_access`. Whether the API exists is not looked at, so that the answer does not say it.
+    /// - Throws: ``PlatformError`` `forbidden` that names `pod.operator_access`. Whether the API exists is not looked
+    ///   at, so that the answer does not say it.
     package static func check(_ principal: Principal, _ action: OperatorAction, api: String?) throws -> View {
         guard case .pod(let own, _, let access) = principal else { return .whole }
         let grant = grant(for: action)

@@ -4,8 +4,9 @@ import Foundation
 
 /// The admin's token, and the key that the tokens of pods are made with (contract O1, N1).
 ///
-/// Both are made once, at the first start, and kept in a file that only its owner may read. The admin's token is stored as it is, because its
-/// owner reads it there for clients on other machines. Tokens of pods are not stored: each is derived from its claim and the key.
+/// Both are made once, at the first start, and kept in a file that only its owner may read. The admin's token is stored
+/// as it is, because its owner reads it there for clients on other machines. Tokens of pods are not stored: each is
+/// derived from its claim and the key.
 package struct TokenStore: Sendable {
     /// Name of the file in the data directory.
     package static let fileName = "tokens.json"
@@ -31,7 +32,8 @@ package struct TokenStore: Sendable {
     /// The shared token that earlier versions gave to all containers is removed: it is not accepted any more.
     ///
     /// - Parameter random: must be fit for secrets: `SystemRandomNumberGenerator` outside of tests.
-    /// - Throws: ``PlatformError`` `setup` when the file cannot be read or written, is damaged, or belongs to another user.
+    /// - Throws: ``PlatformError`` `setup` when the file cannot be read or written, is damaged, or belongs to another
+    ///   user.
     package static func open(directory: String, random: some RandomNumberGenerator & Sendable) throws -> TokenStore {
         var random = random
         let file = PrivateFile(path: "\(directory)/\(fileName)")

@@ -116,7 +116,8 @@ package actor Autoscaler: Service {
         )
     }
 
-    /// A deploy or a wake-up decided something else meanwhile. That holds until the next look, and the orchestrator shall know it.
+    /// A deploy or a wake-up decided something else meanwhile. That holds until the next look, and the orchestrator
+    /// shall know it.
     private func giveWay(_ decision: ScalingDecision, of api: DeployedAPI) async throws {
         logger.debug(
             "autoscaling decision dropped: another one came first", metadata: Self.metadata(decision, of: api.name))

@@ -25,8 +25,9 @@ package struct ScalingHistory: Sendable, Hashable {
 
     /// To be called at every look, first.
     ///
-    /// - Parameter memory: how far back records matter. After a longer gap (the clock was set forward, the machine slept, the store was
-    ///   away) nothing is known of the time in between, so the history begins anew; so it does when the clock was set back.
+    /// - Parameter memory: how far back records matter. After a longer gap (the clock was set forward, the machine
+    ///   slept, the store was away) nothing is known of the time in between, so the history begins anew; so it does
+    ///   when the clock was set back.
     mutating func begin(at now: Timestamp, memory: Duration) {
         defer { lastLook = now }
         if let lastLook, now >= lastLook, now - lastLook <= max(memory, Self.shortestGap) { return }

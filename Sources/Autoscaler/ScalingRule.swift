@@ -24,7 +24,8 @@ package enum ScalingRule {
             steps: steps)
     }
 
-    /// At zero replicas the first request wakes one at once, whatever was recommended before (contract S2). To be asked whenever a request may have come.
+    /// At zero replicas the first request wakes one at once, whatever was recommended before (contract S2). To be asked
+    /// whenever a request may have come.
     ///
     /// - Returns: `nil` when there is nothing to wake.
     package static func wake(

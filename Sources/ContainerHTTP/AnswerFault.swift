@@ -1,7 +1,8 @@
 import Core
 import NIOHTTP1
 
-/// Why the bytes of a container's answer are not HTTP/1.1, in words for the author of the container (contract A3). Pure.
+/// Why the bytes of a container's answer are not HTTP/1.1, in words for the author of the container (contract A3).
+/// Pure.
 ///
 /// The parser only says that it failed; the cause is found by looking at the bytes again.
 enum AnswerFault {

@@ -11,7 +11,8 @@ import Synchronization
 
 /// A connection attempt that can be cancelled at any moment, for one caller.
 ///
-/// It runs in a task of its own, because a connector need not heed cancellation. A descriptor that arrives too late is closed.
+/// It runs in a task of its own, because a connector need not heed cancellation. A descriptor that arrives too late is
+/// closed.
 package final class ConnectionAttempt: Sendable {
     private struct State {
         var isOver = false

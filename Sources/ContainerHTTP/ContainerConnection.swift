@@ -36,7 +36,8 @@ package final class ContainerConnection: ChannelInboundHandler {
     private var events: [Event] = []
     private var waiter: CheckedContinuation<Void, Never>?
     private var loss: Loss?
-    /// Whether the head of the present request has left this process as a whole; before that no container can have acted on it.
+    /// Whether the head of the present request has left this process as a whole; before that no container can have
+    /// acted on it.
     package private(set) var isHeadWritten = false
     /// Whether all of the present request has left this process.
     private var isRequestWritten = false
@@ -46,12 +47,14 @@ package final class ContainerConnection: ChannelInboundHandler {
     private var bytesBefore: Int64 = 0
     /// What the system had counted as acknowledged before the first request; `nil` where it does not count.
     private let acknowledgedAtStart: Int64?
-    /// Whether the container closed this kept connection, and its system had acknowledged no byte of the present request.
+    /// Whether the container closed this kept connection, and its system had acknowledged no byte of the present
+    /// request.
     private var isClosedUnseen = false
     /// When the connection became idle; the owner sets it with ``rest(since:)``.
     package var idleSince = Instant(microseconds: 0)
 
-    /// Whether the socket is being watched for more. Asking again before it is served spares the system a change of what it watches.
+    /// Whether the socket is being watched for more. Asking again before it is served spares the system a change of
+    /// what it watches.
     private var isReading = false
 
     private init(limiter: FramingLimiter, descriptor: CInt, transport: any ContainerTransport) {
@@ -89,15 +92,16 @@ package final class ContainerConnection: ChannelInboundHandler {
 
     // MARK: Sending
 
-    /// Whether a request can be sent: open, nothing left over, and no end of file waiting in the socket that the loop has not seen yet.
+    /// Whether a request can be sent: open, nothing left over, and no end of file waiting in the socket that the loop
+    /// has not seen yet.
     package var isUsable: Bool {
         guard loss == nil, events.isEmpty, let channel = context?.channel, channel.isActive else { return false }
         return transport.isQuiet(descriptor)
     }
 
-    /// Whether the container provably saw nothing of the present request (contract A11): its head never left this process as a whole, or
-    /// the container closed a kept connection with FIN, no byte of the request was acknowledged, its system rejected them, and no byte of an
-    /// answer arrived.
+    /// Whether the container provably saw nothing of the present request (contract A11): its head never left this
+    /// process as a whole, or the container closed a kept connection with FIN, no byte of the request was acknowledged,
+    /// its system rejected them, and no byte of an answer arrived.
     package var isRequestUnseen: Bool { isReused && (!isHeadWritten || isClosedUnseen) }
 
     /// Whether anything arrived since the present request began.
@@ -253,8 +257,8 @@ package final class ContainerConnection: ChannelInboundHandler {
     }
 }
 
-/// Watches the bytes of a connection: bounds what may arrive without any part of an answer coming of it (headers, interim answers, chunk
-/// extensions, trailers), and counts what is written.
+/// Watches the bytes of a connection: bounds what may arrive without any part of an answer coming of it (headers,
+/// interim answers, chunk extensions, trailers), and counts what is written.
 final class FramingLimiter: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = IOData

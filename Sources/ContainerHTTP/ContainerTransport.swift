@@ -11,7 +11,8 @@ import NIOPosix
 
 /// What lies beneath a connection into a container: a socket, or in a simulation none. Never asked per byte.
 package protocol ContainerTransport: Sendable {
-    /// Makes an active channel of a connected descriptor, which the channel owns from now on. It reads only when asked to.
+    /// Makes an active channel of a connected descriptor, which the channel owns from now on. It reads only when asked
+    /// to.
     ///
     /// - Parameter initialize: adds the handlers; to be called on the channel's loop before the channel is active.
     func channel(
@@ -19,7 +20,8 @@ package protocol ContainerTransport: Sendable {
         initialize: @escaping @Sendable (any Channel) -> EventLoopFuture<Void>
     ) -> EventLoopFuture<any Channel>
 
-    /// Whether nothing waits at a channel's open descriptor that its loop has not seen yet, neither bytes nor their end.
+    /// Whether nothing waits at a channel's open descriptor that its loop has not seen yet, neither bytes nor their
+    /// end.
     func isQuiet(_ descriptor: CInt) -> Bool
 
     /// What is known of the bytes that were sent on an open descriptor; `nil` where the system does not tell.
@@ -49,7 +51,8 @@ package struct SocketTransport: ContainerTransport {
     ) -> EventLoopFuture<any Channel> {
         ClientBootstrap(group: loop)
             .channelOption(.autoRead, value: false)
-            // So that the end of what the container sends is seen while the socket is still open and can be asked about the request.
+            // So that the end of what the container sends is seen while the socket is still open and can be asked about
+            // the request.
             .channelOption(.allowRemoteHalfClosure, value: true)
             .channelInitializer(initialize)
             .withConnectedSocket(descriptor)
@@ -76,11 +79,11 @@ package struct SocketTransport: ContainerTransport {
     }
 
     private static let peek = Int32(MSG_PEEK)
-    /// `TCP_INFO`, and where `tcpi_bytes_acked` stands in what it answers: 8 bytes, 24 words of 32 bits and two of 64 bits come before it (Linux
-    /// 4.1, `linux/tcp.h`). The C library's own declaration of the structure ends earlier.
+    /// `TCP_INFO`, and where `tcpi_bytes_acked` stands in what it answers: 8 bytes, 24 words of 32 bits and two of 64
+    /// bits come before it (Linux 4.1, `linux/tcp.h`). The C library's own declaration of the structure ends earlier.
     private static let tcpInfo: CInt = 11
     private static let acknowledgedOffset = 120
-    /// `TCP_CLOSE`: after the other side's end came its RST for what was sent later. After an end alone the state is another one, and the other
-    /// side may go on reading.
+    /// `TCP_CLOSE`: after the other side's end came its RST for what was sent later. After an end alone the state is
+    /// another one, and the other side may go on reading.
     private static let closedState: UInt8 = 7
 }

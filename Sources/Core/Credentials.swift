@@ -1,5 +1,5 @@
-/// A credential: a token, a key, a password. Neither a description, a debugger's dump nor a mirror of it, or of a value that holds it, shows
-/// the text (contract N9). It is not `Codable`, so that it is only written where the code says so.
+/// A credential: a token, a key, a password. Neither a description, a debugger's dump nor a mirror of it, or of a value
+/// that holds it, shows the text (contract N9). It is not `Codable`, so that it is only written where the code says so.
 package struct Secret: Sendable, Hashable {
     /// The text itself, for the one place that sends or stores it.
     package let revealed: String
@@ -16,8 +16,8 @@ extension Secret: CustomStringConvertible, CustomDebugStringConvertible, CustomR
 }
 
 extension HeaderField {
-    /// Whether the field carries the caller's credential: such fields of a failed request are erased at once, also while its payload
-    /// is kept for `cortex retry` (contract A12).
+    /// Whether the field carries the caller's credential: such fields of a failed request are erased at once, also
+    /// while its payload is kept for `cortex retry` (contract A12).
     package var carriesCredential: Bool {
         switch name.lowercased() {
         case "authorization", "cookie", "proxy-authorization": true
@@ -26,7 +26,8 @@ extension HeaderField {
     }
 }
 
-/// `pod.operator_access`: what the credential in a pod may do at the operator (contract N1). Later cases include earlier ones.
+/// `pod.operator_access`: what the credential in a pod may do at the operator (contract N1). Later cases include
+/// earlier ones.
 package enum OperatorAccess: String, Sendable, Hashable, Codable, CaseIterable, Comparable {
     /// Nothing.
     case none

@@ -1,7 +1,8 @@
 /// Runs pods on this machine; imperative. What every adapter promises is the suite `EngineConformance`.
 ///
-/// Every method throws ``PlatformError``: `engine_unavailable` when the engine does not answer, otherwise what the method says. Every method
-/// heeds the cancellation of its task, has deadlines of its own, and is not held up by another pod.
+/// Every method throws ``PlatformError``: `engine_unavailable` when the engine does not answer, otherwise what the
+/// method says. Every method heeds the cancellation of its task, has deadlines of its own, and is not held up by
+/// another pod.
 package protocol Engine: Sendable {
     /// `docker`, `podman` or `sandbox`; for people.
     var name: String { get }
@@ -20,12 +21,15 @@ package protocol Engine: Sendable {
     /// - Throws: `image_unavailable` with the registry's reason.
     func prepare(_ plan: PodPlan, progress: @escaping @Sendable (String) -> Void) async throws
 
-    /// Starts the pod: its network namespace first, then every container. On failure, and when it is cancelled, nothing of the pod is left.
+    /// Starts the pod: its network namespace first, then every container. On failure, and when it is cancelled, nothing
+    /// of the pod is left.
     ///
-    /// It may be repeated: what an earlier start of the same id left behind is removed first, and a start that is under way is ended. The error of
-    /// a failed start is the one that made it fail; where the clean-up failed too, that is its cause.
+    /// It may be repeated: what an earlier start of the same id left behind is removed first, and a start that is under
+    /// way is ended. The error of a failed start is the one that made it fail; where the clean-up failed too, that is
+    /// its cause.
     ///
-    /// - Throws: `container_failed` when a container cannot be started (command not found, not executable); `conflict` when the pod runs already.
+    /// - Throws: `container_failed` when a container cannot be started (command not found, not executable); `conflict`
+    ///   when the pod runs already.
     func start(_ plan: PodPlan) async throws
 
     /// Starts a container of a running pod again after it exited.
@@ -34,8 +38,8 @@ package protocol Engine: Sendable {
     /// Stops one container so that it can be restarted (a failed liveness probe): SIGTERM, then SIGKILL after `grace`.
     func stop(container: String, of pod: String, grace: Duration) async throws
 
-    /// Stops every container (SIGTERM to all at once, SIGKILL after `grace`), then removes the pod with all it had: namespaces, mounts, folders, logs.
-    /// Nothing to do for an unknown pod.
+    /// Stops every container (SIGTERM to all at once, SIGKILL after `grace`), then removes the pod with all it had:
+    /// namespaces, mounts, folders, logs. Nothing to do for an unknown pod.
     func stop(pod: String, grace: Duration) async throws
 
     /// Every pod of this platform that exists in any state, read from the engine itself (adoption after a restart).
@@ -49,7 +53,8 @@ package protocol Engine: Sendable {
     /// - Throws: `timed_out` after `timeout` (the command is killed); `container_failed` when it cannot be run.
     func exec(_ command: [String], container: String, pod: String, timeout: Duration) async throws -> ExecResult
 
-    /// Lines of one container, standard output and error together, over all its restarts. With `follow` they end when the pod is removed.
+    /// Lines of one container, standard output and error together, over all its restarts. With `follow` they end when
+    /// the pod is removed.
     ///
     /// The batches are as in ``ReplicaLogBatch/lines``. Where lines were lost, a line says how many.
     func logs(container: String, pod: String, follow: Bool, tail: Int?) async throws -> LogStream<[UInt8]>
@@ -59,8 +64,8 @@ package protocol Engine: Sendable {
     /// - Returns: `nil` when nothing was written since the call that returned `mark`.
     func lastLines(container: String, pod: String, count: Int, since mark: String?) async throws -> LogExcerpt?
 
-    /// What a pod's containers have stored in `/mnt`, `/tmp` and their homes. The work is spread over time. It stops early above `limit` bytes, and
-    /// after `time` unless that is `nil`.
+    /// What a pod's containers have stored in `/mnt`, `/tmp` and their homes. The work is spread over time. It stops
+    /// early above `limit` bytes, and after `time` unless that is `nil`.
     ///
     /// - Returns: `nil` where this engine does not measure it, or the pod is gone.
     func diskUsage(pod: String, limit: Int64, upTo time: Duration?) async throws -> DiskUsage?
@@ -68,7 +73,8 @@ package protocol Engine: Sendable {
     /// Ids of pods in which something happened. Hints only: `list` tells the truth.
     func hints() -> AsyncStream<String>
 
-    /// Releases what the engine holds in this process: connections, streams, subscriptions. Calls fail afterwards; pods continue. Called once, last.
+    /// Releases what the engine holds in this process: connections, streams, subscriptions. Calls fail afterwards; pods
+    /// continue. Called once, last.
     func shutDown() async
 }
 
@@ -116,11 +122,12 @@ package struct PodPlan: Sendable, Hashable, Codable {
     /// Text of `/cortex/client/cli.yaml` in each container.
     package var clientConfiguration: String
 
-    /// The one folder in `/cortex/client` that containers may write to: the published Python package puts there what it is about to deploy.
+    /// The one folder in `/cortex/client` that containers may write to: the published Python package puts there what it
+    /// is about to deploy.
     package static let clientScratch = "deployments"
 
-    /// What stands in `/cortex/client`, which containers may only read: names and texts. The published Python package would make
-    /// `client-id.txt` when it is imported, and cannot be imported where it can neither find nor make it.
+    /// What stands in `/cortex/client`, which containers may only read: names and texts. The published Python package
+    /// would make `client-id.txt` when it is imported, and cannot be imported where it can neither find nor make it.
     package var clientFiles: [(name: String, text: String)] {
         [("cli.yaml", clientConfiguration), ("client-id.txt", id)]
     }

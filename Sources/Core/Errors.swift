@@ -1,6 +1,7 @@
 /// An error with a closed code, a message for the person who reads it, and its cause for the log.
 ///
-/// `message` says what is wrong and what to do next. It never holds a path of the server, an SQL text or a stack: it goes to callers as it is.
+/// `message` says what is wrong and what to do next. It never holds a path of the server, an SQL text or a stack: it
+/// goes to callers as it is.
 package struct PlatformError: Error, Sendable, CustomStringConvertible {
     /// What kind of error it is. The name goes onto the wire as `error.kind`.
     package struct Code: Sendable, Hashable, CustomStringConvertible {
@@ -108,7 +109,8 @@ package struct PlatformError: Error, Sendable, CustomStringConvertible {
 }
 
 extension Error {
-    /// A text for logs. The values inside an error that has no description of its own are left out, because one of them may be a secret (contract N9).
+    /// A text for logs. The values inside an error that has no description of its own are left out, because one of them
+    /// may be a secret (contract N9).
     package var safeDescription: String {
         if let described = (self as Any) as? any CustomStringConvertible { return described.description }
         let mirror = Mirror(reflecting: self)
@@ -118,8 +120,8 @@ extension Error {
     }
 }
 
-/// One problem of a `cortex.yaml`, as it is reported over HTTP and shown by clients (contract Y3). The members that are not known are `nil`.
-/// `configuration_invalid` comes with a list of them.
+/// One problem of a `cortex.yaml`, as it is reported over HTTP and shown by clients (contract Y3). The members that are
+/// not known are `nil`. `configuration_invalid` comes with a list of them.
 package struct ReportedProblem: Sendable, Hashable, Codable {
     package var file: String?
     /// Counted from 1.

@@ -2,7 +2,8 @@
 package enum Limits {
     /// Bodies up to this many bytes stand in the request's row; larger ones in files beside the database.
     package static let inlineBody = 64 * 1024
-    /// Bytes of a body that are gathered before they are handed on. One that is no larger is handed on whole, and stands among others on the disk.
+    /// Bytes of a body that are gathered before they are handed on. One that is no larger is handed on whole, and
+    /// stands among others on the disk.
     package static let bodyPiece = 256 * 1024
     /// `max_payload` unless an API says otherwise: 1 GiB.
     package static let maxPayload: Int64 = 1 << 30
@@ -17,20 +18,25 @@ package enum Limits {
     package static let headerFields = 256
     /// A request's target (path and query), in bytes.
     package static let targetBytes = 16 * 1024
-    /// Open connections of callers at most; fewer where half of the descriptor limit is less (contract N6). The other half is for store, pods and engine.
+    /// Open connections of callers at most; fewer where half of the descriptor limit is less (contract N6). The other
+    /// half is for store, pods and engine.
     package static let connections = 20_000
     /// A connection that is silent between two requests for this long is closed.
     package static let idleConnection: Duration = .seconds(120)
-    /// A new connection must have sent a byte by then, and a head must be complete this long after its first byte (contract N6).
+    /// A new connection must have sent a byte by then, and a head must be complete this long after its first byte
+    /// (contract N6).
     package static let firstByte: Duration = .seconds(10)
     package static let requestHead: Duration = .seconds(15)
-    /// A body must arrive at this many bytes a second, after this time from its beginning. A faster one may pause up to `bodyCredit` (contract N6).
+    /// A body must arrive at this many bytes a second, after this time from its beginning. A faster one may pause up to
+    /// `bodyCredit` (contract N6).
     package static let bodyRate = 240
     package static let bodyGrace: Duration = .seconds(5)
     package static let bodyCredit: Duration = .seconds(10)
-    /// An answer must be read at `bodyRate` too, on average over this time: longer than a reader's terminal is usually stopped.
+    /// An answer must be read at `bodyRate` too, on average over this time: longer than a reader's terminal is usually
+    /// stopped.
     package static let answerReading: Duration = .seconds(60)
-    /// Bytes of bodies that are in memory at once, of all connections (contract N6). Those with more than `smallBody` may take three quarters of it.
+    /// Bytes of bodies that are in memory at once, of all connections (contract N6). Those with more than `smallBody`
+    /// may take three quarters of it.
     package static let bodiesInMemory = 256 << 20
     package static let smallBody = 16 * 1024
     /// A `cortex.yaml`, in bytes.
@@ -48,8 +54,8 @@ package enum Limits {
     package static let retryBackoff: Duration = .seconds(300)
     /// Connections that are refused to one delivery before that counts as an attempt (contract A11).
     package static let refusedConnections = 5
-    /// Deliveries of one request that the platform itself cut off because of what its container did (a failing liveness probe, too much disk), before
-    /// the request fails (contract C13).
+    /// Deliveries of one request that the platform itself cut off because of what its container did (a failing liveness
+    /// probe, too much disk), before the request fails (contract C13).
     package static let interruptions = 3
     /// A log line, in bytes; what is longer is cut into pieces.
     package static let logLine = 16 * 1024
@@ -57,7 +63,8 @@ package enum Limits {
     package static let logBlock = 32 * 1024
     /// Bytes of log lines that wait for one reader's connection; past this the containers' logs are read no further.
     package static let logBuffer = 128 * 1024
-    /// Containers whose last lines the platform reads at the same time for its own use, and how long one such read may take.
+    /// Containers whose last lines the platform reads at the same time for its own use, and how long one such read may
+    /// take.
     package static let logLooks = 2
     package static let logLook: Duration = .seconds(15)
     /// Bytes of a container's log that one such read takes into account.
@@ -66,9 +73,11 @@ package enum Limits {
     package static let execOutput = 2 << 20
     /// After a shutdown began, a log reader that takes nothing for this long is cut off.
     package static let logDrain: Duration = .seconds(5)
-    /// How often the disk of pods with `compute.disk` is measured. A measurement that takes long is repeated less often.
+    /// How often the disk of pods with `compute.disk` is measured. A measurement that takes long is repeated less
+    /// often.
     package static let diskPeriod: Duration = .seconds(5)
-    /// How long one pod without `compute.disk` is measured while the disk is nearly full; what was counted by then is compared.
+    /// How long one pod without `compute.disk` is measured while the disk is nearly full; what was counted by then is
+    /// compared.
     package static let diskLook: Duration = .seconds(10)
     /// How long the removal of such a pod is awaited before the next one is stopped.
     package static let diskErasure: Duration = .seconds(60)
@@ -84,8 +93,8 @@ package enum Limits {
     package static let listPage = 1000
     /// How long a file system may take to say what the sources of volumes are.
     package static let volumeCheck: Duration = .seconds(20)
-    /// Longest time of an engine's answer to a question (list, capacity, problems), of a pull, of a start, and of a stop beyond the grace period.
-    /// An operation that takes longer is cancelled, and nobody waits for it any more.
+    /// Longest time of an engine's answer to a question (list, capacity, problems), of a pull, of a start, and of a
+    /// stop beyond the grace period. An operation that takes longer is cancelled, and nobody waits for it any more.
     package static let engineQuery: Duration = .seconds(20)
     package static let enginePull: Duration = .seconds(3600)
     package static let engineStart: Duration = .seconds(180)
@@ -113,7 +122,8 @@ package enum Limits {
     package static let shutdownGrace: Duration = .seconds(10)
     /// The longest `pod.termination_grace_period`.
     package static let longestGrace: Duration = .seconds(3600)
-    /// Time after the grace period of a shutdown when everything that still runs is cancelled, and when the process ends whatever runs.
+    /// Time after the grace period of a shutdown when everything that still runs is cancelled, and when the process
+    /// ends whatever runs.
     package static let shutdownCancel: Duration = .seconds(11)
     package static let shutdownExit: Duration = .seconds(13)
 }

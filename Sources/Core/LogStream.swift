@@ -6,8 +6,8 @@ package struct LogStream<Batch: Sendable>: Sendable {
 
     private let copy: @Sendable (@escaping Write) async throws -> Void
 
-    /// - Parameter copy: hands batches to its argument and waits for each call. It returns at the end of the lines and ends within
-    ///   100 ms when its task is cancelled or when a call throws.
+    /// - Parameter copy: hands batches to its argument and waits for each call. It returns at the end of the lines and
+    ///   ends within 100 ms when its task is cancelled or when a call throws.
     package init(_ copy: @escaping @Sendable (@escaping Write) async throws -> Void) {
         self.copy = copy
     }
@@ -122,7 +122,8 @@ package struct LogCutter: Sendable {
         return index > 0 && index + length > rest.count ? index : rest.count
     }
 
-    /// Appends a line of at most `limit` bytes, repaired. Repaired bytes grow to three each, so the line may then need several pieces.
+    /// Appends a line of at most `limit` bytes, repaired. Repaired bytes grow to three each, so the line may then need
+    /// several pieces.
     private func append(_ bytes: UnsafeRawBufferPointer, to batch: inout [UInt8]) {
         var high: UInt8 = 0
         for byte in bytes { high |= byte }

@@ -1,20 +1,25 @@
 /// Keeps the declared replicas running; declarative and level-triggered.
 package protocol Orchestrator: Sendable {
-    /// Refuses what this machine or its engine cannot do, before anything is deployed: one line per problem, empty when all is well.
+    /// Refuses what this machine or its engine cannot do, before anything is deployed: one line per problem, empty when
+    /// all is well.
     func problems(with specification: APISpecification) async -> [String]
 
-    /// Hands over the versions of one API from which pods of an earlier process may run, newest first. Call it before the first `apply` of that API.
+    /// Hands over the versions of one API from which pods of an earlier process may run, newest first. Call it before
+    /// the first `apply` of that API.
     ///
-    /// A pod that is found is probed, restarted, drained and offered by the version from which it was started, not by the declared one (contract S3).
+    /// A pod that is found is probed, restarted, drained and offered by the version from which it was started, not by
+    /// the declared one (contract S3).
     func recall(_ versions: [DeployedAPI]) async
 
-    /// Declares an API's version and how many replicas of it should run. Returns at once; the work goes on in the background.
+    /// Declares an API's version and how many replicas of it should run. Returns at once; the work goes on in the
+    /// background.
     func apply(_ api: DeployedAPI, replicas: Int) async
 
     /// Changes only the number.
     func scale(api: String, replicas: Int) async
 
-    /// Stops and removes all replicas of an API. Returns when the declaration is gone; the replicas drain in the background.
+    /// Stops and removes all replicas of an API. Returns when the declaration is gone; the replicas drain in the
+    /// background.
     func delete(api: String) async
 
     /// `nil` for an API that was never applied.
@@ -23,7 +28,8 @@ package protocol Orchestrator: Sendable {
     /// What the machine has for replicas and what they have taken; `nil` where that is not known.
     func capacity() async -> Capacity?
 
-    /// Lines of all replicas, or of those that `options` names. They end when everything was read; with `follow`, when the API is deleted.
+    /// Lines of all replicas, or of those that `options` names. They end when everything was read; with `follow`, when
+    /// the API is deleted.
     ///
     /// Several containers are read side by side, so the reader's `write` is called by several tasks at once.
     /// A container whose log cannot be read ends alone, with a line that says so.
@@ -33,7 +39,8 @@ package protocol Orchestrator: Sendable {
 
     /// The replicas that take requests, whenever that changes; the present ones first.
     ///
-    /// A replica that is missing from the newest element gets no further request; those inside it go on until they end or its activity is cut.
+    /// A replica that is missing from the newest element gets no further request; those inside it go on until they end
+    /// or its activity is cut.
     func readyReplicas() -> AsyncStream<[ReadyReplica]>
 }
 

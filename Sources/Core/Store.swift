@@ -1,7 +1,8 @@
 /// The durable memory of the platform: deployed APIs and the queue of requests.
 ///
-/// What every adapter promises is the suite `StoreConformance`. Every write takes `now` and has happened durably when it returns;
-/// every method throws ``PlatformError`` `store_unavailable` when it could not be carried out, and then nothing was changed.
+/// What every adapter promises is the suite `StoreConformance`. Every write takes `now` and has happened durably when
+/// it returns; every method throws ``PlatformError`` `store_unavailable` when it could not be carried out, and then
+/// nothing was changed.
 package protocol Store: Sendable {
     // MARK: Deployed APIs
 
@@ -14,10 +15,12 @@ package protocol Store: Sendable {
     /// The last versions of an API, newest first; empty for an unknown one.
     func versions(of api: String) async throws -> [DeployedAPI]
 
-    /// Forgets an API (contract A13): what is queued or in progress becomes `cancelled`; unless `keepRequests`, its requests, bodies and versions are erased.
+    /// Forgets an API (contract A13): what is queued or in progress becomes `cancelled`; unless `keepRequests`, its
+    /// requests, bodies and versions are erased.
     ///
-    /// Returns as soon as that is decided durably, however long the queue is: from then on nobody sees the API or its requests, no lease of it is
-    /// good, and the name can be deployed again. What takes longer goes on in slices, in the background and after a restart.
+    /// Returns as soon as that is decided durably, however long the queue is: from then on nobody sees the API or its
+    /// requests, no lease of it is good, and the name can be deployed again. What takes longer goes on in slices, in
+    /// the background and after a restart.
     ///
     /// - Returns: whether it was deployed.
     func delete(api: String, keepRequests: Bool, now: Timestamp) async throws -> Bool
@@ -29,13 +32,15 @@ package protocol Store: Sendable {
     /// - Parameters:
     ///   - version: the id of the version for which `count` was decided.
     ///   - current: the number that `count` replaces. Where none was saved yet, any matches.
-    /// - Returns: whether `count` is requested now; `false` when another version is present, another number is saved, or nothing is deployed.
+    /// - Returns: whether `count` is requested now; `false` when another version is present, another number is saved,
+    ///   or nothing is deployed.
     func replaceRequestedReplicas(_ count: Int, of api: String, version: String, expecting current: Int) async throws
         -> Bool
 
     // MARK: Bodies
 
-    /// A place for a payload or a result to be written to: up to ``Limits/inlineBody`` bytes stay inline, more go into a file.
+    /// A place for a payload or a result to be written to: up to ``Limits/inlineBody`` bytes stay inline, more go into
+    /// a file.
     func makeBodyWriter() async throws -> any BodyWriter
 
     /// Reads a body from its first byte.
@@ -47,10 +52,12 @@ package protocol Store: Sendable {
 
     /// Enqueues a request; returns only after it is durable (contract A1).
     ///
-    /// `maxQueueLength` is checked against the requests in queue, in the same step. When the result is not `accepted`, the submission's body stays the caller's: discard it.
+    /// `maxQueueLength` is checked against the requests in queue, in the same step. When the result is not `accepted`,
+    /// the submission's body stays the caller's: discard it.
     func submit(_ submission: Submission, maxQueueLength: Int?, now: Timestamp) async throws -> SubmitResult
 
-    /// Takes up to `limit` requests from an API's queue, oldest first among those whose retry time has come. Each gets a lease until `now + visibility`.
+    /// Takes up to `limit` requests from an API's queue, oldest first among those whose retry time has come. Each gets
+    /// a lease until `now + visibility`.
     func claim(api: String, limit: Int, visibility: Duration, holder: String, now: Timestamp) async throws
         -> [ClaimedRequest]
 
@@ -59,10 +66,12 @@ package protocol Store: Sendable {
     /// - Returns: those that are no longer good.
     func extend(_ leases: [Lease], visibility: Duration, now: Timestamp) async throws -> [Lease]
 
-    /// Ends, retries or gives back a delivery; it counts as an attempt unless it was ``Outcome/interrupted``. A stale lease changes nothing; the outcome's body is then the caller's to discard.
+    /// Ends, retries or gives back a delivery; it counts as an attempt unless it was ``Outcome/interrupted``. A stale
+    /// lease changes nothing; the outcome's body is then the caller's to discard.
     func finish(_ lease: Lease, outcome: Outcome, now: Timestamp) async throws -> LeaseResult
 
-    /// Ends or retries several deliveries, in one step where the store can. One that goes wrong does not disturb the others.
+    /// Ends or retries several deliveries, in one step where the store can. One that goes wrong does not disturb the
+    /// others.
     ///
     /// - Returns: what `finish` would return or throw for each, in the same order.
     func finish(_ endings: [Ending], now: Timestamp) async -> [Result<LeaseResult, any Error>]
@@ -70,7 +79,8 @@ package protocol Store: Sendable {
     /// Gives deliveries back to the queue, at its old place, with no attempt counted. Stale leases are passed over.
     func release(_ leases: [Lease], now: Timestamp) async throws
 
-    /// Gives back all leases of a holder that is known to be gone; `nil` means every lease there is (this store's only process has just started).
+    /// Gives back all leases of a holder that is known to be gone; `nil` means every lease there is (this store's only
+    /// process has just started).
     ///
     /// - Returns: how many.
     func releaseLeases(heldBy holder: String?, now: Timestamp) async throws -> Int
@@ -82,7 +92,8 @@ package protocol Store: Sendable {
         record: RequestRecord, wasCancelled: Bool
     )?
 
-    /// Puts a failed request whose payload is still kept back into the queue, with its attempts and interruptions reset.
+    /// Puts a failed request whose payload is still kept back into the queue, with its attempts and interruptions
+    /// reset.
     ///
     /// - Throws: ``PlatformError`` `conflict` when it has not failed or its payload is gone.
     /// - Returns: the request as it stands afterwards; `nil` for an unknown one.
@@ -99,9 +110,11 @@ package protocol Store: Sendable {
 
     // MARK: Upkeep
 
-    /// Gives back expired leases, fails what waited past its `queueDeadline`, erases what is past its retention or `keep_failed`. Call every few seconds.
+    /// Gives back expired leases, fails what waited past its `queueDeadline`, erases what is past its retention or
+    /// `keep_failed`. Call every few seconds.
     ///
-    /// A retry that is further away than twice ``Limits/retryBackoff`` was put off by a clock that was set back since: it is due at once.
+    /// A retry that is further away than twice ``Limits/retryBackoff`` was put off by a clock that was set back since:
+    /// it is due at once.
     func maintain(now: Timestamp) async throws -> Upkeep
 
     /// Hints about what changed, from now on. Correctness never depends on them: they may be late, merged or lost.

@@ -3,7 +3,8 @@ package enum CortexVersion {
     package static let current = "1.0.0-dev"
 }
 
-/// Clients and servers of one major.minor understand each other (contract O6). Both sides ask here, so both say the same.
+/// Clients and servers of one major.minor understand each other (contract O6). Both sides ask here, so both say the
+/// same.
 package enum VersionHandshake {
     /// The header in which clients, and the operator in its answers, say their version.
     package static let header = "CortexAPIVersion"

@@ -7,10 +7,11 @@ import Synchronization
 /// by ``ReplicaOrder``, so every request goes to the replica that contract C11 names, however many come at once. Any
 /// worker that is awake can claim. A hint wakes the one whose replica comes first: it delivers the request itself.
 ///
-/// No request is left waiting while a slot is free. Whatever makes a claim possible is followed by a look of a worker: a
-/// hint wakes one, a freed slot, a readiness and the end of a hold wake their own, a claim that returned is followed by
-/// a look of the worker that sent it, and a worker that leaves wakes another. Safe from any thread: all state is behind
-/// one lock, and only values that are `Sendable` pass it. A `ReplicaActivity` may be locked inside, never the reverse.
+/// No request is left waiting while a slot is free. Whatever makes a claim possible is followed by a look of a worker:
+/// a hint wakes one, a freed slot, a readiness and the end of a hold wake their own, a claim that returned is followed
+/// by a look of the worker that sent it, and a worker that leaves wakes another. Safe from any thread: all state is
+/// behind one lock, and only values that are `Sendable` pass it. A `ReplicaActivity` may be locked inside, never the
+/// reverse.
 final class ClaimGroup: Sendable {
     /// A request on its way into a replica, which has a slot reserved for it.
     struct Arrival: Sendable {
@@ -221,7 +222,8 @@ final class ClaimGroup: Sendable {
 
     /// A worker looks: it takes what arrived for it, and perhaps sends a claim.
     ///
-    /// - Parameter isOpen: whether its replica may get requests. A worker whose replica may not still claims for others.
+    /// - Parameter isOpen: whether its replica may get requests. A worker whose replica may not still claims for
+    ///   others.
     func look(_ id: Int, _ replica: ReadyReplica, isOpen: Bool, now: Instant) -> Look {
         state.withLock { state in
             guard let index = state.order.index(of: id) else { return Look() }

@@ -6,9 +6,11 @@ import NIOPosix
 import ServiceLifecycle
 import Synchronization
 
-/// Brings queued requests into ready replicas, and what their containers answer back into the store: one ``ReplicaWorker`` per ready replica.
+/// Brings queued requests into ready replicas, and what their containers answer back into the store: one
+/// ``ReplicaWorker`` per ready replica.
 ///
-/// On graceful shutdown nothing new is claimed; what is inside containers may go on for the configured grace and is then given back.
+/// On graceful shutdown nothing new is claimed; what is inside containers may go on for the configured grace and is
+/// then given back.
 package struct Dequeuer: Service {
     private let shared: ReplicaWorker.Shared
     private let readyReplicas: @Sendable () -> AsyncStream<[ReadyReplica]>

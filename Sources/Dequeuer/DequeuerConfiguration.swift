@@ -9,7 +9,8 @@ package struct DequeuerConfiguration: Sendable, Hashable {
     /// Shortest and longest wait between two looks at an empty queue, should every hint be lost.
     package var pollMin: Duration
     package var pollMax: Duration
-    /// How long requests inside containers may go on after shutdown began; what remains is given back to the queue (contract C13).
+    /// How long requests inside containers may go on after shutdown began; what remains is given back to the queue
+    /// (contract C13).
     package var grace: Duration
     /// How long a kept connection is used again. Shorter than any server's own limit (2 s and more), so that a request
     /// practically never meets a connection that is just being closed.
@@ -32,8 +33,10 @@ package struct DequeuerConfiguration: Sendable, Hashable {
 extension Backoff {
     /// For a store that does not answer.
     static let store = Backoff(first: .milliseconds(250), longest: .seconds(5))
-    /// Between two attempts to connect within one delivery: a server that has just restarted listens again within a second.
+    /// Between two attempts to connect within one delivery: a server that has just restarted listens again within a
+    /// second.
     static let refusal = Backoff(first: .milliseconds(25), longest: .milliseconds(400))
-    /// For a pod that is marked ready and does not connect: it must not use up the attempts of the queue until its probe fails.
+    /// For a pod that is marked ready and does not connect: it must not use up the attempts of the queue until its
+    /// probe fails.
     static let replica = Backoff(first: .milliseconds(250), longest: .seconds(5))
 }

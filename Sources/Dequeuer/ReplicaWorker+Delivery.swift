@@ -72,7 +72,8 @@ extension ReplicaWorker {
         return bytes
     }
 
-    /// Since the claim the replica may have become unready (contract C7), or the platform may be stopping (C13): then nothing more is sent.
+    /// Since the claim the replica may have become unready (contract C7), or the platform may be stopping (C13): then
+    /// nothing more is sent.
     func mayBegin(_ delivery: Delivery) -> Bool {
         isReady && !isStopping && !delivery.replica.activity.isCut
     }
@@ -108,7 +109,8 @@ extension ReplicaWorker {
 
     /// Why the platform knows that the connection broke, if it does.
     ///
-    /// The kernel may kill a container before the platform hears of it: where the request is about to fail for good, that is waited for.
+    /// The kernel may kill a container before the platform hears of it: where the request is about to fail for good,
+    /// that is waited for.
     private func cause(of end: ExchangeEnd, _ delivery: Delivery) async -> CutReason? {
         let activity = delivery.replica.activity
         guard case .lost = end else { return activity.cutReason.flatMap { $0.cost == .attempt ? nil : $0 } }
@@ -127,8 +129,8 @@ extension ReplicaWorker {
         return ended(delivery, because: cause)
     }
 
-    /// What becomes of a request whose delivery ended for a reason that the platform knows: where that may be the request's own doing, it is
-    /// delivered only a few times more (contract C13).
+    /// What becomes of a request whose delivery ended for a reason that the platform knows: where that may be the
+    /// request's own doing, it is delivered only a few times more (contract C13).
     private func ended(_ delivery: Delivery, because cause: CutReason) -> Settlement {
         // Without a connection the container saw nothing, and nothing of it can be the reason.
         guard delivery.connection != nil else { return .release }
@@ -234,7 +236,8 @@ extension ReplicaWorker {
 }
 
 extension ReplicaWorker {
-    /// Whether an outcome that is stale now was taken by an earlier try, which only seemed to have failed: then its body is the record's.
+    /// Whether an outcome that is stale now was taken by an earlier try, which only seemed to have failed: then its
+    /// body is the record's.
     private func isRecorded(_ outcome: Outcome, of delivery: Delivery, failures: Int) async -> Bool {
         guard failures > 0, case .completed(let body) = outcome else { return false }
         do {
@@ -254,7 +257,8 @@ extension Double {
     }
 }
 
-/// Runs a last write to the end even when the task is cancelled: stores may heed cancellation, and an outcome must not be lost to it.
+/// Runs a last write to the end even when the task is cancelled: stores may heed cancellation, and an outcome must not
+/// be lost to it.
 private func withoutCancellation<Result: Sendable>(
     isolation: isolated (any Actor)? = #isolation, _ operation: @escaping @Sendable () async throws -> Result
 ) async throws -> Result {

@@ -37,11 +37,13 @@ enum OutgoingPayload {
 extension ReplicaWorker {
     /// Delivers a request over a connection of its own or a kept one.
     ///
-    /// A delivery that the container provably did not see is repeated here and counts as nothing (contract A11): over a new connection when a
-    /// kept one was closed, and after a short wait, up to ``Limits/refusedConnections`` times, when none could be made.
+    /// A delivery that the container provably did not see is repeated here and counts as nothing (contract A11): over a
+    /// new connection when a kept one was closed, and after a short wait, up to ``Limits/refusedConnections`` times,
+    /// when none could be made.
     func exchange(_ delivery: Delivery, _ payload: OutgoingPayload) async -> ExchangeEnd {
         var refusals = 0
-        // The container may answer a payload that is still being sent; on a new connection that cannot be an answer to an earlier request.
+        // The container may answer a payload that is still being sent; on a new connection that cannot be an answer to
+        // an earlier request.
         var isNewNeeded = delivery.request.attempts > 0
         if case .streamed = payload { isNewNeeded = true }
         while true {

@@ -3,8 +3,8 @@ package import Logging
 import ServiceLifecycle
 import Support
 
-/// Lets the store do its upkeep every few seconds: expired leases go back to their queues, what waited too long fails, what is past its
-/// retention is erased (contract A10, A3, C6).
+/// Lets the store do its upkeep every few seconds: expired leases go back to their queues, what waited too long fails,
+/// what is past its retention is erased (contract A10, A3, C6).
 package struct Rescuer: Service {
     private let store: any Store
     private let clock: any PlatformClock
@@ -65,8 +65,9 @@ package struct Rescuer: Service {
         }
     }
 
-    /// The present moment. When it is far past the expected one (the clock was set forward, the machine slept, this process stood still), every lease
-    /// may look over although its worker is well; then it returns only after each worker had the time to extend its own.
+    /// The present moment. When it is far past the expected one (the clock was set forward, the machine slept, this
+    /// process stood still), every lease may look over although its worker is well; then it returns only after each
+    /// worker had the time to extend its own.
     ///
     /// - Returns: `nil` when the task is cancelled.
     private func settled(_ expected: Timestamp?) async -> Timestamp? {

@@ -3,7 +3,8 @@ import Core
 import NIOCore
 import Support
 
-/// Reads a container's JSON as it comes: checked, counted and stored piece by piece, so that its size does not matter to the memory.
+/// Reads a container's JSON as it comes: checked, counted and stored piece by piece, so that its size does not matter
+/// to the memory.
 struct ResultReader {
     let store: any Store
     let maxResult: Int64

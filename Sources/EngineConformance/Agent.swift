@@ -3,7 +3,8 @@ import Foundation
 import TestSupport
 import Testing
 
-/// A tiny server that runs Python inside a container: what is posted to it is executed, and what it sets as `result` comes back as JSON.
+/// A tiny server that runs Python inside a container: what is posted to it is executed, and what it sets as `result`
+/// comes back as JSON.
 enum Agent {
     static let source = """
         import http.server, json, sys

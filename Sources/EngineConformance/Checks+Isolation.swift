@@ -115,7 +115,8 @@ extension EngineCheck {
         },
     ]
 
-    /// Python that makes files in `/data`, and collects in `result` what a container must not be able to do, and what it must be and is not.
+    /// Python that makes files in `/data`, and collects in `result` what a container must not be able to do, and what
+    /// it must be and is not.
     private static let specialModes = """
         import ctypes, errno, os, platform, stat
         os.umask(0)

@@ -142,7 +142,8 @@ extension EngineCheck {
             if router: result.append(socket.inet_ntoa(struct.pack("<I", router)))
         """
 
-    /// Which of `others`, and of what no pod may reach, a route leads to. A datagram socket that connects sends nothing.
+    /// Which of `others`, and of what no pod may reach, a route leads to. A datagram socket that connects sends
+    /// nothing.
     private static let reached =
         own + """
 

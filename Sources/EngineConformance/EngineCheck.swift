@@ -3,7 +3,8 @@ import Testing
 
 /// One promise of ``Core/Engine``, checked on a real engine.
 ///
-/// An adapter's conformance is one test: `@Test(arguments: EngineCheck.all(for: …)) func contract(_ check: EngineCheck)`.
+/// An adapter's conformance is one test: `@Test(arguments: EngineCheck.all(for: …)) func contract(_ check:
+/// EngineCheck)`.
 package struct EngineCheck: Sendable, CustomTestStringConvertible {
     /// The contract clause it proves and what it says.
     package let name: String

@@ -7,10 +7,10 @@ import Support
 
 /// Pods through the Docker Engine API: Docker and Podman by one client.
 ///
-/// A pod is a container that runs `PodInit` and owns the network namespace, and the user's containers in that namespace. What runs
-/// is read back from the engine, so a platform that starts again adopts it. Only what carries this platform's proof
-/// (``Ownership``) is believed; everything else on the engine is left alone.
-/// Safe to use from many tasks at once; two calls about one pod should not overlap, but for reading.
+/// A pod is a container that runs `PodInit` and owns the network namespace, and the user's containers in that
+/// namespace. What runs is read back from the engine, so a platform that starts again adopts it. Only what carries this
+/// platform's proof (``Ownership``) is believed; everything else on the engine is left alone. Safe to use from many
+/// tasks at once; two calls about one pod should not overlap, but for reading.
 package struct DockerEngine: Engine {
     package let name: String
     /// The engine's own version and architecture.
@@ -118,8 +118,8 @@ package struct DockerEngine: Engine {
 
     /// Opens the network namespace of a pod, which the caller closes.
     ///
-    /// - Returns: `nil` where the platform may not open it, or does not see the engine's processes: the engine is another user's, or runs in
-    ///   another process namespace.
+    /// - Returns: `nil` where the platform may not open it, or does not see the engine's processes: the engine is
+    ///   another user's, or runs in another process namespace.
     /// - Throws: `connection_failed` when the pod is gone, and for every failure that may pass.
     func network(of pod: String) async throws -> CInt? {
         try await mapping {
@@ -127,7 +127,8 @@ package struct DockerEngine: Engine {
             let network = try await PodFolder.offPool { try Self.network(of: process, in: container) }
             if case .opened(let descriptor) = network { return descriptor }
             if case .forbidden = network { return nil }
-            // The process is not there, or another one has its number: the container ended, or the engine counts processes otherwise.
+            // The process is not there, or another one has its number: the container ended, or the engine counts
+            // processes otherwise.
             guard try await podInitProcess(of: pod) == (container, process) else {
                 throw PlatformError(.connectionFailed, "The pod is being restarted.")
             }

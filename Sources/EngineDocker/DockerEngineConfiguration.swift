@@ -81,8 +81,8 @@ package struct DockerEngineConfiguration: Sendable {
 
     /// The socket that `DOCKER_HOST` or `CONTAINER_HOST` names, and which of them does; `nil` when neither is set.
     ///
-    /// - Throws: `setup` when the first that is set is no unix socket: it is never skipped. The message repeats no more of the
-    ///   value than its scheme, since the rest may hold a credential.
+    /// - Throws: `setup` when the first that is set is no unix socket: it is never skipped. The message repeats no more
+    ///   of the value than its scheme, since the rest may hold a credential.
     package static func namedSocket(environment: [String: String]) throws -> (path: String, origin: String)? {
         for name in ["DOCKER_HOST", "CONTAINER_HOST"] {
             guard let value = environment[name], !value.isEmpty else { continue }
@@ -108,7 +108,8 @@ package struct DockerEngineConfiguration: Sendable {
 
     /// As much as this process itself may have, within reason: an engine started by the same means can give that.
     ///
-    /// Podman limits itself to 32768 processes, and an engine without the right to raise limits can give no more than it has.
+    /// Podman limits itself to 32768 processes, and an engine without the right to raise limits can give no more than
+    /// it has.
     package static func usualUlimits() -> [Ulimit] {
         let limits = FileManager.default.contents(atPath: "/proc/self/limits").map {
             String(decoding: $0, as: UTF8.self)
@@ -121,7 +122,8 @@ package struct DockerEngineConfiguration: Sendable {
         ]
     }
 
-    /// From the text of `/proc/self/limits`: name, soft, hard, unit. Unlimited is the largest number, a missing line a modest one.
+    /// From the text of `/proc/self/limits`: name, soft, hard, unit. Unlimited is the largest number, a missing line a
+    /// modest one.
     static func hardLimit(_ name: String, in text: String) -> Int64 {
         guard let line = text.split(separator: "\n").first(where: { $0.hasPrefix(name) }) else { return 4096 }
         let fields = line.dropFirst(name.count).split(separator: " ")

@@ -1,7 +1,8 @@
 import Core
 import Synchronization
 
-/// The little that can't be read back from the engine. Losing it at a restart costs nothing but a less exact word about an exit.
+/// The little that can't be read back from the engine. Losing it at a restart costs nothing but a less exact word about
+/// an exit.
 final class EngineState: Sendable {
     /// What `setUp` found or made.
     struct Platform: Sendable, Hashable {
@@ -10,8 +11,8 @@ final class EngineState: Sendable {
         /// `uid:gid` of our own processes in containers.
         var user: String
         var isRootless = false
-        /// The system call filter of users' containers: the profile for Docker, its path for Podman; `nil` on an architecture that
-        /// the platform has none for.
+        /// The system call filter of users' containers: the profile for Docker, its path for Podman; `nil` on an
+        /// architecture that the platform has none for.
         var filter: String?
         /// The addresses of pods.
         var subnet: IPv4Subnet

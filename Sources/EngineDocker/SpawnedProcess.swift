@@ -8,8 +8,8 @@ import Core
     import Darwin
 #endif
 
-/// A program that was started. Nothing of ours is open in it but its three standard descriptors, and its end is its own: what it may have
-/// started in turn is not waited for.
+/// A program that was started. Nothing of ours is open in it but its three standard descriptors, and its end is its
+/// own: what it may have started in turn is not waited for.
 package struct SpawnedProcess: Sendable, Hashable {
     package let id: CInt
 

@@ -1,7 +1,8 @@
 import Core
 import PodInitProtocol
 
-/// A container as arguments of bubblewrap: its own process, IPC, host name, mount and user namespaces, the pod's network, no capability.
+/// A container as arguments of bubblewrap: its own process, IPC, host name, mount and user namespaces, the pod's
+/// network, no capability.
 struct BubblewrapArguments: Sendable {
     /// Size of `/dev/shm` where none is asked for: what container engines give.
     static let sharedMemory: Int64 = 64 << 20
@@ -68,7 +69,8 @@ struct BubblewrapArguments: Sendable {
         ]
     }
 
-    /// Bubblewrap covers parts of `/proc` itself, but only those that it may write as it stands, which a folder of mode 0555 hides.
+    /// Bubblewrap covers parts of `/proc` itself, but only those that it may write as it stands, which a folder of mode
+    /// 0555 hides.
     private var proc: [String] {
         host.writableProc.flatMap { ["--ro-bind-try", $0, $0] }
             + host.secretProc.flatMap { ["--ro-bind-try", "/dev/null", $0] }

@@ -10,7 +10,8 @@ struct ControlGroup: Sendable, Hashable {
 
     var members: [String] { folders.map { $0 + "/cgroup.procs" } }
 
-    /// Kills what is left in it and removes it. Blocking, but brief: processes may take a moment to go, then it is to be repeated.
+    /// Kills what is left in it and removes it. Blocking, but brief: processes may take a moment to go, then it is to
+    /// be repeated.
     ///
     /// - Returns: whether it is gone.
     @discardableResult

@@ -34,8 +34,8 @@ extension ControlGroups {
         return groups
     }
 
-    /// The nearest group above (or at) `folder` whose children have a memory limit, switched on if this process may. Version 2 allows
-    /// that only where no process is in the group itself.
+    /// The nearest group above (or at) `folder` whose children have a memory limit, switched on if this process may.
+    /// Version 2 allows that only where no process is in the group itself.
     private static func delegated(_ folder: String, top: String) -> String? {
         var folder = folder
         while folder.hasPrefix(top) {

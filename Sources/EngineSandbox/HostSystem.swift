@@ -9,8 +9,9 @@ struct HostSystem: Sendable, Hashable {
 
     /// In the order in which they are put into a sandbox.
     var entries: [Entry]
-    /// Files and folders of `/proc` that are about the machine rather than a process, and may be written by their owner. Root's processes
-    /// own them also where they have no capability: left open, one line into `core_pattern` would be the way out of a sandbox.
+    /// Files and folders of `/proc` that are about the machine rather than a process, and may be written by their
+    /// owner. Root's processes own them also where they have no capability: left open, one line into `core_pattern`
+    /// would be the way out of a sandbox.
     var writableProc: [String]
     /// Files and folders of `/proc` that describe the machine or the kernel: what Docker masks, and a few more.
     var secretProc: [String]
@@ -18,8 +19,8 @@ struct HostSystem: Sendable, Hashable {
 
     /// What programs need of the system: themselves, their libraries, and how those are found.
     static let folders = ["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/nix/store"]
-    /// Of `/etc`, what every user of the machine may read and programs need. Of the folders for certificates only the public
-    /// parts (Debian, Fedora and Alpine, NixOS): private keys lie beside them.
+    /// Of `/etc`, what every user of the machine may read and programs need. Of the folders for certificates only the
+    /// public parts (Debian, Fedora and Alpine, NixOS): private keys lie beside them.
     static let configuration = [
         "alternatives", "ca-certificates", "ca-certificates.conf", "crypto-policies", "fonts", "ld.so.cache",
         "ld.so.conf", "ld.so.conf.d", "localtime", "magic", "mime.types", "os-release", "pki/ca-trust",

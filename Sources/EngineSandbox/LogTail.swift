@@ -7,8 +7,8 @@ import Synchronization
 
 /// Reads a container's log from disk, over its rotation, and waits for more if asked to.
 ///
-/// It holds one block of bytes at a time. Reading and cutting happen on threads of their own. Each file is opened once and stays open while it is
-/// read. Between two lines nothing runs: inotify says when there is more.
+/// It holds one block of bytes at a time. Reading and cutting happen on threads of their own. Each file is opened once
+/// and stays open while it is read. Between two lines nothing runs: inotify says when there is more.
 struct LogTail: Sendable {
     let path: String
     let podFolder: String
@@ -243,7 +243,8 @@ final class LogFile: Sendable {
         }
     }
 
-    /// What `PodInit` writes beside a file: how many lines the container had written before the file's first and after its last byte.
+    /// What `PodInit` writes beside a file: how many lines the container had written before the file's first and after
+    /// its last byte.
     enum Mark: String {
         case begin = "user.cortex.begin"
         case end = "user.cortex.end"

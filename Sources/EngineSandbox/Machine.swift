@@ -37,7 +37,8 @@ struct Machine: Sendable, Hashable {
         return machine
     }
 
-    /// Finds out how sockets in pods' networks are made, while no container runs that could have a part in it (contract N4).
+    /// Finds out how sockets in pods' networks are made, while no container runs that could have a part in it (contract
+    /// N4).
     ///
     /// A failure is tried again, and ends the start: to ask `PodInit` for connections instead would be less safe.
     private static func findWay(_ sockets: PodSockets, _ folder: PodFolder, _ supervisor: Supervisor) async throws {
@@ -99,7 +100,8 @@ struct Machine: Sendable, Hashable {
     }
 }
 
-/// User ids on the host that belong to one pod each and own nothing else. Only a platform that runs as root can use them.
+/// User ids on the host that belong to one pod each and own nothing else. Only a platform that runs as root can use
+/// them.
 package enum PodUsers {
     /// Which user pods of this process would run as, in words for `cortex doctor`. Blocking.
     package static func summary() -> String {
@@ -109,8 +111,8 @@ package enum PodUsers {
             : "they run as root of this container, because it cannot use other user ids"
     }
 
-    /// Whether this root is the machine's: inside a container it may be neither able to take other ids nor own anything outside.
-    /// Blocking.
+    /// Whether this root is the machine's: inside a container it may be neither able to take other ids nor own anything
+    /// outside. Blocking.
     static func areAvailable() -> Bool {
         let map = FileManager.default.contents(atPath: "/proc/self/uid_map") ?? Data()
         let words = String(decoding: map, as: UTF8.self).split { $0 == " " || $0 == "\n" }

@@ -4,7 +4,8 @@ import Foundation
 
 /// A pod on disk: everything the engine knows about it, so that another instance can adopt it.
 struct PodFolder: Sendable, Hashable {
-    /// What stands in `pod.json`. It outlives the release that wrote it; the rules are those of ``DeployedAPIRecord`` (architecture decision 13).
+    /// What stands in `pod.json`. It outlives the release that wrote it; the rules are those of ``DeployedAPIRecord``
+    /// (architecture decision 13).
     struct Record: Codable, Sendable, Hashable {
         static let format = 1
 
@@ -13,7 +14,8 @@ struct PodFolder: Sendable, Hashable {
         var groups: [String: ControlGroup]
         /// The user and group id on the host that its containers run as; `nil`: the platform's own.
         var user: UInt32?
-        /// Whether its supervisor stages mounts (``BubblewrapArguments/stages``); `nil` for a pod of an earlier version.
+        /// Whether its supervisor stages mounts (``BubblewrapArguments/stages``); `nil` for a pod of an earlier
+        /// version.
         var stages: Bool?
 
         private enum Key: String, CodingKey { case format, plan, groups, user, stages }
@@ -57,7 +59,8 @@ struct PodFolder: Sendable, Hashable {
         case found(Record)
         /// The folder is gone or was never finished.
         case missing
-        /// It is there, but damaged, of a newer release or not readable now: nothing may be concluded about the pod. With the reason.
+        /// It is there, but damaged, of a newer release or not readable now: nothing may be concluded about the pod.
+        /// With the reason.
         case unreadable(String)
     }
 
@@ -127,7 +130,8 @@ struct PodFolder: Sendable, Hashable {
             "A pod's files cannot be given to its user id \(user): \(String(cString: strerror(errno))).")
     }
 
-    /// The record; `nil` when it is missing or cannot be read. Who would remove something for lack of it asks ``look()`` instead.
+    /// The record; `nil` when it is missing or cannot be read. Who would remove something for lack of it asks
+    /// ``look()`` instead.
     func read() -> Record? {
         if case .found(let record) = look() { record } else { nil }
     }

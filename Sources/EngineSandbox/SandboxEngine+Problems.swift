@@ -101,11 +101,11 @@ extension SandboxEngine {
         }
     }
 
-    /// Looks at the sources of volumes before anything of the pod is made. Each is opened again, in the same way, for its mount.
-    /// Blocking.
+    /// Looks at the sources of volumes before anything of the pod is made. Each is opened again, in the same way, for
+    /// its mount. Blocking.
     ///
-    /// - Throws: `container_failed` when one is missing, cannot be reached, or is reached through a link. The real path was stored at
-    ///   deploy: a link in it was put there since, perhaps by a container.
+    /// - Throws: `container_failed` when one is missing, cannot be reached, or is reached through a link. The real path
+    ///   was stored at deploy: a link in it was put there since, perhaps by a container.
     static func checkVolumes(_ container: ContainerPlan) throws {
         for volume in container.volumes {
             let descriptor = cx_open_without_links(volume.source)

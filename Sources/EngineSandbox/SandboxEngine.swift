@@ -8,8 +8,9 @@ import Synchronization
 
 /// Pods as bubblewrap sandboxes: no daemon and no images, the host's own system is the (read-only) file system.
 ///
-/// All state is on disk and in the pods' supervisors, so any number of instances may look at the same folder, and a platform that was
-/// killed finds its pods again. A pod reaches the platform by the cluster's host names, and nothing else.
+/// All state is on disk and in the pods' supervisors, so any number of instances may look at the same folder, and a
+/// platform that was killed finds its pods again. A pod reaches the platform by the cluster's host names, and nothing
+/// else.
 package final class SandboxEngine: Engine {
     package let name = "sandbox"
 
@@ -198,7 +199,8 @@ package final class SandboxEngine: Engine {
             record.groups[container.name] = machine.groups.group("\(plan.id).\(container.name)")
         }
         do {
-            // The folder first, which tells of the groups: whoever dies in between leaves nothing that the next start does not know.
+            // The folder first, which tells of the groups: whoever dies in between leaves nothing that the next start
+            // does not know.
             try folder.create(record)
             for container in plan.containers {
                 _ = try machine.groups.make("\(plan.id).\(container.name)", container.compute)

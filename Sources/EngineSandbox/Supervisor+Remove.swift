@@ -4,15 +4,16 @@ import Foundation
 import PodInitProtocol
 import Support
 
-/// Removal of what is left of pods. Waiting holds no thread, and the erasing itself has threads of its own: a pod that left millions of files
-/// delays neither a start nor another pod (contract N4, N10).
+/// Removal of what is left of pods. Waiting holds no thread, and the erasing itself has threads of its own: a pod that
+/// left millions of files delays neither a start nor another pod (contract N4, N10).
 extension Supervisor {
     /// Erases pods' folders, a few at a time.
     private static let erasing = BlockingPool(threads: Limits.podRemovals)
     /// How long processes and control groups may take to be gone after SIGKILL.
     private static let killTime: Duration = .seconds(5)
 
-    /// Removes all of a pod that is left: processes, control groups, folder. Nothing to do is no failure; it may be repeated at any time.
+    /// Removes all of a pod that is left: processes, control groups, folder. Nothing to do is no failure; it may be
+    /// repeated at any time.
     ///
     /// - Throws: `engine_unavailable` when something remains; `CancellationError`, and then something may remain.
     func remove(_ folder: PodFolder) async throws {
@@ -25,7 +26,8 @@ extension Supervisor {
             return left.isEmpty
         }
         for group in groups.values { try await wait { group.remove() } }
-        // First out of sight in one step, then bit by bit: a crash in between leaves something for `sweep`, and no half pod.
+        // First out of sight in one step, then bit by bit: a crash in between leaves something for `sweep`, and no half
+        // pod.
         let parent = folder.path.split(separator: "/").dropLast().joined(separator: "/")
         let doomed = folder.id.hasPrefix(".") ? folder.path : "/\(parent)/.\(folder.id).gone"
         if doomed != folder.path {
@@ -36,8 +38,8 @@ extension Supervisor {
                         .engineUnavailable, "A pod's folder cannot be removed: \(String(cString: strerror(errno))).")
                 }
             }
-            // A supervisor that was still beginning may have written its number since it was looked for. From here on none can:
-            // it ends when it finds its folder moved.
+            // A supervisor that was still beginning may have written its number since it was looked for. From here on
+            // none can: it ends when it finds its folder moved.
             try await kill(PodFolder(directory: "/" + parent, pod: ".\(folder.id).gone"))
         }
         try await Self.erasing.run { try PodFolder.remove(doomed) }
@@ -98,8 +100,8 @@ extension Supervisor {
         return time(nil) - found.st_mtim.tv_sec
     }
 
-    /// Bubblewraps of the pod that outlived its supervisor. Their name says whose they are; those of a pod that an earlier version
-    /// started have the pod's folder among their arguments.
+    /// Bubblewraps of the pod that outlived its supervisor. Their name says whose they are; those of a pod that an
+    /// earlier version started have the pod's folder among their arguments.
     private func orphans(of folder: PodFolder) -> [pid_t] {
         let numbers = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
         return numbers.compactMap { pid_t($0) }.filter { isOrphan($0, of: folder) }

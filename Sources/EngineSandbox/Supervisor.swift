@@ -18,7 +18,8 @@ struct Supervisor: Sendable {
     /// Starts it in the background; returns once its socket is served.
     ///
     /// - Parameter user: the user id on the host that containers run as; `nil`: the platform's own.
-    /// - Throws: `engine_unavailable` with the reason, also after ``Limits/supervisorStart``; something may be left then, as when it is cancelled.
+    /// - Throws: `engine_unavailable` with the reason, also after ``Limits/supervisorStart``; something may be left
+    ///   then, as when it is cancelled.
     func start(_ folder: PodFolder, user: UInt32?) async throws {
         let arguments =
             [
@@ -75,7 +76,8 @@ struct Supervisor: Sendable {
     func network(_ folder: PodFolder) throws -> CInt {
         guard let process = process(folder) else { throw PlatformError(.connectionFailed, "The pod is gone.") }
         let network = cx_network_of(process)
-        // Looked at again: the number may have been given to another process in between. Its own network the platform never enters.
+        // Looked at again: the number may have been given to another process in between. Its own network the platform
+        // never enters.
         guard network >= 0, self.process(folder) == process, cx_is_other_network(network) == 1 else {
             let reason = network < 0 ? String(cString: strerror(-network)) : "it has none of its own"
             if network >= 0 { close(network) }

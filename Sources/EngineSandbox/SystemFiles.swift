@@ -10,7 +10,8 @@ enum SystemFiles {
 
     /// File name → text.
     static func all(hostname: String, network: String) -> [String: String] {
-        // The addresses are `PodInit`'s (PodNetwork); where it could make no veth pair it listens on the pod's own loopback.
+        // The addresses are `PodInit`'s (PodNetwork); where it could make no veth pair it listens on the pod's own
+        // loopback.
         let (gateway, operatorAddress) =
             network == "veth" ? ("169.254.77.1", "169.254.77.2") : ("127.0.0.80", "127.0.0.81")
         return [

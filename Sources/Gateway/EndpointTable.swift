@@ -2,7 +2,8 @@ import Core
 import HTTPServing
 import NIOHTTP1
 
-/// What the gateway needs to know of an API. An object, because it is handed from function to function with every request.
+/// What the gateway needs to know of an API. An object, because it is handed from function to function with every
+/// request.
 final class Endpoint: Sendable {
     let name: String
     /// `/<endpoint>`
@@ -36,7 +37,8 @@ struct EndpointTable: Sendable {
     init(_ deployed: [DeployedAPI] = []) {
         for api in deployed where api.specification.kind == .async {
             let key = Self.key(api.specification.networking.endpoint)
-            // Two APIs cannot be deployed at one endpoint; should it happen all the same, the answer must not depend on chance.
+            // Two APIs cannot be deployed at one endpoint; should it happen all the same, the answer must not depend on
+            // chance.
             if apis[key] == nil { apis[key] = Endpoint(api) }
         }
     }
@@ -45,7 +47,8 @@ struct EndpointTable: Sendable {
     func match(_ path: String) -> Match? {
         let key = Self.key(path)
         guard key.utf8.contains(UInt8(ascii: "%")) else { return find(key) }
-        // Decoded before anything is compared: `/a/%62` is the endpoint `/a/b` where there is one, not the id `%62` of `/a`.
+        // Decoded before anything is compared: `/a/%62` is the endpoint `/a/b` where there is one, not the id `%62` of
+        // `/a`.
         return Self.decode(key).flatMap(find)
     }
 

@@ -3,8 +3,9 @@ import Synchronization
 
 /// The endpoint table, kept like the store's deployed APIs.
 ///
-/// A path that is not in it makes the store be read again before the answer is "unknown", so an API is reachable the moment its deploy has returned.
-/// Such reads are shared, and at most one begins per `pause`: callers of unknown paths wait rather than burden the store.
+/// A path that is not in it makes the store be read again before the answer is "unknown", so an API is reachable the
+/// moment its deploy has returned. Such reads are shared, and at most one begins per `pause`: callers of unknown paths
+/// wait rather than burden the store.
 final class Endpoints: Sendable {
     private struct State {
         var table = EndpointTable()
@@ -24,7 +25,8 @@ final class Endpoints: Sendable {
         self.clock = clock
     }
 
-    /// - Throws: ``PlatformError`` `not_found`; `store_unavailable` when it is not in the table and nobody can say whether it exists.
+    /// - Throws: ``PlatformError`` `not_found`; `store_unavailable` when it is not in the table and nobody can say
+    ///   whether it exists.
     nonisolated(nonsending) func find(_ path: String) async throws -> EndpointTable.Match {
         if let match = state.withLock({ $0.table }).match(path) { return match }
         try await refresh()

@@ -23,7 +23,8 @@ enum IdempotencyKey {
     }
 }
 
-/// A digest of what makes two submissions the same: content type, query and body, each told apart from its neighbour by its length.
+/// A digest of what makes two submissions the same: content type, query and body, each told apart from its neighbour by
+/// its length.
 struct Fingerprint {
     private var hash = SHA256()
 

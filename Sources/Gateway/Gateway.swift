@@ -20,7 +20,8 @@ package struct Gateway: Service {
     /// - Parameters:
     ///   - listeners: a TCP address for callers, a unix socket for the pods.
     ///   - capacity: what this server shares with the others of the process.
-    ///   - spareDisk: how many bytes of disk submissions may still take; asked at every submission, so it must be quick.
+    ///   - spareDisk: how many bytes of disk submissions may still take; asked at every submission, so it must be
+    ///     quick.
     ///   - makeID: a new request's id; as a rule one that nobody can guess.
     package init(
         store: any Store, listeners: [HTTPListener], limits: HTTPServerLimits = HTTPServerLimits(),
@@ -80,7 +81,8 @@ package struct Gateway: Service {
         }
     }
 
-    /// Passes the store's hints on until cancelled. A stream that ends is opened again, and everything is read once for what was missed meanwhile.
+    /// Passes the store's hints on until cancelled. A stream that ends is opened again, and everything is read once for
+    /// what was missed meanwhile.
     private func follow(_ changes: AsyncStream<StoreChanges>, apisChanged: @Sendable () -> Void) async {
         var changes = changes
         while true {

@@ -2,9 +2,11 @@ import Core
 import HTTPServing
 import NIOHTTP1
 
-/// The header fields of a caller's request that are stored and passed on (contract C2, C3), in their order, duplicates included.
+/// The header fields of a caller's request that are stored and passed on (contract C2, C3), in their order, duplicates
+/// included.
 enum HeaderFilter {
-    /// - Throws: ``PlatformError`` `bad_request` for a value that is not UTF-8: it could not be passed on byte for byte.
+    /// - Throws: ``PlatformError`` `bad_request` for a value that is not UTF-8: it could not be passed on byte for
+    ///   byte.
     static func endToEnd(_ headers: HTTPHeaders) throws -> [HeaderField] {
         let passed = EndToEndHeaders(connection: headers["connection"])
         var fields: [HeaderField] = []

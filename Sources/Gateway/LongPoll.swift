@@ -20,9 +20,11 @@ final class WaitingRoom: Sendable {
     }
 }
 
-/// Waits for a request to end, without asking the store again and again: hints wake it, and a slow look makes up for a lost hint.
+/// Waits for a request to end, without asking the store again and again: hints wake it, and a slow look makes up for a
+/// lost hint.
 ///
-/// One task at a time. It holds no task while it waits: `look`, and where that gives nothing, look again after `whenReady`.
+/// One task at a time. It holds no task while it waits: `look`, and where that gives nothing, look again after
+/// `whenReady`.
 final class LongPoll: Sendable {
     /// Between two looks without a hint.
     static let recheck: Duration = .seconds(30)
@@ -62,7 +64,8 @@ final class LongPoll: Sendable {
 
     /// What a look at the request finds.
     enum Finding: Sendable {
-        /// The request as it stands: it has ended, the time is over, the caller has closed its sending side, or the server shuts down.
+        /// The request as it stands: it has ended, the time is over, the caller has closed its sending side, or the
+        /// server shuts down.
         case record(RequestRecord)
         /// It does not exist any more.
         case gone

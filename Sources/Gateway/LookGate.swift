@@ -1,8 +1,10 @@
 import Synchronization
 
-/// Lets so many looks at the store be under way at once; whoever comes on top is called back, and holds no task until then.
+/// Lets so many looks at the store be under way at once; whoever comes on top is called back, and holds no task until
+/// then.
 ///
-/// Without it thousands of callers that begin to wait at once, or whose requests end at once, would have a task each for that moment.
+/// Without it thousands of callers that begin to wait at once, or whose requests end at once, would have a task each
+/// for that moment.
 final class LookGate: Sendable {
     private struct State {
         var free: Int

@@ -9,7 +9,8 @@ struct Payload {
 
     /// Refuses a body by its announced length, before any byte of it is asked for.
     ///
-    /// A body that this API never takes is refused as that, also while the disk is nearly full: trying again later would not help its caller.
+    /// A body that this API never takes is refused as that, also while the disk is nearly full: trying again later
+    /// would not help its caller.
     ///
     /// - Throws: ``PlatformError`` `payload_too_large`, `disk_low`.
     static func check(_ declaredLength: Int64?, limit: Int64, spareDisk: Int64) throws {
@@ -18,7 +19,8 @@ struct Payload {
         guard length < spareDisk else { throw diskLow }
     }
 
-    /// Reads the body with bounded memory: a small one stays in memory, a large one is written as it comes (contract A9).
+    /// Reads the body with bounded memory: a small one stays in memory, a large one is written as it comes (contract
+    /// A9).
     ///
     /// - Parameters:
     ///   - spareDisk: how many bytes of disk submissions may still take.

@@ -2,7 +2,8 @@ import Core
 import HTTPServing
 import NIOHTTP1
 
-/// How long a caller is ready to wait for a request to end (contract A5): `?wait=N` or `Prefer: wait=N` (RFC 7240), in seconds.
+/// How long a caller is ready to wait for a request to end (contract A5): `?wait=N` or `Prefer: wait=N` (RFC 7240), in
+/// seconds.
 struct WaitPreference: Sendable, Equatable {
     /// Never more than ``Limits/longPoll``.
     var duration: Duration
@@ -23,7 +24,8 @@ struct WaitPreference: Sendable, Equatable {
         return WaitPreference(duration: .seconds(seconds), applied: "wait=\(seconds)")
     }
 
-    /// A query without the parameter `wait`, wherever and however it is written; `nil` where nothing is left. What remains keeps its spelling.
+    /// A query without the parameter `wait`, wherever and however it is written; `nil` where nothing is left. What
+    /// remains keeps its spelling.
     ///
     /// Submissions that differ only in how their callers wait are the same (contract A6).
     static func removed(from query: String?) -> String? {

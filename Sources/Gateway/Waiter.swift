@@ -1,7 +1,8 @@
 import Core
 import Synchronization
 
-/// One caller that waits for one request to end. It is woken by what comes first; a wake-up before the wait is kept for it.
+/// One caller that waits for one request to end. It is woken by what comes first; a wake-up before the wait is kept for
+/// it.
 final class Waiter: Sendable {
     enum Wakeup: Sendable {
         /// The store says that the request ended.

@@ -1,7 +1,8 @@
 import Core
 import Synchronization
 
-/// All callers that wait for a request to end (contract A5). One hub hears the store's hints; a waiter costs one object and two table entries.
+/// All callers that wait for a request to end (contract A5). One hub hears the store's hints; a waiter costs one object
+/// and two table entries.
 ///
 /// Times are kept in slots of a tenth of a second, so thousands of waiters need no timer each.
 final class WaiterHub: Sendable {

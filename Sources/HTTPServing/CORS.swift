@@ -21,7 +21,8 @@ package struct CORS: Sendable {
         self.methods = methods
     }
 
-    /// Whether the request comes from a page whose origin may not call (contract N5). `Origin: null` and several `Origin` headers are such, unless any may.
+    /// Whether the request comes from a page whose origin may not call (contract N5). `Origin: null` and several
+    /// `Origin` headers are such, unless any may.
     package func forbids(_ request: IncomingRequest) -> Bool {
         guard request.headers.contains(name: "origin") else { return false }
         return allowed(request) == nil && !allowedOrigins.contains("*")

@@ -2,8 +2,8 @@ import Synchronization
 
 /// Whether the caller at the other end of a connection can still send, and whether it can still be answered.
 ///
-/// A caller that has closed its sending side may still read an answer (contract A5). Until something is written to it, it cannot be told from one
-/// that has closed both sides. Safe from any thread.
+/// A caller that has closed its sending side may still read an answer (contract A5). Until something is written to it,
+/// it cannot be told from one that has closed both sides. Safe from any thread.
 package final class CallerPresence: Sendable {
     private struct Action {
         let id: Int
@@ -40,7 +40,8 @@ package final class CallerPresence: Sendable {
         add(action, isForEndOfInput: false)
     }
 
-    /// Runs `action` once when the caller closes its sending side or the connection; at once if it has. It must not block.
+    /// Runs `action` once when the caller closes its sending side or the connection; at once if it has. It must not
+    /// block.
     ///
     /// For answers that could wait without end: a caller that has finished gets what there is.
     ///

@@ -2,8 +2,9 @@ import Core
 import NIOCore
 import NIOHTTP1
 
-/// Watches over one connection on its event loop: closes it when its caller is silent or too slow (contract N6), or at shutdown between two requests, and
-/// notices that the caller has finished or gone. The first handler of the pipeline: it sees bytes; ``ConnectionParts`` reports messages to it.
+/// Watches over one connection on its event loop: closes it when its caller is silent or too slow (contract N6), or at
+/// shutdown between two requests, and notices that the caller has finished or gone. The first handler of the pipeline:
+/// it sees bytes; ``ConnectionParts`` reports messages to it.
 final class ConnectionGuard: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer

@@ -2,9 +2,11 @@ import NIOCore
 import NIOHTTP1
 import Support
 
-/// What a connection brought and nobody has taken yet, and who waits for more. Everything here happens on the event loop.
+/// What a connection brought and nobody has taken yet, and who waits for more. Everything here happens on the event
+/// loop.
 ///
-/// The socket is read while few parts wait, so that a caller's leaving is noticed during a long answer, and a fast caller cannot fill the memory.
+/// The socket is read while few parts wait, so that a caller's leaving is noticed during a long answer, and a fast
+/// caller cannot fill the memory.
 final class ConnectionParts: ChannelDuplexHandler {
     typealias InboundIn = HTTPServerRequestPart
     typealias OutboundIn = HTTPServerResponsePart
@@ -203,8 +205,8 @@ extension ConnectionParts: Sendable {}
 
 /// A connection as its task reads and writes it. Calls from elsewhere go to the event loop first.
 ///
-/// The functions of the hot road are `nonisolated(nonsending)` here and in the gateway: they stay where their caller is, which spares every call
-/// two looks at the task's preferred executor.
+/// The functions of the hot road are `nonisolated(nonsending)` here and in the gateway: they stay where their caller
+/// is, which spares every call two looks at the task's preferred executor.
 struct ConnectionStream: Sendable {
     let channel: any Channel
     private let parts: NIOLoopBound<ConnectionParts>

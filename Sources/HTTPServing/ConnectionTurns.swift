@@ -1,7 +1,8 @@
 import NIOCore
 
-/// Sees to it that a connection has a task while there is something to do, and none while nothing is: a caller that waits for an answer which is
-/// not there yet, or that has sent nothing so far, costs its channel and this object (a task with its frames takes more than both).
+/// Sees to it that a connection has a task while there is something to do, and none while nothing is: a caller that
+/// waits for an answer which is not there yet, or that has sent nothing so far, costs its channel and this object (a
+/// task with its frames takes more than both).
 ///
 /// Everything here happens on the event loop, but for what is said otherwise.
 final class ConnectionTurns {
@@ -30,7 +31,8 @@ final class ConnectionTurns {
     private var isClosed = false
     private let over: EventLoopPromise<Void>
 
-    /// - Parameter work: answers requests, first the waiting one, until the connection is to be closed (`nil`) or an answer has to wait.
+    /// - Parameter work: answers requests, first the waiting one, until the connection is to be closed (`nil`) or an
+    ///   answer has to wait.
     init(
         _ parts: ConnectionParts, channel: any Channel, caller: CallerPresence, queue: AsyncStream<Turn>.Continuation,
         work: @escaping @Sendable (ConnectionStream, CallerPresence, WaitingAnswer?) async -> WaitingAnswer?

@@ -6,7 +6,8 @@ import Synchronization
 
 /// Turns what a handler throws into an answer, and logs what is our own fault.
 ///
-/// The same kind of fault is logged once a second at most, with the number of those left out: a store that is down must not fill the disk with logs.
+/// The same kind of fault is logged once a second at most, with the number of those left out: a store that is down must
+/// not fill the disk with logs.
 package final class ErrorResponses: Sendable {
     private struct Seen {
         var loggedAt: NIODeadline

@@ -80,7 +80,8 @@ extension HTTPConnection {
                 if isOnLoop {
                     try await write(body)
                 } else {
-                    // What a handler does for a long answer must not keep the other connections of this event loop waiting.
+                    // What a handler does for a long answer must not keep the other connections of this event loop
+                    // waiting.
                     try await withTaskExecutorPreference(globalConcurrentExecutor) { try await write(body) }
                 }
             } catch {
@@ -95,10 +96,12 @@ extension HTTPConnection {
         if !keepAlive, isOld, case .stream(nil, _) = response.body { throw CallerGone() }
     }
 
-    /// Closes so that the caller gets to read the answer: closing with its bytes unread would make the system throw the answer away.
+    /// Closes so that the caller gets to read the answer: closing with its bytes unread would make the system throw the
+    /// answer away.
     func linger(_ stream: ConnectionStream) async throws {
         await stream.finish()
-        // Set on the event loop behind the answer: on a busy machine the time could be over before the answer was written.
+        // Set on the event loop behind the answer: on a busy machine the time could be over before the answer was
+        // written.
         let lingerTime = TimeAmount(limits.lingerTime)
         let channel = stream.channel
         let deadline = try await channel.eventLoop.submit {

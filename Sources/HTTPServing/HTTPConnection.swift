@@ -4,7 +4,8 @@ import Logging
 import NIOCore
 import NIOHTTP1
 
-/// HTTP/1.1 on accepted connections: one task at a time reads a connection's requests and writes their answers, in order (``ConnectionTurns``).
+/// HTTP/1.1 on accepted connections: one task at a time reads a connection's requests and writes their answers, in
+/// order (``ConnectionTurns``).
 struct HTTPConnection: ServerChildChannel {
     struct Value: ServerChildChannelValue {
         let channel: any Channel
@@ -40,7 +41,8 @@ struct HTTPConnection: ServerChildChannel {
             // Framing headers are set here, as only here it is known whether a HEAD request is being answered.
             var encoding = HTTPResponseEncoder.Configuration()
             encoding.automaticallySetFramingHeaders = false
-            // Most requests are small, and a connection keeps what it read its last request into; a stream soon gets larger pieces.
+            // Most requests are small, and a connection keeps what it read its last request into; a stream soon gets
+            // larger pieces.
             try channel.syncOptions?.setOption(
                 .recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 512, initial: 512, maximum: 65_536))
             let parts = ConnectionParts(capacity: capacity)
@@ -82,7 +84,8 @@ struct HTTPConnection: ServerChildChannel {
             if case .wait(let waiting) = turn { return waiting }
             try await linger(stream)
         } catch {
-            // The connection broke, or its caller left. Whoever was answering a request has seen it; nobody else is concerned.
+            // The connection broke, or its caller left. Whoever was answering a request has seen it; nobody else is
+            // concerned.
         }
         stream.channel.close(promise: nil)
         return nil
@@ -165,7 +168,8 @@ struct HTTPConnection: ServerChildChannel {
         framing.mayKeepAlive =
             mayFinishReading(body) && head.isKeepAlive && !head.headers.contains(name: "upgrade")
             && head.method != .CONNECT
-        // An answer that has to wait can do so until the body is over; one that is there does not wait for it (contract N5).
+        // An answer that has to wait can do so until the body is over; one that is there does not wait for it (contract
+        // N5).
         if case .pending = reply {
             let isOver = try await finishReading(&body)
             framing.mayKeepAlive = framing.mayKeepAlive && isOver

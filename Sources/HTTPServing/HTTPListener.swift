@@ -28,7 +28,8 @@ package struct HTTPServerLimits: Sendable, Hashable {
     /// Until when a new connection must have sent a byte, and a head must be complete after its first one.
     package var firstByteTime: Duration
     package var headTime: Duration
-    /// How long a body may be silent from its beginning, how much more a faster one may pause, and how many bytes a second it must bring otherwise.
+    /// How long a body may be silent from its beginning, how much more a faster one may pause, and how many bytes a
+    /// second it must bring otherwise.
     package var bodyGrace: Duration
     package var bodyCredit: Duration
     package var bodyRate: Int

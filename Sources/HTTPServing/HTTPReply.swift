@@ -6,7 +6,8 @@ package enum HTTPReply: Sendable {
 
 /// An answer that is not there yet. While it waits, its connection has no task; only this object is kept.
 package protocol PendingReply: AnyObject, Sendable {
-    /// Calls `action` once, from any thread, as soon as it is worth asking for the reply. It must also be called when the caller leaves.
+    /// Calls `action` once, from any thread, as soon as it is worth asking for the reply. It must also be called when
+    /// the caller leaves.
     func whenReady(_ action: @escaping @Sendable () -> Void)
 
     /// The answer, or another wait. An error it throws becomes the answer (``ErrorResponses``).

@@ -13,7 +13,8 @@ import Support
     import Musl
 #endif
 
-/// Serves one handler on any number of listeners, until graceful shutdown; then requests that have arrived are answered and everything else is closed.
+/// Serves one handler on any number of listeners, until graceful shutdown; then requests that have arrived are answered
+/// and everything else is closed.
 package struct HTTPServer: Service {
     private let listeners: [HTTPListener]
     private let connection: HTTPConnection
@@ -32,7 +33,8 @@ package struct HTTPServer: Service {
     ///   - isForCallers: whether its TCP listeners may have as many connections as there can be; others have a share.
     ///   - errors: where the handler's errors end.
     ///   - errorHeaders: what every error answer carries that is made before the handler sees the request.
-    ///   - isHandlerOnLoop: whether the handler runs on the event loop of its connection, without changing threads: for one that never blocks and computes little.
+    ///   - isHandlerOnLoop: whether the handler runs on the event loop of its connection, without changing threads: for
+    ///     one that never blocks and computes little.
     package init(
         listeners: [HTTPListener], limits: HTTPServerLimits = HTTPServerLimits(),
         capacity: ServerCapacity = ServerCapacity(), isForCallers: Bool = true,
@@ -69,7 +71,8 @@ package struct HTTPServer: Service {
         }
     }
 
-    /// Where it really listens: as given, with the port that the system chose in place of 0. Returns when all listeners accept connections.
+    /// Where it really listens: as given, with the port that the system chose in place of 0. Returns when all listeners
+    /// accept connections.
     ///
     /// - Throws: what ``run()`` threw, where it ended before that.
     package func addresses() async throws -> [HTTPListener] {

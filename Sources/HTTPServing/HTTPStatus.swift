@@ -21,8 +21,8 @@ extension PlatformError.Code {
         }
     }
 
-    /// Whether a request is refused because a limit is reached, which is no fault of the platform: its log says when the limit is reached, not
-    /// whom that concerns.
+    /// Whether a request is refused because a limit is reached, which is no fault of the platform: its log says when
+    /// the limit is reached, not whom that concerns.
     var isRefusal: Bool { self == .diskLow || self == .unavailable }
 
     /// `Retry-After` in seconds, where waiting helps.

@@ -1,4 +1,5 @@
-/// Finds in plain words what is wrong with a request head that the parser refused. Only for the message: what is refused is the parser's decision.
+/// Finds in plain words what is wrong with a request head that the parser refused. Only for the message: what is
+/// refused is the parser's decision.
 enum HeadExplanation {
     private static let lineFeed = UInt8(ascii: "\n")
     private static let carriageReturn = UInt8(ascii: "\r")

@@ -1,6 +1,7 @@
 /// Values of header fields as they come from the parser.
 package enum HeaderValue {
-    /// A value without the spaces and tabs around it, which do not belong to it (RFC 9110 §5.5). The parser leaves those at the end.
+    /// A value without the spaces and tabs around it, which do not belong to it (RFC 9110 §5.5). The parser leaves
+    /// those at the end.
     package static func trimmed(_ value: String) -> String {
         guard let first = value.utf8.first, let last = value.utf8.last, isSpace(first) || isSpace(last) else {
             return value

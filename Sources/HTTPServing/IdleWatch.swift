@@ -1,7 +1,8 @@
 import Core
 import NIOCore
 
-/// The times within which a caller must act (contract N6), in the form that connections use. Shared by all connections of a server.
+/// The times within which a caller must act (contract N6), in the form that connections use. Shared by all connections
+/// of a server.
 final class IdleTimes: Sendable {
     let firstByte: TimeAmount
     let head: TimeAmount
@@ -25,10 +26,12 @@ final class IdleTimes: Sendable {
     }
 }
 
-/// Decides when a connection is closed because its caller is silent or too slow (contract N6). Pure; one value per connection.
+/// Decides when a connection is closed because its caller is silent or too slow (contract N6). Pure; one value per
+/// connection.
 ///
-/// A new connection must send a byte, a head must be complete some time after its first byte, however slowly it arrives, a body must keep its rate, and so must
-/// the caller's reading. While the server works on an answer, the caller may be silent for as long as that takes.
+/// A new connection must send a byte, a head must be complete some time after its first byte, however slowly it
+/// arrives, a body must keep its rate, and so must the caller's reading. While the server works on an answer, the
+/// caller may be silent for as long as that takes.
 struct IdleWatch {
     /// What the caller has sent of the next or present request.
     private enum Input {
@@ -63,7 +66,8 @@ struct IdleWatch {
     private var open = 0
     /// Until when the caller must have acted, where it is its turn.
     private var deadline: NIODeadline
-    /// Of the present read from the socket: whether it brought a part of a message, whether a body began in it, and bytes of bodies.
+    /// Of the present read from the socket: whether it brought a part of a message, whether a body began in it, and
+    /// bytes of bodies.
     private var hasPart = false
     private var isNewBody = false
     private var bodyBytes = 0
@@ -77,7 +81,8 @@ struct IdleWatch {
     }
 
     var isBusy: Bool { open > 0 }
-    /// Whether the next byte begins a request, as far as can be known: the last read may have brought the beginning of it.
+    /// Whether the next byte begins a request, as far as can be known: the last read may have brought the beginning of
+    /// it.
     var mayBeginRequest: Bool { open == 0 && (input == .nothing || input == .between) }
     /// Whether the present read brought a whole head.
     var hasHead: Bool { hasPart }
@@ -166,7 +171,8 @@ struct IdleWatch {
             deadline = now + times.head
             return deadline
         case .expecting, .body, .refused:
-            // The body is not wanted any more: the connection is closed after a while in which the caller can read the answer.
+            // The body is not wanted any more: the connection is closed after a while in which the caller can read the
+            // answer.
             deadline = now + times.linger + times.linger
             return deadline
         }
@@ -214,7 +220,8 @@ struct IdleWatch {
             if now < deadline { return .look(at: deadline) }
             return input == .head ? .refuse(.head) : .close
         case .body:
-            // Nothing more is asked of a caller whose bytes the server has not taken, as with all but the first of pipelined requests.
+            // Nothing more is asked of a caller whose bytes the server has not taken, as with all but the first of
+            // pipelined requests.
             if isUntaken { deadline = max(deadline, now + times.bodyGrace) }
             return now < deadline ? .look(at: deadline) : .refuse(.body)
         case .refused:

@@ -2,7 +2,8 @@ package import Core
 package import NIOCore
 import NIOHTTP1
 
-/// A request's body, read piece by piece; one task at a time. Reading is what asks a caller that sent `Expect: 100-continue` for its body.
+/// A request's body, read piece by piece; one task at a time. Reading is what asks a caller that sent `Expect:
+/// 100-continue` for its body.
 package struct IncomingBody {
     /// What `Content-Length` says; `nil` for a chunked body; 0 for none.
     package let declaredLength: Int64?
@@ -26,7 +27,8 @@ package struct IncomingBody {
 
     /// The next piece; `nil` at the end.
     ///
-    /// - Throws: ``CallerGone``; ``HTTPFault`` for broken chunks, a body that comes too slowly, or too many bodies in memory.
+    /// - Throws: ``CallerGone``; ``HTTPFault`` for broken chunks, a body that comes too slowly, or too many bodies in
+    ///   memory.
     package nonisolated(nonsending) mutating func next() async throws -> ByteBuffer? {
         guard !isComplete else { return nil }
         if awaitsContinue {
@@ -54,8 +56,8 @@ package struct IncomingBody {
         throw CallerGone()
     }
 
-    /// Says that the last `count` bytes that were read are not in memory any more, which makes room for other bodies. What is not released so is released when
-    /// the handler returns.
+    /// Says that the last `count` bytes that were read are not in memory any more, which makes room for other bodies.
+    /// What is not released so is released when the handler returns.
     package func release(_ count: Int) { stream.release(count) }
 
     /// The whole body.

@@ -53,7 +53,8 @@ package struct OutgoingBody: Sendable {
         try await write(ByteBuffer(bytes: bytes))
     }
 
-    /// Closes the connection at once: for a caller that takes nothing more. A write that waits for the caller fails. Safe from any task.
+    /// Closes the connection at once: for a caller that takes nothing more. A write that waits for the caller fails.
+    /// Safe from any task.
     package func close() {
         stream.channel.close(promise: nil)
     }

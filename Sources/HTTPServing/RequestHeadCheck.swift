@@ -4,7 +4,8 @@ import NIOHTTP1
 
 /// What is wrong with a request's head before anyone looks at what it asks for.
 ///
-/// The parser already refuses, among others: both `Content-Length` and `Transfer-Encoding`, two `Content-Length`, folded lines, bare line feeds and NUL.
+/// The parser already refuses, among others: both `Content-Length` and `Transfer-Encoding`, two `Content-Length`,
+/// folded lines, bare line feeds and NUL.
 enum RequestHeadCheck {
     /// The reason to refuse it, or `nil`.
     static func fault(in head: HTTPRequestHead, limits: HTTPServerLimits) -> HTTPFault? {
@@ -51,7 +52,8 @@ enum RequestHeadCheck {
         return nil
     }
 
-    /// What a request that cannot be parsed is refused with: the reason names the part that is wrong, where that can be found.
+    /// What a request that cannot be parsed is refused with: the reason names the part that is wrong, where that can be
+    /// found.
     ///
     /// - Parameters:
     ///   - bytes: what was being parsed, from the beginning of a head.
@@ -79,7 +81,8 @@ enum RequestHeadCheck {
         return malformed("this is not a well-formed HTTP/1.1 request")
     }
 
-    /// What the parser would take of a request line although it is not one, or `nil`. Looks only at the line's beginning in `bytes`.
+    /// What the parser would take of a request line although it is not one, or `nil`. Looks only at the line's
+    /// beginning in `bytes`.
     static func fault(inRequestLineOf bytes: ByteBuffer) -> HTTPFault? {
         // Empty lines before a request are allowed.
         let line = bytes.readableBytesView.drop { $0 == 0x0D || $0 == 0x0A }
@@ -99,7 +102,8 @@ enum RequestHeadCheck {
         return false
     }
 
-    /// The target's form (RFC 9112 §3.2): a path, for `OPTIONS` also `*`, or an `http` or `https` URL as proxies get it.
+    /// The target's form (RFC 9112 §3.2): a path, for `OPTIONS` also `*`, or an `http` or `https` URL as proxies get
+    /// it.
     private static func targetFault(_ head: HTTPRequestHead) -> HTTPFault? {
         let target = head.uri
         guard !target.utf8.contains(UInt8(ascii: "#")) else {
@@ -200,8 +204,8 @@ private enum HostValue {
         return true
     }
 
-    /// What a name is made of besides percent-encoding. A comma is not taken, although the grammar does: it is what is left of two fields that
-    /// were made one.
+    /// What a name is made of besides percent-encoding. A comma is not taken, although the grammar does: it is what is
+    /// left of two fields that were made one.
     private static func isPlain(_ byte: UInt8) -> Bool {
         switch byte {
         case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),

@@ -1,7 +1,8 @@
 import Core
 package import NIOHTTP1
 
-/// A fixed set of routes: `/get/{apiName}` and the like. An unknown path is 404, a wrong method 405 with `Allow`; `GET` serves `HEAD` too.
+/// A fixed set of routes: `/get/{apiName}` and the like. An unknown path is 404, a wrong method 405 with `Allow`; `GET`
+/// serves `HEAD` too.
 package struct RouteTable: Sendable {
     /// The decoded values of a path's `{names}`.
     package typealias Parameters = [String: String]
@@ -50,7 +51,8 @@ package struct RouteTable: Sendable {
     }
 
     private func find(_ path: String) -> (Route, Parameters)? {
-        // Decoded before they are compared, so that a character and its percent-encoding are the same everywhere in a path.
+        // Decoded before they are compared, so that a character and its percent-encoding are the same everywhere in a
+        // path.
         var segments: [String] = []
         for segment in path.split(separator: "/") {
             guard let decoded = PercentCoding.decode(segment) else { return nil }

@@ -3,10 +3,11 @@ import NIOCore
 import NIOHTTP1
 import Synchronization
 
-/// What all servers of a process share, and nobody may take alone: connections, and memory for the bodies that are being read (contract N6).
+/// What all servers of a process share, and nobody may take alone: connections, and memory for the bodies that are
+/// being read (contract N6).
 ///
-/// Each listener is a *door*. A few connections are kept for each, so that callers who take all others cannot lock out the operator or the pods.
-/// Safe from any thread.
+/// Each listener is a *door*. A few connections are kept for each, so that callers who take all others cannot lock out
+/// the operator or the pods. Safe from any thread.
 package final class ServerCapacity: Sendable {
     /// One listener.
     package struct Door: Sendable {
@@ -118,8 +119,8 @@ package final class ServerCapacity: Sendable {
         }
     }
 
-    /// Counts bytes of a body that arrived; `false` where there is no memory for them. Small bodies find room for longer than large ones, so that
-    /// slow uploads do not keep small requests out.
+    /// Counts bytes of a body that arrived; `false` where there is no memory for them. Small bodies find room for
+    /// longer than large ones, so that slow uploads do not keep small requests out.
     ///
     /// - Parameter held: what the same connection holds already.
     func takeBody(_ count: Int, besides held: Int) -> Bool {
@@ -206,7 +207,8 @@ final class ConnectionRefusal: ChannelInboundHandler {
         guard speaks else { return context.close(promise: nil) }
         context.writeAndFlush(wrapOutboundOut(Self.answer), promise: nil)
         context.close(mode: .output, promise: nil)
-        // What the caller has sent is read for a moment: closing with it unread would make the system throw the answer away.
+        // What the caller has sent is read for a moment: closing with it unread would make the system throw the answer
+        // away.
         timer = context.eventLoop.assumeIsolated().scheduleTask(in: .seconds(1)) { context.close(promise: nil) }
     }
 

@@ -9,8 +9,8 @@ import NIOCore
 
 /// A socket's path in a form that `bind` takes, and what must stay open for it.
 ///
-/// A socket address holds about a hundred bytes. A longer path goes through its folder's descriptor (`/proc/self/fd/N/name`).
-/// The calls here take microseconds on a local folder; they are made once, at start.
+/// A socket address holds about a hundred bytes. A longer path goes through its folder's descriptor
+/// (`/proc/self/fd/N/name`). The calls here take microseconds on a local folder; they are made once, at start.
 final class UnixSocketPath: Sendable {
     /// What to bind to.
     let bindable: String
@@ -19,7 +19,8 @@ final class UnixSocketPath: Sendable {
     /// `sun_path` less its closing zero.
     private static let longest = MemoryLayout.size(ofValue: sockaddr_un().sun_path) - 1
 
-    /// - Throws: ``PlatformError`` `setup` where the folder cannot be opened, the name is too long, something else stands there, or a server is listening there.
+    /// - Throws: ``PlatformError`` `setup` where the folder cannot be opened, the name is too long, something else
+    ///   stands there, or a server is listening there.
     init(_ path: String) throws {
         guard path.utf8.count > Self.longest else {
             self.bindable = path

@@ -2,9 +2,10 @@ import Core
 
 /// Which of the replicas that wait for room may start now. Pure.
 ///
-/// Whoever has fewest replicas comes first, then who has waited longest; who does not fit lets others pass. So that small replicas that come and go
-/// cannot keep a large one out for ever, an API that has none and has waited for a minute holds back those that have some already, and for every
-/// other five minutes everybody: no longer, because nobody knows whether those that run will ever leave.
+/// Whoever has fewest replicas comes first, then who has waited longest; who does not fit lets others pass. So that
+/// small replicas that come and go cannot keep a large one out for ever, an API that has none and has waited for a
+/// minute holds back those that have some already, and for every other five minutes everybody: no longer, because
+/// nobody knows whether those that run will ever leave.
 enum Admission {
     struct Candidate: Sendable, Hashable {
         var id: String

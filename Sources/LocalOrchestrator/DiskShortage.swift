@@ -1,6 +1,7 @@
 import Core
 
-/// How much is free on the file system of the data directory, and how much of it is kept for results (`--disk-reserve`). In bytes.
+/// How much is free on the file system of the data directory, and how much of it is kept for results
+/// (`--disk-reserve`). In bytes.
 package struct DiskMargin: Sendable, Hashable {
     package var free: Int64
     package var reserve: Int64
@@ -25,8 +26,8 @@ package struct DiskMargin: Sendable, Hashable {
 
 /// Which pod is stopped when the disk is nearly full, and which APIs start no replica afterwards (contract N7).
 ///
-/// It begins below half of the reserve and ends above the whole reserve. What was stopped is not started in between, because it would fill the
-/// disk again.
+/// It begins below half of the reserve and ends above the whole reserve. What was stopped is not started in between,
+/// because it would fill the disk again.
 struct DiskShortage: Sendable, Hashable {
     /// A pod that stores less than this part of the reserve is not stopped: its end would free too little to matter.
     private static let leastShare: Int64 = 100
@@ -48,7 +49,8 @@ struct DiskShortage: Sendable, Hashable {
 
     /// The pod that stores most; `nil` while enough is free, or where no pod stores enough to matter.
     ///
-    /// A pod that cannot be measured counts as the largest, because containers decide whether their folders can be read.
+    /// A pod that cannot be measured counts as the largest, because containers decide whether their folders can be
+    /// read.
     static func victim(of usage: [String: DiskUsage], _ margin: DiskMargin?) -> (id: String, usage: DiskUsage)? {
         guard let margin, margin.isCritical else { return nil }
         let least = margin.reserve / leastShare

@@ -1,9 +1,11 @@
 import Core
 import Logging
 
-/// Keeps pods within `compute.disk`, and stops the largest one when the disk is nearly full (contract N7). `describe` says why.
+/// Keeps pods within `compute.disk`, and stops the largest one when the disk is nearly full (contract N7). `describe`
+/// says why.
 extension LocalOrchestrator {
-    /// Measures pods where that is due, one after the other beside the loop: those that have a limit; while the disk is nearly full, all.
+    /// Measures pods where that is due, one after the other beside the loop: those that have a limit; while the disk is
+    /// nearly full, all.
     func measureDisks() {
         let began = clock.instant()
         noteDiskMargin()
@@ -82,7 +84,8 @@ extension LocalOrchestrator {
         }
     }
 
-    /// Stops the pod that stores most if the disk is still nearly full. One at a time: the next one only when the first is gone.
+    /// Stops the pod that stores most if the disk is still nearly full. One at a time: the next one only when the first
+    /// is gone.
     private func makeSpace(_ usage: [String: DiskUsage]) {
         guard endedForDisk.isEmpty else { return }
         let margin = configuration.diskMargin()
@@ -105,7 +108,8 @@ extension LocalOrchestrator {
 
     // MARK: Both
 
-    /// Stops a pod at once for what it stores. Each of its requests goes back to the queue, a few times at most (contract C13).
+    /// Stops a pod at once for what it stores. Each of its requests goes back to the queue, a few times at most
+    /// (contract C13).
     ///
     /// - Parameter text: what is done and why, the end of a sentence about the replica.
     /// - Returns: the reason as it is shown; `nil` when the pod does not run any more.

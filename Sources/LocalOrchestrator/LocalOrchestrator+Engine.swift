@@ -2,11 +2,13 @@ import Core
 import Logging
 import Support
 
-/// Calls of the engine. Each has a deadline, and is waited for no longer than that, also when the engine ignores its cancellation.
+/// Calls of the engine. Each has a deadline, and is waited for no longer than that, also when the engine ignores its
+/// cancellation.
 extension LocalOrchestrator {
     /// Asks the engine for something.
     ///
-    /// - Throws: `engine_unavailable` after `limit`; `CancellationError` at once when the calling task is cancelled; what the engine throws.
+    /// - Throws: `engine_unavailable` after `limit`; `CancellationError` at once when the calling task is cancelled;
+    ///   what the engine throws.
     nonisolated func ask<Value: Sendable>(
         _ name: String, _ subject: String, limit: Duration,
         _ call: @escaping @Sendable (any Engine) async throws -> Value
@@ -18,8 +20,8 @@ extension LocalOrchestrator {
         }
     }
 
-    /// Runs an operation that changes a pod. ``stop(_:)`` cancels it and then waits a moment for its end, so that two operations rarely meet in
-    /// the engine.
+    /// Runs an operation that changes a pod. ``stop(_:)`` cancels it and then waits a moment for its end, so that two
+    /// operations rarely meet in the engine.
     ///
     /// - Throws: as ``ask(_:_:limit:_:)``.
     func operate(
@@ -45,7 +47,8 @@ extension LocalOrchestrator {
         }
     }
 
-    /// Waits until the operations on a pod have ended, which ``stop(_:)`` has cancelled; no longer than ``Limits/engineCancellation``.
+    /// Waits until the operations on a pod have ended, which ``stop(_:)`` has cancelled; no longer than
+    /// ``Limits/engineCancellation``.
     func waitForOperations(on id: String) async {
         guard let operations = pods[id]?.operations.values, !operations.isEmpty else { return }
         do {
@@ -60,7 +63,8 @@ extension LocalOrchestrator {
         }
     }
 
-    /// An error of the engine for the log, as a sentence or a part of one. An engine that ends may cancel what others still wait for.
+    /// An error of the engine for the log, as a sentence or a part of one. An engine that ends may cancel what others
+    /// still wait for.
     nonisolated func words(for error: any Error) -> String {
         error is CancellationError ? "the container engine did not carry the operation out" : "\(error)"
     }

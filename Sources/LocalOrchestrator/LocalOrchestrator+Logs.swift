@@ -21,7 +21,8 @@ extension LocalOrchestrator {
         Set(declared[api]?.api.specification.pod.containers.map(\.name) ?? [])
     }
 
-    /// Reads each container in a task of its own; with `follow` also those of replicas that appear later, until the API is deleted.
+    /// Reads each container in a task of its own; with `follow` also those of replicas that appear later, until the API
+    /// is deleted.
     private func copyLogs(
         of api: String, _ options: LogOptions, to write: @escaping LogStream<ReplicaLogBatch>.Write
     ) async throws {
@@ -95,7 +96,8 @@ extension LocalOrchestrator {
             .filter { options.container == nil || $0.container == options.container }
     }
 
-    /// Reads one container's log. A failure ends this log alone: with a line where logs are followed, else it is returned.
+    /// Reads one container's log. A failure ends this log alone: with a line where logs are followed, else it is
+    /// returned.
     private nonisolated func copy(
         _ source: LogSource, _ options: LogOptions, to write: @escaping LogStream<ReplicaLogBatch>.Write
     ) async throws -> PlatformError? {

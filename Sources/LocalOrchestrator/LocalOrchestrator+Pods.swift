@@ -2,7 +2,8 @@ import Core
 import Logging
 import Support
 
-/// The long operations on one pod: start, restart of a container, drain and stop. Each runs beside the loop and reports back to the table.
+/// The long operations on one pod: start, restart of a container, drain and stop. Each runs beside the loop and reports
+/// back to the table.
 extension LocalOrchestrator {
     func plan(for api: DeployedAPI, id: String, createdAt: Timestamp) -> PodPlan {
         PodPlan(of: api, id: id, createdAt: createdAt, clientConfiguration: configuration.clientConfiguration(api, id))
@@ -163,7 +164,8 @@ extension LocalOrchestrator {
         forget(id)
     }
 
-    /// How long the pod may take to end. When the platform itself stops, the dequeuer has already let the requests inside finish.
+    /// How long the pod may take to end. When the platform itself stops, the dequeuer has already let the requests
+    /// inside finish.
     private func grace(of pod: Pod) -> Duration {
         if pod.isLost { return .zero }
         let declared = pod.api.specification.pod.terminationGracePeriod
@@ -177,7 +179,8 @@ extension LocalOrchestrator {
         reconcileSoon()
     }
 
-    /// Waits until no request is inside. When the grace period ends, or the platform does, those inside are cut and go back to the queue.
+    /// Waits until no request is inside. When the grace period ends, or the platform does, those inside are cut and go
+    /// back to the queue.
     private func drain(_ pod: Pod, until deadline: Instant) async {
         let activity = pod.activity
         guard activity.inFlight > 0 else { return }

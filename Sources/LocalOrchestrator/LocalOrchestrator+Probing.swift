@@ -3,7 +3,8 @@ import Logging
 import Probes
 import Support
 
-/// Readiness and liveness of a running pod. A round of probes begins when all containers run and ends when one exits or the pod stops.
+/// Readiness and liveness of a running pod. A round of probes begins when all containers run and ends when one exits or
+/// the pod stops.
 extension LocalOrchestrator {
     func startProbing(_ id: String) {
         stopProbing(id)
@@ -76,8 +77,8 @@ extension LocalOrchestrator {
         }
     }
 
-    /// Between two looks at a port that is not open yet: a small share of the time that its program has taken so far, so that a start never takes
-    /// much longer by being looked at seldom.
+    /// Between two looks at a port that is not open yet: a small share of the time that its program has taken so far,
+    /// so that a start never takes much longer by being looked at seldom.
     static func pause(after elapsed: Duration, upTo period: Duration) -> Duration {
         min(period, max(.milliseconds(10), elapsed / 20))
     }
@@ -157,7 +158,8 @@ extension LocalOrchestrator {
 
     // MARK: Before the stop
 
-    /// Runs the containers' `pre_stop` hooks side by side, within the grace period. A hook that fails is logged and holds up nothing.
+    /// Runs the containers' `pre_stop` hooks side by side, within the grace period. A hook that fails is logged and
+    /// holds up nothing.
     func runPreStop(of pod: Pod, until deadline: Instant) async {
         await withTaskGroup(of: Void.self) { group in
             for container in pod.api.specification.pod.containers {

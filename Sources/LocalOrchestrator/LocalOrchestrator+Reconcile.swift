@@ -200,7 +200,8 @@ extension LocalOrchestrator {
 }
 
 extension DeployedAPI {
-    /// What is known of a pod of an unrecorded version: the port is probably the same. Probes and hooks may differ, so none of them run.
+    /// What is known of a pod of an unrecorded version: the port is probably the same. Probes and hooks may differ, so
+    /// none of them run.
     fileprivate var standIn: DeployedAPI {
         var api = self
         for index in api.specification.pod.containers.indices {

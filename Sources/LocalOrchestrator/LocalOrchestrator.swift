@@ -4,8 +4,9 @@ import ServiceLifecycle
 import Support
 import Synchronization
 
-/// Keeps the declared replicas running on this machine: compares what is declared with what the engine lists (at the start, on any hint, every few seconds)
-/// and takes the next step. Its own table can be rebuilt from the engine's labels at any time, so a restart adopts what runs.
+/// Keeps the declared replicas running on this machine: compares what is declared with what the engine lists (at the
+/// start, on any hint, every few seconds) and takes the next step. Its own table can be rebuilt from the engine's
+/// labels at any time, so a restart adopts what runs.
 package actor LocalOrchestrator: Orchestrator, Service {
     /// What does not change while the platform runs.
     package struct Configuration: Sendable {
@@ -13,11 +14,13 @@ package actor LocalOrchestrator: Orchestrator, Service {
         package var clientConfiguration: @Sendable (_ api: DeployedAPI, _ replica: String) -> String
         /// How often the engine is asked without any hint.
         package var resync: Duration
-        /// The grace of a pod without requests to save: one that never was ready, and every one when the platform itself stops.
+        /// The grace of a pod without requests to save: one that never was ready, and every one when the platform
+        /// itself stops.
         package var shortGrace: Duration
         /// Makes the random part of a pod's id: lower-case letters and digits.
         package var makePodSuffix: @Sendable () -> String
-        /// The space on the data directory's file system as measured last, without a system call; `nil` where it is not known.
+        /// The space on the data directory's file system as measured last, without a system call; `nil` where it is not
+        /// known.
         package var diskMargin: @Sendable () -> DiskMargin?
 
         package init(
@@ -83,7 +86,8 @@ package actor LocalOrchestrator: Orchestrator, Service {
     /// The longest termination grace period of the pods, read by the shutdown without waiting for this actor.
     private nonisolated let grace = Mutex(Duration.zero)
 
-    /// The longest `termination_grace_period` of the pods that there were when the ready replicas last changed. Safe from any thread.
+    /// The longest `termination_grace_period` of the pods that there were when the ready replicas last changed. Safe
+    /// from any thread.
     package nonisolated var longestGrace: Duration { grace.withLock { $0 } }
 
     package init(engine: any Engine, clock: any PlatformClock, configuration: Configuration, logger: Logger) {
@@ -129,7 +133,8 @@ package actor LocalOrchestrator: Orchestrator, Service {
         let replicas = min(replicas, declaration.api.specification.autoscaling.maxReplicas)
         guard declaration.replicas != replicas else { return }
         declared[api]?.replicas = replicas
-        // Somebody may wait for the replica that this asks for, and what the engine would say of others changes nothing about it.
+        // Somebody may wait for the replica that this asks for, and what the engine would say of others changes nothing
+        // about it.
         if replicas > declaration.replicas, hasLooked, engineProblem == nil {
             roll(api)
             admitPending()
@@ -143,7 +148,8 @@ package actor LocalOrchestrator: Orchestrator, Service {
         diskProblems[api] = nil
         diskShortage.forget(api: api)
         versions[api] = nil
-        // At once, whatever the engine is busy with; pods that are not known yet are stopped when the engine lists them.
+        // At once, whatever the engine is busy with; pods that are not known yet are stopped when the engine lists
+        // them.
         for pod in pods.values where pod.api.name == api { stop(pod.id) }
         publishReady()
         wakeLogReaders()

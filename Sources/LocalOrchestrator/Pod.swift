@@ -25,7 +25,8 @@ struct Pod: Sendable {
     let id: String
     /// The version it was started from, or a later one that changed nothing about pods. See ``isVersionKnown``.
     var api: DeployedAPI
-    /// Whether the version of an adopted pod is still recorded. Otherwise `api` is the declared version without probes and hooks.
+    /// Whether the version of an adopted pod is still recorded. Otherwise `api` is the declared version without probes
+    /// and hooks.
     var isVersionKnown = true
     /// The engine's labels, which tell whether the pod is of the declared version.
     var podID: String
@@ -106,7 +107,8 @@ struct Pod: Sendable {
 
     /// The pod as the rollout sees it.
     ///
-    /// A pod whose version is not recorded may be unready only because it is probed by guess: it is never taken for broken.
+    /// A pod whose version is not recorded may be unready only because it is probed by guess: it is never taken for
+    /// broken.
     func rolloutReplica(isCurrent: Bool, now: Instant) -> RolloutReplica {
         // A container that exited is restarted soon.
         let isWavering = phase == .running && wasReady && !isReady

@@ -1,7 +1,8 @@
 import Core
 import Support
 
-/// When something that ended may start again: after 1 s, doubling to 5 minutes, from the beginning once it ran well for 10 minutes (contract C14).
+/// When something that ended may start again: after 1 s, doubling to 5 minutes, from the beginning once it ran well for
+/// 10 minutes (contract C14).
 struct RestartBackoff: Sendable, Hashable {
     static let healthy: Duration = .seconds(600)
 

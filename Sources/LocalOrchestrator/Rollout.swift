@@ -8,8 +8,8 @@ struct RolloutReplica: Sendable, Hashable {
     var isReady: Bool
     /// Waits for room on the machine: nothing of it runs.
     var isPending = false
-    /// It was ready once and has not been since this moment, because its probes fail or a container that exited is about to be restarted;
-    /// `nil` for any other.
+    /// It was ready once and has not been since this moment, because its probes fail or a container that exited is
+    /// about to be restarted; `nil` for any other.
     var waversSince: Instant?
     /// Requests inside.
     var inFlight: Int
@@ -26,10 +26,12 @@ struct RolloutSteps: Sendable, Hashable {
     var stop: [String] = []
 }
 
-/// The rolling update as a state machine without a state of its own: it is asked again after every change, and what it was shown is all it knows.
+/// The rolling update as a state machine without a state of its own: it is asked again after every change, and what it
+/// was shown is all it knows.
 ///
-/// Its promises (contract S3): never more than `wanted + surge` replicas by its doing; never fewer ready ones than `wanted - unavailable` by its
-/// doing; a version that never gets ready takes nothing down; as soon as new replicas get ready it ends, with `wanted` of the declared version.
+/// Its promises (contract S3): never more than `wanted + surge` replicas by its doing; never fewer ready ones than
+/// `wanted - unavailable` by its doing; a version that never gets ready takes nothing down; as soon as new replicas get
+/// ready it ends, with `wanted` of the declared version.
 enum Rollout {
     /// How long an old replica that is not ready is expected back. After that it counts as broken.
     static let patience: Duration = .seconds(60)
@@ -82,9 +84,11 @@ enum Rollout {
         return now - since < patience
     }
 
-    /// Who is missed least: what waits for room, then the not ready, the idle, then who is likely to be free first, and the young before the old.
+    /// Who is missed least: what waits for room, then the not ready, the idle, then who is likely to be free first, and
+    /// the young before the old.
     ///
-    /// Requests of one API are taken to last about equally long, so the replica whose youngest request began first is free first.
+    /// Requests of one API are taken to last about equally long, so the replica whose youngest request began first is
+    /// free first.
     static func isBetterVictim(_ left: RolloutReplica, _ right: RolloutReplica) -> Bool {
         if left.isPending != right.isPending { return left.isPending }
         if left.isReady != right.isReady { return !left.isReady }

@@ -1,10 +1,12 @@
 import Core
 
-/// What the identifiers of a version are made of: a frozen form of what a user declared (contract S3, architecture decision 13).
+/// What the identifiers of a version are made of: a frozen form of what a user declared (contract S3, architecture
+/// decision 13).
 ///
-/// Replicas are restarted when the digest of this form changes, so an upgrade of the platform must not change it. Keys and values below are
-/// therefore never changed and never removed. A new field of `cortex.yaml` becomes a member only where its value is not the default, so the
-/// files that do not use it keep their identifiers. The form does not follow the documents that the operator shows.
+/// Replicas are restarted when the digest of this form changes, so an upgrade of the platform must not change it. Keys
+/// and values below are therefore never changed and never removed. A new field of `cortex.yaml` becomes a member only
+/// where its value is not the default, so the files that do not use it keep their identifiers. The form does not follow
+/// the documents that the operator shows.
 enum CanonicalForm {
     /// What touches the pod.
     static func pod(_ specification: APISpecification) -> JSONValue {

@@ -1,6 +1,7 @@
 import Core
 
-/// The decisions of a deploy, as values: which APIs of a file are made, changed or left alone (reference: cortex.md §1.8, §8, §13).
+/// The decisions of a deploy, as values: which APIs of a file are made, changed or left alone (reference: cortex.md
+/// §1.8, §8, §13).
 enum DeployPlan {
     enum Step: Sendable {
         case create(DeployedAPI, replicas: Int)

@@ -10,8 +10,8 @@ extension DeployService {
     ///   - version: see ``RollbackPlan``; `nil` for the one before.
     ///   - principal: who asks for it.
     /// - Returns: the version that is present now, and what happened, for people.
-    /// - Throws: `not_found` with the versions that are kept; `asyncapi.api_updating` while it is being updated, unless `force`;
-    ///   ``ConfigurationRejected`` when it does not fit beside the APIs of today; `store_unavailable`.
+    /// - Throws: `not_found` with the versions that are kept; `asyncapi.api_updating` while it is being updated, unless
+    ///   `force`; ``ConfigurationRejected`` when it does not fit beside the APIs of today; `store_unavailable`.
     package func rollback(api name: String, to version: String?, by principal: Principal?, force: Bool)
         async throws -> (api: DeployedAPI, message: String)
     {

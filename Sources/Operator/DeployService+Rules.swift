@@ -52,7 +52,8 @@ extension DeployService {
         return (examined, problems)
     }
 
-    /// The deployed APIs that may not start because of their volumes, each with the reason. They may have been deployed before a rule was there.
+    /// The deployed APIs that may not start because of their volumes, each with the reason. They may have been deployed
+    /// before a rule was there.
     func obstacles(among deployed: [DeployedAPI]) async throws -> [String: String] {
         try await look { [volumes] in
             var reasons: [String: String] = [:]

@@ -5,7 +5,8 @@ import Synchronization
 
 /// Deploys, refreshes, deletes and restores APIs: the store first, as it is the truth, then the orchestrator.
 ///
-/// One change of an API happens at a time; changes of other APIs go on beside it. What dies between the two steps is mended by the next `restore`.
+/// One change of an API happens at a time; changes of other APIs go on beside it. What dies between the two steps is
+/// mended by the next `restore`.
 package final class DeployService: Sendable {
     let store: any Store
     let orchestrator: any Orchestrator
@@ -44,10 +45,12 @@ package final class DeployService: Sendable {
     ///
     /// - Parameters:
     ///   - principal: who deploys.
-    ///   - baseDirectory: the absolute folder that relative volume sources are resolved against; without it they are refused.
+    ///   - baseDirectory: the absolute folder that relative volume sources are resolved against; without it they are
+    ///     refused.
     ///   - force: goes on although an API is being updated.
-    /// - Throws: ``ConfigurationRejected`` with every problem there is, and then nothing was deployed; ``PlatformError``
-    ///   `store_unavailable`. What goes wrong with one API later is in its outcome, and the others go on.
+    /// - Throws: ``ConfigurationRejected`` with every problem there is, and then nothing was deployed;
+    ///   ``PlatformError`` `store_unavailable`. What goes wrong with one API later is in its outcome, and the others go
+    ///   on.
     package func deploy(
         _ file: [UInt8], fileName: String, baseDirectory: String?, by principal: Principal?, force: Bool
     ) async throws -> [Outcome] {
@@ -122,7 +125,8 @@ package final class DeployService: Sendable {
 
     // MARK: Steps
 
-    /// What changes of different APIs may contend for: endpoints, and sources of volumes, which must not lie in one another.
+    /// What changes of different APIs may contend for: endpoints, and sources of volumes, which must not lie in one
+    /// another.
     static func sharedKeys(of specifications: [APISpecification]) -> Set<String> {
         var keys = Set(specifications.map(\.networking.endpoint))
         if specifications.contains(where: { $0.pod.containers.contains { !$0.volumes.isEmpty } }) {

@@ -54,7 +54,8 @@ extension Operator {
         caller: CallerPresence, to outbound: OutgoingBody
     ) async throws {
         let pipe = LinePipe()
-        // The reader left: nothing more is read for it. One that has only closed its sending side may still read a log that has an end.
+        // The reader left: nothing more is read for it. One that has only closed its sending side may still read a log
+        // that has an end.
         let presence = follow ? caller.onEndOfInput { pipe.finish() } : caller.onGone { pipe.finish() }
         defer { caller.forget(presence) }
         try await withThrowingTaskGroup(of: Void.self) { group in

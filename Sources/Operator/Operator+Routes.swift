@@ -88,8 +88,8 @@ extension Operator {
 
     /// Finds out who calls.
     ///
-    /// A pod's token is worth something only while its API is deployed and its replica is there. Its access is the lowest of what its own
-    /// version declared, what the present version declares, and what the platform allows.
+    /// A pod's token is worth something only while its API is deployed and its replica is there. Its access is the
+    /// lowest of what its own version declared, what the present version declares, and what the platform allows.
     ///
     /// - Throws: 401, which says nothing about the platform; `store_unavailable`.
     func authenticate(_ request: IncomingRequest) async throws -> Principal {

@@ -37,7 +37,8 @@ package struct Operator: Sendable {
         self.routes = makeRoutes()
     }
 
-    /// Declares every deployed API of the store to the orchestrator, with the number of replicas that was last decided (contract S4). Call once, before serving.
+    /// Declares every deployed API of the store to the orchestrator, with the number of replicas that was last decided
+    /// (contract S4). Call once, before serving.
     ///
     /// - Throws: ``PlatformError`` `store_unavailable` when the store cannot be read.
     package func restore() async throws {
@@ -48,7 +49,8 @@ package struct Operator: Sendable {
     ///
     /// - Throws: what `ErrorResponses` turns into an answer.
     package func respond(to request: IncomingRequest, body: inout IncomingBody) async throws -> OutgoingResponse {
-        // A web page reaches nothing without a token, neither an open route nor the news of which paths there are (contract N5).
+        // A web page reaches nothing without a token, neither an open route nor the news of which paths there are
+        // (contract N5).
         if request.headers.contains(name: "origin") { _ = try await authenticate(request) }
         return try await routes.respond(to: request, body: &body)
     }

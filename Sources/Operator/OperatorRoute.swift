@@ -3,7 +3,8 @@ import Core
 import HTTPServing
 import NIOHTTP1
 
-/// One route of the operator: what a call of it wants to do, how it is answered, and what the OpenAPI document says of it.
+/// One route of the operator: what a call of it wants to do, how it is answered, and what the OpenAPI document says of
+/// it.
 struct OperatorRoute: Sendable {
     /// Which clients are answered.
     enum Version: Sendable {

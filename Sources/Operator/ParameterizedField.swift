@@ -1,4 +1,5 @@
-/// A header value with parameters: `form-data; name="config"` (RFC 9110 §5.6.6). Lenient: what cannot be read is left out.
+/// A header value with parameters: `form-data; name="config"` (RFC 9110 §5.6.6). Lenient: what cannot be read is left
+/// out.
 struct ParameterizedField {
     var value: String
     /// By name in lower case; the first of a name counts.

@@ -1,8 +1,8 @@
 import Core
 import HTTPServing
 
-/// The parameters of a request's query, read strictly: what cannot be understood is an error that names the parameter, never a default.
-/// Parameters nobody asks for are passed over.
+/// The parameters of a request's query, read strictly: what cannot be understood is an error that names the parameter,
+/// never a default. Parameters nobody asks for are passed over.
 struct QueryParameters {
     private let values: [String: String]
 

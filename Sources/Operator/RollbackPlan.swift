@@ -4,7 +4,8 @@ import Core
 enum RollbackPlan {
     /// - Parameters:
     ///   - versions: the kept ones, newest first; the present one is among them.
-    ///   - wanted: a version's id, or the beginning of one that only it has; `nil` for the last that declared something else than the present one.
+    ///   - wanted: a version's id, or the beginning of one that only it has; `nil` for the last that declared something
+    ///     else than the present one.
     /// - Throws: `not_found` with the versions that are known.
     static func target(of present: DeployedAPI, among versions: [DeployedAPI], wanted: String?) throws -> DeployedAPI {
         let name = present.name

@@ -1,7 +1,8 @@
 import Core
 import Synchronization
 
-/// Lets changes that touch the same names or endpoints through one at a time, in the order in which they came. Others pass beside them.
+/// Lets changes that touch the same names or endpoints through one at a time, in the order in which they came. Others
+/// pass beside them.
 final class SerialGate: Sendable {
     private struct Waiter {
         let number: Int
@@ -15,7 +16,8 @@ final class SerialGate: Sendable {
         var waiting: [Waiter] = []
         var nextNumber = 0
 
-        /// Takes out of the queue what may go on now: what shares no key with a change that runs or that waits before it.
+        /// Takes out of the queue what may go on now: what shares no key with a change that runs or that waits before
+        /// it.
         mutating func admit() -> [Waiter] {
             var admitted: [Waiter] = []
             var blocked = held
@@ -38,7 +40,8 @@ final class SerialGate: Sendable {
 
     /// Runs `body` while no other change that touches one of `keys` runs.
     ///
-    /// - Throws: what `body` throws; `unavailable` when too many changes wait; `CancellationError` when the task is cancelled while it waits.
+    /// - Throws: what `body` throws; `unavailable` when too many changes wait; `CancellationError` when the task is
+    ///   cancelled while it waits.
     func run<Result: Sendable>(_ keys: Set<String>, _ body: () async throws -> Result) async throws -> Result {
         try await enter(keys)
         defer { leave(keys) }

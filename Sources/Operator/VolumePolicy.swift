@@ -57,7 +57,8 @@ package struct VolumePolicy: Sendable {
     private let allowed: [String]
 
     /// - Parameters:
-    ///   - protected: beside the folders of the system: the data directory and the sockets of the platform and of engines.
+    ///   - protected: beside the folders of the system: the data directory and the sockets of the platform and of
+    ///     engines.
     ///   - allowed: the folders below which tokens other than the admin's may mount something.
     package init(protected: [Protected] = [], allowed: [String] = []) {
         self.protected = Self.system + protected
@@ -125,10 +126,11 @@ package struct VolumePolicy: Sendable {
 
     // MARK: Several APIs
 
-    /// Volumes that lie inside another volume that containers may write, where a container could replace them by a link. For each API of
-    /// `declared`, by position.
+    /// Volumes that lie inside another volume that containers may write, where a container could replace them by a
+    /// link. For each API of `declared`, by position.
     ///
-    /// - Parameter others: the APIs that are deployed and stay as they are. Of those only what touches a declared API is reported, with it.
+    /// - Parameter others: the APIs that are deployed and stay as they are. Of those only what touches a declared API
+    ///   is reported, with it.
     static func nested(_ declared: [APISpecification], beside others: [APISpecification]) -> [[Finding]] {
         let known = (declared + others).flatMap { api in api.mounts }
         let foreign = others.flatMap { api in api.mounts }

@@ -14,7 +14,8 @@ import StoreSQLite
 import Support
 import Synchronization
 
-/// Puts the platform together: the only file that names the concrete store and orchestrator (the engine: `EngineSelection`).
+/// Puts the platform together: the only file that names the concrete store and orchestrator (the engine:
+/// `EngineSelection`).
 package struct Assembly: Sendable {
     let settings: PlatformSettings
     let environment: [String: String]
@@ -34,8 +35,8 @@ package struct Assembly: Sendable {
 
     /// Runs until a signal; returns after a graceful shutdown.
     ///
-    /// - Throws: ``PlatformError`` `setup` when it cannot start here: one line that says what to do. `timed_out` when the shutdown had to be
-    ///   cut short.
+    /// - Throws: ``PlatformError`` `setup` when it cannot start here: one line that says what to do. `timed_out` when
+    ///   the shutdown had to be cut short.
     package func run(_ shutdown: ShutdownThread) async throws {
         let resources = Resources()
         let result: Result<Void, any Error>

@@ -54,7 +54,8 @@ package struct DiskSpace: Sendable, Hashable {
         self.total = total
     }
 
-    /// Measures the file system of a path, or of its nearest folder that exists; `nil` where it does not answer. Blocks.
+    /// Measures the file system of a path, or of its nearest folder that exists; `nil` where it does not answer.
+    /// Blocks.
     package init?(near path: String) {
         var information = statvfs()
         guard statvfs(Self.nearest(path), &information) == 0 else { return nil }
@@ -78,9 +79,11 @@ package struct DiskSpace: Sendable, Hashable {
     }
 }
 
-/// Measures the free space every second and says how much of it submissions may still take (contract N7). Safe from any task.
+/// Measures the free space every second and says how much of it submissions may still take (contract N7). Safe from any
+/// task.
 ///
-/// The disk that has least above its reserve counts for submissions; only the first one for pods, which store nothing elsewhere.
+/// The disk that has least above its reserve counts for submissions; only the first one for pods, which store nothing
+/// elsewhere.
 final class DiskWatch: Service {
     static let period: Duration = .seconds(1)
     /// After this time without an answer of the file system the last measurement holds.

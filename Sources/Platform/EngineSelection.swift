@@ -4,7 +4,8 @@ import EngineSandbox
 import Foundation
 import Logging
 
-/// Finds the engine that runs the pods (contract U1): the one that was asked for, or with `auto` the first Docker or Podman that answers, else the sandbox.
+/// Finds the engine that runs the pods (contract U1): the one that was asked for, or with `auto` the first Docker or
+/// Podman that answers, else the sandbox.
 struct EngineSelection: Sendable {
     var settings: PlatformSettings
     var directory: PlatformDirectory

@@ -13,8 +13,8 @@ struct PlatformDirectory: Sendable, Hashable {
     var operatorSocket: String { "\(sockets)/operator.sock" }
     var addresses: String { "\(path)/addresses.json" }
 
-    /// Makes what is missing, for this user alone, checks that no other user can write there and that nothing in it is a link, and tries to
-    /// write. Blocks.
+    /// Makes what is missing, for this user alone, checks that no other user can write there and that nothing in it is
+    /// a link, and tries to write. Blocks.
     ///
     /// - Throws: ``PlatformError`` `setup`: one line that says what is wrong and what to do.
     static func prepare(_ path: String) throws -> PlatformDirectory {
@@ -36,8 +36,8 @@ struct PlatformDirectory: Sendable, Hashable {
         return directory
     }
 
-    /// Checks that a folder with the platform's files belongs to this user, and that no other user can write to it or replace it; others lose
-    /// the right to look into it (contract U5, N9). Blocks.
+    /// Checks that a folder with the platform's files belongs to this user, and that no other user can write to it or
+    /// replace it; others lose the right to look into it (contract U5, N9). Blocks.
     ///
     /// - Parameter option: the flag that chooses another folder.
     static func secure(_ path: String, option: String) throws {
@@ -105,8 +105,8 @@ struct PlatformDirectory: Sendable, Hashable {
     private static let secrets: Set<String> = ["tokens.json", "engine.key"]
     private static let writeTest = ".write-test"
 
-    /// Checks what lies in a folder of the platform: links are not followed, and what another user owns or could have written is refused.
-    /// Other files and folders of an earlier version get the modes of today (contract N9). Blocks.
+    /// Checks what lies in a folder of the platform: links are not followed, and what another user owns or could have
+    /// written is refused. Other files and folders of an earlier version get the modes of today (contract N9). Blocks.
     ///
     /// - Parameter option: the flag that chooses another folder.
     static func checkContent(_ path: String, option: String) throws {

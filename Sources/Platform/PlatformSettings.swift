@@ -4,7 +4,8 @@ import Foundation
 import HTTPServing
 import Yams
 
-/// How `cortex up` runs (contract U1). Each value comes from its flag, else its variable, else the file `up.yaml` beside `cli.yaml`, else its default.
+/// How `cortex up` runs (contract U1). Each value comes from its flag, else its variable, else the file `up.yaml`
+/// beside `cli.yaml`, else its default.
 package struct PlatformSettings: Sendable, Hashable {
     package enum EngineChoice: String, Sendable, Hashable, CaseIterable {
         case auto
@@ -204,7 +205,8 @@ package struct PlatformSettings: Sendable, Hashable {
         return values
     }
 
-    /// A setting's value as a message may repeat it: a URL, or a list of connection parameters, may hold a password (contract N9).
+    /// A setting's value as a message may repeat it: a URL, or a list of connection parameters, may hold a password
+    /// (contract N9).
     static func shown(_ text: String) -> String {
         if let mark = text.firstRange(of: "://") { return text[..<mark.upperBound] + "…" }
         if text.contains("=") || text.contains("@") {

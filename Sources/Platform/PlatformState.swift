@@ -5,7 +5,8 @@ import Support
 import Synchronization
 import Wire
 
-/// Gathers what the platform does at this moment (``StateDocument``). A part that does not answer in time is named instead of waited for.
+/// Gathers what the platform does at this moment (``StateDocument``). A part that does not answer in time is named
+/// instead of waited for.
 struct PlatformState: Sendable {
     /// Longest time that one part may take.
     static let limit: Duration = .seconds(2)
@@ -44,7 +45,8 @@ struct PlatformState: Sendable {
             }, openFiles: descriptors.all, connections: descriptors.sockets)
     }
 
-    /// The state as text for people. Blocks the calling thread, for ``limit`` and a second at most, also while no task runs.
+    /// The state as text for people. Blocks the calling thread, for ``limit`` and a second at most, also while no task
+    /// runs.
     func report() -> String {
         let answer = Answer()
         Task { answer.put(await self.document()) }

@@ -9,8 +9,8 @@ import Support
     import Musl
 #endif
 
-/// Looks whether the addresses can be had before anything else is started, so that a taken port or a wrong address disturbs no running pod
-/// (contract U5).
+/// Looks whether the addresses can be had before anything else is started, so that a taken port or a wrong address
+/// disturbs no running pod (contract U5).
 enum PortCheck {
     /// An address to listen on, with the flags that chose it.
     struct Address: Sendable {

@@ -11,8 +11,9 @@ import Support
     import Darwin
 #endif
 
-/// Gives memory back to the system that the C library keeps for later, once a minute. What a burst of requests leaves lies in pieces in the arenas of
-/// many threads, where glibc lets it grow by several MiB with every million requests although nothing more is in use.
+/// Gives memory back to the system that the C library keeps for later, once a minute. What a burst of requests leaves
+/// lies in pieces in the arenas of many threads, where glibc lets it grow by several MiB with every million requests
+/// although nothing more is in use.
 struct MemoryTrim: Service {
     static let period: Duration = .seconds(60)
 
@@ -35,7 +36,8 @@ struct MemoryTrim: Service {
     }
 }
 
-/// Lets this process open as many descriptors as the system allows it to: a caller that waits and a request inside a container each take one.
+/// Lets this process open as many descriptors as the system allows it to: a caller that waits and a request inside a
+/// container each take one.
 enum DescriptorLimit {
     /// - Returns: the limit that holds now.
     @discardableResult

@@ -16,7 +16,8 @@ private let exitFailure: CInt = 1
 private enum Arrived {
     /// A bit per signal number.
     static let signals = Atomic<UInt64>(0)
-    /// How many signals to stop came. A SIGHUP that comes within ``besideAnother`` of the first is sent beside it and not counted.
+    /// How many signals to stop came. A SIGHUP that comes within ``besideAnother`` of the first is sent beside it and
+    /// not counted.
     static let stops = Atomic<Int>(0)
     /// When the first of them came, in milliseconds of the monotonic clock.
     static let firstStop = Atomic<Int64>(0)
@@ -42,7 +43,8 @@ private func handleSignal(_ number: CInt) {
         if Arrived.stops.wrappingAdd(1, ordering: .relaxed).oldValue > 0 { _exit(exitInterrupted) }
         Arrived.firstStop.store(monotonicMilliseconds(), ordering: .relaxed)
     case SIGHUP:
-        // Supervisors and terminals send it beside SIGTERM or another SIGHUP; one that comes later is a second signal (contract U4).
+        // Supervisors and terminals send it beside SIGTERM or another SIGHUP; one that comes later is a second signal
+        // (contract U4).
         let now = monotonicMilliseconds()
         if Arrived.stops.compareExchange(expected: 0, desired: 1, ordering: .relaxed).exchanged {
             Arrived.firstStop.store(now, ordering: .relaxed)
@@ -56,10 +58,11 @@ private func handleSignal(_ number: CInt) {
     ThreadWakeup.wake(Arrived.wakeup.load(ordering: .relaxed))
 }
 
-/// Takes the signals of `cortex up` and ends the process when a shutdown does not (contract U4). It is one thread that needs neither tasks, nor
-/// event loops, nor the engine, nor a reader of standard error.
+/// Takes the signals of `cortex up` and ends the process when a shutdown does not (contract U4). It is one thread that
+/// needs neither tasks, nor event loops, nor the engine, nor a reader of standard error.
 ///
-/// SIGTERM, SIGINT (Ctrl-C) and SIGHUP (the terminal was closed) stop; SIGQUIT writes the platform's state to standard error.
+/// SIGTERM, SIGINT (Ctrl-C) and SIGHUP (the terminal was closed) stop; SIGQUIT writes the platform's state to standard
+/// error.
 package final class ShutdownThread: Sendable {
     private struct State {
         var isRequested = false
@@ -133,7 +136,8 @@ package final class ShutdownThread: Sendable {
         }
     }
 
-    /// The shutdown has begun, with a signal or without: from now on the process ends in time. Returns the grace period.
+    /// The shutdown has begun, with a signal or without: from now on the process ends in time. Returns the grace
+    /// period.
     @discardableResult
     func shutdownHasBegun() -> Duration {
         let grace = max(state.withLock { $0.grace }(), Limits.shutdownGrace)

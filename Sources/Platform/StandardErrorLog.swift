@@ -3,8 +3,8 @@ import Foundation
 package import Logging
 import Support
 
-/// The log of `cortex up`: a line per event on standard error, which never waits for the reader. Lines beyond what a slow reader leaves room
-/// for are dropped and counted (``BoundedWriter``).
+/// The log of `cortex up`: a line per event on standard error, which never waits for the reader. Lines beyond what a
+/// slow reader leaves room for are dropped and counted (``BoundedWriter``).
 package struct StandardErrorLog: LogHandler {
     package var logLevel = Logger.Level.info
     package var metadata = Logger.Metadata()

@@ -8,7 +8,8 @@ import Synchronization
     import Darwin
 #endif
 
-/// The system's random numbers, which nobody can guess, fetched for many at a time: `SystemRandomNumberGenerator` makes a system call for each.
+/// The system's random numbers, which nobody can guess, fetched for many at a time: `SystemRandomNumberGenerator` makes
+/// a system call for each.
 ///
 /// Safe from any task.
 final class SystemRandom: RandomNumberGenerator, Sendable {

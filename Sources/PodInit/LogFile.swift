@@ -9,8 +9,8 @@ final class LogFile {
     private var size = 0
     /// Whether the last byte written ended a line.
     private var isAtLineStart = true
-    /// Lines written so far, to this file and those before it. It stands beside each file at its begin and its end, so that a reader that
-    /// was slower than the rotation knows how many lines it lost.
+    /// Lines written so far, to this file and those before it. It stands beside each file at its begin and its end, so
+    /// that a reader that was slower than the rotation knows how many lines it lost.
     private var lines: Int64 = 0
     /// Bytes that a full disk swallowed.
     private var lost = 0

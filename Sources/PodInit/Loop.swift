@@ -11,7 +11,8 @@ struct Readiness: OptionSet {
     static let hangup = Readiness(rawValue: CInt(CX_HANGUP))
 }
 
-/// The one loop in which everything happens: descriptors, timers and signals, without a thread or process per connection.
+/// The one loop in which everything happens: descriptors, timers and signals, without a thread or process per
+/// connection.
 final class Loop {
     /// A watched descriptor. `close` it through ``Loop/forget(_:)`` and then itself.
     final class Watch {
@@ -51,7 +52,8 @@ final class Loop {
         return watch
     }
 
-    /// Changes what is waited for. Nothing at all (`paused`) hides hang-ups too: a socket that hung up would spin the loop.
+    /// Changes what is waited for. Nothing at all (`paused`) hides hang-ups too: a socket that hung up would spin the
+    /// loop.
     func change(_ watch: Watch, to interest: Readiness, paused: Bool = false) {
         guard watches[watch.token] != nil else { return }
         if paused {

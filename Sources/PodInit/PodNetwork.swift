@@ -5,14 +5,15 @@ import PodInitProtocol
 /// The network of a sandbox pod: nothing but itself and the platform. On a container engine: also networks outside this
 /// machine.
 ///
-/// The containers' namespace is joined by a veth pair to a second one, which only this process holds and in which it listens on
-/// port 80 and 8888. So the cluster's names work and every port is still the containers'.
+/// The containers' namespace is joined by a veth pair to a second one, which only this process holds and in which it
+/// listens on port 80 and 8888. So the cluster's names work and every port is still the containers'.
 enum PodNetwork {
     /// 169.254.77.0/29, link-local: it can be nobody's real network.
     static let gateway: UInt32 = 0xA9FE_4D01
     static let operatorAddress: UInt32 = 0xA9FE_4D02
     static let containers: UInt32 = 0xA9FE_4D06
-    /// Where the kernel has no veth: on the loopback of the pod itself, which keeps `0.0.0.0:80` and `:8888` from the containers.
+    /// Where the kernel has no veth: on the loopback of the pod itself, which keeps `0.0.0.0:80` and `:8888` from the
+    /// containers.
     static let loopbackGateway: UInt32 = 0x7F00_0050
     static let loopbackOperator: UInt32 = 0x7F00_0051
 
@@ -21,7 +22,8 @@ enum PodNetwork {
     /// - Returns: `veth` or `loopback`.
     static func make(_ options: SandboxMode.Options, _ forwarder: Forwarder) throws(Failure) -> String {
         if options.userNamespace >= 0 {
-            // As root this process stays outside of the pod's user namespace: it alone can give volumes owners of their own.
+            // As root this process stays outside of the pod's user namespace: it alone can give volumes owners of their
+            // own.
             try must(cx_new_network(), "make a network namespace")
         } else {
             var step: UnsafePointer<CChar>?
@@ -35,15 +37,16 @@ enum PodNetwork {
             }
         }
         try must(cx_link_up("lo"), "switch on the loopback")
-        // Where /proc/sys cannot be written (the platform itself in a container), ports below 1024 stay root's: not worth failing for.
+        // Where /proc/sys cannot be written (the platform itself in a container), ports below 1024 stay root's: not
+        // worth failing for.
         if cx_free_low_ports() < 0 { complain("containers of this pod cannot listen on ports below 1024") }
         if !options.loopbackOnly, try join(options, forwarder, link: "eth0") { return "veth" }
         try listen(options, forwarder, loopbackGateway, loopbackOperator)
         return "loopback"
     }
 
-    /// On a container engine: serves the cluster's names to the pod whose network namespace this process is in, and keeps
-    /// the pod from `blocked` destinations. Fails rather than leave a destination open.
+    /// On a container engine: serves the cluster's names to the pod whose network namespace this process is in, and
+    /// keeps the pod from `blocked` destinations. Fails rather than leave a destination open.
     ///
     /// - Returns: `veth` or `loopback`: where the names are served.
     static func separate(

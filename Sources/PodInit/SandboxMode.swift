@@ -17,8 +17,8 @@ enum SandboxMode {
         var logLimit = 16 << 20
         /// Skips the veth pair.
         var loopbackOnly = false
-        /// The user and group on the host that the pod's containers run as; `nil`: the one that runs this program. Only root
-        /// can choose.
+        /// The user and group on the host that the pod's containers run as; `nil`: the one that runs this program. Only
+        /// root can choose.
         var user: UInt32?
         /// The soft limit of open files that containers get.
         var files = 1024
@@ -81,8 +81,8 @@ enum SandboxMode {
         let socket = options.directory + "/init.sock"
         let server = try ControlServer(loop: loop, path: socket, mode: 0o600) { pod.handle($0, $1) }
         try writeIdentity(options.directory + "/init.pid")
-        // Who removes the pod first moves its folder away, then looks for this process once more: either it finds the number, or this finds
-        // the folder moved.
+        // Who removes the pod first moves its folder away, then looks for this process once more: either it finds the
+        // number, or this finds the folder moved.
         guard folder != nil, identity(of: options.directory) == folder else {
             throw Failure(.internal, "the pod was removed while it was starting")
         }
@@ -105,7 +105,8 @@ enum SandboxMode {
         return stat(path, &found) == 0 ? UInt64(found.st_ino) : nil
     }
 
-    /// Lets go of the platform's terminal, folder and descriptors: `kill -9` of the platform's group must not reach here.
+    /// Lets go of the platform's terminal, folder and descriptors: `kill -9` of the platform's group must not reach
+    /// here.
     private static func detach(_ directory: String) throws(Failure) {
         umask(0o077)
         let log = open(directory + "/logs/.init.log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)
@@ -143,7 +144,8 @@ extension SandboxMode.Options {
     /// Leaves the keyring of the platform's session, and makes the user namespaces that only root can make.
     fileprivate mutating func makeUsers() throws(Failure) {
         let keyring = cx_new_keyring()
-        // A kernel without keys (ENOSYS), or a filter around the platform that refuses them (EPERM), leaves none to be read.
+        // A kernel without keys (ENOSYS), or a filter around the platform that refuses them (EPERM), leaves none to be
+        // read.
         guard keyring >= 0 || keyring == -ENOSYS || keyring == -EPERM else {
             throw Failure(.internal, "cannot make a session keyring: \(errorText(-keyring))")
         }
@@ -154,7 +156,8 @@ extension SandboxMode.Options {
         guard userNamespace >= 0 else {
             throw Failure(.internal, "cannot use the user id \(user): \(errorText(-userNamespace))")
         }
-        // All owners as they are, but for two, which change places. Where that is impossible the pod's own number is on disk.
+        // All owners as they are, but for two, which change places. Where that is impossible the pod's own number is on
+        // disk.
         let (low, high) = (min(user, PodInitLimits.volumeUser), max(user, PodInitLimits.volumeUser))
         var map = "0 0 \(low)\n\(low) \(high) 1\n\(high) \(low) 1\n\(high + 1) \(high + 1) \(UInt32.max - high - 1)\n"
         if high > low + 1 { map += "\(low + 1) \(low + 1) \(high - low - 1)\n" }

@@ -11,11 +11,11 @@ import Support
 
 /// One request to a `PodInit` and what comes back, on a connection of its own.
 ///
-/// Everything happens on ``PollLoop``, without blocking, so thousands of conversations cost no thread of the cooperative pool. A connection
-/// of its own makes cancelling simple: closing it tells `PodInit` to drop the request.
+/// Everything happens on ``PollLoop``, without blocking, so thousands of conversations cost no thread of the
+/// cooperative pool. A connection of its own makes cancelling simple: closing it tells `PodInit` to drop the request.
 ///
-/// `PodInit` is not trusted: a container may have taken it over. What it sends is bounded in size, read a piece at a time so that other pods
-/// get their turn, and descriptors that were not asked for end the conversation.
+/// `PodInit` is not trusted: a container may have taken it over. What it sends is bounded in size, read a piece at a
+/// time so that other pods get their turn, and descriptors that were not asked for end the conversation.
 ///
 /// `@unchecked Sendable`: all stored properties but `let`s are read and written only on the loop's thread.
 final class Conversation: PollHandler, @unchecked Sendable {
@@ -31,7 +31,8 @@ final class Conversation: PollHandler, @unchecked Sendable {
     private let request: [UInt8]
     /// Whether a connected TCP socket is to come with the answer.
     private let expectsConnection: Bool
-    /// Gets each frame, and the connection that came with it, which is then the handler's. Returns whether more frames are wanted.
+    /// Gets each frame, and the connection that came with it, which is then the handler's. Returns whether more frames
+    /// are wanted.
     private let onFrame: @Sendable ([String], CInt?) -> Bool
     /// Called once, last; without an error when `onFrame` wanted no more.
     private let onEnd: @Sendable (PlatformError?) -> Void
@@ -98,7 +99,8 @@ final class Conversation: PollHandler, @unchecked Sendable {
         let descriptor = cx_unix_connect(path)
         if descriptor == -EAGAIN {
             pause = loop.after(retryDelay) { self.connect() }
-            // Strong: nothing else may hold the conversation until the loop watches its socket. `end` cancels the timer.
+            // Strong: nothing else may hold the conversation until the loop watches its socket. `end` cancels the
+            // timer.
             retryDelay = min(2 * retryDelay, Self.retryDelays.upperBound)
             return
         }
@@ -155,7 +157,8 @@ final class Conversation: PollHandler, @unchecked Sendable {
             decoder.append(UnsafeRawBufferPointer(rebasing: loop.scratch[..<result]))
             deliver()
             guard !isEnded else { return }
-            // The other pods' turn; what is left is reported again. A subscription never sends this much of its own accord.
+            // The other pods' turn; what is left is reported again. A subscription never sends this much of its own
+            // accord.
             if turn == Self.readsPerTurn, deadline == nil, let token {
                 pause = loop.pause(token, of: socket, milliseconds: Self.floodPause, self)
             }

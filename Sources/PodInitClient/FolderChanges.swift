@@ -9,10 +9,11 @@ import Synchronization
     import Musl
 #endif
 
-/// Says when files in folders are made, written, renamed or removed: by one inotify descriptor of the process, which the loop watches.
+/// Says when files in folders are made, written, renamed or removed: by one inotify descriptor of the process, which
+/// the loop watches.
 ///
-/// Whatever happens in the folders, the loop looks at most every 5 ms. Where the kernel cannot watch a folder, and in case it misses something,
-/// every subscriber also gets an element every ``period``.
+/// Whatever happens in the folders, the loop looks at most every 5 ms. Where the kernel cannot watch a folder, and in
+/// case it misses something, every subscriber also gets an element every ``period``.
 ///
 /// `@unchecked Sendable`: all stored properties but `let`s are read and written only on the loop's thread.
 package final class FolderChanges: PollHandler, @unchecked Sendable {
@@ -44,8 +45,8 @@ package final class FolderChanges: PollHandler, @unchecked Sendable {
     private var looking: Timer?
     private var timer: Timer?
 
-    /// Elements after changes in `folder`, several changes in one. The first comes at once. They end with the reading task, or when the stream is
-    /// dropped.
+    /// Elements after changes in `folder`, several changes in one. The first comes at once. They end with the reading
+    /// task, or when the stream is dropped.
     ///
     /// - Throws: `unavailable` when the loop cannot be started for lack of descriptors or threads.
     package func changes(in folder: String) throws -> AsyncStream<Void> {

@@ -11,9 +11,10 @@ import Synchronization
 
 /// Makes sockets in other network namespaces, for a platform that the kernel permits to enter them directly.
 ///
-/// A namespace is a property of a thread. Therefore one thread that does nothing else enters the namespace, makes the sockets and returns
-/// before it takes the next request. None of these calls waits for a pod. A thread that cannot return ends, and the next request starts
-/// another one, which inherits the platform's namespace from its caller. Safe from any task.
+/// A namespace is a property of a thread. Therefore one thread that does nothing else enters the namespace, makes the
+/// sockets and returns before it takes the next request. None of these calls waits for a pod. A thread that cannot
+/// return ends, and the next request starts another one, which inherits the platform's namespace from its caller. Safe
+/// from any task.
 final class NetworkThread: Sendable {
     static let shared = NetworkThread()
 

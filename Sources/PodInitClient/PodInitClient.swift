@@ -3,8 +3,8 @@ package import PodInitProtocol
 
 /// The platform's side of the conversation with a pod's `PodInit` (docs/pod-init.md).
 ///
-/// Holds nothing open between calls. Every call can be cancelled (`CancellationError`), waits no longer than its timeout, and leaves no
-/// descriptor behind. A pod that is gone is `connection_failed`.
+/// Holds nothing open between calls. Every call can be cancelled (`CancellationError`), waits no longer than its
+/// timeout, and leaves no descriptor behind. A pod that is gone is `connection_failed`.
 package struct PodInitClient: Sendable, Hashable {
     /// May be longer than a socket address can hold.
     package let socketPath: String
@@ -90,8 +90,8 @@ package struct PodInitClient: Sendable, Hashable {
     /// Prepares to hear of each container that starts or ends; nothing is heard before `begin`.
     ///
     /// - Parameters:
-    ///   - onEvent: gets the container's name; first, once the subscription holds, an empty one, because what happened before went
-    ///     unheard. Called on the loop's thread, which must not be blocked.
+    ///   - onEvent: gets the container's name; first, once the subscription holds, an empty one, because what happened
+    ///     before went unheard. Called on the loop's thread, which must not be blocked.
     ///   - onEnd: called once, when the pod is gone or the subscription was cancelled.
     package func subscribe(
         onEvent: @escaping @Sendable (String) -> Void, onEnd: @escaping @Sendable () -> Void

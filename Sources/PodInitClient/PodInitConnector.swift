@@ -1,6 +1,7 @@
 import Core
 
-/// Connects to ports of a pod: over sockets that the platform makes, or through the pod's `PodInit` where it cannot make them.
+/// Connects to ports of a pod: over sockets that the platform makes, or through the pod's `PodInit` where it cannot
+/// make them.
 package struct PodInitConnector: Connector {
     /// How the platform makes sockets in the pod's network.
     package struct Own: Sendable {
@@ -8,7 +9,8 @@ package struct PodInitConnector: Connector {
         let pod: String
         let network: @Sendable () async throws -> CInt?
 
-        /// - Parameter network: opens the pod's network namespace, which then belongs to the connector; `nil`: it cannot be opened here.
+        /// - Parameter network: opens the pod's network namespace, which then belongs to the connector; `nil`: it
+        ///   cannot be opened here.
         package init(sockets: PodSockets, pod: String, network: @escaping @Sendable () async throws -> CInt?) {
             self.sockets = sockets
             self.pod = pod

@@ -9,7 +9,8 @@ import Synchronization
 
 /// Unused sockets of one pod, by address family, and the namespace in which they are made. Safe from any task.
 final class PodSocketPool: Sendable {
-    /// How many sockets one run of the helper makes: `smallest`, doubled up to `largest` while they are used up within `soon`.
+    /// How many sockets one run of the helper makes: `smallest`, doubled up to `largest` while they are used up within
+    /// `soon`.
     static let smallest = 2
     static let largest = 64
     static let soon: Duration = .seconds(1)
@@ -50,7 +51,8 @@ final class PodSocketPool: Sendable {
 
     /// Takes a socket, or says which task makes some.
     ///
-    /// - Parameter make: called when nothing is kept and nobody makes sockets yet; starts a task that ends with ``endMaking(isIPv6:)``.
+    /// - Parameter make: called when nothing is kept and nobody makes sockets yet; starts a task that ends with
+    ///   ``endMaking(isIPv6:)``.
     func next(isIPv6: Bool, make: () -> Task<Making, any Error>) -> Next {
         state.withLock { state in
             guard !state.isClosed else { return .closed }

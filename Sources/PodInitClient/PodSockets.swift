@@ -19,21 +19,23 @@ import Synchronization
 
 /// Connections into pods over sockets that no process of a pod ever holds (contract N4).
 ///
-/// A socket that `PodInit` makes and passes may have a second holder in the pod. `O_NONBLOCK` belongs to all holders, so that holder could
-/// make a read or a write of the platform's event loop block. Therefore the platform makes the sockets in the pod's network namespace itself
-/// and connects them, which needs no namespace. Safe from any task.
+/// A socket that `PodInit` makes and passes may have a second holder in the pod. `O_NONBLOCK` belongs to all holders,
+/// so that holder could make a read or a write of the platform's event loop block. Therefore the platform makes the
+/// sockets in the pod's network namespace itself and connects them, which needs no namespace. Safe from any task.
 package final class PodSockets: Sendable {
     /// How sockets in pods' networks are made. Found out with the first namespace; it never changes afterwards.
     package enum Way: String, Sendable {
         /// By a thread of the platform.
         case thread
-        /// By a short process of the platform, which enters the user namespace that owns the pod's network. It cannot return from there.
+        /// By a short process of the platform, which enters the user namespace that owns the pod's network. It cannot
+        /// return from there.
         case helper
         /// By the pod's `PodInit`: the kernel permits nothing else.
         case podInit = "pod-init"
     }
 
-    /// How long one run of the helper may take. A caller stops waiting sooner, and the sockets are kept for the next one.
+    /// How long one run of the helper may take. A caller stops waiting sooner, and the sockets are kept for the next
+    /// one.
     private static let helperTime: Duration = .seconds(60)
     /// How long a namespace that cannot be opened is not tried again.
     private static let recheck: Duration = .seconds(60)
@@ -51,8 +53,8 @@ package final class PodSockets: Sendable {
 
     /// - Parameters:
     ///   - helper: the path of `cortex-pod-init`.
-    ///   - onWay: called when it is found out how sockets are made: once, and before that at most once with `podInit` where the namespace
-    ///     of a pod cannot be opened here.
+    ///   - onWay: called when it is found out how sockets are made: once, and before that at most once with `podInit`
+    ///     where the namespace of a pod cannot be opened here.
     package convenience init(
         helper: String, clock: any PlatformClock, onWay: @escaping @Sendable (Way) -> Void = { _ in }
     ) {
@@ -77,9 +79,10 @@ package final class PodSockets: Sendable {
     ///
     /// - Parameters:
     ///   - pod: the name under which unused sockets are kept until ``forget(_:)``.
-    ///   - network: opens the pod's network namespace, which belongs to this object then; `nil`: it cannot be opened on this machine.
-    /// - Returns: the connected TCP socket, non-blocking and close-on-exec, the caller's to close; `nil` where the platform cannot enter the
-    ///   namespaces of pods.
+    ///   - network: opens the pod's network namespace, which belongs to this object then; `nil`: it cannot be opened on
+    ///     this machine.
+    /// - Returns: the connected TCP socket, non-blocking and close-on-exec, the caller's to close; `nil` where the
+    ///   platform cannot enter the namespaces of pods.
     /// - Throws: `connection_failed` with the system's reason when nothing accepts within `timeout`.
     package func connect(
         pod: String, port: Int, timeout: Duration, network: @escaping @Sendable () async throws -> CInt?
@@ -244,7 +247,8 @@ package final class PodSockets: Sendable {
 
     /// Makes sockets by the thread, and by the helper where the kernel does not permit that.
     ///
-    /// Only its refusal to let the platform in, before it ever did, is a reason for the next way. All else is a failure of this call.
+    /// Only its refusal to let the platform in, before it ever did, is a reason for the next way. All else is a failure
+    /// of this call.
     ///
     /// - Returns: at least one socket; `nil` where the kernel does not permit any way.
     private func make(

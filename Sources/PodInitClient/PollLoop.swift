@@ -15,7 +15,8 @@ protocol PollHandler: AnyObject {
     func ready(_ readiness: CInt)
 }
 
-/// The one thread on which all conversations with `PodInit` take place: descriptors and timers, and nothing that blocks (contract N4).
+/// The one thread on which all conversations with `PodInit` take place: descriptors and timers, and nothing that blocks
+/// (contract N4).
 ///
 /// `@unchecked Sendable`: everything but `inbox` is touched only by the loop's own thread; the functions say so.
 final class PollLoop: @unchecked Sendable {
@@ -135,9 +136,9 @@ final class PollLoop: @unchecked Sendable {
     }
 }
 
-/// Closes what must not be closed on the loop. Closing a descriptor of a pod may last as long as the pod likes: a socket that lingers, a
-/// file of a file system that the pod itself provides. Each pod gets a thread of its own while there is something to close, so that none
-/// delays another.
+/// Closes what must not be closed on the loop. Closing a descriptor of a pod may last as long as the pod likes: a
+/// socket that lingers, a file of a file system that the pod itself provides. Each pod gets a thread of its own while
+/// there is something to close, so that none delays another.
 final class DescriptorCloser: Sendable {
     static let shared = DescriptorCloser()
     /// Descriptors of one pod that may wait to be closed before it is not talked to any more.

@@ -33,12 +33,14 @@ package enum FrameError: Error, Sendable, Equatable {
 /// Cuts received bytes into frames. Holds at most one frame and what came with it.
 package struct FrameDecoder: Sendable {
     private var buffer: [UInt8] = []
-    /// Where the next frame begins: bytes before it are dropped when more arrive, so that many small frames cost no copying each.
+    /// Where the next frame begins: bytes before it are dropped when more arrive, so that many small frames cost no
+    /// copying each.
     private var start = 0
 
     private let fieldLimit: Int
 
-    /// - Parameter fieldLimit: fields that one frame may have, so that a frame of nothing but ends of fields does not become a million strings.
+    /// - Parameter fieldLimit: fields that one frame may have, so that a frame of nothing but ends of fields does not
+    ///   become a million strings.
     package init(fieldLimit: Int = .max) {
         self.fieldLimit = fieldLimit
     }

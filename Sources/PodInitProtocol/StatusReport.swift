@@ -25,8 +25,8 @@ package struct StatusReport: Sendable, Equatable {
         }
     }
 
-    /// `veth`: the platform listens in a namespace of its own. `loopback`: on 127.0.0.80 and .81 in the pod's, which takes
-    /// `0.0.0.0:80` and `:8888` from the containers. `host`: the engine made the network.
+    /// `veth`: the platform listens in a namespace of its own. `loopback`: on 127.0.0.80 and .81 in the pod's, which
+    /// takes `0.0.0.0:80` and `:8888` from the containers. `host`: the engine made the network.
     package var network: String
     package var containers: [Container]
 

@@ -46,7 +46,8 @@ package enum Refusal: String, Sendable {
 
 /// Limits of the conversation.
 package enum PodInitLimits {
-    /// Exit status of `cortex-pod-init sockets` when the kernel does not let the platform into a pod's network namespace.
+    /// Exit status of `cortex-pod-init sockets` when the kernel does not let the platform into a pod's network
+    /// namespace.
     package static let notPermitted: Int32 = 3
     /// Version of the words; `ping` tells it.
     package static let version = "1"
@@ -66,15 +67,16 @@ package enum PodInitLimits {
     package static let processes = 4096
     /// The user and group inside a sandbox. Not 0: programs treat root differently, and this one has no power.
     package static let user: UInt32 = 1000
-    /// User and group ids on the host for pods of a platform that runs as root, each of which is one pod's. Distributions
-    /// assign nothing here (1,879,048,192 to 2,147,352,575 is unused in the scheme of systemd).
+    /// User and group ids on the host for pods of a platform that runs as root, each of which is one pod's.
+    /// Distributions assign nothing here (1,879,048,192 to 2,147,352,575 is unused in the scheme of systemd).
     package static let podUsers: ClosedRange<UInt32> = 1_900_000_001...1_900_065_535
-    /// The owner on disk of what such pods leave in volumes, whichever pod it was, so that the next replica can read it.
+    /// The owner on disk of what such pods leave in volumes, whichever pod it was, so that the next replica can read
+    /// it.
     package static let volumeUser: UInt32 = 1_900_000_000
 }
 
-/// The name (first word of the command line) of a sandbox pod's bubblewraps: by it the platform finds those that outlived their
-/// supervisor, and a container does not learn a path of the host from it.
+/// The name (first word of the command line) of a sandbox pod's bubblewraps: by it the platform finds those that
+/// outlived their supervisor, and a container does not learn a path of the host from it.
 package func bubblewrapName(podFolder: String) -> String {
     // FNV-1a.
     let digest = podFolder.utf8.reduce(0xCBF2_9CE4_8422_2325 as UInt64) { ($0 ^ UInt64($1)) &* 0x100_0000_01B3 }

@@ -1,7 +1,8 @@
 import Core
 import Foundation
 
-/// The folder of a private Podman: everything it has is below it, so that nothing of the machine's own engine is touched and all of it can be removed.
+/// The folder of a private Podman: everything it has is below it, so that nothing of the machine's own engine is
+/// touched and all of it can be removed.
 struct PodmanFolder: Sendable {
     let path: String
     /// A port of this machine that the engine takes for a registry without TLS.
@@ -25,8 +26,8 @@ struct PodmanFolder: Sendable {
         }
         try String(ProcessInfo.processInfo.processIdentifier).write(
             toFile: folder.owner, atomically: true, encoding: .utf8)
-        // Equal soft and hard limits: Podman 4.3 swaps them on its way through the API. Locks in files, since those in shared memory
-        // are shared with every other Podman of the machine.
+        // Equal soft and hard limits: Podman 4.3 swaps them on its way through the API. Locks in files, since those in
+        // shared memory are shared with every other Podman of the machine.
         try """
         [containers]
         default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]
@@ -61,7 +62,8 @@ struct PodmanFolder: Sendable {
             toFile: file, atomically: true, encoding: .utf8)
     }
 
-    /// Podman in this folder: what watches a container writes an empty file `oom` where Podman was started, once the kernel kills in it.
+    /// Podman in this folder: what watches a container writes an empty file `oom` where Podman was started, once the
+    /// kernel kills in it.
     var program: [String] { ["env", "--chdir=" + path, "podman"] }
 
     var arguments: [String] { ["--network-config-dir", path + "/net", "--tmpdir", path + "/tmp"] }
@@ -85,8 +87,8 @@ struct PodmanFolder: Sendable {
         ]
     }
 
-    /// Ends and removes everything of the folder in `$CX`: containers, then processes that have the folder in their command line (by id),
-    /// mounts, files.
+    /// Ends and removes everything of the folder in `$CX`: containers, then processes that have the folder in their
+    /// command line (by id), mounts, files.
     static let cleanUp = #"""
         export CONTAINERS_CONF=$CX/containers.conf CONTAINERS_STORAGE_CONF=$CX/storage.conf HOME=$CX/home
         case "$CX" in /tmp/cxpodman-*) ;; *) exit 1 ;; esac
@@ -123,7 +125,8 @@ struct PodmanFolder: Sendable {
         rm -rf "$CX"
         """#
 
-    /// Ends all processes of the folder in `$CX` and removes its mounts, its network, and what would lie in memory (`/run`).
+    /// Ends all processes of the folder in `$CX` and removes its mounts, its network, and what would lie in memory
+    /// (`/run`).
     static let powerCut = #"""
         export CONTAINERS_CONF=$CX/containers.conf CONTAINERS_STORAGE_CONF=$CX/storage.conf HOME=$CX/home
         case "$CX" in /tmp/cxpodman-*) ;; *) exit 1 ;; esac
@@ -149,7 +152,8 @@ struct PodmanFolder: Sendable {
         mkdir "$CX/tmp"
         """#
 
-    /// Removes what runs left behind whose process is gone: the machine may have been switched off, or everything killed at once.
+    /// Removes what runs left behind whose process is gone: the machine may have been switched off, or everything
+    /// killed at once.
     static func removeAbandoned() async throws {
         let names = try FileManager.default.contentsOfDirectory(atPath: "/tmp").filter { $0.hasPrefix("cxpodman-") }
         for name in names {

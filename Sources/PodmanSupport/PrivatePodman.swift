@@ -6,8 +6,8 @@ import Support
 import Synchronization
 import TestSupport
 
-/// A Podman of the tests' own, beside whatever engine the machine has: own storage, own networks, own socket. Needs root and the packages
-/// `podman runc conmon iptables`.
+/// A Podman of the tests' own, beside whatever engine the machine has: own storage, own networks, own socket. Needs
+/// root and the packages `podman runc conmon iptables`.
 ///
 /// It goes away with the test process, however that ends: a shell that waits for the end of a pipe removes everything.
 package final class PrivatePodman: Sendable {
@@ -63,8 +63,8 @@ package final class PrivatePodman: Sendable {
         throw PlatformError(.setup, "A private Podman can't be started here (root is needed).", cause: failure)
     }
 
-    /// Takes the first program that runs a container here: what Podman is configured for, then `crun`, then `runc`. Which one works
-    /// depends on the machine's control groups. Prints its name.
+    /// Takes the first program that runs a container here: what Podman is configured for, then `crun`, then `runc`.
+    /// Which one works depends on the machine's control groups. Prints its name.
     private func chooseRuntime() async throws {
         let configuration = try String(contentsOfFile: folder.path + "/containers.conf", encoding: .utf8)
         let root = folder.path + "/scratch/runtime"
@@ -124,8 +124,8 @@ package final class PrivatePodman: Sendable {
         if removingSocket { try? FileManager.default.removeItem(atPath: folder.socket) }
     }
 
-    /// Takes away what a machine loses when its power is cut: every process, mounts, network interfaces and namespaces, and what lies in memory.
-    /// What is on disk stays. The service is to be started again.
+    /// Takes away what a machine loses when its power is cut: every process, mounts, network interfaces and namespaces,
+    /// and what lies in memory. What is on disk stays. The service is to be started again.
     package func cutPower() async throws {
         await killService(removingSocket: true)
         try await Shell.run("sh", ["-c", PodmanFolder.powerCut], environment: ["CX": folder.path])

@@ -46,10 +46,12 @@ package struct ProbeRunner: Sendable {
         self.group = group
     }
 
-    /// Checks until the task is cancelled. `onChange` is called when the probe begins to pass or to fail, and when a failing probe fails for
-    /// another reason than before (for `describe`); never twice with the same report, never at the same time.
+    /// Checks until the task is cancelled. `onChange` is called when the probe begins to pass or to fail, and when a
+    /// failing probe fails for another reason than before (for `describe`); never twice with the same report, never at
+    /// the same time.
     ///
-    /// - Parameter startsHealthy: `false` for readiness (not ready until it passed), `true` for liveness (alive until it failed).
+    /// - Parameter startsHealthy: `false` for readiness (not ready until it passed), `true` for liveness (alive until
+    ///   it failed).
     package func run(
         _ probe: Probe, startsHealthy: Bool = false, onChange: @Sendable (ProbeReport) async -> Void
     ) async {

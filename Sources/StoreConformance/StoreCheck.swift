@@ -2,7 +2,8 @@ import Testing
 
 /// One promise of the protocol `Store`, as a value: a name for the report and a body that uses a fresh store.
 ///
-/// An adapter's whole conformance is `@Test(arguments: StoreCheck.all(for: …)) func contract(_ check: StoreCheck) async throws`.
+/// An adapter's whole conformance is `@Test(arguments: StoreCheck.all(for: …)) func contract(_ check: StoreCheck) async
+/// throws`.
 package struct StoreCheck: Sendable, CustomTestStringConvertible {
     /// What only some stores can do.
     package enum Capability: Sendable, Hashable, CaseIterable {

@@ -7,7 +7,8 @@ package struct StoreFixture: Sendable {
     package let store: any Store
     private let reopening: (@Sendable (any Store) async throws -> any Store)?
 
-    /// - Parameter reopen: closes the store it is given and opens it again on the same data; `nil` for a store that forgets.
+    /// - Parameter reopen: closes the store it is given and opens it again on the same data; `nil` for a store that
+    ///   forgets.
     package init(
         _ store: any Store, reopen: (@Sendable (any Store) async throws -> any Store)? = nil
     ) {

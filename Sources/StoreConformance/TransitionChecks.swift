@@ -2,7 +2,8 @@ import Core
 import Testing
 
 extension StoreCheck {
-    /// Every change of status from every status: the allowed arrows of ``RequestTransition`` happen, the others change nothing.
+    /// Every change of status from every status: the allowed arrows of ``RequestTransition`` happen, the others change
+    /// nothing.
     static let transitions = RequestTransition.allCases.flatMap { transition in
         RequestStatus.allCases.map { status in
             let result = transition.apply(to: status)

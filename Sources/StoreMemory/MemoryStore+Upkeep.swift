@@ -32,7 +32,8 @@ extension MemoryStore {
         return upkeep
     }
 
-    /// The request of a lease that is still good. A lease whose time is over stays good until somebody gives the request back.
+    /// The request of a lease that is still good. A lease whose time is over stays good until somebody gives the
+    /// request back.
     func leased(_ lease: Lease) -> MemoryRequest? {
         guard let request = deployed(lease.api)?.requests[lease.id], request.status == .inProgress,
             request.token == lease.token

@@ -3,7 +3,8 @@ import Support
 
 /// The reference store: everything in memory, one step at a time, nothing survives the process.
 ///
-/// What the conformance suite asks of every store is written here in its plainest form; tests and the simulation run on it.
+/// What the conformance suite asks of every store is written here in its plainest form; tests and the simulation run on
+/// it.
 package actor MemoryStore: Store {
     var apis: [String: MemoryAPI] = [:]
     let bodies = MemoryBodies()

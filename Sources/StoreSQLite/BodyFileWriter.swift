@@ -94,7 +94,8 @@ final class BodyFileWriter: BodyWriter {
             guard case .finished(.file(let name, _)) = state.stage else { return nil }
             return name
         }
-        // After a failed commit the row might still be found by the next start, which then needs the file; it sweeps it otherwise.
+        // After a failed commit the row might still be found by the next start, which then needs the file; it sweeps it
+        // otherwise.
         if let name, !committer.isUncertain { files.removeNow([name]) }
     }
 

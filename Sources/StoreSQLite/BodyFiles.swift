@@ -4,12 +4,14 @@ import Foundation
 import Logging
 import Synchronization
 
-/// The bodies outside the database: large ones in files of their own, made under a temporary name, synced, renamed, and only then named by a row; those of
-/// middling size in ``BodySegments``. Removed after the row is gone. A crash leaves at most what no row names, which the next start removes.
+/// The bodies outside the database: large ones in files of their own, made under a temporary name, synced, renamed, and
+/// only then named by a row; those of middling size in ``BodySegments``. Removed after the row is gone. A crash leaves
+/// at most what no row names, which the next start removes.
 ///
 /// Safe from any task. All system calls run on threads of its own.
 final class BodyFiles: Sendable {
-    /// Threads, made when they are needed. Most of their time they wait for the disk, which writes the files of several at once.
+    /// Threads, made when they are needed. Most of their time they wait for the disk, which writes the files of several
+    /// at once.
     private static let lanes = 16
 
     let segments: BodySegments
@@ -61,8 +63,8 @@ final class BodyFiles: Sendable {
 
     func temporaryPath(_ name: String) -> String { folder.path(name + ".tmp") }
 
-    /// Gives a complete file its name, durably, whatever commits wait for: a row that outlives a power cut must find its file whole.
-    /// On a file thread.
+    /// Gives a complete file its name, durably, whatever commits wait for: a row that outlives a power cut must find
+    /// its file whole. On a file thread.
     func publish(_ name: String, _ descriptor: Int32) throws {
         guard fsync(descriptor) == 0 else { throw StoreFailure.SystemCall("sync body") }
         guard rename(temporaryPath(name), folder.path(name)) == 0 else { throw StoreFailure.SystemCall("rename body") }

@@ -4,10 +4,11 @@ import GRDB
 
 /// A table of bodies that is only ever appended to, so that erased bytes are really gone.
 ///
-/// SQLite's `secure_delete` overwrites a row where it is, but when pages are split or merged it leaves copies of the moved rows in the unused
-/// part of a page, and nothing overwrites those when a row is deleted later (measured: about one row in 500 under random deletes). Rows that are
-/// appended by a growing number and emptied in place never move. Emptied rows are deleted only far from rows that hold something; what holds the
-/// head of the table up for long is written anew at its end.
+/// SQLite's `secure_delete` overwrites a row where it is, but when pages are split or merged it leaves copies of the
+/// moved rows in the unused part of a page, and nothing overwrites those when a row is deleted later (measured: about
+/// one row in 500 under random deletes). Rows that are appended by a growing number and emptied in place never move.
+/// Emptied rows are deleted only far from rows that hold something; what holds the head of the table up for long is
+/// written anew at its end.
 struct BodyLog: Sendable {
     enum Table: String, Sendable {
         /// What users sent; the head is a ``RequestHead``.
@@ -32,8 +33,8 @@ struct BodyLog: Sendable {
         }
     }
 
-    /// Emptied rows that stay between those deleted and the first that holds something. A page has at most some 300 emptied rows, and SQLite moves
-    /// rows between a page and the two beside it.
+    /// Emptied rows that stay between those deleted and the first that holds something. A page has at most some 300
+    /// emptied rows, and SQLite moves rows between a page and the two beside it.
     static let margin: Int64 = 2000
     /// A shorter table is left as it is: rows that stay for a while are the rule, and a few empty ones cost little.
     static let sparseLength: Int64 = 50_000
@@ -48,8 +49,8 @@ struct BodyLog: Sendable {
     var head: Int64 = 1
     /// Rows before this one are deleted.
     var first: Int64 = 1
-    /// How many rows may be written anew: one for each that was emptied, so that the table stays in proportion to what it holds, at a cost
-    /// in proportion to the traffic.
+    /// How many rows may be written anew: one for each that was emptied, so that the table stays in proportion to what
+    /// it holds, at a cost in proportion to the traffic.
     var credit = 0
     /// Whether rows were emptied since the last compaction.
     var isDirty = false

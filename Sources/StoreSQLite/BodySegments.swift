@@ -2,8 +2,9 @@ import Core
 import Dispatch
 import Synchronization
 
-/// Bodies of middling size, many in one file: one sync makes all durable that came together, and a file is made and removed once in hundreds
-/// of bodies. What is erased is given back to the file system as holes, a segment without a body as a whole.
+/// Bodies of middling size, many in one file: one sync makes all durable that came together, and a file is made and
+/// removed once in hundreds of bodies. What is erased is given back to the file system as holes, a segment without a
+/// body as a whole.
 ///
 /// A segment of an earlier process is read and erased, never written to. Safe from any task.
 final class BodySegments: Sendable {
@@ -57,7 +58,8 @@ final class BodySegments: Sendable {
         }
     }
 
-    /// Lets go of bodies. They cannot be read from now on; their bytes are erased with the next `reclaim` at the latest.
+    /// Lets go of bodies. They cannot be read from now on; their bytes are erased with the next `reclaim` at the
+    /// latest.
     func erase(_ places: [SegmentPlace]) {
         let isDue = table.with { table in
             for place in places { table.erase(place) }
@@ -66,7 +68,8 @@ final class BodySegments: Sendable {
         if isDue { remover.reclaim(everything: false) }
     }
 
-    /// Erases everything that was let go of, and gives back what an idle store need not hold. Done when the remover's thread is done.
+    /// Erases everything that was let go of, and gives back what an idle store need not hold. Done when the remover's
+    /// thread is done.
     func reclaim() async {
         await writer.rest()
         remover.reclaim(everything: true)

@@ -4,11 +4,11 @@ import GRDB
 import Support
 import Synchronization
 
-/// The one writer. What callers hand in while a transaction is being synced is gathered and committed together by the next one; each caller is
-/// answered after its own commit (architecture decision 2).
+/// The one writer. What callers hand in while a transaction is being synced is gathered and committed together by the
+/// next one; each caller is answered after its own commit (architecture decision 2).
 ///
-/// A work closure may run twice: when another one of its batch fails unexpectedly, the batch is rolled back and its items run again one
-/// by one, so that the failure is its owner's alone.
+/// A work closure may run twice: when another one of its batch fails unexpectedly, the batch is rolled back and its
+/// items run again one by one, so that the failure is its owner's alone.
 final class Committer: Sendable {
     /// Items of one transaction; more wait for the next, so that the first of a crowd need not wait for the last.
     static let batchLimit = 1024
@@ -34,8 +34,8 @@ final class Committer: Sendable {
         var state: StoreState
         /// The last commit failed on the disk: until one succeeds, its log frames might still be found after a crash.
         var isUncertain = false
-        /// A sync of the log failed. The system says so once and may forget what it could not write, so nothing counts as durable
-        /// before the log was emptied into the database.
+        /// A sync of the log failed. The system says so once and may forget what it could not write, so nothing counts
+        /// as durable before the log was emptied into the database.
         var mustEmptyLog = false
         var transactions = 0
         /// Something was deleted since the log was last emptied.
@@ -68,7 +68,8 @@ final class Committer: Sendable {
     /// What the last commit left.
     var state: StoreState { committed.withLock { $0.state } }
 
-    /// Whether a commit that was answered as failed might still come back after a crash. Files it names must stay until then.
+    /// Whether a commit that was answered as failed might still come back after a crash. Files it names must stay until
+    /// then.
     var isUncertain: Bool { committed.withLock { $0.isUncertain } }
 
     /// Whether the log or the database's old pages may still hold bytes that were deleted.
@@ -85,7 +86,8 @@ final class Committer: Sendable {
 
     /// Commits `work` together with whatever else is waiting.
     ///
-    /// - Parameter durable: `false` for what may be lost in a power cut, such as a lease: a batch of only such items is not synced.
+    /// - Parameter durable: `false` for what may be lost in a power cut, such as a lease: a batch of only such items is
+    ///   not synced.
     /// - Throws: ``PlatformError``; then nothing of `work` was kept.
     nonisolated(nonsending) func perform<Value: Sendable>(durable: Bool = true, _ work: @escaping Work<Value>)
         async throws -> Value

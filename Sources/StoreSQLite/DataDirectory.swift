@@ -26,8 +26,8 @@ struct DataDirectory {
                 "The data directory cannot be made. Check the permissions and the free space, or choose another with --data-dir.",
                 cause: error)
         }
-        // A power cut must not take the whole directory: its own name stands in the folder around it. That of an earlier start,
-        // which may have ended too soon, is made durable as well.
+        // A power cut must not take the whole directory: its own name stands in the folder around it. That of an
+        // earlier start, which may have ended too soon, is made durable as well.
         for folder in missing.union([path]) { try Self.sync(Self.parent(folder), isOurs: missing.contains(folder)) }
         try sync()
     }
@@ -35,7 +35,8 @@ struct DataDirectory {
     /// Makes the names in the folder durable.
     func sync() throws { try Self.sync(path, isOurs: true) }
 
-    /// - Parameter isOurs: otherwise a folder that may not be read is passed over; whoever made the name in it had the right to.
+    /// - Parameter isOurs: otherwise a folder that may not be read is passed over; whoever made the name in it had the
+    ///   right to.
     private static func sync(_ path: String, isOurs: Bool) throws {
         let descriptor = Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else {

@@ -33,8 +33,8 @@ struct DatabaseFile {
             // GRDB sets NORMAL while it opens the pool, so this can only be set now, and is read back.
             let wanted = configuration.durability == .full ? 2 : 1
             try db.execute(sql: "PRAGMA synchronous = \(wanted)")
-            // A change to the log that failed on the disk passes for done, also to who asks for the mode afterwards. Without the log a power
-            // cut may undo the last commit.
+            // A change to the log that failed on the disk passes for done, also to who asks for the mode afterwards.
+            // Without the log a power cut may undo the last commit.
             guard try db.checkpoint(.passive).walFrameCount >= 0 else {
                 throw DatabaseError(resultCode: .SQLITE_IOERR, message: "the write-ahead log is not in use")
             }
@@ -45,8 +45,9 @@ struct DatabaseFile {
                     .setup, "SQLite does not take the store's safety settings. Install SQLite 3.40 or newer.")
             }
         }
-        // SQLite makes the name of its log durable only when it makes the log, and does not say when that fails; the log may be that of an
-        // earlier start. And the journal of its change to the log must not come back: it would undo pages that were written since.
+        // SQLite makes the name of its log durable only when it makes the log, and does not say when that fails; the
+        // log may be that of an earlier start. And the journal of its change to the log must not come back: it would
+        // undo pages that were written since.
         try directory.sync()
         return pool
     }
@@ -77,7 +78,8 @@ struct DatabaseFile {
         }
     }
 
-    /// Makes the file under another name and in the plain journal mode, so that a file with the real name always has its identity in its header.
+    /// Makes the file under another name and in the plain journal mode, so that a file with the real name always has
+    /// its identity in its header.
     private func create() throws {
         let descriptor = Glibc.open(directory.newDatabase, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)
         guard descriptor >= 0 else { throw StoreFailure.SystemCall("create database") }

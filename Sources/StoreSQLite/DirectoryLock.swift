@@ -2,7 +2,8 @@ import Core
 import Foundation
 import Synchronization
 
-/// The right to use a data directory: a lock of the operating system on a file in it, gone with the process however it dies.
+/// The right to use a data directory: a lock of the operating system on a file in it, gone with the process however it
+/// dies.
 final class DirectoryLock: Sendable {
     private let descriptor: Mutex<Int32?>
 

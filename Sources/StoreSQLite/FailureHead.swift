@@ -1,7 +1,8 @@
 import Core
 import Foundation
 
-/// What went wrong with a request, as the column `answer.head` has it (architecture decision 13; the rules are those of ``DeployedAPIRecord``).
+/// What went wrong with a request, as the column `answer.head` has it (architecture decision 13; the rules are those of
+/// ``DeployedAPIRecord``).
 struct FailureHead: Codable {
     static let format = 1
 

@@ -4,7 +4,8 @@ import GRDBSQLite
 
 /// The statements that every request passes on its way, prepared once for the writer's connection.
 ///
-/// `@unchecked Sendable`: made by the writer's thread inside a transaction, used and dropped only there (``Committer``).
+/// `@unchecked Sendable`: made by the writer's thread inside a transaction, used and dropped only there
+/// (``Committer``).
 final class RoadStatements: @unchecked Sendable {
     private let db: Database
     private let insertRequest: DirectStatement

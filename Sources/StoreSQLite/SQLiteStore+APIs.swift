@@ -60,8 +60,8 @@ extension SQLiteStore {
 
     // MARK: Deletions in steps
 
-    /// A deletion whose first step is committed: nobody sees the API any more. The rest goes in steps, so that other callers
-    /// are not held up by a long queue, and is taken up again after a crash.
+    /// A deletion whose first step is committed: nobody sees the API any more. The rest goes in steps, so that other
+    /// callers are not held up by a long queue, and is taken up again after a crash.
     struct Deletion: Sendable {
         let number: Int64
         /// Set when its requests are only to be cancelled and kept.
@@ -126,8 +126,8 @@ extension SQLiteStore {
         await task?.value
     }
 
-    /// Leaves the writer to other callers between two steps of a long job: each of them waits for the step that is under way, so steps are short,
-    /// and most of the time there is none.
+    /// Leaves the writer to other callers between two steps of a long job: each of them waits for the step that is
+    /// under way, so steps are short, and most of the time there is none.
     func pause() async throws { try await Task.sleep(for: .milliseconds(20)) }
 
     /// Rows that one step of a long job changes, when something waits for the job.

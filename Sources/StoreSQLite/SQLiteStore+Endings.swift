@@ -93,7 +93,8 @@ extension WriteTransaction {
 
     /// Ends a request with its result: the way of nearly all.
     ///
-    /// - Returns: `false` where it does not stand as most do (lease still good, no earlier attempt that failed); nothing was changed then.
+    /// - Returns: `false` where it does not stand as most do (lease still good, no earlier attempt that failed);
+    ///   nothing was changed then.
     private mutating func complete(_ lease: Lease, api: StoredAPI, result: Body, now: Timestamp) throws -> Bool {
         guard let payload = try road.leased(lease, api: api.number) else { return false }
         let answer = try append(to: .answer, api: api.number, id: lease.id, head: nil, body: result)

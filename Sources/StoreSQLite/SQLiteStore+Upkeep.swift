@@ -60,7 +60,8 @@ extension SQLiteStore {
         }
     }
 
-    /// Empties the log, so that erased rows are gone from the disk and not only from the tables, and gives free pages back.
+    /// Empties the log, so that erased rows are gone from the disk and not only from the tables, and gives free pages
+    /// back.
     private func eraseFromDisk(now: Timestamp) async throws {
         guard committer.holdsErasedBytes, erasure.withLock({ $0.isDue(at: now) }) else { return }
         // Before the log is emptied: what is deleted while that happens must be seen next time.

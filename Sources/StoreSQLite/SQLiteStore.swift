@@ -7,14 +7,15 @@ import Synchronization
 
 /// The store of a single machine: SQLite with one writer and group commit, large bodies in files beside it.
 ///
-/// One instance per data directory, kept so by a lock that the operating system drops with the process. Safe from any task;
-/// blocking calls run on the store's own threads.
+/// One instance per data directory, kept so by a lock that the operating system drops with the process. Safe from any
+/// task; blocking calls run on the store's own threads.
 package final class SQLiteStore: Store {
     /// What a commit waits for before its callers hear of it.
     package enum Durability: String, Sendable, CaseIterable {
         /// For the disk: survives a power cut.
         case full
-        /// For the operating system: survives the death of the process; a power cut may lose the last moments, but no part of a request.
+        /// For the operating system: survives the death of the process; a power cut may lose the last moments, but no
+        /// part of a request.
         case normal
     }
 
@@ -48,8 +49,8 @@ package final class SQLiteStore: Store {
     ///
     /// Leases of an earlier process still stand afterwards: give them back with `releaseLeases(heldBy: nil)`.
     ///
-    /// - Throws: ``PlatformError`` `setup` (directory in use, not writable, full) or `store_corrupt` (damaged, foreign, of a newer
-    ///   version); the files are as they were.
+    /// - Throws: ``PlatformError`` `setup` (directory in use, not writable, full) or `store_corrupt` (damaged, foreign,
+    ///   of a newer version); the files are as they were.
     package static func open(
         configuration: Configuration, now: Timestamp, logger: Logger
     ) async throws -> SQLiteStore {
@@ -88,7 +89,8 @@ package final class SQLiteStore: Store {
 
     /// Answers what was begun, refuses what comes later, and hands the directory to the next instance.
     ///
-    /// - Throws: ``PlatformError`` `store_unavailable` when the log could not be folded into the database; nothing is lost then either.
+    /// - Throws: ``PlatformError`` `store_unavailable` when the log could not be folded into the database; nothing is
+    ///   lost then either.
     /// Nothing happens the second time.
     package func close() async throws {
         guard isOpen.exchange(false, ordering: .relaxed) else { return }

@@ -43,12 +43,13 @@ enum Schema {
         }
     }
 
-    /// Bodies may stand in segments (``SegmentPlace``), whose files an older release would take for leftovers and remove. The tables stay as they are.
+    /// Bodies may stand in segments (``SegmentPlace``), whose files an older release would take for leftovers and
+    /// remove. The tables stay as they are.
     private static let version2 = "SELECT 1"
 
-    /// Requests are keyed by (api, id): ids grow with time, so inserts append, and a list of an API is a walk along its key. What a user sent and
-    /// what a container answered stands in tables of its own, see ``BodyLog``. States are those of ``StoredState``; each index holds only the rows
-    /// it is for. Times are microseconds since 1970.
+    /// Requests are keyed by (api, id): ids grow with time, so inserts append, and a list of an API is a walk along its
+    /// key. What a user sent and what a container answered stands in tables of its own, see ``BodyLog``. States are
+    /// those of ``StoredState``; each index holds only the rows it is for. Times are microseconds since 1970.
     private static let version1 = """
         CREATE TABLE api (
             number INTEGER PRIMARY KEY AUTOINCREMENT,

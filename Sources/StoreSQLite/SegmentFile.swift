@@ -3,7 +3,8 @@ import Foundation
 
 /// A segment while it is written: bodies side by side, each from a block's beginning on. Used by one thread at a time.
 ///
-/// Bytes go past the page cache where the file system can do that: writing and syncing 100 KB then costs about 10 µs of processor time instead of 60.
+/// Bytes go past the page cache where the file system can do that: writing and syncing 100 KB then costs about 10 µs of
+/// processor time instead of 60.
 final class SegmentFile {
     /// Bytes written at a time.
     static let chunk = 2 << 20

@@ -1,6 +1,8 @@
-/// Where a body stands among others in a segment file. Its name is what rows have in their column `file`: `SEGMENT+OFFSET+LENGTH`, hexadecimal.
+/// Where a body stands among others in a segment file. Its name is what rows have in their column `file`:
+/// `SEGMENT+OFFSET+LENGTH`, hexadecimal.
 struct SegmentPlace: Hashable, Sendable {
-    /// Bodies begin at multiples of this many bytes, so that each can be given back to the file system without touching its neighbours.
+    /// Bodies begin at multiples of this many bytes, so that each can be given back to the file system without touching
+    /// its neighbours.
     static let block: Int64 = 4096
 
     let segment: String
@@ -41,7 +43,8 @@ struct SegmentPlace: Hashable, Sendable {
     private static let fileSuffix = ".bodies"
 }
 
-/// Names of body files and of segments: `EPOCH-NUMBER`, hexadecimal. An epoch is that of one start of the store, so no name ever comes again.
+/// Names of body files and of segments: `EPOCH-NUMBER`, hexadecimal. An epoch is that of one start of the store, so no
+/// name ever comes again.
 enum BodyName {
     static func make(epoch: UInt64, number: UInt64) -> String {
         "\(String(epoch, radix: 16))-\(String(number, radix: 16))"

@@ -1,7 +1,8 @@
-/// Which bodies stand in which segments, who reads them, and what is to be erased: a value that is told what happened and asked what to do.
+/// Which bodies stand in which segments, who reads them, and what is to be erased: a value that is told what happened
+/// and asked what to do.
 struct SegmentTable {
-    /// Erased bytes that may wait for the next upkeep. Requests end nearly in the order in which they came, so most segments
-    /// are removed as a whole before that, and no hole is ever punched in them.
+    /// Erased bytes that may wait for the next upkeep. Requests end nearly in the order in which they came, so most
+    /// segments are removed as a whole before that, and no hole is ever punched in them.
     static let deadLimit: Int64 = 128 << 20
     /// Bytes of new bodies that are kept at hand: most are asked for in their first moments.
     static let recentLimit = 8 << 20

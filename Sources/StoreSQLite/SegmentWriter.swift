@@ -3,11 +3,11 @@ import Dispatch
 import Foundation
 import Synchronization
 
-/// The one writer of segments. What callers hand in while the disk syncs is gathered, written side by side and made durable by one sync; each caller
-/// is answered after its own.
+/// The one writer of segments. What callers hand in while the disk syncs is gathered, written side by side and made
+/// durable by one sync; each caller is answered after its own.
 ///
-/// A failed write or sync fails those whose bytes it was for. The segment is never written to again: a failed sync may have dropped what it was to
-/// write, and the next one says nothing of that.
+/// A failed write or sync fails those whose bytes it was for. The segment is never written to again: a failed sync may
+/// have dropped what it was to write, and the next one says nothing of that.
 final class SegmentWriter: Sendable {
     /// A segment that is this long gets no more batches.
     static let segmentSize: Int64 = 64 << 20

@@ -2,8 +2,8 @@ import Core
 import Foundation
 import GRDB
 
-/// What the writer keeps in memory of the last commit: the APIs and how many requests of each are open. With it counting, policies and
-/// "is there work at all" cost no SQL. Right because this process is the only writer.
+/// What the writer keeps in memory of the last commit: the APIs and how many requests of each are open. With it
+/// counting, policies and "is there work at all" cost no SQL. Right because this process is the only writer.
 struct StoreState: Sendable {
     /// APIs that are deployed, and deleted ones whose requests are kept.
     var apis: [String: StoredAPI] = [:]

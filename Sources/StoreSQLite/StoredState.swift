@@ -1,6 +1,7 @@
 import Core
 
-/// A request's status as its row has it. `waiting` is in the queue for everyone who asks, but its retry time has not come.
+/// A request's status as its row has it. `waiting` is in the queue for everyone who asks, but its retry time has not
+/// come.
 enum StoredState: Int {
     case queued = 0
     case inProgress = 1

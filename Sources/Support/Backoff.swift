@@ -16,8 +16,8 @@ package struct Backoff: Sendable, Hashable {
     ///
     /// - Parameters:
     ///   - failures: 1 or more.
-    ///   - chance: from 0 up to 1. Spreads the delay by up to a fifth to either side, so that many callers do not return together; 0.5 is the
-    ///     delay itself.
+    ///   - chance: from 0 up to 1. Spreads the delay by up to a fifth to either side, so that many callers do not
+    ///     return together; 0.5 is the delay itself.
     package func delay(failures: Int, chance: Double = 0.5) -> Duration {
         let doublings = min(max(0, failures - 1), 62)
         let (doubled, overflow) = first.wholeMicroseconds.multipliedReportingOverflow(by: 1 << Int64(doublings))

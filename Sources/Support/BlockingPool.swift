@@ -2,15 +2,16 @@ import Core
 import NIOPosix
 import Synchronization
 
-/// Runs blocking calls (files, `statfs`, `waitpid`, name lookup) on threads of its own, so that neither an event loop nor the cooperative
-/// thread pool ever waits for the system:
+/// Runs blocking calls (files, `statfs`, `waitpid`, name lookup) on threads of its own, so that neither an event loop
+/// nor the cooperative thread pool ever waits for the system:
 ///
 ///     let text = try await blocking { try read(path) }
 ///
-/// The number of threads is fixed, see ``Core/Limits``. Work that finds no free thread waits in order. Safe from any task.
+/// The number of threads is fixed, see ``Core/Limits``. Work that finds no free thread waits in order. Safe from any
+/// task.
 ///
-/// A call that may hang for ever, because a file system or a device does not answer, needs a pool of its own (``checks``) and
-/// ``withTimeLimit(_:clock:_:)`` around it.
+/// A call that may hang for ever, because a file system or a device does not answer, needs a pool of its own
+/// (``checks``) and ``withTimeLimit(_:clock:_:)`` around it.
 package final class BlockingPool: Sendable {
     /// For calls that end by themselves.
     package static let shared = BlockingPool(threads: Limits.blockingThreads)
@@ -32,8 +33,9 @@ package final class BlockingPool: Sendable {
 
     /// Runs `body` on one of the threads.
     ///
-    /// A task that is cancelled before `body` begins leaves the queue at once, and `body` never runs: work that must happen also in a cancelled
-    /// task needs a task of its own. A `body` that has begun runs to its end, and the caller waits for it.
+    /// A task that is cancelled before `body` begins leaves the queue at once, and `body` never runs: work that must
+    /// happen also in a cancelled task needs a task of its own. A `body` that has begun runs to its end, and the caller
+    /// waits for it.
     ///
     /// - Throws: what `body` throws; `CancellationError` when it never began; `unavailable` when too much work waits.
     package func run<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {

@@ -7,9 +7,11 @@ import Synchronization
     import Musl
 #endif
 
-/// Writes lines to a descriptor on a thread of its own, so that a reader who does not read (a full pipe, a stopped terminal) delays nobody.
+/// Writes lines to a descriptor on a thread of its own, so that a reader who does not read (a full pipe, a stopped
+/// terminal) delays nobody.
 ///
-/// Lines beyond the limit are dropped. How many is written as a line of its own as soon as there is room again. Safe from any thread.
+/// Lines beyond the limit are dropped. How many is written as a line of its own as soon as there is room again. Safe
+/// from any thread.
 package final class BoundedWriter: Sendable {
     /// Standard error of this process. Its thread starts with the first line.
     package static let standardError = BoundedWriter(descriptor: STDERR_FILENO)
@@ -48,7 +50,8 @@ package final class BoundedWriter: Sendable {
         wakeup?.wake()
     }
 
-    /// Waits on the calling thread until everything is written, no longer than `milliseconds`. For the end of the process.
+    /// Waits on the calling thread until everything is written, no longer than `milliseconds`. For the end of the
+    /// process.
     ///
     /// - Returns: whether everything is written.
     @discardableResult

@@ -1,6 +1,7 @@
 import Synchronization
 
-/// Sends values to any number of listeners. A listener that is slow loses the oldest values beyond its limit and never delays the sender.
+/// Sends values to any number of listeners. A listener that is slow loses the oldest values beyond its limit and never
+/// delays the sender.
 ///
 /// Safe from any thread.
 package final class Broadcast<Value: Sendable>: Sendable {

@@ -114,7 +114,8 @@ extension JSONValidator {
         state = .literal
     }
 
-    /// The end of a string, an escape, a control character, or the first byte of a sequence beyond ASCII (RFC 3629, section 4).
+    /// The end of a string, an escape, a control character, or the first byte of a sequence beyond ASCII (RFC 3629,
+    /// section 4).
     private mutating func special(_ byte: UInt8) -> Bool {
         switch byte {
         case UInt8(ascii: "\""): state = isName ? .colon : .afterValue
@@ -215,8 +216,9 @@ extension JSONValidator {
 
     /// The first position from `start` on that holds a quote, a backslash, a control character or a byte beyond ASCII.
     ///
-    /// Eight bytes at a time: subtracting one from each byte sets the top bit of those that were zero, so comparing with a
-    /// constant is an exclusive or first. A borrow can only mark bytes above the first true one, and the first is what is wanted.
+    /// Eight bytes at a time: subtracting one from each byte sets the top bit of those that were zero, so comparing
+    /// with a constant is an exclusive or first. A borrow can only mark bytes above the first true one, and the first
+    /// is what is wanted.
     private static func endOfPlainText(in bytes: UnsafeRawBufferPointer, from start: Int) -> Int {
         var index = start
         let ones: UInt64 = 0x0101_0101_0101_0101

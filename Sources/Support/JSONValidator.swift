@@ -1,8 +1,9 @@
 /// Says whether a stream of bytes is one JSON text (RFC 8259), without building or changing anything.
 ///
-/// Feed it with pieces, cut anywhere, then call `finish`. Strict where the standard is: UTF-8 without byte order mark, no `NaN`, no comments, nothing
-/// after the text but white space. Any value may stand at the top; numbers have any size; names may repeat. An escape of half a surrogate pair
-/// (`"\ud800"`) is accepted: the grammar of RFC 8259 allows it, section 8.2 says so, and the result is stored as it is.
+/// Feed it with pieces, cut anywhere, then call `finish`. Strict where the standard is: UTF-8 without byte order mark,
+/// no `NaN`, no comments, nothing after the text but white space. Any value may stand at the top; numbers have any
+/// size; names may repeat. An escape of half a surrogate pair (`"\ud800"`) is accepted: the grammar of RFC 8259 allows
+/// it, section 8.2 says so, and the result is stored as it is.
 ///
 /// Memory is one bit per level of nesting; no recursion, so no depth breaks it.
 package struct JSONValidator: Sendable {

@@ -1,6 +1,7 @@
 package import NIOCore
 
-/// Runs tasks, an actor, and the child tasks that it starts, on an event loop: what a connection brings is handled without changing threads.
+/// Runs tasks, an actor, and the child tasks that it starts, on an event loop: what a connection brings is handled
+/// without changing threads.
 package final class LoopExecutor: SerialExecutor, TaskExecutor {
     package let loop: any EventLoop
 

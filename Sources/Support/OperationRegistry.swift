@@ -3,8 +3,8 @@ import Synchronization
 
 /// The long operations of this process that are under way: calls of an engine, deploys, deletes, pulls.
 ///
-/// `kill -QUIT`, `GET /debug/state` and a shutdown that does not end name them (contract U4). Reading it needs no task and no event loop.
-/// Safe from any thread.
+/// `kill -QUIT`, `GET /debug/state` and a shutdown that does not end name them (contract U4). Reading it needs no task
+/// and no event loop. Safe from any thread.
 package final class OperationRegistry: Sendable {
     package struct Operation: Sendable, Hashable {
         /// What is done, such as `stop pod`.

@@ -3,8 +3,9 @@ import Synchronization
 
 /// The subscribers of ``Store/changes()``: what an adapter publishes after each commit reaches every stream.
 ///
-/// Safe from any thread; `publish` never waits. Hints that a slow subscriber has not taken yet are merged into one, and the ids of
-/// ended requests are dropped past a limit, so a subscriber that never reads costs a bounded amount of memory.
+/// Safe from any thread; `publish` never waits. Hints that a slow subscriber has not taken yet are merged into one, and
+/// the ids of ended requests are dropped past a limit, so a subscriber that never reads costs a bounded amount of
+/// memory.
 package final class StoreHints: Sendable {
     /// Ids of ended requests that wait for one subscriber; what comes on top is dropped, as hints may be.
     static let endedLimit = 100_000

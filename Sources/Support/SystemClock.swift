@@ -11,7 +11,8 @@ import Synchronization
 
 /// The machine's own clock. Only `Commands` and tests that talk to real processes make one.
 ///
-/// Sleeps are timers of one NIO event loop that serves nothing else. They do not depend on the cooperative thread pool's own timers.
+/// Sleeps are timers of one NIO event loop that serves nothing else. They do not depend on the cooperative thread
+/// pool's own timers.
 package struct SystemClock: PlatformClock {
     /// The loop that holds the timers of all sleeping tasks of this process.
     private static let loop: any EventLoop = MultiThreadedEventLoopGroup(numberOfThreads: 1).next()

@@ -12,7 +12,8 @@ extension String {
         return result
     }
 
-    /// A log line for a terminal: colours, bold and underline are let through, every other control sequence is made visible as U+FFFD.
+    /// A log line for a terminal: colours, bold and underline are let through, every other control sequence is made
+    /// visible as U+FFFD.
     package var withoutControls: String {
         var result = String.UnicodeScalarView()
         var rest = unicodeScalars[...]
@@ -28,14 +29,15 @@ extension String {
         return String(result)
     }
 
-    /// The last piece of a line that was written over itself with carriage returns, as progress bars do: what a terminal would show in the end.
+    /// The last piece of a line that was written over itself with carriage returns, as progress bars do: what a
+    /// terminal would show in the end.
     package var lastOverwrite: Substring {
         var pieces = unicodeScalars.split(separator: "\r")
         return pieces.popLast().map(Substring.init) ?? ""
     }
 
-    /// A whole text for a terminal: line ends, tabs, colours, bold and underline stay. Whatever else could steer the terminal becomes `\uXXXX`, which in JSON
-    /// means the same character.
+    /// A whole text for a terminal: line ends, tabs, colours, bold and underline stay. Whatever else could steer the
+    /// terminal becomes `\uXXXX`, which in JSON means the same character.
     package var safeForTerminal: String {
         guard unicodeScalars.contains(where: { $0.steersTerminal && $0 != "\n" }) else { return self }
         var result = String.UnicodeScalarView()
@@ -61,8 +63,8 @@ extension String {
         return String(result)
     }
 
-    /// Where the sequence (`ESC [ digits and semicolons m`) ends that `text` begins with, if it sets nothing but colours, bold and underline:
-    /// hidden, blinking or reversed text is not let through (contract N8).
+    /// Where the sequence (`ESC [ digits and semicolons m`) ends that `text` begins with, if it sets nothing but
+    /// colours, bold and underline: hidden, blinking or reversed text is not let through (contract N8).
     private static func endOfColor(_ text: Substring.UnicodeScalarView) -> String.Index? {
         var index = text.index(after: text.startIndex)
         guard index < text.endIndex, text[index] == "[" else { return nil }
@@ -101,8 +103,8 @@ extension String {
 }
 
 extension Unicode.Scalar {
-    /// Whether a terminal does something else with this character than to show it: control characters except the tab, and those that change
-    /// the direction or the order of the text around them.
+    /// Whether a terminal does something else with this character than to show it: control characters except the tab,
+    /// and those that change the direction or the order of the text around them.
     package var steersTerminal: Bool {
         switch value {
         case 0x09: false

@@ -1,13 +1,15 @@
 package import Core
 import Synchronization
 
-/// Runs `operation` and returns its result, or fails when `limit` has passed, also when the operation ignores its cancellation.
+/// Runs `operation` and returns its result, or fails when `limit` has passed, also when the operation ignores its
+/// cancellation.
 ///
-/// The operation runs in a task of its own. It is cancelled when the time is up, and when the calling task is cancelled; in both cases this
-/// function returns at once, and the operation may still continue. What it returns then is dropped, so it must not return anything that needs
-/// to be closed.
+/// The operation runs in a task of its own. It is cancelled when the time is up, and when the calling task is
+/// cancelled; in both cases this function returns at once, and the operation may still continue. What it returns then
+/// is dropped, so it must not return anything that needs to be closed.
 ///
-/// - Throws: `timed_out` after `limit`; `CancellationError` when the calling task is cancelled; otherwise what `operation` throws.
+/// - Throws: `timed_out` after `limit`; `CancellationError` when the calling task is cancelled; otherwise what
+///   `operation` throws.
 package func withTimeLimit<Value: Sendable>(
     _ limit: Duration, clock: any PlatformClock = SystemClock(),
     _ operation: @escaping @Sendable () async throws -> Value

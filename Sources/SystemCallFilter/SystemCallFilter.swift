@@ -1,5 +1,6 @@
-/// The system call filter of a container (contract N3), generated from ``SystemCallTable`` in two forms: a BPF program for bubblewrap and
-/// `seccomp(2)`, and a profile in the JSON form of Docker and Podman. It has no dependency, so that `PodInit` can use it.
+/// The system call filter of a container (contract N3), generated from ``SystemCallTable`` in two forms: a BPF program
+/// for bubblewrap and `seccomp(2)`, and a profile in the JSON form of Docker and Podman. It has no dependency, so that
+/// `PodInit` can use it.
 package enum SystemCallFilter {
     /// An instruction set that the filter is made for.
     package enum Architecture: Sendable, CaseIterable {
@@ -81,7 +82,8 @@ package enum SystemCallFilter {
     package static let conditional: [ConditionalCall] = [
         // No flag that makes a namespace (CLONE_NEW…).
         ConditionalCall(Call(name: "clone", x86: 56, arm64: 220), first: [(0x7E02_0000, 0)]),
-        // Linux, the 32-bit personality and `uname` of version 2.6, in any combination, and the question for the present one.
+        // Linux, the 32-bit personality and `uname` of version 2.6, in any combination, and the question for the
+        // present one.
         ConditionalCall(
             Call(name: "personality", x86: 135, arm64: 92),
             first: [0, 8, 0x2_0000, 0x2_0008, .max].map { (.max, $0) }),
@@ -92,7 +94,8 @@ package enum SystemCallFilter {
                 (0xFFFF_FFE0, 0), (0xFFFF_FFFC, 32), (0xFFFF_FFFE, 36), (.max, 39), (.max, 41), (0xFFFF_FFFE, 42),
                 (0xFFFF_FFFC, 44),
             ]),
-        // A program with such a bit in a volume would run as the container's user for every user of the host. `mkdir` ignores the bits.
+        // A program with such a bit in a volume would run as the container's user for every user of the host. `mkdir`
+        // ignores the bits.
         ConditionalCall(Call(name: "open", x86: 2, arm64: nil), mode: 2, flags: 1),
         ConditionalCall(Call(name: "openat", x86: 257, arm64: 56), mode: 3, flags: 2),
         ConditionalCall(Call(name: "creat", x86: 85, arm64: nil), mode: 1),
@@ -104,8 +107,8 @@ package enum SystemCallFilter {
         ConditionalCall(Call(name: "mknodat", x86: 259, arm64: 33), mode: 2),
     ]
 
-    /// Answered with ENOSYS, as by a kernel without them: their flags and modes lie in memory, where a filter cannot read them. Every libc
-    /// falls back to `clone` and `openat`.
+    /// Answered with ENOSYS, as by a kernel without them: their flags and modes lie in memory, where a filter cannot
+    /// read them. Every libc falls back to `clone` and `openat`.
     package static let missing = [
         Call(name: "clone3", x86: 435, arm64: 435), Call(name: "openat2", x86: 437, arm64: 437),
     ]
@@ -150,9 +153,11 @@ package enum SystemCallFilter {
 
     /// The program as the kernel takes it: an array of `struct sock_filter` in this machine's byte order.
     ///
-    /// A call through another entry point of the processor (32-bit code) kills the process; x32 numbers fail with ENOSYS.
+    /// A call through another entry point of the processor (32-bit code) kills the process; x32 numbers fail with
+    /// ENOSYS.
     package static func program(for architecture: Architecture) -> [UInt8] {
-        // struct seccomp_data: nr at 0, arch at 4, the arguments from 16 on, the lower half first (both architectures are little-endian).
+        // struct seccomp_data: nr at 0, arch at 4, the arguments from 16 on, the lower half first (both architectures
+        // are little-endian).
         var program: [Instruction] = [
             .load(4), .equal(architecture.auditValue, ifTrue: 1), .answer(killed),
             .load(0), .atLeast(firstUnknown, ifFalse: 1), .answer(noSuchCall),
@@ -203,7 +208,8 @@ package enum SystemCallFilter {
 
     // MARK: Docker and Podman
 
-    /// The same policy as a profile for `SecurityOpt: ["seccomp=…"]` of Docker, or a file for Podman. It is for 64-bit programs.
+    /// The same policy as a profile for `SecurityOpt: ["seccomp=…"]` of Docker, or a file for Podman. It is for 64-bit
+    /// programs.
     package static func profile(for architecture: Architecture) -> String {
         func names(_ calls: [Call]) -> String {
             calls.filter { $0.number(architecture) != nil }.map { "\"\($0.name)\"" }.joined(separator: ",")

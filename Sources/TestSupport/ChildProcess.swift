@@ -4,7 +4,8 @@ import Synchronization
 
 /// A program that a test runs; whoever waits for its end is told once it is known.
 ///
-/// Made with `posix_spawn`: Foundation's `Process` crashes now and then while other threads open descriptors (Swift 6.3 on Linux).
+/// Made with `posix_spawn`: Foundation's `Process` crashes now and then while other threads open descriptors (Swift 6.3
+/// on Linux).
 package final class ChildProcess: Sendable {
     /// Where a standard stream comes from or goes to.
     package enum Stream: Sendable {

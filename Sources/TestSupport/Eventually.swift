@@ -1,6 +1,7 @@
 package import Testing
 
-/// Waits until `condition` holds, looking again as soon as other tasks have run, and gives up after `timeout` of real time.
+/// Waits until `condition` holds, looking again as soon as other tasks have run, and gives up after `timeout` of real
+/// time.
 ///
 /// For state that offers no event to await; where there is an event, await that.
 package func eventually(
@@ -17,7 +18,8 @@ package func eventually(
 
 /// Expects that `condition` comes to hold, as ``eventually(within:_:)`` waits for it.
 ///
-/// Closures that stand inside the arguments of `#expect` can be mistaken for one another by the compiler (Swift 6.3); here they stand outside.
+/// Closures that stand inside the arguments of `#expect` can be mistaken for one another by the compiler (Swift 6.3);
+/// here they stand outside.
 package func expectEventually(
     within timeout: Duration = .seconds(20), _ comment: @autoclosure () -> String = "it never came to hold",
     sourceLocation: SourceLocation = #_sourceLocation, _ condition: @Sendable () async throws -> Bool

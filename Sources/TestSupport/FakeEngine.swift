@@ -70,7 +70,8 @@ package final class FakeEngine: Engine {
         state.withLock { $0.logLines["\(pod)/\(container)"] = lines }
     }
 
-    /// Lets each container write `first line of <pod>` when it starts, and `last line of <pod>` when its pod is stopped.
+    /// Lets each container write `first line of <pod>` when it starts, and `last line of <pod>` when its pod is
+    /// stopped.
     package func narrate() { state.withLock { $0.narrates = true } }
 
     private func narrate(_ word: String, of pod: String, _ containers: [String]) {
@@ -100,8 +101,8 @@ package final class FakeEngine: Engine {
     package func setProgress(_ lines: [String]) { state.withLock { $0.progress = lines } }
     /// The plans with which containers were restarted.
     package var restarted: [PodPlan] { state.withLock { $0.restarted } }
-    /// Calls whose record begins with `prefix` (also `list`, `capacity`, `problems`) do not return until ``releaseHanging()``, or until they are
-    /// cancelled unless the engine ignores that.
+    /// Calls whose record begins with `prefix` (also `list`, `capacity`, `problems`) do not return until
+    /// ``releaseHanging()``, or until they are cancelled unless the engine ignores that.
     package func hang(_ prefix: String, ignoringCancellation: Bool = false) {
         state.withLock { $0.hanging.append((prefix, ignoringCancellation)) }
     }

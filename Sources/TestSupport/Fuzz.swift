@@ -2,8 +2,8 @@ import Foundation
 
 /// Hostile inputs for a parser: mutations of a small corpus, the same ones for the same seed.
 ///
-/// CI runs a bounded number of rounds. `make fuzz` raises it by `CORTEX_FUZZ_ROUNDS` and takes a new seed by `CORTEX_FUZZ_SEED`. A failing test
-/// names its seed and round, so the input can be made again.
+/// CI runs a bounded number of rounds. `make fuzz` raises it by `CORTEX_FUZZ_ROUNDS` and takes a new seed by
+/// `CORTEX_FUZZ_SEED`. A failing test names its seed and round, so the input can be made again.
 package struct Fuzz: Sendable {
     /// Rounds for each test; `CORTEX_FUZZ_ROUNDS` replaces `fallback`.
     package static func rounds(_ fallback: Int) -> Int { number("CORTEX_FUZZ_ROUNDS") ?? fallback }

@@ -41,7 +41,8 @@ package final class ManualClock: PlatformClock {
         for sleeper in due { sleeper.continuation.resume() }
     }
 
-    /// Sets the clock forward or back, as an administrator or a time server does. Whoever is asleep sleeps on for as long as before.
+    /// Sets the clock forward or back, as an administrator or a time server does. Whoever is asleep sleeps on for as
+    /// long as before.
     package func jump(by duration: Duration) {
         state.withLock { $0.now = $0.now + duration }
     }

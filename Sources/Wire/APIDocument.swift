@@ -21,7 +21,8 @@ package struct APIDocument: Sendable, Hashable, Codable {
         self.apiVersions = apiVersions
     }
 
-    /// Takes out what another API's pod may not see: environment variables, volumes and what was submitted (contract N1).
+    /// Takes out what another API's pod may not see: environment variables, volumes and what was submitted (contract
+    /// N1).
     package mutating func redact() {
         guard var spec else { return }
         for index in spec.pod.containers.indices {
@@ -79,7 +80,8 @@ package struct APIDocument: Sendable, Hashable, Codable {
     }
 }
 
-/// What became of one API of a deployed file. `error` and `message` are empty texts where there is nothing to say; `api` is `null` after an error.
+/// What became of one API of a deployed file. `error` and `message` are empty texts where there is nothing to say;
+/// `api` is `null` after an error.
 package struct DeployResultDocument: Sendable, Hashable, Codable {
     @OrNull package var api: APIDocument?
     package var message: String

@@ -38,8 +38,8 @@ package struct MessageDocument: Sendable, Hashable, Codable {
 
 /// One line of the `application/x-ndjson` stream of `GET /logs/{api}`.
 ///
-/// Exactly one of three: a line of a container (`replica`, `container`, `text`), a notice of the platform (`notice`), or the error that ended the stream (`error`).
-/// An empty line of the stream is a heartbeat: skip it.
+/// Exactly one of three: a line of a container (`replica`, `container`, `text`), a notice of the platform (`notice`),
+/// or the error that ended the stream (`error`). An empty line of the stream is a heartbeat: skip it.
 package struct LogLineDocument: Sendable, Hashable, Codable {
     package var replica: String?
     package var container: String?

@@ -1,6 +1,7 @@
 package import Core
 
-/// What `GET /info` answers. A machine has no nodes, so both lists are empty; the members are there for the original's clients.
+/// What `GET /info` answers. A machine has no nodes, so both lists are empty; the members are there for the original's
+/// clients.
 package struct InfoDocument: Sendable, Hashable, Codable {
     package var clusterConfig: ClusterConfiguration
     package var workerNodeInfos: [JSONValue]
@@ -101,7 +102,8 @@ package struct CapacityDocument: Sendable, Hashable, Codable {
     }
 }
 
-/// What `GET /health` answers: each part of the platform, and whether it does its work. The status code is 200 either way: `status` tells.
+/// What `GET /health` answers: each part of the platform, and whether it does its work. The status code is 200 either
+/// way: `status` tells.
 package struct HealthDocument: Sendable, Hashable, Codable {
     package enum Status: String, Sendable, Hashable, Codable {
         case healthy
@@ -139,8 +141,8 @@ package struct HealthDocument: Sendable, Hashable, Codable {
     }
 }
 
-/// What `GET /debug/state` and `kill -QUIT` show: what the platform does at this moment, for finding out why something does not go on.
-/// It holds no payload, no environment and no secret.
+/// What `GET /debug/state` and `kill -QUIT` show: what the platform does at this moment, for finding out why something
+/// does not go on. It holds no payload, no environment and no secret.
 package struct StateDocument: Sendable, Hashable, Codable {
     /// An operation under way.
     package struct Operation: Sendable, Hashable, Codable {

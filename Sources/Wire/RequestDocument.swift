@@ -1,8 +1,10 @@
 package import Core
 
-/// A request as the gateway and the operator show it (contract A2, A3, O3): one shape, of which each answer has the members that it needs.
+/// A request as the gateway and the operator show it (contract A2, A3, O3): one shape, of which each answer has the
+/// members that it needs.
 ///
-/// The operator encodes this type. The gateway writes ``RequestText``, which has the same members around the container's own result.
+/// The operator encodes this type. The gateway writes ``RequestText``, which has the same members around the
+/// container's own result.
 package struct RequestDocument: Sendable, Hashable, Codable {
     package var id: RequestID
     package var status: RequestStatus
@@ -14,7 +16,8 @@ package struct RequestDocument: Sendable, Hashable, Codable {
     package var timestamp: String?
     /// Only for `failed`.
     package var error: RequestFailure?
-    /// What went wrong in each attempt that counted, oldest first. The operator leaves it out when none did; the gateway lists it on request.
+    /// What went wrong in each attempt that counted, oldest first. The operator leaves it out when none did; the
+    /// gateway lists it on request.
     package var attemptErrors: [AttemptError]?
     /// ``attemptErrors`` in the form that clients up to version 1.0 read. Only the operator has it.
     package var failures: [Attempt]?
@@ -91,9 +94,11 @@ package struct RequestListDocument: Sendable, Hashable, Codable {
     }
 }
 
-/// A request as the gateway answers it: compact JSON with the original's order of keys, the result's bytes untouched, a line feed at the end.
+/// A request as the gateway answers it: compact JSON with the original's order of keys, the result's bytes untouched, a
+/// line feed at the end.
 ///
-/// Written by hand because it is on the hot path and a result is never decoded. `RequestTextTests` checks that it reads as a ``RequestDocument``.
+/// Written by hand because it is on the hot path and a result is never decoded. `RequestTextTests` checks that it reads
+/// as a ``RequestDocument``.
 package struct RequestText: Sendable {
     /// Up to the result, or as far as the members in front of it where there is none.
     package let head: [UInt8]

@@ -1,8 +1,10 @@
 package import Core
 
-/// A version of an API as the operator shows it: the configuration with its defaults filled in, and the version's identifiers.
+/// A version of an API as the operator shows it: the configuration with its defaults filled in, and the version's
+/// identifiers.
 ///
-/// Keys are those of `cortex.yaml`. Durations are nanoseconds and quantities are the user's own text, as in the original; sizes are bytes.
+/// Keys are those of `cortex.yaml`. Durations are nanoseconds and quantities are the user's own text, as in the
+/// original; sizes are bytes.
 package struct SpecDocument: Sendable, Hashable, Codable {
     package var name: String
     package var kind: APISpecification.Kind
@@ -166,7 +168,8 @@ extension UpdateStrategy.Amount {
     }
 }
 
-/// An optional member that is written as `null` when there is nothing, as the original's documents do, where a plain optional would be left out.
+/// An optional member that is written as `null` when there is nothing, as the original's documents do, where a plain
+/// optional would be left out.
 ///
 /// Reads a missing member and `null` alike.
 @propertyWrapper

@@ -13,7 +13,8 @@ package struct StatusDocument: Sendable, Hashable, Codable {
     package var reason: String?
     /// Requests that wait and requests inside replicas; left out when the store could not say.
     package var queue: QueueCounts?
-    /// The state in one word: `status_live`, `status_updating` or `status_error`. The published Python package waits for it (contract O2).
+    /// The state in one word: `status_live`, `status_updating` or `status_error`. The published Python package waits
+    /// for it (contract O2).
     package var statusCode: String?
     /// Only in `describe`: why there are as many replicas as there are.
     package var autoscaling: ScalingDocument?

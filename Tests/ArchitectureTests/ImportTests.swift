@@ -1,7 +1,8 @@
 import Foundation
 import Testing
 
-/// The rooms of the house and what each may import (docs/architecture.md). Standard modules of the toolchain are listed too: `Core` does no I/O.
+/// The rooms of the house and what each may import (docs/architecture.md). Standard modules of the toolchain are listed
+/// too: `Core` does no I/O.
 private let allowed: [String: Set<String>] = [
     "Core": [],
     "Support": ["Core", "NIO*"],
@@ -97,7 +98,8 @@ struct ImportTests {
         }
     }
 
-    /// Imports stand at the margin, or four columns in below an `#if`; further in stands text, such as a Python program of a test.
+    /// Imports stand at the margin, or four columns in below an `#if`; further in stands text, such as a Python program
+    /// of a test.
     private static func isCode(_ line: Substring) -> Bool {
         line.prefix { $0 == " " }.count <= 4
     }

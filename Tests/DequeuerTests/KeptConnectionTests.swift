@@ -185,7 +185,8 @@ struct KeptConnectionTests {
         let first = Mutex<CInt>(-1)
         try await RawContainer.with { descriptor, number in
             if number == 1 { first.withLock { $0 = descriptor } }
-            // The first connection reads nothing after its first request, so the second one cannot be written as a whole.
+            // The first connection reads nothing after its first request, so the second one cannot be written as a
+            // whole.
             while RawContainer.readRequest(descriptor) {
                 RawContainer.answer(descriptor, "\(number)")
                 if number == 1 { return }

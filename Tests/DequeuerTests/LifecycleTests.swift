@@ -283,7 +283,8 @@ struct LifecycleTests {
         try await Platform.with(container: patient(gate, seen)) { platform, _ in
             let first = try await platform.submit()
             #expect(try await eventually { seen.all.count == 1 })
-            // The replica of another API instead: its first claim shows that the list has arrived. The full replica claims nothing.
+            // The replica of another API instead: its first claim shows that the list has arrived. The full replica
+            // claims nothing.
             let claims = platform.store.claims
             var other = platform.api
             other.specification.name = "other"

@@ -215,7 +215,8 @@ extension EndToEnd {
             let platform = try EndToEnd.platform(engine)
             try await platform.with("patient", container: container) { api async throws in
                 #expect(try await api.result("", do: "most-inside")["most"].int == 1)
-                // The probe's file is removed again by nobody: the container restarts over and over, each time a new process.
+                // The probe's file is removed again by nobody: the container restarts over and over, each time a new
+                // process.
                 _ = try await api.result(#"{"path":"/mnt/sick","write":""}"#, do: "file")
                 try await expectEventually {
                     let restarts = try await platform.describe("patient")?["status"]["replicas"][0]["restarts"].int

@@ -5,7 +5,8 @@ import TestSupport
 import Testing
 
 extension EndToEnd {
-    /// Rows of docs/failures.md on the built program: what `describe` shows, what becomes of the request, and that nothing is left.
+    /// Rows of docs/failures.md on the built program: what `describe` shows, what becomes of the request, and that
+    /// nothing is left.
     @Suite("Failures of pods")
     struct Failures {
         static let engines = Platform.EngineKind.allCases
@@ -78,7 +79,8 @@ extension EndToEnd {
             }
         }
 
-        /// Deploys what cannot start, expects how its replica shows, that a request waits, and that nothing of it is on the machine.
+        /// Deploys what cannot start, expects how its replica shows, that a request waits, and that nothing of it is on
+        /// the machine.
         private func withUnstartable(
             _ name: String, _ platform: Platform, _ change: (String, String),
             _ isShown: @escaping @Sendable (JSON) -> Bool
@@ -109,7 +111,8 @@ extension EndToEnd {
                 try await expectEventually { try await api.read(id).json?["status"].string == "in_progress" }
                 try await platform.killPodInit(of: try #require(before))
                 let document = try await api.ended(id).json
-                // Whoever is first: the container's death, which uses up an attempt, or the platform, which takes the request back.
+                // Whoever is first: the container's death, which uses up an attempt, or the platform, which takes the
+                // request back.
                 #expect(document?["status"].string == "completed" && (1...2).contains(document?["attempts"].int ?? 0))
                 let after = try await api.result("", do: "environment")["environment"]["CORTEX_REPLICA_ID"].string
                 #expect(after != before)
@@ -142,7 +145,8 @@ extension Platform {
             ["kill", "--signal", "KILL", id.trimmingCharacters(in: .whitespacesAndNewlines)])
     }
 
-    /// What is on this machine of the pods of an API, or of one pod: folders, containers, control groups, processes, mounts.
+    /// What is on this machine of the pods of an API, or of one pod: folders, containers, control groups, processes,
+    /// mounts.
     func leftovers(of name: String) async throws -> [String] {
         let manager = FileManager.default
         let pods = data.appending(path: "pods").path

@@ -4,7 +4,8 @@ import PodmanSupport
 import TestSupport
 import Testing
 
-/// The built program, end to end, on both engines. One platform per engine serves all tests of this suite; tests that stop or kill it start their own.
+/// The built program, end to end, on both engines. One platform per engine serves all tests of this suite; tests that
+/// stop or kill it start their own.
 @Suite("End to end", .platforms, .serialized, .timeLimit(.minutes(8)))
 enum EndToEnd {
     @TaskLocal static var platforms: [Platform.EngineKind: Platform] = [:]

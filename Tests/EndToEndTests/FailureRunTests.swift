@@ -5,7 +5,8 @@ import Support
 import TestSupport
 import Testing
 
-/// What breaks below the platform: its engine, and the machine itself. Each test has a platform, and a Podman, of its own.
+/// What breaks below the platform: its engine, and the machine itself. Each test has a platform, and a Podman, of its
+/// own.
 @Suite("Failures below the platform", .serialized, .timeLimit(.minutes(4)))
 struct FailureRunTests {
     /// Runs `body` with a folder and, for Podman, with an engine that nobody else uses.
@@ -17,7 +18,8 @@ struct FailureRunTests {
         try await withTemporaryDirectory { try await body($0, podman) }
     }
 
-    // The API is called "lasting" here and nowhere else: control groups are the whole machine's, and what is left is looked for by name.
+    // The API is called "lasting" here and nowhere else: control groups are the whole machine's, and what is left is
+    // looked for by name.
     private func replicas(_ platform: Platform) async throws -> [JSON] {
         try await platform.describe("lasting")?["status"]["replicas"].array ?? []
     }
@@ -146,7 +148,8 @@ struct FailureRunTests {
         }
     }
 
-    /// Kills the supervisors, and with them all in their pods; removes the control groups; the folders stay, with a number of another process in them.
+    /// Kills the supervisors, and with them all in their pods; removes the control groups; the folders stay, with a
+    /// number of another process in them.
     private func cutPower(_ platform: Platform, _ pods: Set<String>) async throws {
         for pod in pods {
             try await platform.killPodInit(of: pod)

@@ -28,7 +28,8 @@ enum HTTP {
         try await call(.POST, url, body: .bytes(ByteBuffer(bytes: body)), headers: headers, within: limit)
     }
 
-    /// - Throws: when the whole answer has not come within `limit`, also where the server died under the call and nobody noticed.
+    /// - Throws: when the whole answer has not come within `limit`, also where the server died under the call and
+    ///   nobody noticed.
     static func call(
         _ method: HTTPMethod, _ url: String, body: HTTPClientRequest.Body? = nil, headers: [(String, String)] = [],
         within limit: Duration = .seconds(120)
@@ -45,8 +46,9 @@ enum HTTP {
         }
     }
 
-    /// It lives as long as the tests do. A refused connection is told at once: `HTTPClient.shared` would try it again for 90 seconds, and a caller
-    /// that is between two calls when the platform is killed would stand still for as long.
+    /// It lives as long as the tests do. A refused connection is told at once: `HTTPClient.shared` would try it again
+    /// for 90 seconds, and a caller that is between two calls when the platform is killed would stand still for as
+    /// long.
     private static let client = {
         var configuration = HTTPClient.Configuration()
         configuration.connectionPool.retryConnectionEstablishment = false

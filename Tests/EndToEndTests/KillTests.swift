@@ -5,7 +5,8 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// The built program is killed again and again at random moments on one data directory, so that each start recovers what the one before recovered.
+/// The built program is killed again and again at random moments on one data directory, so that each start recovers
+/// what the one before recovered.
 @Suite("Fifty deaths of the platform", .serialized, .timeLimit(.minutes(20)))
 struct KillTests {
     static let rounds = 50
@@ -110,7 +111,8 @@ struct Call: Sendable, CustomStringConvertible {
 
 /// Callers that keep what they were told.
 final class Callers: Sendable {
-    /// A call under which the platform dies ends at once, or now and then never: the client may miss that its connection is gone.
+    /// A call under which the platform dies ends at once, or now and then never: the client may miss that its
+    /// connection is gone.
     private static let patience: Duration = .seconds(10)
 
     private let calls = Mutex<[String: (round: Int, call: Call)]>([:])

@@ -4,7 +4,8 @@ import NIOHTTP1
 import TestSupport
 import Testing
 
-/// Deploy, refresh and delete within a second, many times. `CORTEX_STRESS_ROUNDS` says how many; `CORTEX_STRESS_ENGINE` is `sandbox` or `podman`.
+/// Deploy, refresh and delete within a second, many times. `CORTEX_STRESS_ROUNDS` says how many; `CORTEX_STRESS_ENGINE`
+/// is `sandbox` or `podman`.
 @Suite("Stress", .serialized, .timeLimit(.minutes(60)))
 struct StressTests {
     static let rounds = ProcessInfo.processInfo.environment["CORTEX_STRESS_ROUNDS"].flatMap { Int($0) } ?? 12

@@ -6,7 +6,8 @@ import Testing
 
 @testable import EngineDocker
 
-/// An engine that stops answering in the middle of a call: every operation ends, by its deadline and when it is cancelled.
+/// An engine that stops answering in the middle of a call: every operation ends, by its deadline and when it is
+/// cancelled.
 @Suite("An engine that stops answering", .timeLimit(.minutes(5)))
 struct DeadlineTests {
     enum Operation: String, CaseIterable, Sendable {

@@ -3,7 +3,8 @@ import Foundation
 import TestSupport
 import Testing
 
-/// An engine in a process of its own that stands still in the middle of an answer, so that it can be killed, stopped or made to hang up just there.
+/// An engine in a process of its own that stands still in the middle of an answer, so that it can be killed, stopped or
+/// made to hang up just there.
 final class DyingDaemon: Sendable {
     /// Where in an answer it stands still.
     enum Place: String, CaseIterable, Sendable {

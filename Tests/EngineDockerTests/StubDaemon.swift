@@ -5,7 +5,8 @@ import NIOPosix
 import Synchronization
 import TestSupport
 
-/// Stands for an engine whose behaviour Podman does not show: an HTTP server on a unix socket that answers as the test says.
+/// Stands for an engine whose behaviour Podman does not show: an HTTP server on a unix socket that answers as the test
+/// says.
 final class StubDaemon: Sendable {
     struct Request: Sendable {
         var method: String
@@ -42,7 +43,8 @@ final class StubDaemon: Sendable {
         requests.filter { $0.method == method && $0.path.contains(part) }
     }
 
-    /// Serves `answer` at a new socket while `body` runs. The answers of a healthy Docker to `/version` and `/info` are there already.
+    /// Serves `answer` at a new socket while `body` runs. The answers of a healthy Docker to `/version` and `/info` are
+    /// there already.
     static func with<Result>(
         version: String = docker, _ answer: @escaping @Sendable (Request) -> Answer?,
         _ body: (StubDaemon, String, URL) async throws -> Result

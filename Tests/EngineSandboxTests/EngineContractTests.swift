@@ -30,7 +30,8 @@ struct SandboxConformanceTests {
 
 @Suite("The sandbox engine needs no root", .timeLimit(.minutes(5)))
 struct SandboxOrdinaryUserTests {
-    /// The suite above once more, in a process of its own as `nobody`. Run by an ordinary user, the suite above was that already.
+    /// The suite above once more, in a process of its own as `nobody`. Run by an ordinary user, the suite above was
+    /// that already.
     @Test("U1: an ordinary user gets the same")
     func ordinaryUser() async throws {
         guard geteuid() == 0 else { return }

@@ -155,7 +155,8 @@ struct LogTailTests {
         private let descriptor = inotify_init1(Int32(IN_NONBLOCK) | Int32(IN_CLOEXEC))
 
         init(folder: String) {
-            // The kernel makes one of equal events that follow each other, so what lies between two openings is watched as well.
+            // The kernel makes one of equal events that follow each other, so what lies between two openings is watched
+            // as well.
             let events = UInt32(IN_OPEN) | UInt32(IN_CLOSE_WRITE) | UInt32(IN_CLOSE_NOWRITE) | UInt32(IN_MODIFY)
             #expect(inotify_add_watch(descriptor, folder, events) >= 0)
         }

@@ -111,7 +111,8 @@ struct WaitTests {
             let id = try await gateway.submit()
             async let answer = gateway.send(.GET, "/hello/\(id)?wait=60")
             #expect(try await eventually { store.reads == 1 })
-            // A hundred times as fast as real time, and no faster: the look itself must end before its long poll is over.
+            // A hundred times as fast as real time, and no faster: the look itself must end before its long poll is
+            // over.
             for _ in 0..<290 {
                 clock.advance(by: .milliseconds(100))
                 try await Task.sleep(for: .milliseconds(1))

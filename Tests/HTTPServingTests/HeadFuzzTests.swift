@@ -5,7 +5,8 @@ import NIOHTTP1
 import TestSupport
 import Testing
 
-/// Requests that are changed at random from a seed. Whatever is served must be a request by the letter of RFC 9112, and the server must live.
+/// Requests that are changed at random from a seed. Whatever is served must be a request by the letter of RFC 9112, and
+/// the server must live.
 @Suite("Fuzzed requests")
 struct HeadFuzzTests {
     private static let corpus = [
@@ -76,7 +77,8 @@ struct HeadFuzzTests {
     }
 }
 
-/// The grammar of RFC 9112 for one request, written down once more and as plainly as possible. What the RFC lets a recipient accept is accepted.
+/// The grammar of RFC 9112 for one request, written down once more and as plainly as possible. What the RFC lets a
+/// recipient accept is accepted.
 private enum StrictRequest {
     static func accepts(_ bytes: [UInt8]) -> Bool {
         var rest = bytes.drop { $0 == 13 || $0 == 10 }

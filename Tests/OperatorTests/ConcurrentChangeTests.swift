@@ -85,7 +85,8 @@ struct ConcurrentChangeTests {
         var declared: Int?
     }
 
-    /// An update of an API with two replicas. At one step of it the autoscaler decides on five, as it does: store first, then orchestrator.
+    /// An update of an API with two replicas. At one step of it the autoscaler decides on five, as it does: store
+    /// first, then orchestrator.
     private func deploy(deciding step: Int?) async throws -> Ending {
         let orchestrator = CountingOrchestrator()
         let store = SteppingStore()

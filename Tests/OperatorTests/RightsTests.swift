@@ -26,7 +26,8 @@ struct RightsTests {
         }
     }
 
-    /// Of each route of `iris`, whether a role may call it: `y` or `n` for each ``Role``; `open` for a route without a token.
+    /// Of each route of `iris`, whether a role may call it: `y` or `n` for each ``Role``; `open` for a route without a
+    /// token.
     private static let expected: [String: String] = [
         "GET /healthz": "open", "GET /readyz": "open", "GET /verifycortex": "open", "GET /openapi.json": "open",
         "GET /info": "nyyyyy",

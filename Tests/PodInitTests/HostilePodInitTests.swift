@@ -206,7 +206,8 @@ struct HostilePodInitTests {
         await #expect(throws: CancellationError.self) { try await cancelled.value }
     }
 
-    /// 64 tasks beside 16 that subscribe and leave. CORTEX_STRESS_CONVERSATIONS sets how many each task has; the full run is 100,000.
+    /// 64 tasks beside 16 that subscribe and leave. CORTEX_STRESS_CONVERSATIONS sets how many each task has; the full
+    /// run is 100,000.
     @Test("N4, U4: many tasks talk to a server that answers and closes at once, and every conversation ends")
     func stress() async throws {
         let variable = ProcessInfo.processInfo.environment["CORTEX_STRESS_CONVERSATIONS"]

@@ -65,8 +65,8 @@ struct PodInitProcess {
         return result.terminationStatus
     }
 
-    /// What it holds when it has nothing to do: three standard streams, signals, the poller, its socket. A connection of a call that has
-    /// returned may still be open for a moment, so this is no matter of counting.
+    /// What it holds when it has nothing to do: three standard streams, signals, the poller, its socket. A connection
+    /// of a call that has returned may still be open for a moment, so this is no matter of counting.
     static let idle = 6
 
     /// How many descriptors it holds.

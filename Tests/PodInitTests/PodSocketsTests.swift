@@ -28,8 +28,8 @@ struct PodSocketsTests {
         try await body { cx_network_of(pid) }
     }
 
-    /// The helper in the place of `cortex-pod-init`. Written by another process: no other child of this process may hold it open for writing,
-    /// which would keep it from being run.
+    /// The helper in the place of `cortex-pod-init`. Written by another process: no other child of this process may
+    /// hold it open for writing, which would keep it from being run.
     private static func script(_ text: String, in folder: URL) async throws -> String {
         let path = folder.appending(path: "helper-\(UInt32.random(in: .min ... .max))").path
         let written = try await ChildProcess.run(

@@ -16,7 +16,8 @@ final class StubPod: Sendable {
 
     /// - Parameters:
     ///   - isInline: whether connections are served one after the other, on the thread that accepts them.
-    ///   - serve: gets a connection that does not block, on a thread of its own, and leaves it open; it is closed afterwards.
+    ///   - serve: gets a connection that does not block, on a thread of its own, and leaves it open; it is closed
+    ///     afterwards.
     init(isInline: Bool = false, backlog: CInt = 1024, serve: (@Sendable (CInt) -> Void)?) throws {
         self.folder = FileManager.default.temporaryDirectory.appendingPathComponent(
             "cx-\(UInt32.random(in: .min ... .max))")

@@ -2,7 +2,8 @@ import Core
 import Foundation
 import Testing
 
-/// The numbers that the environment may set: `CORTEX_SIMULATION_SEED` runs one seed and shows its history, `CORTEX_SIMULATION_SEEDS` so many.
+/// The numbers that the environment may set: `CORTEX_SIMULATION_SEED` runs one seed and shows its history,
+/// `CORTEX_SIMULATION_SEEDS` so many.
 private enum Wish {
     static let seed = ProcessInfo.processInfo.environment["CORTEX_SIMULATION_SEED"].flatMap { UInt64($0) }
     static let seeds = ProcessInfo.processInfo.environment["CORTEX_SIMULATION_SEEDS"].flatMap { UInt64($0) } ?? 10_000

@@ -8,8 +8,8 @@ import Testing
 
 @testable import StoreSQLite
 
-/// `Golden/format1` is a data directory as release 1.0.0-dev left it when it was killed, before records had a format. It is never changed; the next
-/// format gets a folder of its own.
+/// `Golden/format1` is a data directory as release 1.0.0-dev left it when it was killed, before records had a format.
+/// It is never changed; the next format gets a folder of its own.
 @Suite("Golden files of earlier releases", .timeLimit(.minutes(2)))
 struct GoldenTests {
     static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appending(path: "Golden/format1")

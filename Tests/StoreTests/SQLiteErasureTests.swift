@@ -40,7 +40,8 @@ struct SQLiteErasureTests {
         return mark + [UInt8](repeating: UInt8(ascii: "."), count: size) + mark
     }
 
-    /// Two thirds of the requests end in random order, so that a plain `DELETE` would split, merge and copy pages around those that stay.
+    /// Two thirds of the requests end in random order, so that a plain `DELETE` would split, merge and copy pages
+    /// around those that stay.
     @Test(
         "A12, C6: payloads, headers and results are gone from every file, whatever their size and order",
         arguments: 1...8)

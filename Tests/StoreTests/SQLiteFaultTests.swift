@@ -6,7 +6,8 @@ import Testing
 
 @testable import StoreSQLite
 
-/// Every file call that the store makes in a small life fails once, in every way; afterwards what callers were told must hold.
+/// Every file call that the store makes in a small life fails once, in every way; afterwards what callers were told
+/// must hold.
 @Suite("StoreSQLite: every file call fails", .serialized, .timeLimit(.minutes(20)))
 struct SQLiteFaultTests {
     enum Fault: String, CaseIterable, Sendable, CustomTestStringConvertible {

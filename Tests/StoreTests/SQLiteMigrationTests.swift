@@ -6,7 +6,8 @@ import Testing
 
 @testable import StoreSQLite
 
-/// Files that an earlier version wrote. `SchemaVersion1` is frozen: a change of the tables is a new step of `Schema.migrations` and a new frozen version here.
+/// Files that an earlier version wrote. `SchemaVersion1` is frozen: a change of the tables is a new step of
+/// `Schema.migrations` and a new frozen version here.
 @Suite("StoreSQLite: files of earlier versions", .timeLimit(.minutes(10)))
 struct SQLiteMigrationTests {
     /// A step that no version has: a column, an index, and every row rewritten.

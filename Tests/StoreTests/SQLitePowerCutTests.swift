@@ -5,7 +5,8 @@ import Testing
 
 @testable import StoreSQLite
 
-/// The disk of a small life of the store is recorded; then the power is cut after every single call, and the store opened on what the disk holds.
+/// The disk of a small life of the store is recorded; then the power is cut after every single call, and the store
+/// opened on what the disk holds.
 @Suite("StoreSQLite: power cuts", .timeLimit(.minutes(20)))
 struct SQLitePowerCutTests {
     private struct Recording {

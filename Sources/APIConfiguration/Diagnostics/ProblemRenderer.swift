@@ -1,6 +1,7 @@
 package import Core
 
-/// Problems of a file as a person reads them on a terminal: place and message, the line of the file with what is wrong underlined, and what to do.
+/// Problems of a file as a person reads them on a terminal: place and message, the line of the file with what is wrong
+/// underlined, and what to do.
 ///
 /// Pure. It takes the documents that a server sends, so it shows what that server found, whichever version it is.
 package struct ProblemRenderer: Sendable {

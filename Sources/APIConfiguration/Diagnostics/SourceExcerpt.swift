@@ -1,4 +1,5 @@
-/// One line of a file for a terminal, with marks under a part of it: tabs as spaces, wide and combining characters measured, a long line cut around the part.
+/// One line of a file for a terminal, with marks under a part of it: tabs as spaces, wide and combining characters
+/// measured, a long line cut around the part.
 struct SourceExcerpt {
     private(set) var text = ""
     /// Spaces up to the part.

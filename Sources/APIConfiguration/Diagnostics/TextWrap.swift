@@ -1,7 +1,7 @@
 /// Text for a terminal in lines that are broken between words.
 package enum TextWrap {
-    /// Breaks a text where a line would get wider than the terminal. A word that no line can hold stays whole: an address or a path that the terminal breaks can
-    /// still be copied.
+    /// Breaks a text where a line would get wider than the terminal. A word that no line can hold stays whole: an
+    /// address or a path that the terminal breaks can still be copied.
     ///
     /// - Parameters:
     ///   - columns: width of the terminal.

@@ -1,6 +1,7 @@
 import Core
 
-/// The reference page of `cortex.yaml` as Markdown: made from the same table that the reader uses, so that it cannot say anything else.
+/// The reference page of `cortex.yaml` as Markdown: made from the same table that the reader uses, so that it cannot
+/// say anything else.
 package enum ConfigurationReference {
     package static func page() -> String {
         let parts = [introduction, asyncAPI(), otherKinds(), ConfigurationGuide.yaml, ConfigurationGuide.problems()]

@@ -1,7 +1,7 @@
 package import Core
 
-/// The one table behind `cortex.yaml`: what each kind of API may say. Validation, defaults, the JSON Schema and the reference page come from it
-/// (reference: cortex.md §1; contract Y1, Y2).
+/// The one table behind `cortex.yaml`: what each kind of API may say. Validation, defaults, the JSON Schema and the
+/// reference page come from it (reference: cortex.md §1; contract Y1, Y2).
 package enum APISchema {
     /// The schema of one element of the file.
     package static func root(of kind: APISpecification.Kind) -> SchemaObject {
@@ -23,7 +23,8 @@ package enum APISchema {
 }
 
 extension APISpecification.Kind {
-    /// Whether this version runs APIs of this kind. Others are checked all the same, and refused when they are deployed.
+    /// Whether this version runs APIs of this kind. Others are checked all the same, and refused when they are
+    /// deployed.
     package var isServed: Bool { self == .async }
 }
 
@@ -83,7 +84,8 @@ enum AsyncAPISchema {
     ])
 }
 
-// The kinds of the original that this version does not serve: they are checked against the original's own schema, and refused when deployed.
+// The kinds of the original that this version does not serve: they are checked against the original's own schema, and
+// refused when deployed.
 
 /// The schema of `kind: RealtimeAPI`.
 enum RealtimeAPISchema {

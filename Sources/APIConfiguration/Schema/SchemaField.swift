@@ -1,6 +1,7 @@
 package import Core
 
-/// One key of `cortex.yaml`: the single description from which validation, defaults, the JSON Schema and the reference page come.
+/// One key of `cortex.yaml`: the single description from which validation, defaults, the JSON Schema and the reference
+/// page come.
 package struct SchemaField: Sendable {
     /// What holds when the key is not there.
     package enum Presence: Sendable {
@@ -66,7 +67,8 @@ package indirect enum SchemaType: Sendable {
     case number(NumberRange)
     /// Go's duration syntax, as a string.
     case duration(ClosedRange<Duration>, multipleOf: Duration? = nil)
-    /// A Kubernetes quantity: a string, or (with `fractions`) also a bare number with a fraction, or a bare whole number.
+    /// A Kubernetes quantity: a string, or (with `fractions`) also a bare number with a fraction, or a bare whole
+    /// number.
     case quantity(minimum: Quantity?, fractions: Bool)
     /// Bytes: a quantity, or a bare whole number.
     case size(ClosedRange<Int64>)
@@ -158,7 +160,8 @@ package struct StringRule: Sendable {
     /// The same as an ECMA 262 expression; lengths apart.
     package let pattern: String
     package let maximumLength: Int?
-    /// `nil` when the string is fine; otherwise what kind of problem it is, and what to say instead of "must be …" if that is not enough.
+    /// `nil` when the string is fine; otherwise what kind of problem it is, and what to say instead of "must be …" if
+    /// that is not enough.
     let check: @Sendable (String) -> Fault?
 
     struct Fault: Sendable {

@@ -1,6 +1,7 @@
 import Core
 
-/// Builds the one document of a file. What can be passed over (duplicate keys, unknown aliases, tags) is noted and the reading goes on; only broken syntax and limits end it.
+/// Builds the one document of a file. What can be passed over (duplicate keys, unknown aliases, tags) is noted and the
+/// reading goes on; only broken syntax and limits end it.
 struct YAMLComposer: ~Copyable {
     struct Finding: Error, Hashable {
         var mark: SourceMark
@@ -18,7 +19,8 @@ struct YAMLComposer: ~Copyable {
         events = YAMLEvents(bytes)
     }
 
-    /// The root of the document, `nil` for a file without one or one that cannot be read, and what was found on the way.
+    /// The root of the document, `nil` for a file without one or one that cannot be read, and what was found on the
+    /// way.
     static func compose(_ bytes: some Collection<UInt8>) -> (root: YAMLNode?, findings: [Finding]) {
         var composer = YAMLComposer(bytes)
         do {

@@ -1,5 +1,6 @@
-// Yams' own composer stops at the first duplicate key, hashes keys through aliases (so a small file can keep it busy for ever), and forgets
-// where an alias stood. The file's problems are to be reported all at once, so we read the events of the libyaml inside Yams ourselves.
+// Yams' own composer stops at the first duplicate key, hashes keys through aliases (so a small file can keep it busy
+// for ever), and forgets where an alias stood. The file's problems are to be reported all at once, so we read the
+// events of the libyaml inside Yams ourselves.
 import CYaml
 import Yams
 

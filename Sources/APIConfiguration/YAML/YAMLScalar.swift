@@ -1,6 +1,7 @@
 /// A YAML scalar as written, and what it means.
 ///
-/// Strings are strict, as in the original: an unquoted `1` is a number, `true` and `yes` are booleans, and neither is ever read as text.
+/// Strings are strict, as in the original: an unquoted `1` is a number, `true` and `yes` are booleans, and neither is
+/// ever read as text.
 struct YAMLScalar: Sendable, Hashable {
     enum Value: Sendable, Hashable {
         case null

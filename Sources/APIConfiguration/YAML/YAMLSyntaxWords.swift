@@ -1,4 +1,5 @@
-/// What libyaml says about broken syntax, in words for someone who does not know how a YAML parser works, and what to do about it.
+/// What libyaml says about broken syntax, in words for someone who does not know how a YAML parser works, and what to
+/// do about it.
 struct YAMLSyntaxWords {
     private(set) var message = ""
     private(set) var hint: String?

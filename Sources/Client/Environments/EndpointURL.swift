@@ -1,7 +1,8 @@
 import Core
 import Foundation
 
-/// The URL of an operator or gateway, checked and brought into one form: scheme, host, perhaps a port and a path, no slash at the end.
+/// The URL of an operator or gateway, checked and brought into one form: scheme, host, perhaps a port and a path, no
+/// slash at the end.
 package struct EndpointURL: Sendable, Hashable, CustomStringConvertible {
     package let text: String
     package let scheme: String
@@ -11,7 +12,8 @@ package struct EndpointURL: Sendable, Hashable, CustomStringConvertible {
     /// Empty, or beginning with a slash.
     package let path: String
 
-    /// Reads what a person types: without a scheme, `http` is meant for this machine and for the cluster's own names, `https` for all else.
+    /// Reads what a person types: without a scheme, `http` is meant for this machine and for the cluster's own names,
+    /// `https` for all else.
     ///
     /// - Throws: ``PlatformError`` `usage`.
     package init(_ input: String) throws {

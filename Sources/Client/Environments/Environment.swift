@@ -7,7 +7,8 @@ package struct Environment: Sendable, Hashable {
     package var operatorEndpoint: String
     /// The operator's bearer token; `nil` where none is known.
     package var token: String?
-    /// The unix socket of a platform on this machine, which is used instead of the URL (contract U3); `nil` for a platform elsewhere.
+    /// The unix socket of a platform on this machine, which is used instead of the URL (contract U3); `nil` for a
+    /// platform elsewhere.
     package var operatorSocket: String?
     /// Keys of other programs, kept as they are.
     package var extra: [String: JSONValue]

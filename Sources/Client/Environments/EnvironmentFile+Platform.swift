@@ -3,8 +3,8 @@ import Core
 extension EnvironmentFile {
     /// Enters the platform of a data directory on this machine, or brings its entry up to date (contract U3).
     ///
-    /// The first platform gets the environment `local`. An environment of another data directory is never changed: the entry is then named
-    /// after the data directory. The entry becomes the default if there is none.
+    /// The first platform gets the environment `local`. An environment of another data directory is never changed: the
+    /// entry is then named after the data directory. The entry becomes the default if there is none.
     ///
     /// - Parameter socket: the platform's unix socket, which tells one data directory from another.
     /// - Returns: the environment's name.

@@ -3,7 +3,8 @@ import Foundation
 import Yams
 
 extension EnvironmentFile {
-    /// Reads `cli.yaml`. An empty text is an empty file. Unknown keys inside an environment are kept, at the top they are refused.
+    /// Reads `cli.yaml`. An empty text is an empty file. Unknown keys inside an environment are kept, at the top they
+    /// are refused.
     ///
     /// - Throws: ``PlatformError`` `setup`, saying what is wrong. The caller adds the path.
     package init(yaml: String) throws {

@@ -19,7 +19,8 @@ package struct EnvironmentFile: Sendable, Hashable {
         environments.first { $0.name == name }
     }
 
-    /// Adds an environment, or changes the one of the same name. The only one there is becomes the default; with `isDefaultIfNone`, this one does where there is none.
+    /// Adds an environment, or changes the one of the same name. The only one there is becomes the default; with
+    /// `isDefaultIfNone`, this one does where there is none.
     package mutating func put(_ environment: Environment, isDefaultIfNone: Bool = false) {
         if let index = environments.firstIndex(where: { $0.name == environment.name }) {
             environments[index] = environment

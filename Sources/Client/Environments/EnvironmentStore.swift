@@ -71,7 +71,8 @@ package struct EnvironmentStore: Sendable {
 
     /// Reads, changes and writes the file while no other program can.
     ///
-    /// - Throws: what `change` throws, or ``PlatformError`` `setup` when the folder cannot be written; the file is then as it was.
+    /// - Throws: what `change` throws, or ``PlatformError`` `setup` when the folder cannot be written; the file is then
+    ///   as it was.
     @discardableResult
     package func update<Result>(_ change: (inout EnvironmentFile) throws -> Result) throws -> Result {
         do {

@@ -4,8 +4,9 @@ package import Wire
 extension EndpointURL {
     /// Where an API's requests go to, seen from here.
     ///
-    /// The operator shows the public URL. Inside a container only the cluster's own name of the gateway is sure to be reached (contract C10);
-    /// and an address on loopback is the server's loopback, which from another machine means the server.
+    /// The operator shows the public URL. Inside a container only the cluster's own name of the gateway is sure to be
+    /// reached (contract C10); and an address on loopback is the server's loopback, which from another machine means
+    /// the server.
     ///
     /// - Throws: ``PlatformError`` `not_found` when the operator named no endpoint.
     package static func gateway(of api: APIDocument, in environment: Environment) throws -> EndpointURL {

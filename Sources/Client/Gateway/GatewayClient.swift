@@ -21,8 +21,8 @@ package struct GatewayClient: Sendable {
     /// Longest document that is read, in bytes: a result of 1 GiB and what is around it.
     private static let documentLimit = (1 << 30) + (1 << 20)
 
-    /// - Parameter locate: asks the operator where the endpoint is now; used while a request is waited for and the gateway does not answer,
-    ///   because a platform that was started again may listen on another port (contract O3).
+    /// - Parameter locate: asks the operator where the endpoint is now; used while a request is waited for and the
+    ///   gateway does not answer, because a platform that was started again may listen on another port (contract O3).
     package init(
         api: APIDocument, name: String, environment: Environment, transport: Transport, clock: any PlatformClock,
         locate: (@Sendable () async throws -> EndpointURL)? = nil
@@ -60,7 +60,8 @@ package struct GatewayClient: Sendable {
         return (id, reply.body)
     }
 
-    /// The request as it stands; with `wait`, the gateway answers only when it ends or the time (whole seconds, at most 60) is over.
+    /// The request as it stands; with `wait`, the gateway answers only when it ends or the time (whole seconds, at most
+    /// 60) is over.
     package func read(_ id: RequestID, wait: Duration = .zero) async throws -> RequestSnapshot {
         var request = HTTPClientRequest(url: "\(endpoint)/\(id)")
         let seconds = min(wait, Limits.longPoll).components.seconds
@@ -85,8 +86,9 @@ package struct GatewayClient: Sendable {
 
     /// Waits until the request has ended, at most for `limit` (`nil`: for ever).
     ///
-    /// Uses long polls. The pauses grow when a gateway answers them at once. A gateway that is away, also in the words of a proxy, is asked
-    /// again up to `ResultWait.failuresAllowed` times in a row, where the operator says it is by then.
+    /// Uses long polls. The pauses grow when a gateway answers them at once. A gateway that is away, also in the words
+    /// of a proxy, is asked again up to `ResultWait.failuresAllowed` times in a row, where the operator says it is by
+    /// then.
     ///
     /// - Parameter isKnown: whether the platform has said that the request exists.
     /// - Returns: the request as it stood last; look at its status.

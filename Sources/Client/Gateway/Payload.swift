@@ -37,7 +37,8 @@ package enum Payload: Sendable {
     }
 }
 
-/// A file's bytes in chunks, read on a thread that may block. With a length, exactly that many bytes: one that shrinks meanwhile is an error.
+/// A file's bytes in chunks, read on a thread that may block. With a length, exactly that many bytes: one that shrinks
+/// meanwhile is an error.
 struct FileChunks: AsyncSequence, Sendable {
     let descriptor: CInt
     let length: Int64?

@@ -13,7 +13,8 @@ struct ResultWait {
         case sleep(Duration)
     }
 
-    /// How often in a row the gateway may be away: a moment at first, and the time that a restart takes once the request is known to exist.
+    /// How often in a row the gateway may be away: a moment at first, and the time that a restart takes once the
+    /// request is known to exist.
     static let failuresAllowed = (first: 8, later: 40)
     /// Longest wait of one long poll. Proxies commonly end a call that stays silent for 60 s.
     static let longestPoll: Duration = .seconds(50)

@@ -10,17 +10,19 @@ import Core
 
 /// The unix socket of a platform on this machine, through its folder, which only the platform's user can write to.
 ///
-/// Any user may take over a TCP port while the platform is down; nobody else can put a socket into that folder. So a token that is sent
-/// through it reaches only the platform (contract U3). The folder stays open, and its checked descriptor is the way to the socket.
+/// Any user may take over a TCP port while the platform is down; nobody else can put a socket into that folder. So a
+/// token that is sent through it reaches only the platform (contract U3). The folder stays open, and its checked
+/// descriptor is the way to the socket.
 final class LocalSocket: Sendable {
     /// What to connect to. Short, whatever the length of the folder's path.
     let path: String
     private let folder: CInt
 
-    /// Opens the folder of a socket and checks that it belongs to this user, or to root, and that no other user can write to it. Takes
-    /// microseconds on a local disk.
+    /// Opens the folder of a socket and checks that it belongs to this user, or to root, and that no other user can
+    /// write to it. Takes microseconds on a local disk.
     ///
-    /// - Throws: ``PlatformError`` `connection_failed` without a cause when the folder is not there; `setup` when it is not to be trusted.
+    /// - Throws: ``PlatformError`` `connection_failed` without a cause when the folder is not there; `setup` when it is
+    ///   not to be trusted.
     init(_ socket: String) throws {
         guard let slash = socket.lastIndex(of: "/"), slash != socket.startIndex else {
             throw PlatformError(.setup, "operator_socket in cli.yaml is not an absolute path; correct it or remove it")

@@ -6,7 +6,8 @@ import NIOHTTP1
 package import Wire
 
 extension OperatorClient {
-    /// Lines of an API's replicas (`GET /logs/{api}`, `application/x-ndjson`). Cancel the reading task to stop a stream that follows.
+    /// Lines of an API's replicas (`GET /logs/{api}`, `application/x-ndjson`). Cancel the reading task to stop a stream
+    /// that follows.
     ///
     /// An error that the operator reports in the middle ends the stream with it.
     package func logs(

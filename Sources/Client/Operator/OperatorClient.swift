@@ -28,8 +28,8 @@ package struct OperatorClient: Sendable {
     /// Longest answer, in bytes.
     static let answerLimit = 64 << 20
 
-    /// - Throws: ``PlatformError`` `setup` when the environment's endpoint is no URL, or its socket is not to be trusted;
-    ///   `connection_failed` when its socket is gone.
+    /// - Throws: ``PlatformError`` `setup` when the environment's endpoint is no URL, or its socket is not to be
+    ///   trusted; `connection_failed` when its socket is gone.
     package init(environment: Environment, transport: Transport, version: String = CortexVersion.current) throws {
         self.environment = environment
         self.transport = transport
@@ -54,7 +54,8 @@ package struct OperatorClient: Sendable {
 
     /// Whether a Cortex operator answers there (`GET /verifycortex`); needs no token.
     ///
-    /// - Throws: ``PlatformError`` `connection_failed` with the cause ``NotAnOperator`` when something else answers there.
+    /// - Throws: ``PlatformError`` `connection_failed` with the cause ``NotAnOperator`` when something else answers
+    ///   there.
     package func verify() async throws {
         let stranger = PlatformError(
             .connectionFailed,

@@ -2,7 +2,8 @@ import ArgumentParser
 import Core
 import Foundation
 
-/// The commands with their flags and arguments, as the parser itself describes them: what can be typed is what is completed.
+/// The commands with their flags and arguments, as the parser itself describes them: what can be typed is what is
+/// completed.
 struct CommandTree: Decodable, Sendable {
     struct Name: Decodable, Sendable {
         /// `long`, `short` or `longWithSingleDash`.

@@ -1,9 +1,11 @@
 import Core
 import Support
 
-/// The hidden command behind the completion scripts: `cortex __complete …` prints what the word at the cursor can become.
+/// The hidden command behind the completion scripts: `cortex __complete …` prints what the word at the cursor can
+/// become.
 ///
-/// The first line says how the rest is meant: `values`, `files` (with the extensions that fit) or `folders`. Then a candidate a line, with its description after a tab.
+/// The first line says how the rest is meant: `values`, `files` (with the extensions that fit) or `folders`. Then a
+/// candidate a line, with its description after a tab.
 enum CompletionAnswer {
     static let command = "__complete"
 
@@ -51,7 +53,8 @@ enum CompletionAnswer {
 
 /// A command line cut into words, as far as it has been typed.
 enum ShellWords {
-    /// The last word is the one being typed: empty after a space. Quotes and backslashes are taken away; nothing is expanded.
+    /// The last word is the one being typed: empty after a space. Quotes and backslashes are taken away; nothing is
+    /// expanded.
     static func split(_ line: String) -> [String] {
         var words: [String] = []
         var word = ""

@@ -10,7 +10,8 @@ struct CompletionNames: Sendable {
     /// `--env` of the line.
     let environment: String?
 
-    /// Longest time that a key press may take; `CORTEX_COMPLETION_TIMEOUT` says otherwise, in seconds, for a platform far away.
+    /// Longest time that a key press may take; `CORTEX_COMPLETION_TIMEOUT` says otherwise, in seconds, for a platform
+    /// far away.
     private var patience: Duration {
         let seconds = context.variables["CORTEX_COMPLETION_TIMEOUT"].flatMap(Int.init).map { max(0, min($0, 600)) }
         return seconds.map { .seconds($0) } ?? .milliseconds(1500)

@@ -40,7 +40,8 @@ struct CompletionRequest: Sendable, Equatable {
     /// The value of `--env` in the line.
     var environment: String?
 
-    /// - Parameter words: all words up to the cursor, the program's name first; the last one is the one to complete, and may be empty.
+    /// - Parameter words: all words up to the cursor, the program's name first; the last one is the one to complete,
+    ///   and may be empty.
     init(words: [String], tree: CommandTree) {
         var line = CompletionLine(tree: tree)
         for word in words.dropFirst().dropLast() { line.take(word) }

@@ -1,6 +1,7 @@
 import ArgumentParser
 
-/// The scripts that teach a shell to ask `cortex __complete`. All that is known of commands and names is in the program, so a script never grows old.
+/// The scripts that teach a shell to ask `cortex __complete`. All that is known of commands and names is in the
+/// program, so a script never grows old.
 enum CompletionScript: String, CaseIterable, ExpressibleByArgument, Sendable {
     case bash, zsh, fish
 

@@ -1,7 +1,8 @@
 import Core
 import EngineSandbox
 
-/// Something that an engine cannot enforce on this machine, or that pods share there (contract N3, N10). `docs/security.md` lists the same.
+/// Something that an engine cannot enforce on this machine, or that pods share there (contract N3, N10).
+/// `docs/security.md` lists the same.
 enum EngineLimit: String, Sendable, CaseIterable {
     case sharedKernel
     case hostRoot

@@ -42,7 +42,8 @@ struct Console: Sendable {
         return style
     }
 
-    /// Writes data; a line end is added where it is missing. On a terminal, what could steer it is escaped, except colours.
+    /// Writes data; a line end is added where it is missing. On a terminal, what could steer it is escaped, except
+    /// colours.
     ///
     /// - Throws: ``BrokenPipe`` when the reader is gone; ``PlatformError`` when it cannot be written (disk full).
     func print(_ text: String) throws {

@@ -1,5 +1,6 @@
 extension String {
-    /// Columns that this text takes on a terminal: two for East Asian wide characters and emoji, none for marks that combine (UAX #11, in short).
+    /// Columns that this text takes on a terminal: two for East Asian wide characters and emoji, none for marks that
+    /// combine (UAX #11, in short).
     var displayWidth: Int {
         if utf8.allSatisfy({ $0 < 0x80 }) { return utf8.count }
         return reduce(0) { $0 + $1.displayWidth }

@@ -5,14 +5,16 @@ import Support
 
 /// Says what is wrong with a file: on a terminal with the lines of the file, else one line a problem.
 ///
-/// The server judges, the CLI shows: whatever their versions, what is shown is what the server found, and the file is the one that was sent.
+/// The server judges, the CLI shows: whatever their versions, what is shown is what the server found, and the file is
+/// the one that was sent.
 struct ProblemReport: Sendable {
     /// The file as it was named on the command line.
     var path: String
     var content: [UInt8]
     var console: Console
 
-    /// Runs a call that sends the file; when the server refuses it, the problems are shown and the command ends with status 1.
+    /// Runs a call that sends the file; when the server refuses it, the problems are shown and the command ends with
+    /// status 1.
     func explaining<Result: Sendable>(_ call: () async throws -> Result) async throws -> Result {
         do {
             return try await call()

@@ -1,6 +1,7 @@
 import Support
 
-/// One line on standard error that says what is waited for: redrawn in place on a terminal, else a line for each change.
+/// One line on standard error that says what is waited for: redrawn in place on a terminal, else a line for each
+/// change.
 final class ProgressLine {
     private let console: Console
     private var last: String?

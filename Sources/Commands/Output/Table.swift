@@ -2,10 +2,12 @@ import APIConfiguration
 import Core
 import Support
 
-/// Rows under titles, as every list of the CLI is shown: columns three spaces apart, titles bold on a terminal (reference: cortex.md §9.3).
+/// Rows under titles, as every list of the CLI is shown: columns three spaces apart, titles bold on a terminal
+/// (reference: cortex.md §9.3).
 ///
-/// On a terminal it fits the width: columns move closer, then a text in the last column gets lines of its own below its row, then texts are cut with `...`, and
-/// where even that is too wide each row becomes a list of `title: value`. Identifiers are never cut: a part of one is of no use, and nor are reasons.
+/// On a terminal it fits the width: columns move closer, then a text in the last column gets lines of its own below its
+/// row, then texts are cut with `...`, and where even that is too wide each row becomes a list of `title: value`.
+/// Identifiers are never cut: a part of one is of no use, and nor are reasons.
 struct Table {
     struct Column {
         var title: String
@@ -78,7 +80,8 @@ struct Table {
         widths.reduce(gap * max(0, widths.count - 1), +)
     }
 
-    /// Widths whose line is at most `limit` wide, texts narrowed where needed, widest first; `nil` where that is not enough.
+    /// Widths whose line is at most `limit` wide, texts narrowed where needed, widest first; `nil` where that is not
+    /// enough.
     private func fitting(_ widths: [Int], gap: Int, to limit: Int) -> [Int]? {
         var widths = widths
         while Self.width(widths, gap) > limit {

@@ -2,8 +2,9 @@ import Dispatch
 import Foundation
 import Synchronization
 
-/// The terminal's second screen with its cursor hidden, for a view that is drawn again and again. What stood on the terminal before comes back
-/// on every way out: the end of `run`, an error, Ctrl-C, SIGTERM, SIGHUP, and while the command is stopped with Ctrl-Z.
+/// The terminal's second screen with its cursor hidden, for a view that is drawn again and again. What stood on the
+/// terminal before comes back on every way out: the end of `run`, an error, Ctrl-C, SIGTERM, SIGHUP, and while the
+/// command is stopped with Ctrl-Z.
 final class TerminalScreen: Sendable {
     private struct State {
         var isOpen = false

@@ -10,7 +10,8 @@ struct Watch {
 
     static let period: Duration = .seconds(2)
 
-    /// Draws until the task is cancelled or the process is interrupted. A view that fails the first time ends it; later the error is shown and it goes on.
+    /// Draws until the task is cancelled or the process is interrupted. A view that fails the first time ends it; later
+    /// the error is shown and it goes on.
     func run(_ view: () async throws -> String) async throws {
         guard console.style.isTerminal, console.style.size != nil else {
             throw PlatformError(.usage, "--watch draws on a terminal, and the output is none; leave it away")
@@ -30,7 +31,8 @@ struct Watch {
         }
     }
 
-    /// One picture: from the top left corner, each line cleared to its end, what is below cleared too; no longer than the terminal is high.
+    /// One picture: from the top left corner, each line cleared to its end, what is below cleared too; no longer than
+    /// the terminal is high.
     static func frame(header: String, text: String, size: TextStyle.Size?) -> String {
         var lines = [header, ""] + text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
         if let size, size.rows > 2, lines.count > size.rows - 1 {

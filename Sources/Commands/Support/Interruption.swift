@@ -3,7 +3,8 @@ import Foundation
 
 /// Ctrl-C while the command waits for something that goes on without it.
 enum Interruption {
-    /// Runs a wait; when it is interrupted from a terminal, says what goes on before the process ends. It ends by the signal itself, so that a shell's loop around it ends too.
+    /// Runs a wait; when it is interrupted from a terminal, says what goes on before the process ends. It ends by the
+    /// signal itself, so that a shell's loop around it ends too.
     static func telling<Result: Sendable>(
         _ console: Console, _ text: String, _ body: () async throws -> Result
     ) async throws -> Result {

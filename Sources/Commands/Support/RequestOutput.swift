@@ -68,8 +68,9 @@ struct RequestOutput {
         if text.readableBytesView.last != UInt8(ascii: "\n") { try context.console.write(CollectionOfOne(0x0A)) }
     }
 
-    /// The request as YAML. The result is the container's JSON itself, which is flow style of YAML 1.2, so no number, key or escape changes
-    /// (contract C5). Only characters that readers of YAML refuse or take for line ends are written as escapes, which mean the same.
+    /// The request as YAML. The result is the container's JSON itself, which is flow style of YAML 1.2, so no number,
+    /// key or escape changes (contract C5). Only characters that readers of YAML refuse or take for line ends are
+    /// written as escapes, which mean the same.
     private func yaml(_ request: RequestSnapshot) throws -> String {
         let document = RequestSummary(request)
         var text = try JSONText.value(of: document).yaml().trimmedEnd

@@ -85,7 +85,8 @@ struct EnvironmentConfigureCommand: AsyncParsableCommand {
 
     /// Checks that an operator answers there.
     ///
-    /// - Returns: why it could not be checked: the platform may not run yet, which is no reason not to make the environment (contract O1).
+    /// - Returns: why it could not be checked: the platform may not run yet, which is no reason not to make the
+    ///   environment (contract O1).
     private static func obstacle(_ environment: Client.Environment, _ context: CommandContext) async throws
         -> PlatformError?
     {

@@ -130,7 +130,8 @@ struct PayloadInput {
 
     private static let binary = "application/octet-stream"
 
-    /// Whether a descriptor is a pipe, a file or a socket, as a shell makes it for `|` and `<`; not a terminal or `/dev/null`.
+    /// Whether a descriptor is a pipe, a file or a socket, as a shell makes it for `|` and `<`; not a terminal or
+    /// `/dev/null`.
     private static func isPiped(_ descriptor: CInt) -> Bool {
         var information = stat()
         guard fstat(descriptor, &information) == 0 else { return false }

@@ -99,8 +99,8 @@ struct UpCommand: AsyncParsableCommand {
 
     private static let signals = Mutex<ShutdownThread?>(nil)
 
-    /// Takes the process's signals before its arguments are read, if they are those of this command: a platform that is stopped in the first
-    /// moment of its life exits with 0 as well (contract U4).
+    /// Takes the process's signals before its arguments are read, if they are those of this command: a platform that is
+    /// stopped in the first moment of its life exits with 0 as well (contract U4).
     static func takeSignals(_ arguments: [String]) {
         guard let word = arguments.first, !word.isEmpty, "up".hasPrefix(word) else { return }
         // Where it fails, `run` tries again and reports why.
@@ -124,7 +124,8 @@ struct UpCommand: AsyncParsableCommand {
             status = failure.code
             if let message = failure.message, !message.isEmpty { BoundedWriter.standardError.write(message + "\n") }
         }
-        // Neither a reader of standard error who does not read, nor code that runs at the end of a process, keeps it from ending.
+        // Neither a reader of standard error who does not read, nor code that runs at the end of a process, keeps it
+        // from ending.
         BoundedWriter.standardError.flush(milliseconds: 1000)
         _exit(status)
     }
@@ -158,7 +159,8 @@ struct UpCommand: AsyncParsableCommand {
 }
 
 extension UpCommand {
-    /// The text of `up.yaml`, which no other user may have written: it decides what pods may do; `nil` when there is none.
+    /// The text of `up.yaml`, which no other user may have written: it decides what pods may do; `nil` when there is
+    /// none.
     private static func text(of path: String) throws -> String? {
         guard let data = try OwnerFile(path, advice: "correct its owner and mode").read(limit: Limits.configuration)
         else {

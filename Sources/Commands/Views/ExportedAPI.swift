@@ -3,7 +3,8 @@ import Support
 import Wire
 import Yams
 
-/// A deployed API as a `cortex.yaml` of its own: what its user wrote, with what depended on the file's place made absolute.
+/// A deployed API as a `cortex.yaml` of its own: what its user wrote, with what depended on the file's place made
+/// absolute.
 struct ExportedAPI: Sendable {
     let name: String
     private let submitted: JSONValue

@@ -128,7 +128,8 @@ package struct Compute: Sendable, Hashable, Codable {
     package var mem: Quantity?
     /// Size of `/dev/shm`; `nil`: the engine's default.
     package var shm: Quantity?
-    /// What `/mnt`, `/tmp` and the home folder may take on disk; `nil` for no limit. The limits of a pod's containers are added up.
+    /// What `/mnt`, `/tmp` and the home folder may take on disk; `nil` for no limit. The limits of a pod's containers
+    /// are added up.
     package var disk: Quantity?
     /// Exclusive GPU devices.
     package var gpu: Int

@@ -1,4 +1,5 @@
-/// An API as the operator deployed it: the specification of one version, and that version's identifiers (reference: cortex.md §1.9).
+/// An API as the operator deployed it: the specification of one version, and that version's identifiers (reference:
+/// cortex.md §1.9).
 package struct DeployedAPI: Sendable, Hashable, Codable {
     package var specification: APISpecification
     /// `<16 hex>-<deploymentID>-<specID>`; newer ones sort first.

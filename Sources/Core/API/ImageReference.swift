@@ -1,5 +1,5 @@
-/// A reference to an image: `[host[:port]/]path[:tag][@digest]`. The only grammar of the platform: what a `cortex.yaml` may say
-/// is what an engine is asked for.
+/// A reference to an image: `[host[:port]/]path[:tag][@digest]`. The only grammar of the platform: what a `cortex.yaml`
+/// may say is what an engine is asked for.
 ///
 /// Source: the distribution project's reference grammar, without hosts that tools take for the name of a transport
 /// (`oci:1/a`).

@@ -44,7 +44,8 @@ extension ContainerPlan {
 
 /// `$(NAME)` in a container's command and arguments (contract C9), by the rules of Kubernetes.
 ///
-/// `$(NAME)` becomes the variable's value, an unknown name stays as it is, `$$` is one `$` (so `$$(NAME)` is the text `$(NAME)`), and what was put in is not looked at again.
+/// `$(NAME)` becomes the variable's value, an unknown name stays as it is, `$$` is one `$` (so `$$(NAME)` is the text
+/// `$(NAME)`), and what was put in is not looked at again.
 package enum VariableExpansion {
     package static func expand(_ text: String, with variables: [String: String]) -> String {
         let dollar = UInt8(ascii: "$")

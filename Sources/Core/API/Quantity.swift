@@ -1,4 +1,5 @@
-/// A Kubernetes quantity: a decimal number with a suffix (`n u m`, `k M G T P E`, `Ki Mi Gi Ti Pi Ei`) or an exponent, kept as the user wrote it.
+/// A Kubernetes quantity: a decimal number with a suffix (`n u m`, `k M G T P E`, `Ki Mi Gi Ti Pi Ei`) or an exponent,
+/// kept as the user wrote it.
 ///
 /// Source: Kubernetes API, resource.Quantity.
 package struct Quantity: Sendable, Hashable, Codable, CustomStringConvertible {

@@ -15,7 +15,8 @@ package struct GatingProbe: Sendable, Hashable {
 
 /// Which probes gate a pod.
 package enum ReadinessPlan {
-    /// The readiness probes of all containers, in their order. Unless one of them targets the pod's port, a TCP probe of that port comes first.
+    /// The readiness probes of all containers, in their order. Unless one of them targets the pod's port, a TCP probe
+    /// of that port comes first.
     package static func probes(of pod: PodSpecification) -> [GatingProbe] {
         let declared = pod.containers.compactMap { container in
             container.readinessProbe.map { GatingProbe(container: container.name, probe: $0) }
@@ -24,8 +25,8 @@ package enum ReadinessPlan {
         return isPortProbed ? declared : [portProbe(pod.port)] + declared
     }
 
-    /// Looks often until the port is open (at first more often than the period says), so that a replica works as soon as it can, then each
-    /// second as the original did.
+    /// Looks often until the port is open (at first more often than the period says), so that a replica works as soon
+    /// as it can, then each second as the original did.
     private static func portProbe(_ port: Int) -> GatingProbe {
         GatingProbe(
             container: nil,

@@ -1,8 +1,10 @@
-/// A deployed version as a store keeps it: the bytes of this record outlive the program that wrote them (architecture decision 13).
+/// A deployed version as a store keeps it: the bytes of this record outlive the program that wrote them (architecture
+/// decision 13).
 ///
-/// Its keys and their meaning are fixed and do not follow the types that the program works with. Within a format, new fields may be added; they
-/// have a default, and a field that is not known is passed over. A change of meaning is a new format. What releases before formats wrote has no
-/// format and is format 1. A field that is added to a type here must be added to its record too: `RecordTests` counts the fields.
+/// Its keys and their meaning are fixed and do not follow the types that the program works with. Within a format, new
+/// fields may be added; they have a default, and a field that is not known is passed over. A change of meaning is a new
+/// format. What releases before formats wrote has no format and is format 1. A field that is added to a type here must
+/// be added to its record too: `RecordTests` counts the fields.
 package struct DeployedAPIRecord: Codable, Sendable {
     package static let format = 1
 
@@ -45,7 +47,8 @@ package struct DeployedAPIRecord: Codable, Sendable {
     }
 }
 
-/// A durable record was written by a newer release, in a format that this one does not know. Nothing may be changed or removed because of it.
+/// A durable record was written by a newer release, in a format that this one does not know. Nothing may be changed or
+/// removed because of it.
 package struct NewerFormat: Error, Sendable, Hashable, CustomStringConvertible {
     package var found: Int
     package var known: Int

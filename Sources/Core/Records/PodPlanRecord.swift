@@ -1,5 +1,6 @@
-/// A pod's plan as an engine keeps it beside the pod, so that another run of the platform, perhaps of another release, can adopt the pod
-/// (architecture decision 13). The rules are those of ``DeployedAPIRecord``; the format is stated by the record that holds this one.
+/// A pod's plan as an engine keeps it beside the pod, so that another run of the platform, perhaps of another release,
+/// can adopt the pod (architecture decision 13). The rules are those of ``DeployedAPIRecord``; the format is stated by
+/// the record that holds this one.
 package struct PodPlanRecord: Codable, Sendable {
     package var plan: PodPlan
 

@@ -27,7 +27,8 @@ package struct ComputeAmount: Sendable, Hashable {
 extension ComputeAmount {
     /// What a replica reserves: the sum of what its containers declare.
     ///
-    /// `cpu` that was left at its default is a share that nobody asked for: such containers share what there is, and reserve nothing.
+    /// `cpu` that was left at its default is a share that nobody asked for: such containers share what there is, and
+    /// reserve nothing.
     package init(reservedBy pod: PodSpecification) {
         self = pod.containers.reduce(ComputeAmount()) { sum, container in
             let compute = container.compute

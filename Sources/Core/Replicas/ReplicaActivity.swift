@@ -2,13 +2,16 @@
 package enum CutReason: Sendable, Hashable {
     /// The replica is stopped and its grace period is over, or the platform ends.
     case stopped
-    /// The platform kills a container because of its `liveness_probe`. The text names the container and what the probe saw.
+    /// The platform kills a container because of its `liveness_probe`. The text names the container and what the probe
+    /// saw.
     case livenessProbe(String)
     /// A container used more than its limit of memory, and the kernel killed it.
     case outOfMemory(container: String)
-    /// The platform stops the pod because of `compute.disk`. The text is what was done and why, the end of a sentence about the replica.
+    /// The platform stops the pod because of `compute.disk`. The text is what was done and why, the end of a sentence
+    /// about the replica.
     case diskLimit(String)
-    /// The platform stops the pod because the machine's disk is nearly full and this pod stores most. The text is as for ``diskLimit(_:)``.
+    /// The platform stops the pod because the machine's disk is nearly full and this pod stores most. The text is as
+    /// for ``diskLimit(_:)``.
     case diskShortage(String)
     /// The pod is gone, and the platform did not end it. The text says how, as a sentence without a full stop.
     case podLost(String)
@@ -56,7 +59,8 @@ package enum CutReason: Sendable, Hashable {
     }
 }
 
-/// The requests inside one replica: counted by the dequeuer, awaited by the orchestrator when it drains the replica (contract C13).
+/// The requests inside one replica: counted by the dequeuer, awaited by the orchestrator when it drains the replica
+/// (contract C13).
 ///
 /// Safe from any task. After `close` no request begins; `cut` asks the dequeuer to end those inside.
 ///
@@ -67,8 +71,8 @@ package protocol ReplicaActivity: AnyObject, Sendable {
 
     /// When the youngest of the requests inside began; `nil` when none has.
     ///
-    /// Requests of one API last about equally long, as far as anyone knows before they end: so of two replicas the one whose youngest request
-    /// began first is likely to be free first.
+    /// Requests of one API last about equally long, as far as anyone knows before they end: so of two replicas the one
+    /// whose youngest request began first is likely to be free first.
     var youngestStart: Instant? { get }
 
     /// Whether the replica takes no more requests.
@@ -77,7 +81,8 @@ package protocol ReplicaActivity: AnyObject, Sendable {
     /// Whether requests inside are to end now and go back to the queue.
     var isCut: Bool { get }
 
-    /// Why connections into the replica break, as far as the platform knows: set by ``cut(_:)`` and ``expectLoss(_:)``; `nil` when it knows nothing.
+    /// Why connections into the replica break, as far as the platform knows: set by ``cut(_:)`` and ``expectLoss(_:)``;
+    /// `nil` when it knows nothing.
     var cutReason: CutReason? { get }
 
     /// Counts up to `limit` requests in, never more than the room that `maxConcurrency` leaves.
@@ -97,7 +102,8 @@ package protocol ReplicaActivity: AnyObject, Sendable {
     /// From now on no request begins.
     func close()
 
-    /// A container of the replica is being killed: requests whose connection breaks from now on end because of `reason`. Others go on.
+    /// A container of the replica is being killed: requests whose connection breaks from now on end because of
+    /// `reason`. Others go on.
     ///
     /// It holds until ``expectNoLoss()``.
     func expectLoss(_ reason: CutReason)
@@ -108,7 +114,8 @@ package protocol ReplicaActivity: AnyObject, Sendable {
     /// Closes, and runs what was handed to `onCut`: the requests inside end and go back to the queue.
     func cut(_ reason: CutReason)
 
-    /// Runs `action` once when the replica is cut; at once if it already is. Never, and without keeping it, when nothing can be inside any more.
+    /// Runs `action` once when the replica is cut; at once if it already is. Never, and without keeping it, when
+    /// nothing can be inside any more.
     func onCut(_ action: @escaping @Sendable () -> Void)
 
     /// Returns when no request is inside, or when the calling task is cancelled.

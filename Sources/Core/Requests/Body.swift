@@ -22,7 +22,8 @@ package protocol BodyWriter: Sendable {
     /// - Throws: ``PlatformError`` `store_unavailable` when the disk is full or broken.
     func write(_ bytes: [UInt8]) async throws
 
-    /// The body, durable: what stands in a file was synced and has its final name. Until a row names it, it is swept at the next start.
+    /// The body, durable: what stands in a file was synced and has its final name. Until a row names it, it is swept at
+    /// the next start.
     func finish() async throws -> Body
 
     /// Forgets what was written. Never throws; safe after `finish` only if no row names the body.

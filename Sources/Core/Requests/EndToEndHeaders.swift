@@ -1,7 +1,9 @@
-/// Which header fields of a request are passed on from a caller to a container (contract C3). The only list of that kind.
+/// Which header fields of a request are passed on from a caller to a container (contract C3). The only list of that
+/// kind.
 ///
-/// Not passed on are fields that concern one connection, fields that the platform sets itself, fields that a caller named in `Connection`, and
-/// `X-Cortex-*`. Names are compared without regard to case and with `_` read as `-`, because CGI and WSGI servers hand both to a program as one name.
+/// Not passed on are fields that concern one connection, fields that the platform sets itself, fields that a caller
+/// named in `Connection`, and `X-Cortex-*`. Names are compared without regard to case and with `_` read as `-`, because
+/// CGI and WSGI servers hand both to a program as one name.
 package struct EndToEndHeaders: Sendable {
     /// Folded names from the caller's `Connection` fields.
     private var named: [[UInt8]] = []

@@ -1,6 +1,7 @@
 /// The right to finish one delivery of a request until it expires.
 ///
-/// `token` grows with every delivery of the request: a finish with an old token changes nothing (fencing, contract A10).
+/// `token` grows with every delivery of the request: a finish with an old token changes nothing (fencing, contract
+/// A10).
 package struct Lease: Sendable, Hashable {
     package var api: String
     package var id: RequestID
@@ -49,8 +50,8 @@ package enum Outcome: Sendable, Hashable {
     case failed(RequestFailure)
     /// This attempt went wrong; another may begin at `notBefore`.
     case retry(RequestFailure, notBefore: Timestamp)
-    /// The platform itself cut the delivery off in a way that must not go on for ever (contract C13). It goes back to the queue, at its old
-    /// place, and counts as no attempt, but how often that happened is kept with the request.
+    /// The platform itself cut the delivery off in a way that must not go on for ever (contract C13). It goes back to
+    /// the queue, at its old place, and counts as no attempt, but how often that happened is kept with the request.
     case interrupted
 }
 

@@ -1,5 +1,5 @@
-/// A request's id: a UUID of version 7, so ids sort by the time they were made (RFC 9562, method 3: the 12 bits after the
-/// milliseconds hold the fraction of a millisecond).
+/// A request's id: a UUID of version 7, so ids sort by the time they were made (RFC 9562, method 3: the 12 bits after
+/// the milliseconds hold the fraction of a millisecond).
 package struct RequestID: Sendable, Hashable, Comparable, Codable, CustomStringConvertible {
     package let high: UInt64
     package let low: UInt64

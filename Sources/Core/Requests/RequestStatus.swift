@@ -15,7 +15,8 @@ package enum RequestStatus: String, Sendable, Hashable, Codable, CaseIterable {
     }
 }
 
-/// Why a request changes its status. With `from` and `to` this is the whole state machine of a request: a change that is not in `allowed` never happens (contract A2).
+/// Why a request changes its status. With `from` and `to` this is the whole state machine of a request: a change that
+/// is not in `allowed` never happens (contract A2).
 package enum RequestTransition: String, Sendable, Hashable, CaseIterable {
     /// A replica took it from the queue.
     case claim

@@ -1,4 +1,5 @@
-/// A point of time in whole microseconds: what ``Timestamp`` and ``Instant`` have in common. They are two types, so that nobody compares one with the other.
+/// A point of time in whole microseconds: what ``Timestamp`` and ``Instant`` have in common. They are two types, so
+/// that nobody compares one with the other.
 package protocol TimePoint: Sendable, Hashable, Comparable {
     var microseconds: Int64 { get }
     init(microseconds: Int64)
@@ -31,7 +32,8 @@ extension TimePoint {
 
 /// A moment of civil time: microseconds since 1970-01-01T00:00:00Z.
 ///
-/// Every rule of the platform takes the present moment as an argument, so that it can be tested and simulated without waiting.
+/// Every rule of the platform takes the present moment as an argument, so that it can be tested and simulated without
+/// waiting.
 package struct Timestamp: TimePoint, Codable {
     /// Microseconds since the Unix epoch; negative before it.
     package var microseconds: Int64
@@ -102,7 +104,8 @@ package struct Instant: TimePoint {
     }
 }
 
-/// Civil time, passing time and waiting, handed to everything below `Commands`, so that tests and the simulation own both.
+/// Civil time, passing time and waiting, handed to everything below `Commands`, so that tests and the simulation own
+/// both.
 package protocol PlatformClock: Sendable {
     /// The present moment by the calendar. Whoever keeps the machine may set it forward or back at any time.
     func now() -> Timestamp

@@ -27,7 +27,8 @@ final class Pulse: Sendable {
     func beat() { beats.add(1, ordering: .relaxed) }
 }
 
-/// Runs `body` for as long as the pulse beats: once it has not for `limit` (or up to twice as long), the body is cancelled.
+/// Runs `body` for as long as the pulse beats: once it has not for `limit` (or up to twice as long), the body is
+/// cancelled.
 ///
 /// - Throws: `timed_out` then, else what `body` throws.
 func withSilenceLimit<Value: Sendable>(

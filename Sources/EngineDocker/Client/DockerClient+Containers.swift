@@ -106,8 +106,8 @@ extension DockerClient {
         _ = try await change(.POST, path).succeeding(304)
     }
 
-    /// `POST /containers/{id}/stop`: its stop signal, then SIGKILL after `grace` (whole seconds, rounded up). Returns once it has ended.
-    /// One that has ended or is gone is fine.
+    /// `POST /containers/{id}/stop`: its stop signal, then SIGKILL after `grace` (whole seconds, rounded up). Returns
+    /// once it has ended. One that has ended or is gone is fine.
     func stopContainer(_ id: String, grace: Duration) async throws {
         let seconds = max(0, Int(grace.inSeconds.rounded(.up)))
         _ = try await call(
@@ -128,8 +128,8 @@ extension DockerClient {
 
     /// `DELETE /containers/{id}` with force; returns once it is gone.
     ///
-    /// Another removal may be at work (409), and Podman fails now and then while a container is just ending: both end by themselves.
-    /// A removal that takes longer than two minutes fails with `timed_out`.
+    /// Another removal may be at work (409), and Podman fails now and then while a container is just ending: both end
+    /// by themselves. A removal that takes longer than two minutes fails with `timed_out`.
     func removeContainer(_ id: String) async throws {
         let path = "/containers/\(Self.encode(id))"
         try await withDeadline(.seconds(120), clock: clock) {
@@ -154,8 +154,8 @@ extension DockerClient {
         return try await stream(.GET, "/containers/\(Self.encode(id))/logs", query: query)
     }
 
-    /// A call that makes an engine work. A caller that is cancelled returns at once; the call itself continues to its end,
-    /// since the engine does so in any case.
+    /// A call that makes an engine work. A caller that is cancelled returns at once; the call itself continues to its
+    /// end, since the engine does so in any case.
     private func change(
         _ method: HTTPMethod, _ path: String, query: [(String, String)] = [], json: JSONValue? = nil
     ) async throws -> Reply {
@@ -173,7 +173,8 @@ extension DockerClient {
         }
     }
 
-    /// Waits until the changes that are under way now have ended: what they make can be found then. At most two minutes.
+    /// Waits until the changes that are under way now have ended: what they make can be found then. At most two
+    /// minutes.
     func settle() async {
         for work in inFlight.all { _ = await work.result }
     }

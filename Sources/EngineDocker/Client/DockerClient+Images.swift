@@ -59,7 +59,8 @@ extension DockerClient {
 
     /// `POST /images/create`: pulls an image and hands on what the engine tells of it.
     ///
-    /// - Throws: ``DockerError`` with the registry's reason: Docker mostly tells it by a status, Podman inside the stream.
+    /// - Throws: ``DockerError`` with the registry's reason: Docker mostly tells it by a status, Podman inside the
+    ///   stream.
     func pull(
         _ reference: ImageReference, credentials: RegistryCredentials?, onEvent: (PullEvent) -> Void
     ) async throws {

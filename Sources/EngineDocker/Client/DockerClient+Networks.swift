@@ -36,8 +36,8 @@ extension DockerClient {
         return reply.status == 404 ? nil : try reply.decode(Network.self)
     }
 
-    /// Makes a bridge for pods. Addresses are handed out from the upper half, so that the lower half is free for fixed ones.
-    /// The bridge's name is given too: two Podmans that know nothing of each other would choose the same one.
+    /// Makes a bridge for pods. Addresses are handed out from the upper half, so that the lower half is free for fixed
+    /// ones. The bridge's name is given too: two Podmans that know nothing of each other would choose the same one.
     ///
     /// Containers on it do not reach each other where the engine can see to that, and the engine's name server does not
     /// tell their names where that can be switched off. ``PodInit`` closes what remains.

@@ -5,10 +5,11 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 
-/// Speaks the Docker Engine API over a unix socket, to Docker and to Podman alike. This file is the transport; each resource has its own.
+/// Speaks the Docker Engine API over a unix socket, to Docker and to Podman alike. This file is the transport; each
+/// resource has its own.
 ///
-/// Every answer that is read whole is bounded in size and time. A call throws ``DockerError`` when the engine refuses it and
-/// `engine_unavailable` when the engine does not answer at all.
+/// Every answer that is read whole is bounded in size and time. A call throws ``DockerError`` when the engine refuses
+/// it and `engine_unavailable` when the engine does not answer at all.
 package struct DockerClient: Sendable {
     /// The oldest API we speak; it is also what Podman 4 offers.
     package static let oldestAPI = APIVersion(major: 1, minor: 41)
@@ -91,7 +92,8 @@ package struct DockerClient: Sendable {
     ) async throws -> Reply {
         let target = "/v\(version ?? api.description)\(path)"
         let request = try makeRequest(method, target, query: query, json: json, bytes: bytes, headers: headers)
-        // A pooled connection may turn out dead when the engine was restarted meanwhile: what can be repeated is repeated once.
+        // A pooled connection may turn out dead when the engine was restarted meanwhile: what can be repeated is
+        // repeated once.
         let mayRepeat = method == .GET || method == .HEAD || method == .DELETE
         var attempts = 0
         while true {

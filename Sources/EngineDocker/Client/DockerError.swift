@@ -3,8 +3,8 @@ import Foundation
 
 /// A refusal by the engine: its status and its own words.
 ///
-/// Docker and Podman choose different statuses for the same refusal, so callers decide by what they asked for and by the state they
-/// read afterwards, never by the text (reference: containers.md §3).
+/// Docker and Podman choose different statuses for the same refusal, so callers decide by what they asked for and by
+/// the state they read afterwards, never by the text (reference: containers.md §3).
 package struct DockerError: Error, Sendable, CustomStringConvertible {
     /// The HTTP status.
     package let status: Int

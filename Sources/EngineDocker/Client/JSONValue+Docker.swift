@@ -14,7 +14,8 @@ extension JSONValue {
         return text
     }
 
-    /// The member of an object; `nil` removes it. For anything but an object, reading gives `nil` and writing does nothing.
+    /// The member of an object; `nil` removes it. For anything but an object, reading gives `nil` and writing does
+    /// nothing.
     subscript(key: String) -> JSONValue? {
         get {
             guard case .object(let members) = self else { return nil }

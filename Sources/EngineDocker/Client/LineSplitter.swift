@@ -1,4 +1,5 @@
-/// Cuts a stream of bytes into lines at `\n`. A line past the limit is cut into pieces, at a character's border where there is one.
+/// Cuts a stream of bytes into lines at `\n`. A line past the limit is cut into pieces, at a character's border where
+/// there is one.
 struct LineSplitter: Sendable {
     private let limit: Int
     private var pending: [UInt8] = []

@@ -1,6 +1,7 @@
 import Core
 
-/// Takes the engine's multiplexed stream apart: an eight-byte header (stream, three zeros, length big-endian), then the payload.
+/// Takes the engine's multiplexed stream apart: an eight-byte header (stream, three zeros, length big-endian), then the
+/// payload.
 ///
 /// Nothing is held but a header that has not come whole, so the length in it can't make anything grow.
 struct LogFrames: Sendable {

@@ -39,7 +39,8 @@ struct CredentialStore: Sendable {
         }
     }
 
-    /// Runs `docker-credential-<helper> get`: the registry on its standard input, a JSON document on its standard output.
+    /// Runs `docker-credential-<helper> get`: the registry on its standard input, a JSON document on its standard
+    /// output.
     private func ask(_ helper: String, registry: String) async throws -> RegistryCredentials? {
         struct Document: Decodable {
             var username: String?

@@ -19,7 +19,8 @@ extension DockerEngine {
             throw PlatformError(
                 .imageUnavailable, "\"\(text)\" is no image reference (registry/name:tag, in lower case).")
         }
-        // As written first: images that were built on this machine are there under a short name. Only a pull needs the full one.
+        // As written first: images that were built on this machine are there under a short name. Only a pull needs the
+        // full one.
         for name in [text, reference.fullName] {
             if let image = try await client.image(name) { return try accept(image, text) }
         }

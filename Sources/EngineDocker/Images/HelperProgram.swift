@@ -11,8 +11,8 @@ struct HelperProgram {
     func run(input: String) throws -> String? {
         var environment = ProcessInfo.processInfo.environment
         if let searchPath { environment["PATH"] = searchPath }
-        // In files without names: a program that reads nothing can't break a pipe, one that leaves others behind can't make us wait for
-        // them, and no secret stays on the disk.
+        // In files without names: a program that reads nothing can't break a pipe, one that leaves others behind can't
+        // make us wait for them, and no secret stays on the disk.
         let source = try Self.unnamedFile()
         try source.write(contentsOf: Data(input.utf8))
         try source.seek(toOffset: 0)

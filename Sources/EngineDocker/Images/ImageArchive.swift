@@ -2,7 +2,8 @@ import Core
 import Crypto
 import Foundation
 
-/// A container image made here, in the form that `docker load` reads (docker-archive): nothing is built or pulled for it.
+/// A container image made here, in the form that `docker load` reads (docker-archive): nothing is built or pulled for
+/// it.
 ///
 /// The same content gives the same bytes and so the same image id, on Docker and on Podman.
 package struct ImageArchive: Sendable {

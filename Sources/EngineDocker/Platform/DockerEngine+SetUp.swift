@@ -63,8 +63,8 @@ extension DockerEngine {
             subnet: subnet)
     }
 
-    /// The engines' own filters differ: Podman's lets containers make user namespaces. Docker takes the text of a profile, Podman
-    /// the path of one.
+    /// The engines' own filters differ: Podman's lets containers make user namespaces. Docker takes the text of a
+    /// profile, Podman the path of one.
     private func systemCallFilter() async throws -> String? {
         guard let architecture = SystemCallFilter.Architecture.current else { return nil }
         let profile = SystemCallFilter.profile(for: architecture)

@@ -52,7 +52,8 @@ package struct IPv4Subnet: Sendable, Hashable, CustomStringConvertible {
 
     /// A private block of 4096 addresses that touches nothing in `taken`.
     ///
-    /// The search begins at a place that depends on `seed`: two platforms that don't see each other's networks rarely choose the same.
+    /// The search begins at a place that depends on `seed`: two platforms that don't see each other's networks rarely
+    /// choose the same.
     package static func free(besides taken: [IPv4Subnet], seed: UInt32) -> IPv4Subnet? {
         // 10.128.0.0 … 10.255.240.0, away from where most networks begin to count.
         let blocks: UInt32 = 2048
@@ -64,7 +65,8 @@ package struct IPv4Subnet: Sendable, Hashable, CustomStringConvertible {
         return nil
     }
 
-    /// The networks in the kernel's table (`/proc/net/route`): numbers there are hexadecimal in the machine's byte order.
+    /// The networks in the kernel's table (`/proc/net/route`): numbers there are hexadecimal in the machine's byte
+    /// order.
     static func routes(in table: String) -> [IPv4Subnet] {
         table.split(separator: "\n").dropFirst().compactMap { line in
             let fields = line.split(whereSeparator: { $0 == "\t" || $0 == " " })

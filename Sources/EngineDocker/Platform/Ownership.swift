@@ -12,9 +12,10 @@ import Foundation
 
 /// The proof that this platform made an object of the engine (contract N10).
 ///
-/// Labels prove nothing: an image brings its own, and any user of the engine can set them. The proof is a keyed digest over
-/// the object's name and all labels that the platform believes. The key stands in the data directory and nowhere else. A
-/// copy of all labels proves nothing either, because the name belongs to the proof and an engine gives each name once.
+/// Labels prove nothing: an image brings its own, and any user of the engine can set them. The proof is a keyed digest
+/// over the object's name and all labels that the platform believes. The key stands in the data directory and nowhere
+/// else. A copy of all labels proves nothing either, because the name belongs to the proof and an engine gives each
+/// name once.
 struct Ownership: Sendable {
     private let key: SymmetricKey
 

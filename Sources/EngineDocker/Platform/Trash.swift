@@ -44,8 +44,8 @@ extension DockerEngine {
     private static let trashName = ".trash"
     private var trashFolder: String { "\(podsFolder)/\(Self.trashName)" }
 
-    /// Takes the folder of a pod away: it has its old name no longer when this returns, and is removed beside. Never fails; what
-    /// cannot even be moved is named in the log and found again at the next start.
+    /// Takes the folder of a pod away: it has its old name no longer when this returns, and is removed beside. Never
+    /// fails; what cannot even be moved is named in the log and found again at the next start.
     func discard(_ folder: PodFolder) async {
         let trash = trashFolder
         let name = "\((folder.path as NSString).lastPathComponent).\(UInt32.random(in: .min ... .max))"

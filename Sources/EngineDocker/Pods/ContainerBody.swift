@@ -9,13 +9,15 @@ struct ContainerBody: Sendable {
     let ownership: Ownership
     let names: ResourceNames
 
-    /// Added to the score by which the kernel chooses what ends when memory is short: containers go before the platform.
+    /// Added to the score by which the kernel chooses what ends when memory is short: containers go before the
+    /// platform.
     static let outOfMemoryScore: Int64 = 500
 
     /// The owner of the pod's network namespace.
     ///
-    /// Its process starts as root with the capabilities that the network needs (a second namespace for the cluster's names, and
-    /// the rules of what the pod reaches), gives up all of them and becomes the platform's user before it serves anybody.
+    /// Its process starts as root with the capabilities that the network needs (a second namespace for the cluster's
+    /// names, and the rules of what the pod reaches), gives up all of them and becomes the platform's user before it
+    /// serves anybody.
     func podInit(_ plan: PodPlan, folder: PodFolder, allowed: [String], blocked: [String]) -> JSONValue {
         var labels = Labels.common(plan, installation: configuration.installationID)
         labels[Labels.role] = Labels.Role.podInit.rawValue

@@ -42,7 +42,8 @@ extension DockerEngine {
 
     /// Waits for the command's end, its time, the stop of its pod or the caller's cancellation, whatever comes first.
     ///
-    /// The command's stream is never cut off while the command may run: Podman would lose sight of a command whose caller leaves too early.
+    /// The command's stream is never cut off while the command may run: Podman would lose sight of a command whose
+    /// caller leaves too early.
     private func outcome(
         of id: String, in member: String, container: String, pod: String, timeout: Duration
     ) async throws -> ExecResult {
@@ -124,8 +125,8 @@ extension DockerEngine {
 
     /// Ends a command whose caller is gone; its stream ends with it, or is cut off when half a minute has passed.
     ///
-    /// In tasks of their own, since the caller may be cancelled. An engine under load may have yet to start the command; that is not waited
-    /// for here, but it is ended then.
+    /// In tasks of their own, since the caller may be cancelled. An engine under load may have yet to start the
+    /// command; that is not waited for here, but it is ended then.
     private func abandon(exec id: String, in container: String, _ work: Task<Void, Never>) async {
         let isOver = await Task { await kill(exec: id, in: container) }.value
         Task {
@@ -138,7 +139,8 @@ extension DockerEngine {
         }
     }
 
-    /// Ends a command by its process id, after making sure that the process is one of that container; else from inside, if there is a `kill`.
+    /// Ends a command by its process id, after making sure that the process is one of that container; else from inside,
+    /// if there is a `kill`.
     ///
     /// - Returns: whether it is over; `false` when it may begin yet.
     private func kill(exec id: String, in container: String) async -> Bool {

@@ -4,8 +4,8 @@ import Logging
 import Support
 
 extension DockerEngine {
-    /// From the engine's events. While the engine is away nothing comes; each time it begins to tell, every pod is hinted at, since anything may
-    /// have happened before.
+    /// From the engine's events. While the engine is away nothing comes; each time it begins to tell, every pod is
+    /// hinted at, since anything may have happened before.
     package func hints() -> AsyncStream<String> {
         // Hints may be lost: whoever is that far behind looks at everything anyway.
         let (stream, continuation) = AsyncStream.makeStream(of: String.self, bufferingPolicy: .bufferingNewest(4096))

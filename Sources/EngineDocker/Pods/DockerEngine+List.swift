@@ -54,8 +54,8 @@ extension DockerEngine {
         return Listed(id: id, role: role, labels: labels, state: state?.lowercased() ?? "")
     }
 
-    /// Containers of versions that made no proofs are taken over only if name and labels agree and the pod's folder is in the
-    /// data directory, with the pod's id in a file that only the platform can write.
+    /// Containers of versions that made no proofs are taken over only if name and labels agree and the pod's folder is
+    /// in the data directory, with the pod's id in a file that only the platform can write.
     private func isOfEarlierVersion(names: [String], labels: [String: String]) async throws -> Bool {
         guard labels[Labels.proof] == nil, labels[Labels.installation] == configuration.installationID,
             let pod = labels[Labels.pod], let folder = PodFolder(pods: podsFolder, id: pod)
@@ -148,7 +148,8 @@ extension DockerEngine {
         return .exited(exit(of: details))
     }
 
-    /// Docker tells what ran out of memory; Podman never does. There, SIGKILL that we did not send, under a limit of memory, is taken for it.
+    /// Docker tells what ran out of memory; Podman never does. There, SIGKILL that we did not send, under a limit of
+    /// memory, is taken for it.
     func exit(of details: DockerClient.ContainerDetails) -> ContainerExit {
         let code = details.state?.exitCode ?? 0
         // A child that was killed for memory while the main process went on is no reason for this exit.

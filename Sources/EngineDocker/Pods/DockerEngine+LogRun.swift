@@ -60,8 +60,8 @@ extension DockerEngine {
 
     /// Reads a log to its end, or, with `follow`, to the end of the container's present run.
     ///
-    /// Podman may forget to end a stream when its container stops just as the stream begins: once the run is over and nothing more comes,
-    /// it is over.
+    /// Podman may forget to end a stream when its container stops just as the stream begins: once the run is over and
+    /// nothing more comes, it is over.
     func read(
         _ run: LogRun, following before: DockerClient.ContainerDetails?,
         _ read: @escaping @Sendable () async throws -> Void

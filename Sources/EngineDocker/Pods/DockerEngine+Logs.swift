@@ -5,7 +5,8 @@ import Support
 import Synchronization
 
 extension DockerEngine {
-    /// A container keeps its log over its restarts. When the engine itself was restarted while its lines are followed, a few may come twice.
+    /// A container keeps its log over its restarts. When the engine itself was restarted while its lines are followed,
+    /// a few may come twice.
     package func logs(container: String, pod: String, follow: Bool, tail: Int?) async throws -> LogStream<[UInt8]> {
         let id = try await member(container, of: pod)
         return LogStream { write in
@@ -13,7 +14,8 @@ extension DockerEngine {
         }
     }
 
-    /// The engine reads from the end. Podman may join the pieces of unfinished lines in a wrong order then, which does not matter here.
+    /// The engine reads from the end. Podman may join the pieces of unfinished lines in a wrong order then, which does
+    /// not matter here.
     package func lastLines(container: String, pod: String, count: Int, since mark: String?) async throws -> LogExcerpt?
     {
         let id = try await member(container, of: pod)
@@ -116,7 +118,8 @@ extension DockerEngine {
             let end = try await endOfRun(id, before, fallback: clock.now())
             lastEnd = end
             if version.isPodman, since == nil {
-                // Podman stamps a run's last lines after its end when the machine is busy: what was read is counted, not dated.
+                // Podman stamps a run's last lines after its end when the machine is busy: what was read is counted,
+                // not dated.
                 skip = run.read
             } else {
                 since = end

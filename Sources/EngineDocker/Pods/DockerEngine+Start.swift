@@ -40,7 +40,8 @@ extension DockerEngine {
         }
     }
 
-    /// Removes what an earlier start of the same pod left. Before anything that would be undone on failure: what would be undone is the pod that runs.
+    /// Removes what an earlier start of the same pod left. Before anything that would be undone on failure: what would
+    /// be undone is the pod that runs.
     private func removeEarlierStart(_ plan: PodPlan) async throws {
         let left = try await containers(of: plan.id)
         if left.isEmpty { return }
@@ -51,7 +52,8 @@ extension DockerEngine {
         try await remove(pod: plan.id)
     }
 
-    /// Removes what a failed start left, also when this task was cancelled: in a task of its own, since nothing may stay.
+    /// Removes what a failed start left, also when this task was cancelled: in a task of its own, since nothing may
+    /// stay.
     ///
     /// - Returns: why the removal failed; the next start of this id, or its stop, removes the rest.
     private func cleanUp(_ pod: String, after work: Task<Void, any Error>) async -> (any Error)? {
@@ -101,7 +103,8 @@ extension DockerEngine {
         }
     }
 
-    /// Folders, the owner of the namespace, then all members at once. They are made while the owner starts, and started when it runs.
+    /// Folders, the owner of the namespace, then all members at once. They are made while the owner starts, and started
+    /// when it runs.
     private func launch(_ plan: PodPlan, _ platform: EngineState.Platform) async throws {
         for container in plan.containers { try await checkSources(container) }
         let folder = try folder(plan.id)
@@ -146,7 +149,8 @@ extension DockerEngine {
         }
     }
 
-    /// A step of making the owner of the namespace; what the engine refuses there is about the network or our own image.
+    /// A step of making the owner of the namespace; what the engine refuses there is about the network or our own
+    /// image.
     private func ofPodInit<Value>(_ plan: PodPlan, _ step: () async throws -> Value) async throws -> Value {
         do {
             return try await step()
@@ -224,8 +228,8 @@ extension DockerEngine {
         }
     }
 
-    /// Refuses a volume whose source is missing, which an engine would make as an empty folder of root, or is reached through a
-    /// link, which may lead elsewhere than at deploy: then it is not what was allowed.
+    /// Refuses a volume whose source is missing, which an engine would make as an empty folder of root, or is reached
+    /// through a link, which may lead elsewhere than at deploy: then it is not what was allowed.
     private func checkSources(_ container: ContainerPlan) async throws {
         for volume in container.volumes {
             let fault = try await BlockingPool.checks.run { Self.fault(ofSource: volume.source) }

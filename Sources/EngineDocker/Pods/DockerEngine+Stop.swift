@@ -25,8 +25,8 @@ extension DockerEngine {
         }
     }
 
-    /// Removes what is left of a pod at once: members, then the owner of their namespace (Podman refuses the other order), then
-    /// the folder.
+    /// Removes what is left of a pod at once: members, then the owner of their namespace (Podman refuses the other
+    /// order), then the folder.
     func remove(pod: String) async throws {
         try await endCommands(pod)
         let all = try await containers(of: pod)

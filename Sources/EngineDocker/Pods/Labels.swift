@@ -61,7 +61,8 @@ struct ResourceNames: Sendable {
     /// `label=value` that finds everything of ours, and perhaps more.
     var filter: String { "\(Labels.installation)=\(installationID)" }
 
-    /// Whether `id` has the form of a pod's id: letters, digits and hyphens. Nothing else is ever joined to a path or a name.
+    /// Whether `id` has the form of a pod's id: letters, digits and hyphens. Nothing else is ever joined to a path or a
+    /// name.
     static func isPodID(_ id: String) -> Bool {
         let isShort = (1...200).contains(id.utf8.count)
         return isShort && id.utf8.first != UInt8(ascii: "-")

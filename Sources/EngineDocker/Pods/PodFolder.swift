@@ -2,8 +2,8 @@ import Core
 import Foundation
 import NIOPosix
 
-/// A pod's folder on the host: `init` (its socket), `mnt`, `client`, `hosts` and the like, and `record`. Blocking work runs on
-/// threads of its own.
+/// A pod's folder on the host: `init` (its socket), `mnt`, `client`, `hosts` and the like, and `record`. Blocking work
+/// runs on threads of its own.
 struct PodFolder: Sendable {
     let path: String
 
@@ -59,7 +59,8 @@ struct PodFolder: Sendable {
         }
     }
 
-    /// The names that ``record`` holds; `nil` when there is none: the pod was made by an earlier version, or not at all.
+    /// The names that ``record`` holds; `nil` when there is none: the pod was made by an earlier version, or not at
+    /// all.
     func recordedContainers() async throws -> [String]? {
         try await Self.offPool {
             FileManager.default.contents(atPath: record).map {
@@ -68,8 +69,8 @@ struct PodFolder: Sendable {
         }
     }
 
-    /// Whether an earlier version, which kept no record, made this folder for the pod: then its id stands in a file that only
-    /// the platform can write.
+    /// Whether an earlier version, which kept no record, made this folder for the pod: then its id stands in a file
+    /// that only the platform can write.
     func isOfEarlierVersion(_ pod: String) async throws -> Bool {
         try await Self.offPool {
             guard !FileManager.default.fileExists(atPath: record) else { return false }

@@ -1,6 +1,7 @@
 import Core
 
-/// What the OpenAPI document says of one route. It stands beside the route's handler, so that neither changes without the other.
+/// What the OpenAPI document says of one route. It stands beside the route's handler, so that neither changes without
+/// the other.
 struct OpenAPIOperation: Sendable {
     struct Parameter: Sendable {
         var name: String

@@ -2,8 +2,9 @@ import Core
 import Foundation
 import Testing
 
-/// A field that is added to one of these types has to be added to its record in `Sources/Core/Records`, and to the form that identifiers are made of
-/// (`CanonicalForm` of the operator) where it is used; otherwise it is lost when the platform restarts.
+/// A field that is added to one of these types has to be added to its record in `Sources/Core/Records`, and to the form
+/// that identifiers are made of (`CanonicalForm` of the operator) where it is used; otherwise it is lost when the
+/// platform restarts.
 @Suite("Durable records")
 struct RecordTests {
     static let probe = Probe(

@@ -65,7 +65,8 @@ final class ContainerServer: Sendable {
 
         func write(_ bytes: [UInt8]) async throws { try await outbound.write(ByteBuffer(bytes: bytes)) }
 
-        /// Returns when the socket took all of it; `write` only waits while the channel knows that it is full, which a busy event loop tells late.
+        /// Returns when the socket took all of it; `write` only waits while the channel knows that it is full, which a
+        /// busy event loop tells late.
         func writeThrough(_ bytes: [UInt8]) async throws { try await channel.writeAndFlush(ByteBuffer(bytes: bytes)) }
 
         func answer(_ body: String, status: String = "200 OK", type: String? = "application/json", extra: String = "")
@@ -83,7 +84,8 @@ final class ContainerServer: Sendable {
 
     let port: Int
     private let channel: any Channel
-    /// Loops of its own, as a container is another process: one that writes without end must not take the time of the worker's loops.
+    /// Loops of its own, as a container is another process: one that writes without end must not take the time of the
+    /// worker's loops.
     private static let group = MultiThreadedEventLoopGroup(numberOfThreads: 2)
 
     private let children: AsyncStream<NIOAsyncChannel<ByteBuffer, ByteBuffer>>
@@ -104,7 +106,8 @@ final class ContainerServer: Sendable {
             .childChannelInitializer { child in
                 child.eventLoop.makeCompletedFuture {
                     let connection = try NIOAsyncChannel<ByteBuffer, ByteBuffer>(wrappingChannelSynchronously: child)
-                    // One that comes while the server stops must be closed properly: NIO traps on a channel that is dropped.
+                    // One that comes while the server stops must be closed properly: NIO traps on a channel that is
+                    // dropped.
                     if case .terminated = arrivals.yield(connection) {
                         Task { try? await connection.executeThenClose { _, _ in } }
                     }
@@ -114,7 +117,8 @@ final class ContainerServer: Sendable {
         port = channel.localAddress?.port ?? 0
     }
 
-    /// Serves every connection with `handler` while `body` runs; the connection is closed when the handler returns or throws.
+    /// Serves every connection with `handler` while `body` runs; the connection is closed when the handler returns or
+    /// throws.
     static func with<Result: Sendable>(
         _ handler: @escaping @Sendable (inout Connection) async throws -> Void,
         _ body: (ContainerServer) async throws -> Result

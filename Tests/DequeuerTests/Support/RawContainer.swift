@@ -2,7 +2,8 @@ import Core
 import Foundation
 import Synchronization
 
-/// A container on plain sockets, which closes exactly when a test says: each connection is served by a thread of its own.
+/// A container on plain sockets, which closes exactly when a test says: each connection is served by a thread of its
+/// own.
 final class RawContainer: Sendable {
     let port: Int
     private let listener: CInt

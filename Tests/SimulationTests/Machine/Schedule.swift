@@ -2,11 +2,12 @@ import CSimulation
 import Core
 import TestSupport
 
-/// The only thread of a simulated world: its jobs, its event loops and its time, in an order that the seed alone decides.
+/// The only thread of a simulated world: its jobs, its event loops and its time, in an order that the seed alone
+/// decides.
 ///
-/// What is ready runs first, one after the other; only when nothing is ready does time move on, straight to the next timer. `@unchecked Sendable`,
-/// like everything else of a world: all of it is used by the thread that is inside `run` and by no other, because every job that this
-/// thread enqueues comes back to it (`CSimulation`).
+/// What is ready runs first, one after the other; only when nothing is ready does time move on, straight to the next
+/// timer. `@unchecked Sendable`, like everything else of a world: all of it is used by the thread that is inside `run`
+/// and by no other, because every job that this thread enqueues comes back to it (`CSimulation`).
 final class Schedule: @unchecked Sendable {
     private enum Entry {
         case job(UnsafeMutableRawPointer)

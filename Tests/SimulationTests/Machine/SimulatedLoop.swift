@@ -2,7 +2,8 @@ import Dispatch
 import NIOCore
 import NIOEmbedded
 
-/// An event loop whose jobs the schedule runs, so that a worker on it is part of the world. Its futures are those of the world's embedded loop.
+/// An event loop whose jobs the schedule runs, so that a worker on it is part of the world. Its futures are those of
+/// the world's embedded loop.
 ///
 /// `@unchecked Sendable`: confined to its world's thread, see `Schedule`.
 final class SimulatedLoop: EventLoop, @unchecked Sendable {

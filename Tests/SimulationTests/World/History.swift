@@ -1,6 +1,7 @@
 import Core
 
-/// What happened in a world, in order: time, actor, event. Kept only when somebody will read it; a seed that failed is run again for it.
+/// What happened in a world, in order: time, actor, event. Kept only when somebody will read it; a seed that failed is
+/// run again for it.
 ///
 /// `@unchecked Sendable`: confined to its world's thread, see `Schedule`.
 final class History: @unchecked Sendable {

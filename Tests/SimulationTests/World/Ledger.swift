@@ -2,7 +2,8 @@ import Core
 
 @testable import StoreMemory
 
-/// What is true of every request, written down beside the store and judged by rules of its own (contract A1, A2, A7, A10, A11, A3).
+/// What is true of every request, written down beside the store and judged by rules of its own (contract A1, A2, A7,
+/// A10, A11, A3).
 ///
 /// It is told of every operation in the same step in which the operation took effect, so nothing can come in between.
 /// `@unchecked Sendable`: confined to its world's thread, see `Schedule`.
@@ -55,7 +56,8 @@ final class Ledger: @unchecked Sendable {
     private(set) var requests: [RequestID: Known] = [:]
     private(set) var order: [RequestID] = []
     var answers: [Answer] = []
-    /// Whether the present delivery of a request is inside its holder, which is alive, and nothing stood in the way of extending its lease.
+    /// Whether the present delivery of a request is inside its holder, which is alive, and nothing stood in the way of
+    /// extending its lease.
     var isAtWork: (Known, RequestID) -> Bool = { _, _ in false }
     /// Looks later whether a container still works on a request that was cancelled.
     var watchCancelled: (RequestID) -> Void = { _ in }

@@ -2,7 +2,8 @@ import Core
 import NIOCore
 import NIOEmbedded
 
-/// One connection between the platform and a container: the platform's end is a real channel with the dequeuer's own handlers, the other end a script.
+/// One connection between the platform and a container: the platform's end is a real channel with the dequeuer's own
+/// handlers, the other end a script.
 ///
 /// `@unchecked Sendable`: confined to its world's thread, see `Schedule`.
 final class Link: @unchecked Sendable {

@@ -5,7 +5,8 @@ import LocalOrchestrator
 import Logging
 import ServiceLifecycle
 
-/// One run of the platform's process: the real orchestrator, dequeuer and rescuer, put together as `Platform/Assembly` does.
+/// One run of the platform's process: the real orchestrator, dequeuer and rescuer, put together as `Platform/Assembly`
+/// does.
 ///
 /// `@unchecked Sendable`: confined to its world's thread, see `Schedule`.
 final class PlatformRun: @unchecked Sendable {

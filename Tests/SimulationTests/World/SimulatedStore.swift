@@ -2,7 +2,8 @@ import Core
 
 @testable import StoreMemory
 
-/// The store as one run of the platform sees it: slow, failing before or after the effect, its hints lost. Dead with its platform.
+/// The store as one run of the platform sees it: slow, failing before or after the effect, its hints lost. Dead with
+/// its platform.
 ///
 /// `@unchecked Sendable`: confined to its world's thread, see `Schedule`.
 final class SimulatedStore: Store, @unchecked Sendable {

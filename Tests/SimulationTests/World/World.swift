@@ -11,7 +11,8 @@ struct Violation: Sendable {
     var at: Duration
 }
 
-/// One seed's world: the real platform on the memory store, with pods, callers, faults and a clock of the seed's making.
+/// One seed's world: the real platform on the memory store, with pods, callers, faults and a clock of the seed's
+/// making.
 ///
 /// `@unchecked Sendable`: confined to its own thread, see `Schedule`.
 final class World: @unchecked Sendable {
@@ -167,7 +168,8 @@ final class World: @unchecked Sendable {
         await platform?.scale()
     }
 
-    /// Dead workers' requests come back in time, and containers see that a request is not wanted any more (contract A10, A7).
+    /// Dead workers' requests come back in time, and containers see that a request is not wanted any more (contract
+    /// A10, A7).
     private func checkTimes() async {
         // The longest lease, the rescuer's round and its longest wait after a failure, and two claims.
         await pause(.seconds(45))
@@ -222,8 +224,8 @@ final class World: @unchecked Sendable {
     }
 }
 
-/// What the platform logs, as part of the history. The ledger learns from it which replica a request was claimed for when
-/// that is not the claim's holder.
+/// What the platform logs, as part of the history. The ledger learns from it which replica a request was claimed for
+/// when that is not the claim's holder.
 private struct HistoryLog: LogHandler {
     let run: String
     let history: History

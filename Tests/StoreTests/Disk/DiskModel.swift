@@ -1,8 +1,8 @@
 import Foundation
 import TestSupport
 
-/// What a disk holds after a power cut, by the letter of POSIX: the bytes of a file that was synced since they were written, and the names of a
-/// folder that was synced since they were given. Whether anything else arrived is open.
+/// What a disk holds after a power cut, by the letter of POSIX: the bytes of a file that was synced since they were
+/// written, and the names of a folder that was synced since they were given. Whether anything else arrived is open.
 struct DiskModel {
     /// What becomes of everything that was not synced.
     enum Loss: Hashable, Sendable, CustomStringConvertible {

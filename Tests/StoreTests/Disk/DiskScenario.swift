@@ -4,9 +4,8 @@ import Testing
 
 @testable import StoreSQLite
 
-/// A small life of a store in which it does everything that it ever does to files: bodies in rows, in segments and in files of their own, every
-/// ending, upkeep.
-/// It goes on after a refusal, as the platform does, and keeps the ledger.
+/// A small life of a store in which it does everything that it ever does to files: bodies in rows, in segments and in
+/// files of their own, every ending, upkeep. It goes on after a refusal, as the platform does, and keeps the ledger.
 actor DiskScenario {
     static let retention: Duration = .seconds(100)
     /// When the scenario is over.

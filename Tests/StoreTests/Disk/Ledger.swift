@@ -1,8 +1,10 @@
 import Core
 
-/// What callers were told: which step was acknowledged when, and what it makes of which request. Against this a store is judged after a fault.
+/// What callers were told: which step was acknowledged when, and what it makes of which request. Against this a store
+/// is judged after a fault.
 struct Ledger: Sendable {
-    /// A request as its caller knows it. In queue and in progress are one: a lease may be lost, and then the request is delivered again.
+    /// A request as its caller knows it. In queue and in progress are one: a lease may be lost, and then the request is
+    /// delivered again.
     struct Expected: Hashable, Sendable {
         var status: RequestStatus
         var payload: [UInt8]
@@ -11,7 +13,8 @@ struct Ledger: Sendable {
 
     struct Step: Sendable {
         var name: String
-        /// Places in the recording of the disk: when it was asked for, and when it was acknowledged (`nil`: it was refused).
+        /// Places in the recording of the disk: when it was asked for, and when it was acknowledged (`nil`: it was
+        /// refused).
         var began: Int
         var acknowledged: Int?
         /// What it makes of requests; `nil` for one that is gone.
