@@ -27,8 +27,8 @@ let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
 let sqlite = Target.Dependency.product(name: "GRDBSQLite", package: "GRDB.swift")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
-/// A room of the house (architecture.md): a library target with the strict settings.
-func room(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
+/// A module \(docs/architecture.md\): a library target with the strict settings.
+func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .target(name: name, dependencies: dependencies, swiftSettings: strict)
 }
 
@@ -60,49 +60,49 @@ let package = Package(
         .package(url: "https://github.com/jpsim/Yams", exact: "6.2.2"),
     ],
     targets: [
-        room("Core", []),
-        room("Support", ["Core", nioCore, nioPosix]),
-        room("APIConfiguration", ["Core", yams]),
-        room("Wire", ["Core"]),
-        room("HTTPServing", ["Core", "Support", hummingbirdCore, nioCore, nioPosix, nioHTTP1, logging, lifecycle]),
-        room("Gateway", ["Core", "Support", "Wire", "HTTPServing", nioCore, nioHTTP1, logging, lifecycle, crypto]),
-        room("ContainerHTTP", ["Core", "Support", nioCore, nioPosix, nioHTTP1]),
-        room("Dequeuer", ["Core", "Support", "ContainerHTTP", nioCore, nioPosix, nioHTTP1, logging, lifecycle]),
-        room("Probes", ["Core", "Support", "ContainerHTTP", nioCore, nioPosix, nioHTTP1, logging]),
-        room("Access", ["Core", crypto]),
-        room(
+        module("Core", []),
+        module("Support", ["Core", nioCore, nioPosix]),
+        module("APIConfiguration", ["Core", yams]),
+        module("Wire", ["Core"]),
+        module("HTTPServing", ["Core", "Support", hummingbirdCore, nioCore, nioPosix, nioHTTP1, logging, lifecycle]),
+        module("Gateway", ["Core", "Support", "Wire", "HTTPServing", nioCore, nioHTTP1, logging, lifecycle, crypto]),
+        module("ContainerHTTP", ["Core", "Support", nioCore, nioPosix, nioHTTP1]),
+        module("Dequeuer", ["Core", "Support", "ContainerHTTP", nioCore, nioPosix, nioHTTP1, logging, lifecycle]),
+        module("Probes", ["Core", "Support", "ContainerHTTP", nioCore, nioPosix, nioHTTP1, logging]),
+        module("Access", ["Core", crypto]),
+        module(
             "Operator",
             [
                 "Core", "Support", "Wire", "APIConfiguration", "Access", "HTTPServing", nioCore, nioHTTP1, logging,
                 lifecycle, crypto,
             ]),
-        room("Autoscaler", ["Core", logging, lifecycle]),
-        room("LocalOrchestrator", ["Core", "Support", "Probes", logging, lifecycle]),
-        room("PodInitProtocol", []),
+        module("Autoscaler", ["Core", logging, lifecycle]),
+        module("LocalOrchestrator", ["Core", "Support", "Probes", logging, lifecycle]),
+        module("PodInitProtocol", []),
         // The policy of the system call filter and its two forms; PodInit and the engines use it.
-        room("SystemCallFilter", []),
-        room("PodInitClient", ["Core", "Support", "CPodInit", "PodInitProtocol", subprocess]),
-        room(
+        module("SystemCallFilter", []),
+        module("PodInitClient", ["Core", "Support", "CPodInit", "PodInitProtocol", subprocess]),
+        module(
             "EngineDocker",
             [
                 "Core", "Support", "CPodInit", "PodInitClient", "PodInitProtocol", "SystemCallFilter", asyncHTTPClient,
                 nioCore, nioPosix, nioHTTP1, logging, crypto,
             ]),
-        room(
+        module(
             "EngineSandbox", ["Core", "Support", "CPodInit", "PodInitClient", "PodInitProtocol", subprocess, logging]),
-        room("StoreMemory", ["Core", "Support"]),
+        module("StoreMemory", ["Core", "Support"]),
         .target(name: "CStoreSQLite"),
-        room("StoreSQLite", ["Core", "Support", "CStoreSQLite", grdb, sqlite, logging]),
-        room("Client", ["Core", "Wire", asyncHTTPClient, nioCore, nioPosix, nioHTTP1, yams]),
+        module("StoreSQLite", ["Core", "Support", "CStoreSQLite", grdb, sqlite, logging]),
+        module("Client", ["Core", "Wire", asyncHTTPClient, nioCore, nioPosix, nioHTTP1, yams]),
         // The whole platform in one process; the only module that names concrete stores, engines and orchestrators.
-        room(
+        module(
             "Platform",
             [
                 "Core", "Support", "Wire", "Access", "HTTPServing", "Gateway", "Dequeuer", "Operator", "Autoscaler",
                 "LocalOrchestrator", "EngineDocker", "EngineSandbox", "StoreSQLite", logging, lifecycle, nioCore,
                 nioPosix, yams,
             ]),
-        room(
+        module(
             "Commands",
             [
                 "Core", "Support", "APIConfiguration", "Wire", "Platform", "EngineDocker", "EngineSandbox", "Client",
@@ -115,10 +115,10 @@ let package = Package(
             linkerSettings: [.unsafeFlags(["-static-executable", "-Xlinker", "-s"])]),
 
         // Suites that every adapter of a protocol must pass, and what tests share.
-        room("StoreConformance", ["Core", "TestSupport"]),
-        room("EngineConformance", ["Core", "CPodInit", "TestSupport"]),
-        room("PodmanSupport", ["Core", "Support", "TestSupport", "EngineDocker", logging]),
-        room("TestSupport", ["Core", nioCore, nioPosix, nioHTTP1]),
+        module("StoreConformance", ["Core", "TestSupport"]),
+        module("EngineConformance", ["Core", "CPodInit", "TestSupport"]),
+        module("PodmanSupport", ["Core", "Support", "TestSupport", "EngineDocker", logging]),
+        module("TestSupport", ["Core", nioCore, nioPosix, nioHTTP1]),
         // Stands in for operator and gateway when the CLI is tested.
         .target(
             name: "StubPlatform", dependencies: [nioCore, nioPosix, nioHTTP1], path: "Tests/StubPlatform",

@@ -11,7 +11,7 @@ import tempfile
 
 # The first pattern that any frame of a stack matches decides.
 STATIONS = [
-    ("store: writer", r"Committer|WriteTransaction|RoadStatements"),
+    ("store: writer", r"Committer|WriteTransaction|HotPathStatements"),
     ("store: reader", r"RequestReader"),
     ("dequeuer", r"8Dequeuer"),
     ("gateway", r"7Gateway|11HTTPServing"),

@@ -16,7 +16,7 @@ package actor Autoscaler: Service {
     private var histories: [String: ScalingHistory] = [:]
     /// Oldest first.
     private var decisions: [String: [ScalingDecision]] = [:]
-    private var isBlind = false
+    private var lacksData = false
 
     package init(store: any Store, orchestrator: any Orchestrator, clock: any PlatformClock, logger: Logger) {
         self.store = store
@@ -85,14 +85,14 @@ package actor Autoscaler: Service {
     private func observe() async -> (apis: [DeployedAPI], counts: [String: QueueCounts])? {
         do {
             let observed = (try await store.deployedAPIs(), try await store.counts())
-            isBlind = false
+            lacksData = false
             return observed
         } catch {
             // Said once, not at every look.
-            if !isBlind, !(error is CancellationError) {
+            if !lacksData, !(error is CancellationError) {
                 logger.warning("autoscaling holds: the load cannot be read", metadata: ["error": "\(error)"])
             }
-            isBlind = true
+            lacksData = true
             return nil
         }
     }

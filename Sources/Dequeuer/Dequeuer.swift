@@ -28,7 +28,7 @@ package struct Dequeuer: Service {
         transport: any ContainerTransport = SocketTransport()
     ) {
         self.shared = ReplicaWorker.Shared(
-            store: store, clock: clock, chance: Chance(random), logger: logger, configuration: configuration,
+            store: store, clock: clock, chance: RandomSource(random), logger: logger, configuration: configuration,
             hub: ChangeHub(), transport: transport, outage: OutageLog(logger))
         self.readyReplicas = readyReplicas
         self.group = group

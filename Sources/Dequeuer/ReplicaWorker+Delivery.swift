@@ -82,7 +82,7 @@ extension ReplicaWorker {
         switch end {
         case .completed(let body, let writer):
             return .finish(.completed(body), writer: writer)
-        case .answeredWrongly(let failure):
+        case .invalidAnswer(let failure):
             return failed(delivery, failure)
         case .storeTrouble(let error):
             shared.logger.warning(

@@ -8,7 +8,7 @@ import Support
 enum ExchangeEnd {
     case completed(Body, writer: (any BodyWriter)?)
     /// The container answered, but not with a result.
-    case answeredWrongly(RequestFailure)
+    case invalidAnswer(RequestFailure)
     /// No connection, or not even the request's head got out; with the reason as a sentence.
     case unreachable(String)
     /// The connection is gone, after the request was sent; with what had arrived until then, as a sentence.
@@ -192,7 +192,7 @@ extension ReplicaWorker {
         case .lost(.closed) where connection.hasReceived:
             return .lost("The connection to the container was lost within the head of its answer.")
         case .lost(.closed): return .lostBeforeAnswer
-        case .lost(.malformed(let reason)): return .answeredWrongly(Verdict.unreadable(reason))
+        case .lost(.malformed(let reason)): return .invalidAnswer(Verdict.unreadable(reason))
         case .body, .end:
             connection.close()
             return .lostBeforeAnswer
@@ -201,12 +201,12 @@ extension ReplicaWorker {
             switch Verdict.of(AnswerHead(head), maxResult: requests.maxResult) {
             case .failed(let failure):
                 connection.close()
-                return .answeredWrongly(failure)
+                return .invalidAnswer(failure)
             case .readText(let status):
                 let (text, isWhole) = await firstBytes(of: connection)
                 if isWhole, isKept, delivery.isSent { keep(connection) } else { connection.close() }
                 if delivery.interruption != nil, !isWhole { return .lostBeforeAnswer }
-                return .answeredWrongly(Verdict.wrongStatus(status, body: text))
+                return .invalidAnswer(Verdict.wrongStatus(status, body: text))
             case .readResult:
                 var result = ResultReader(
                     store: shared.store, maxResult: requests.maxResult, announced: AnswerHead(head).contentLength)

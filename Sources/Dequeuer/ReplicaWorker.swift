@@ -13,7 +13,7 @@ actor ReplicaWorker {
     struct Shared: Sendable {
         let store: any Store
         let clock: any PlatformClock
-        let chance: Chance
+        let chance: RandomSource
         let logger: Logger
         let configuration: DequeuerConfiguration
         let hub: ChangeHub

@@ -8,7 +8,7 @@ import Support
 package struct Rescuer: Service {
     private let store: any Store
     private let clock: any PlatformClock
-    private let chance: Chance
+    private let chance: RandomSource
     private let logger: Logger
     private let interval: Duration
     private let leaseExtension: Duration
@@ -22,7 +22,7 @@ package struct Rescuer: Service {
     ) {
         self.store = store
         self.clock = clock
-        self.chance = Chance(random)
+        self.chance = RandomSource(random)
         self.logger = logger
         self.interval = interval
         self.leaseExtension = leaseExtension

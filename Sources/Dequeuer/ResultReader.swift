@@ -42,15 +42,15 @@ struct ResultReader {
             switch await connection.next() {
             case .body(let buffer):
                 size += Int64(buffer.readableBytes)
-                guard size <= maxResult else { return .answeredWrongly(Verdict.tooLarge(maxResult)) }
+                guard size <= maxResult else { return .invalidAnswer(Verdict.tooLarge(maxResult)) }
                 buffer.withUnsafeReadableBytes { _ = validator.consume($0) }
-                if let problem = validator.problem { return .answeredWrongly(Verdict.invalidJSON(problem)) }
+                if let problem = validator.problem { return .invalidAnswer(Verdict.invalidJSON(problem)) }
                 gathered += buffer.readableBytesView
                 if gathered.count >= Limits.bodyPiece { try await write() }
             case .end:
                 guard validator.finish() else {
                     let problem = validator.problem ?? .init(offset: size, reason: "it ends too early")
-                    return .answeredWrongly(Verdict.invalidJSON(problem))
+                    return .invalidAnswer(Verdict.invalidJSON(problem))
                 }
                 if writer == nil, gathered.count <= Limits.inlineBody {
                     return .completed(.inline(gathered), writer: nil)
@@ -59,7 +59,7 @@ struct ResultReader {
                 guard let writer else { return lost }
                 return .completed(try await writer.finish(), writer: writer)
             case .lost(.malformed(let reason)):
-                return .answeredWrongly(Verdict.unreadable(reason))
+                return .invalidAnswer(Verdict.unreadable(reason))
             case .lost(.closed), .head:
                 return lost
             }

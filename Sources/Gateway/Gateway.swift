@@ -14,7 +14,7 @@ package struct Gateway: Service {
     private let clock: any PlatformClock
     private let server: HTTPServer
     private let endpoints: Endpoints
-    private let room: WaitingRoom
+    private let waiting: WaitingCallers
     private let logger: Logger
 
     /// - Parameters:
@@ -33,15 +33,15 @@ package struct Gateway: Service {
         }
     ) {
         let endpoints = Endpoints(store: store, clock: clock)
-        let room = WaitingRoom(store: store, clock: clock)
+        let waiting = WaitingCallers(store: store, clock: clock)
         let errors = ErrorResponses(logger: logger)
         let routes = GatewayRoutes(
             store: store, clock: clock, makeID: makeID,
-            endpoints: endpoints, room: room, errors: errors, spareDisk: spareDisk)
+            endpoints: endpoints, waiting: waiting, errors: errors, spareDisk: spareDisk)
         self.store = store
         self.clock = clock
         self.endpoints = endpoints
-        self.room = room
+        self.waiting = waiting
         self.logger = logger
         self.server = HTTPServer(
             listeners: listeners, limits: limits, capacity: capacity, clock: clock, logger: logger, errors: errors,
@@ -70,11 +70,11 @@ package struct Gateway: Service {
                 for await _ in deployed { await refreshEndpoints() }
             }
             group.addTask { await every(Self.refresh) { await refreshEndpoints() } }
-            group.addTask { await every(WaiterHub.step) { room.hub.tick(now: clock.instant()) } }
+            group.addTask { await every(WaiterHub.step) { waiting.hub.tick(now: clock.instant()) } }
             try await withGracefulShutdownHandler {
                 try await server.run()
             } onGracefulShutdown: {
-                room.hub.close()
+                waiting.hub.close()
             }
             hint.finish()
             group.cancelAll()
@@ -87,14 +87,14 @@ package struct Gateway: Service {
         var changes = changes
         while true {
             for await change in changes {
-                if !change.ended.isEmpty { room.hub.ended(change.ended) }
+                if !change.ended.isEmpty { waiting.hub.ended(change.ended) }
                 if !change.apis.isEmpty { apisChanged() }
             }
             // Only cancellation makes the sleep throw.
             guard (try? await clock.sleep(for: Self.reopening)) != nil else { return }
             changes = store.changes()
             apisChanged()
-            room.hub.lookAll()
+            waiting.hub.lookAll()
         }
     }
 

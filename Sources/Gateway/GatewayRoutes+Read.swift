@@ -16,7 +16,7 @@ extension GatewayRoutes {
             return .response(try await document(record, form))
         }
         return try await outcome(
-            of: room.enter(id, api: api.name, within: wait.duration, caller: request.caller), form)
+            of: waiting.enter(id, api: api.name, within: wait.duration, caller: request.caller), form)
     }
 
     /// The answer to a caller that waits, if it is there.

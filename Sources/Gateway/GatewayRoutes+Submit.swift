@@ -29,7 +29,7 @@ extension GatewayRoutes {
             },
             queueDeadline: api.requests.maxQueueTime.map { now + $0 })
         // Before the request is there: its end cannot be missed.
-        let poll = wait.map { room.enter(id, api: api.name, within: $0.duration, caller: request.caller) }
+        let poll = wait.map { waiting.enter(id, api: api.name, within: $0.duration, caller: request.caller) }
         let result: SubmitResult
         do {
             result = try await store.submit(submission, maxQueueLength: api.requests.maxQueueLength, now: now)
@@ -45,7 +45,7 @@ extension GatewayRoutes {
         case .duplicate(let first):
             guard let wait else { return .response(accepted(first, api)) }
             return try await outcome(
-                of: room.enter(first, api: api.name, within: wait.duration, caller: request.caller),
+                of: waiting.enter(first, api: api.name, within: wait.duration, caller: request.caller),
                 .init(location: location(first, api), applied: wait.applied))
         case .idempotencyMismatch:
             throw PlatformError(

@@ -10,20 +10,21 @@ final class GatewayRoutes: Sendable {
     let clock: any PlatformClock
     let makeID: @Sendable (Timestamp) -> RequestID
     let endpoints: Endpoints
-    let room: WaitingRoom
+    let waiting: WaitingCallers
     let errors: ErrorResponses
     /// Bytes of disk that submissions may still take.
     let spareDisk: @Sendable () -> Int64
 
     init(
         store: any Store, clock: any PlatformClock, makeID: @escaping @Sendable (Timestamp) -> RequestID,
-        endpoints: Endpoints, room: WaitingRoom, errors: ErrorResponses, spareDisk: @escaping @Sendable () -> Int64
+        endpoints: Endpoints, waiting: WaitingCallers, errors: ErrorResponses,
+        spareDisk: @escaping @Sendable () -> Int64
     ) {
         self.store = store
         self.clock = clock
         self.makeID = makeID
         self.endpoints = endpoints
-        self.room = room
+        self.waiting = waiting
         self.errors = errors
         self.spareDisk = spareDisk
     }

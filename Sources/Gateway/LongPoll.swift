@@ -3,11 +3,11 @@ import HTTPServing
 import Synchronization
 
 /// What all waiting callers share.
-final class WaitingRoom: Sendable {
+final class WaitingCallers: Sendable {
     let store: any Store
     let clock: any PlatformClock
     let hub = WaiterHub()
-    let gate = LookGate(places: 64)
+    let gate = ReadLimiter(places: 64)
 
     init(store: any Store, clock: any PlatformClock) {
         self.store = store
@@ -16,7 +16,7 @@ final class WaitingRoom: Sendable {
 
     /// A caller that waits for a request to end, from now on.
     func enter(_ id: RequestID, api: String, within duration: Duration, caller: CallerPresence) -> LongPoll {
-        LongPoll(id, api: api, within: duration, caller: caller, room: self)
+        LongPoll(id, api: api, within: duration, caller: caller, waiting: self)
     }
 }
 
@@ -29,7 +29,7 @@ final class LongPoll: Sendable {
     /// Between two looks without a hint.
     static let recheck: Duration = .seconds(30)
 
-    private let room: WaitingRoom
+    private let waiting: WaitingCallers
     private let api: String
     private let deadline: Instant
     private let caller: CallerPresence
@@ -44,12 +44,12 @@ final class LongPoll: Sendable {
     private let state: Mutex<State>
 
     fileprivate init(
-        _ id: RequestID, api: String, within duration: Duration, caller: CallerPresence, room: WaitingRoom
+        _ id: RequestID, api: String, within duration: Duration, caller: CallerPresence, waiting: WaitingCallers
     ) {
-        let waiter = room.hub.register(id)
-        self.room = room
+        let waiter = waiting.hub.register(id)
+        self.waiting = waiting
         self.api = api
-        self.deadline = room.clock.instant() + duration
+        self.deadline = waiting.clock.instant() + duration
         self.caller = caller
         self.watch = caller.onEndOfInput { waiter.wake(.over) }
         self.waiter = waiter
@@ -59,7 +59,7 @@ final class LongPoll: Sendable {
     deinit {
         leave()
         caller.forget(watch)
-        room.hub.remove(waiter)
+        waiting.hub.remove(waiter)
     }
 
     /// What a look at the request finds.
@@ -80,7 +80,9 @@ final class LongPoll: Sendable {
         guard enter() else { return .stillWaiting }
         defer { leave() }
         let wakeup = waiter.take()
-        guard let record = try await room.store.read(waiter.id, api: api, now: room.clock.now()) else { return .gone }
+        guard let record = try await waiting.store.read(waiter.id, api: api, now: waiting.clock.now()) else {
+            return .gone
+        }
         guard !record.status.isEnded, wakeup != .over, nextLook() != nil else { return .record(record) }
         return .stillWaiting
     }
@@ -92,18 +94,18 @@ final class LongPoll: Sendable {
             return state.isQueued
         }
         guard !isQueued else {
-            return room.gate.whenEntered {
+            return waiting.gate.whenEntered {
                 self.state.withLock { $0.hasPlace = true }
                 action()
             }
         }
-        room.hub.wake(waiter, at: nextLook() ?? room.clock.instant())
+        waiting.hub.wake(waiter, at: nextLook() ?? waiting.clock.instant())
         waiter.whenWoken(action)
     }
 
     private func enter() -> Bool {
         state.withLock { state in
-            if !state.hasPlace { state.hasPlace = room.gate.enter() }
+            if !state.hasPlace { state.hasPlace = waiting.gate.enter() }
             state.isQueued = !state.hasPlace
             return state.hasPlace
         }
@@ -114,12 +116,12 @@ final class LongPoll: Sendable {
             defer { state.hasPlace = false }
             return state.hasPlace
         }
-        if hadPlace { room.gate.leave() }
+        if hadPlace { waiting.gate.leave() }
     }
 
     /// `nil` when the time is over.
     private func nextLook() -> Instant? {
-        let now = room.clock.instant()
+        let now = waiting.clock.instant()
         return now < deadline ? min(deadline, now + Self.recheck) : nil
     }
 }

@@ -25,7 +25,7 @@ final class ConnectionParts: ChannelDuplexHandler {
     private var reader: CheckedContinuation<Void, Never>?
     private var writer: CheckedContinuation<Void, Never>?
     /// Called when something came, or the end, and nobody reads.
-    var whenUntaken: (() -> Void)?
+    var onUnclaimedPart: (() -> Void)?
     /// Set while the connection is open.
     var guardian: ConnectionGuard?
     private let capacity: ServerCapacity
@@ -190,7 +190,7 @@ final class ConnectionParts: ChannelDuplexHandler {
     }
 
     private func wake() {
-        if let reader = reader.take() { reader.resume() } else { whenUntaken?() }
+        if let reader = reader.take() { reader.resume() } else { onUnclaimedPart?() }
     }
 
     private func end() {
@@ -205,7 +205,7 @@ extension ConnectionParts: Sendable {}
 
 /// A connection as its task reads and writes it. Calls from elsewhere go to the event loop first.
 ///
-/// The functions of the hot road are `nonisolated(nonsending)` here and in the gateway: they stay where their caller
+/// The functions of the hot path are `nonisolated(nonsending)` here and in the gateway: they stay where their caller
 /// is, which spares every call two looks at the task's preferred executor.
 struct ConnectionStream: Sendable {
     let channel: any Channel

@@ -42,7 +42,7 @@ final class ConnectionTurns {
         self.queue = queue
         self.work = work
         self.over = channel.eventLoop.makePromise()
-        parts.whenUntaken = { [weak self] in self?.arrived() }
+        parts.onUnclaimedPart = { [weak self] in self?.arrived() }
         let me = NIOLoopBound(self, eventLoop: channel.eventLoop)
         channel.closeFuture.whenComplete { _ in me.value.closed() }
     }

@@ -83,7 +83,7 @@ package struct HTTPServer: Service {
     package func run() async throws {
         do {
             try await withThrowingTaskGroup(of: Void.self) { group in
-                group.addTask { await takeTurns() }
+                group.addTask { await serveRequests() }
                 try await withThrowingTaskGroup(of: Void.self) { group in
                     for (index, listener) in listeners.enumerated() {
                         group.addTask { try await serve(listener, index: index) }
@@ -103,7 +103,7 @@ package struct HTTPServer: Service {
     }
 
     /// Gives connections their tasks.
-    private func takeTurns() async {
+    private func serveRequests() async {
         await withDiscardingTaskGroup { group in
             for await turn in turns {
                 group.addTask(executorPreference: turn.executor) { await turn.run() }

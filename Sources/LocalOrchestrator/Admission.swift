@@ -22,7 +22,7 @@ enum Admission {
     }
 
     /// How long an API without any replica lets others pass.
-    static let patience: Duration = .seconds(60)
+    static let waitBeforeFavour: Duration = .seconds(60)
     /// It holds everybody back in every second of such spans.
     static let span: Int64 = 300
 
@@ -64,7 +64,9 @@ enum Admission {
                 reasons[candidate.id] = lack
                 let hasNone = (running[candidate.api] ?? 0) == 0
                 let isPossible = Capacity(total: capacity.total).lack(for: candidate.amount) == nil
-                if favoured == nil, hasNone, isPossible, now - candidate.since >= patience { favoured = candidate }
+                if favoured == nil, hasNone, isPossible, now - candidate.since >= waitBeforeFavour {
+                    favoured = candidate
+                }
             } else if let favoured, favoured.api != candidate.api,
                 (running[candidate.api] ?? 0) > 0 || isUrgent(favoured, now),
                 candidate.amount.competes(with: favoured.amount)

@@ -3,7 +3,7 @@ import Core
 /// How a pod shows in `cortex describe` (reference: cortex.md §11).
 extension Pod {
     /// A replica that waits for room longer than this is stalled.
-    static let patience: Duration = .seconds(15 * 60)
+    static let stalledAfter: Duration = .seconds(15 * 60)
 
     func status(isCurrent: Bool, now: Instant) -> ReplicaStatus {
         ReplicaStatus(
@@ -14,7 +14,7 @@ extension Pod {
 
     func state(isCurrent: Bool, now: Instant) -> ReplicaState {
         switch phase {
-        case .pending(let since): return now - since > Self.patience ? .stalled : .pending
+        case .pending(let since): return now - since > Self.stalledAfter ? .stalled : .pending
         case .stopping: return .terminating
         case .starting: return .creating
         case .startFailed:

@@ -114,7 +114,7 @@ struct Pod: Sendable {
         let isWavering = phase == .running && wasReady && !isReady
         return RolloutReplica(
             id: id, isCurrent: isCurrent, isReady: isReady, isPending: isPending,
-            waversSince: isWavering ? (isVersionKnown ? unreadySince : now) : nil,
+            unreadySince: isWavering ? (isVersionKnown ? unreadySince : now) : nil,
             inFlight: activity.inFlight, youngestStart: activity.youngestStart, createdAt: createdAt)
     }
 }

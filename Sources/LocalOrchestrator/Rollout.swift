@@ -10,7 +10,7 @@ struct RolloutReplica: Sendable, Hashable {
     var isPending = false
     /// It was ready once and has not been since this moment, because its probes fail or a container that exited is
     /// about to be restarted; `nil` for any other.
-    var waversSince: Instant?
+    var unreadySince: Instant?
     /// Requests inside.
     var inFlight: Int
     /// When the youngest of them began.
@@ -34,7 +34,7 @@ struct RolloutSteps: Sendable, Hashable {
 /// ready it ends, with `wanted` of the declared version.
 enum Rollout {
     /// How long an old replica that is not ready is expected back. After that it counts as broken.
-    static let patience: Duration = .seconds(60)
+    static let recoveryTime: Duration = .seconds(60)
 
     static func steps(
         wanted: Int, strategy: UpdateStrategy, replicas: [RolloutReplica], now: Instant
@@ -60,16 +60,16 @@ enum Rollout {
         let readyOld = old.filter(\.isReady).sorted(by: isBetterVictim)
 
         // Old replicas that never served, or will not again, hold nothing up: they go at once.
-        let wavering = old.filter { isExpectedBack($0, now: now) }
-        var dead = old.filter { !$0.isReady && !isExpectedBack($0, now: now) }
+        let recentlyUnready = old.filter { mayRecover($0, now: now) }
+        var dead = old.filter { !$0.isReady && !mayRecover($0, now: now) }
         // Nor do those that may come back, if nobody serves and they take the room of the new ones.
         let isBlocked = readyOld.isEmpty && readyCurrent == 0 && current.contains(where: \.isPending)
         if isBlocked {
-            dead += wavering
+            dead += recentlyUnready
         } else {
             let unready = current.count - readyCurrent
-            let spare = current.count + readyOld.count + wavering.count - floor - unready
-            dead += wavering.sorted(by: isBetterVictim).prefix(max(0, spare))
+            let spare = current.count + readyOld.count + recentlyUnready.count - floor - unready
+            dead += recentlyUnready.sorted(by: isBetterVictim).prefix(max(0, spare))
         }
         steps.stop += dead.map(\.id)
         steps.stop += readyOld.prefix(max(0, readyCurrent + readyOld.count - floor)).map(\.id)
@@ -79,9 +79,9 @@ enum Rollout {
         return steps
     }
 
-    private static func isExpectedBack(_ replica: RolloutReplica, now: Instant) -> Bool {
-        guard !replica.isReady, let since = replica.waversSince else { return false }
-        return now - since < patience
+    private static func mayRecover(_ replica: RolloutReplica, now: Instant) -> Bool {
+        guard !replica.isReady, let since = replica.unreadySince else { return false }
+        return now - since < recoveryTime
     }
 
     /// Who is missed least: what waits for room, then the not ready, the idle, then who is likely to be free first, and

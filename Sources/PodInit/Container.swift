@@ -25,7 +25,7 @@ final class Container {
     private(set) var initProcess: CInt = 0
     private var initWatch: Loop.Watch?
     private var oomKills = 0
-    private var patience: Timer?
+    private var stopTimer: Timer?
     private var onEnd: [() -> Void] = []
     private var readers: [PipeReader] = []
 
@@ -175,7 +175,7 @@ final class Container {
         state = .exited(code: code, outOfMemory: killed)
         process = 0
         initProcess = 0
-        patience?.cancel()
+        stopTimer?.cancel()
         let waiting = onEnd
         onEnd = []
         for action in waiting { action() }
@@ -196,8 +196,8 @@ final class Container {
         onEnd.append(done)
         // Not yet at its command, or no time to give: there is nobody to be polite to.
         guard milliseconds > 0, cx_signal_main(initProcess, SIGTERM) == 0 else { return kill() }
-        patience?.cancel()
-        patience = loop.after(milliseconds) { self.kill() }
+        stopTimer?.cancel()
+        stopTimer = loop.after(milliseconds) { self.kill() }
     }
 
     /// With bubblewrap its init inside dies (`--die-with-parent`), and with that one all in its process namespace.

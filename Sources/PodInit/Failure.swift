@@ -16,7 +16,7 @@ struct Failure: Error {
 func errorText(_ number: CInt) -> String { String(cString: strerror(number)) }
 
 /// Writes a line to standard error; `PodInit` has no other place for what stops it.
-func complain(_ text: String) {
+func writeError(_ text: String) {
     var line = Array(("cortex-pod-init: " + text + "\n").utf8)
     _ = write(2, &line, line.count)
 }

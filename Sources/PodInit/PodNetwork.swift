@@ -39,7 +39,7 @@ enum PodNetwork {
         try must(cx_link_up("lo"), "switch on the loopback")
         // Where /proc/sys cannot be written (the platform itself in a container), ports below 1024 stay root's: not
         // worth failing for.
-        if cx_free_low_ports() < 0 { complain("containers of this pod cannot listen on ports below 1024") }
+        if cx_free_low_ports() < 0 { writeError("containers of this pod cannot listen on ports below 1024") }
         if !options.loopbackOnly, try join(options, forwarder, link: "eth0") { return "veth" }
         try listen(options, forwarder, loopbackGateway, loopbackOperator)
         return "loopback"

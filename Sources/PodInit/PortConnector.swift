@@ -15,9 +15,9 @@ final class PortConnector {
     /// `connect PORT MILLISECONDS`
     static func serve(_ fields: ArraySlice<String>, loop: Loop, connection: ControlConnection) {
         guard fields.count == 2, let port = fields.first.flatMap(UInt16.init), port > 0,
-            let patience = fields.last.flatMap(Int64.init), patience >= 0
+            let timeout = fields.last.flatMap(Int64.init), timeout >= 0
         else { return connection.refuse(Failure(.badRequest, "connect needs a port and milliseconds")) }
-        PortConnector(loop: loop, port: port, connection: connection).begin(patience)
+        PortConnector(loop: loop, port: port, connection: connection).begin(timeout)
     }
 
     private init(loop: Loop, port: UInt16, connection: ControlConnection) {
@@ -26,9 +26,9 @@ final class PortConnector {
         self.connection = connection
     }
 
-    private func begin(_ patience: Int64) {
+    private func begin(_ timeout: Int64) {
         connection.onDrop = { self.clean(closing: true) }
-        timer = loop.after(patience) { self.refuse(ETIMEDOUT) }
+        timer = loop.after(timeout) { self.refuse(ETIMEDOUT) }
         attempt(ipv6: false)
     }
 

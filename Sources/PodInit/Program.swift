@@ -33,8 +33,8 @@ enum Program {
             }
             return 0
         } catch {
-            complain(error.message)
-            if error.refusal == .badRequest { complain("usage:\n" + usage) }
+            writeError(error.message)
+            if error.refusal == .badRequest { writeError("usage:\n" + usage) }
             return error.refusal == .badRequest ? 2 : 1
         }
     }

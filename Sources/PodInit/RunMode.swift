@@ -2,7 +2,7 @@ import CPodInit
 import Glibc
 import PodInitProtocol
 
-/// `run REPORT PLAN`: the last step into a sandbox container. Bubblewrap has built the house; this becomes the user's
+/// `run REPORT PLAN`: the last step into a sandbox container. Bubblewrap has built the sandbox; this becomes the user's
 /// command.
 ///
 /// It comes from inside so that "command not found" is told from the rest, and so that the user's environment (which

@@ -108,14 +108,14 @@ final class SandboxPod {
 
     private func exec(_ fields: ArraySlice<String>, _ connection: ControlConnection) throws(Failure) {
         let words = Array(fields)
-        guard words.count > 3, let patience = Int64(words[1]), patience >= 0, let cap = Int(words[2]),
+        guard words.count > 3, let timeout = Int64(words[1]), timeout >= 0, let cap = Int(words[2]),
             (0...Frame.limit / 4).contains(cap)
         else { throw Failure(.badRequest, "exec needs a container, milliseconds, a limit and a command") }
         guard sessions.count < PodInitLimits.execs, !isShuttingDown else {
             throw Failure(.unavailable, "Too many commands run in this pod.")
         }
         let session = try ExecSession(
-            Array(words[3...]), in: container(fields), milliseconds: patience, cap: cap, settings: options,
+            Array(words[3...]), in: container(fields), milliseconds: timeout, cap: cap, settings: options,
             loop: loop, connection: connection)
         sessions[session.processID] = session
     }

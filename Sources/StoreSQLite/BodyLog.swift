@@ -81,7 +81,7 @@ extension WriteTransaction {
         to table: BodyLog.Table, api: Int64, id: RequestID, head: [UInt8]?, body: Body?
     ) throws -> Int64 {
         let number = state[table].next
-        try road.insert(into: table, number: number, api: api, id: id, head: head, body: body)
+        try hotPath.insert(into: table, number: number, api: api, id: id, head: head, body: body)
         state[table].next += 1
         return number
     }
@@ -104,7 +104,7 @@ extension WriteTransaction {
 
     /// Empties the row of a payload, and lets go of its file.
     mutating func erasePayload(_ number: Int64) throws {
-        if try road.emptyPayload(number) { return noteErased(in: .payload) }
+        if try hotPath.emptyPayload(number) { return noteErased(in: .payload) }
         let file = try row("SELECT file FROM payload WHERE number = ?", [number])?[0] as String?
         try erase(BodyLog.Place(number: number, file: file), in: .payload)
     }

@@ -52,7 +52,7 @@ final class Committer: Sendable {
     /// Whether the writer's `synchronous` is FULL now; only the writer's thread looks.
     private let isFull: Mutex<Bool>
     /// Prepared by the first transaction; only the writer's thread looks.
-    private let road = Mutex<RoadStatements?>(nil)
+    private let hotPath = Mutex<HotPathStatements?>(nil)
 
     init(
         pool: DatabasePool, durability: SQLiteStore.Durability, state: StoreState, hints: StoreHints, files: BodyFiles
@@ -133,7 +133,7 @@ final class Committer: Sendable {
         // A connection with statements cannot be closed.
         await withCheckedContinuation { continuation in
             queue.async { [self] in
-                road.withLock { $0 = nil }
+                hotPath.withLock { $0 = nil }
                 continuation.resume()
             }
         }
@@ -217,12 +217,12 @@ final class Committer: Sendable {
         try pool.writeWithoutTransaction { db in
             let isSynced = durability == .full && batch.contains(where: \.isDurable)
             try setSynchronous(db, full: isSynced)
-            let road = try road.withLock { road in
-                let prepared = try road ?? RoadStatements(db)
-                road = prepared
+            let hotPath = try hotPath.withLock { hotPath in
+                let prepared = try hotPath ?? HotPathStatements(db)
+                hotPath = prepared
                 return prepared
             }
-            var transaction = WriteTransaction(db: db, road: road, state: state)
+            var transaction = WriteTransaction(db: db, hotPath: hotPath, state: state)
             var answers: [@Sendable () -> Void] = []
             answers.reserveCapacity(batch.count)
             try db.inTransaction(.immediate) {

@@ -2,7 +2,7 @@ import Core
 import GRDB
 import GRDBSQLite
 
-/// A statement of the hot road: prepared once, then bound, stepped and read by SQLite's own calls, without a value
+/// A statement of the hot path: prepared once, then bound, stepped and read by SQLite's own calls, without a value
 /// object per column.
 ///
 /// On one thread only: the one that owns the database connection.

@@ -43,7 +43,7 @@ extension SQLiteStore {
 }
 
 /// How a request stands, with the places of what belongs to it.
-struct Standing {
+struct EndableState {
     let state: StoredState
     let token: Int64
     let isPastKeeping: Bool
@@ -96,10 +96,10 @@ extension WriteTransaction {
     /// - Returns: `false` where it does not stand as most do (lease still good, no earlier attempt that failed);
     ///   nothing was changed then.
     private mutating func complete(_ lease: Lease, api: StoredAPI, result: Body, now: Timestamp) throws -> Bool {
-        guard let payload = try road.leased(lease, api: api.number) else { return false }
+        guard let payload = try hotPath.leased(lease, api: api.number) else { return false }
         let answer = try append(to: .answer, api: api.number, id: lease.id, head: nil, body: result)
         if let payload { try erasePayload(payload) }
-        try road.complete(
+        try hotPath.complete(
             lease.id, api: api.number, answer: answer, now: now, purgeAt: now + api.policy.retention)
         count(api, inProgress: -1)
         changes.ended.insert(lease.id)
@@ -145,7 +145,7 @@ extension WriteTransaction {
 
     /// Ends a request: what nobody needs any more is erased, and its retention begins.
     mutating func end(
-        _ id: RequestID, api: StoredAPI, _ standing: Standing, to new: StoredState, failure: RequestFailure? = nil,
+        _ id: RequestID, api: StoredAPI, _ standing: EndableState, to new: StoredState, failure: RequestFailure? = nil,
         attempt: AttemptFailure? = nil, result: Body? = nil, now: Timestamp
     ) throws {
         let idData = id.data
@@ -236,7 +236,7 @@ extension WriteTransaction {
     }
 
     /// `nil` for an unknown request, and with a time for one that is past its retention then.
-    func standing(of id: RequestID, api: Int64, at now: Timestamp? = nil) throws -> Standing? {
+    func standing(of id: RequestID, api: Int64, at now: Timestamp? = nil) throws -> EndableState? {
         let row = try row(
             """
             SELECT r.state, r.token, r.keep_until, r.key, r.payload, p.file, r.answer, a.file, r.purge_at
@@ -246,7 +246,7 @@ extension WriteTransaction {
         guard let row else { return nil }
         if let now, let purgeAt: Int64 = row[8], purgeAt <= now.microseconds { return nil }
         let keepUntil: Int64? = row[2]
-        return Standing(
+        return EndableState(
             state: try StoredState(reading: row[0]), token: row[1],
             isPastKeeping: now.map { (keepUntil ?? .min) <= $0.microseconds } ?? false, key: row[3],
             payload: BodyLog.Place(number: row[4], file: row[5]), answer: BodyLog.Place(number: row[6], file: row[7]))

@@ -58,7 +58,7 @@ extension WriteTransaction {
             return .queueFull
         }
         let id = submission.id
-        let isNew = try road.insertRequest(
+        let isNew = try hotPath.insertRequest(
             api: api.number, id: id, now: now, deadline: submission.queueDeadline, key: submission.idempotency?.key,
             payload: state.payloads.next)
         guard isNew else { return nil }
@@ -99,12 +99,12 @@ extension WriteTransaction {
         api name: String, limit: Int, leaseEnd: Timestamp, holder: String, now: Timestamp
     ) throws -> [ClaimedRequest] {
         guard let api = state.deployed(name) else { return [] }
-        try road.wakeRetries(api: api.number, now: now)
-        let claimed = try road.claim(
+        try hotPath.wakeRetries(api: api.number, now: now)
+        let claimed = try hotPath.claim(
             api: api.number, limit: limit, leaseEnd: leaseEnd, holder: holder, now: now)
         count(api, inQueue: -claimed.count, inProgress: claimed.count)
         return try claimed.map { request in
-            let payload = try request.payload.flatMap { try road.payload($0) }
+            let payload = try request.payload.flatMap { try hotPath.payload($0) }
             let interruptions = try request.answer.flatMap { try interruptionCount($0) } ?? 0
             return ClaimedRequest(
                 lease: Lease(api: name, id: request.id, token: request.token), payload: payload?.body ?? .empty,

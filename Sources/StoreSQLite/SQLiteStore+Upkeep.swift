@@ -37,7 +37,7 @@ extension SQLiteStore {
         if due[2] { upkeep.purged = try await inSteps { try $0.purge(now: now, limit: $1) } }
         if due[3] { _ = try await inSteps { try $0.dropKept(now: now, limit: $1) } }
         if due[4] { try await finishDeletions(now: now) }
-        if due[5] { _ = try await inSteps { try $0.hasten(now: now, limit: $1) } }
+        if due[5] { _ = try await inSteps { try $0.rescheduleAfterClockChange(now: now, limit: $1) } }
         for log in [committer.state.payloads, committer.state.answers] where log.isDirty {
             // Lost in a power cut, it is only to be done again.
             while try await committer.perform(durable: false, { try $0.compact(log.table, limit: Self.stepLimit) }) {}
@@ -119,7 +119,7 @@ extension WriteTransaction {
     }
 
     /// Makes retries due that a clock put off which was set back since.
-    mutating func hasten(now: Timestamp, limit: Int) throws -> Int {
+    mutating func rescheduleAfterClockChange(now: Timestamp, limit: Int) throws -> Int {
         let far = try rows(
             "SELECT api, id FROM request WHERE state = 5 AND not_before > ? LIMIT ?",
             [(now + Limits.retryBackoff * 2).microseconds, limit])

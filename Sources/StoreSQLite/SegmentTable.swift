@@ -60,12 +60,12 @@ struct SegmentTable {
 
     mutating func seal(_ segment: String) {
         segments[segment]?.isSealed = true
-        noteIfOver(segment)
+        sealIfFull(segment)
     }
 
     /// What was written here is nobody's.
-    mutating func abandon(_ segment: String, _ range: Range<Int64>) {
-        if !range.isEmpty { bury(range, in: segment) }
+    mutating func release(_ segment: String, _ range: Range<Int64>) {
+        if !range.isEmpty { markAsGarbage(range, in: segment) }
         seal(segment)
     }
 
@@ -162,16 +162,16 @@ struct SegmentTable {
             return
         }
         segments[place.segment]?.entries[place.offset] = nil
-        bury(place.blocks, in: place.segment)
-        noteIfOver(place.segment)
+        markAsGarbage(place.blocks, in: place.segment)
+        sealIfFull(place.segment)
     }
 
-    private mutating func bury(_ range: Range<Int64>, in segment: String) {
+    private mutating func markAsGarbage(_ range: Range<Int64>, in segment: String) {
         segments[segment]?.dead.append(range)
         deadBytes += Int64(range.count)
     }
 
-    private mutating func noteIfOver(_ segment: String) {
+    private mutating func sealIfFull(_ segment: String) {
         if segments[segment]?.isOver == true { emptied.insert(segment) }
     }
 

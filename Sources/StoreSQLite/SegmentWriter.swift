@@ -121,7 +121,7 @@ final class SegmentWriter: Sendable {
             }
         } catch {
             file = nil
-            table.with { $0.abandon(present.name, start..<present.end) }
+            table.with { $0.release(present.name, start..<present.end) }
             reclaim()
             throw error
         }

@@ -5,7 +5,7 @@ import GRDB
 /// One transaction while it is being written: its SQL, and what follows from it once it is committed.
 struct WriteTransaction {
     let db: Database
-    let road: RoadStatements
+    let hotPath: HotPathStatements
     /// As it will be after the commit.
     var state: StoreState
     var changes = StoreChanges()
@@ -14,9 +14,9 @@ struct WriteTransaction {
     /// Whether it deletes what must be gone from the disk soon (contract A12, C6).
     var erasesBytes = false
 
-    init(db: Database, road: RoadStatements, state: StoreState) {
+    init(db: Database, hotPath: HotPathStatements, state: StoreState) {
         self.db = db
-        self.road = road
+        self.hotPath = hotPath
         self.state = state
     }
 

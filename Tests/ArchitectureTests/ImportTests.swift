@@ -1,7 +1,7 @@
 import Foundation
 import Testing
 
-/// The rooms of the house and what each may import (docs/architecture.md). Standard modules of the toolchain are listed
+/// The modules and what each may import (docs/architecture.md). Standard modules of the toolchain are listed
 /// too: `Core` does no I/O.
 private let allowed: [String: Set<String>] = [
     "Core": [],
@@ -65,7 +65,7 @@ private let exceptions: [String: Set<String>] = [
     "PodInit": ["Glibc", "Musl"]
 ]
 
-@Suite("Architecture: which room imports which")
+@Suite("Architecture: which module imports which")
 struct ImportTests {
     private static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent()
@@ -105,17 +105,17 @@ struct ImportTests {
     }
 
     private static func isAllowed(_ item: Import) -> Bool {
-        let room = String(item.file.split(separator: "/")[0])
-        let rules = allowed[room] ?? []
+        let module = String(item.file.split(separator: "/")[0])
+        let rules = allowed[module] ?? []
         if rules.contains("*") || rules.contains(item.module) { return true }
         if rules.contains("NIO*"), item.module.hasPrefix("NIO") { return true }
-        if !["Core", "APIConfiguration", "Wire", "PodInit"].contains(room), toolchain.contains(item.module) {
+        if !["Core", "APIConfiguration", "Wire", "PodInit"].contains(module), toolchain.contains(item.module) {
             return true
         }
         return exceptions.contains { item.file.hasPrefix($0.key + "/") && $0.value.contains(item.module) }
     }
 
-    @Test("No room imports what architecture.md does not allow it")
+    @Test("No module imports what architecture.md does not allow it")
     func noForbiddenImport() throws {
         let imports = try Self.imports()
         #expect(imports.count > 100)
@@ -123,12 +123,12 @@ struct ImportTests {
         #expect(forbidden.isEmpty, "\(forbidden)")
     }
 
-    @Test("Every room is in the table")
+    @Test("Every module is in the table")
     func everyRoomIsKnown() throws {
-        let rooms = try FileManager.default.contentsOfDirectory(
+        let modules = try FileManager.default.contentsOfDirectory(
             atPath: Self.root.appending(path: "Sources").path
         ).filter { !["CPodInit", "CStoreSQLite"].contains($0) }
-        #expect(Set(rooms) == Set(allowed.keys))
+        #expect(Set(modules) == Set(allowed.keys))
     }
 
     @Test("The rule sees a forbidden import")

@@ -113,7 +113,7 @@ struct Call: Sendable, CustomStringConvertible {
 final class Callers: Sendable {
     /// A call under which the platform dies ends at once, or now and then never: the client may miss that its
     /// connection is gone.
-    private static let patience: Duration = .seconds(10)
+    private static let answerTime: Duration = .seconds(10)
 
     private let calls = Mutex<[String: (round: Int, call: Call)]>([:])
 
@@ -130,11 +130,11 @@ final class Callers: Sendable {
             let key = call.key.map { [$0] } ?? []
             guard
                 let id = try? await api.submit(
-                    call.body, do: call.action, headers: key, within: Self.patience)
+                    call.body, do: call.action, headers: key, within: Self.answerTime)
             else { return }
             calls.withLock { $0[id] = (round, call) }
             guard call.kind == .cancelled else { continue }
-            guard let answer = try? await HTTP.call(.DELETE, "\(api.url)/\(id)", within: Self.patience) else {
+            guard let answer = try? await HTTP.call(.DELETE, "\(api.url)/\(id)", within: Self.answerTime) else {
                 return
             }
             call.cancelStatus = answer.status

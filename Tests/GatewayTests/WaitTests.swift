@@ -147,10 +147,10 @@ struct WaitTests {
     @Test("A5: a caller that leaves is not waited for")
     func callerLeaves() async throws {
         let store = MemoryStore()
-        let room = WaitingRoom(store: store, clock: ManualClock())
+        let waiting = WaitingCallers(store: store, clock: ManualClock())
         let caller = CallerPresence()
-        let poll = room.enter(RequestID(high: 1, low: 2), api: "hello", within: .seconds(60), caller: caller)
-        #expect(room.hub.count == 1)
+        let poll = waiting.enter(RequestID(high: 1, low: 2), api: "hello", within: .seconds(60), caller: caller)
+        #expect(waiting.hub.count == 1)
         async let woken: Void = withCheckedContinuation { continuation in poll.whenReady { continuation.resume() } }
         caller.goAway()
         await woken
@@ -190,10 +190,11 @@ struct WaitTests {
         _ = try await store.submit(
             Submission(id: id, api: "hello", payload: .inline([]), headers: [], query: nil), maxQueueLength: nil,
             now: clock.now())
-        let room = WaitingRoom(store: store, clock: clock)
+        let waiting = WaitingCallers(store: store, clock: clock)
         let caller = CallerPresence()
         caller.finish()
-        guard case .record = try await room.enter(id, api: "hello", within: .seconds(60), caller: caller).look() else {
+        guard case .record = try await waiting.enter(id, api: "hello", within: .seconds(60), caller: caller).look()
+        else {
             throw PlatformError(.internal, "still waits")
         }
     }
@@ -217,19 +218,19 @@ struct WaitTests {
 
     @Test("A5: one that has its answer is forgotten")
     func forgotten() async throws {
-        let room = WaitingRoom(store: MemoryStore(), clock: ManualClock())
+        let waiting = WaitingCallers(store: MemoryStore(), clock: ManualClock())
         let caller = CallerPresence()
         do {
-            let poll = room.enter(RequestID(high: 1, low: 2), api: "hello", within: .seconds(60), caller: caller)
+            let poll = waiting.enter(RequestID(high: 1, low: 2), api: "hello", within: .seconds(60), caller: caller)
             guard case .gone = try await poll.look() else { throw PlatformError(.internal, "found a request") }
-            #expect(room.hub.count == 1)
+            #expect(waiting.hub.count == 1)
         }
-        #expect(room.hub.count == 0)
+        #expect(waiting.hub.count == 0)
     }
 
     @Test("A5: a look that finds no place is tried again when one is free, in the order of asking")
     func gate() throws {
-        let gate = LookGate(places: 2)
+        let gate = ReadLimiter(places: 2)
         #expect(gate.enter() && gate.enter() && !gate.enter())
         let called = Mutex<[Int]>([])
         for number in 0..<3 { gate.whenEntered { called.withLock { $0.append(number) } } }

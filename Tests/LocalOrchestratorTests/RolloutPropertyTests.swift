@@ -62,7 +62,7 @@ struct RolloutPropertyTests {
 
         mutating func setReady(_ index: Int, _ isReady: Bool) {
             replicas[index].isReady = isReady
-            replicas[index].waversSince = isReady ? nil : now
+            replicas[index].unreadySince = isReady ? nil : now
         }
 
         var isDone: Bool { replicas.count == wanted && replicas.allSatisfy { $0.isCurrent && $0.isReady } }
@@ -77,7 +77,7 @@ struct RolloutPropertyTests {
                 switch Int.random(in: 0..<20, using: &world.generator) {
                 case 0..<6: world.setReady(index, true)
                 case 6: world.setReady(index, false)
-                case 7: (world.replicas[index].isReady, world.replicas[index].waversSince) = (false, nil)
+                case 7: (world.replicas[index].isReady, world.replicas[index].unreadySince) = (false, nil)
                 default: break
                 }
             }

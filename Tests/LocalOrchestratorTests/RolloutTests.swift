@@ -7,12 +7,12 @@ import Testing
 @Suite("Rollout: which replicas to start and to stop")
 struct RolloutTests {
     private func replica(
-        _ id: String, current: Bool = true, ready: Bool = true, pending: Bool = false, wavers: Int64? = nil,
+        _ id: String, current: Bool = true, ready: Bool = true, pending: Bool = false, unready: Int64? = nil,
         inFlight: Int = 0, began: Int64? = nil, age: Int64 = 0
     ) -> RolloutReplica {
         RolloutReplica(
             id: id, isCurrent: current, isReady: ready, isPending: pending,
-            waversSince: wavers.map { Instant(seconds: -$0) }, inFlight: inFlight,
+            unreadySince: unready.map { Instant(seconds: -$0) }, inFlight: inFlight,
             youngestStart: began.map { Instant(seconds: -$0) }, createdAt: Timestamp(seconds: -age))
     }
 
@@ -94,14 +94,14 @@ struct RolloutTests {
     @Test(
         "S3: an old replica whose probes fail for a moment is kept until the new one serves; after a minute it counts as broken"
     )
-    func wavering() {
+    func recentlyUnready() {
         let starting = replica("new", ready: false)
-        #expect(steps(1, replica("old", current: false, ready: false, wavers: 5), starting) == RolloutSteps())
-        #expect(steps(1, replica("old", current: false, ready: false, wavers: 60), starting).stop == ["old"])
-        #expect(steps(1, replica("old", current: false, ready: false, wavers: 5), replica("new")).stop == ["old"])
+        #expect(steps(1, replica("old", current: false, ready: false, unready: 5), starting) == RolloutSteps())
+        #expect(steps(1, replica("old", current: false, ready: false, unready: 60), starting).stop == ["old"])
+        #expect(steps(1, replica("old", current: false, ready: false, unready: 5), replica("new")).stop == ["old"])
         // Two of three serve; the third may come back, and counts as there.
         let two = [replica("a", current: false), replica("b", current: false)]
-        let third = replica("c", current: false, ready: false, wavers: 5)
+        let third = replica("c", current: false, ready: false, unready: 5)
         let careful = Rollout.steps(
             wanted: 3, strategy: UpdateStrategy(maxSurge: .count(1), maxUnavailable: .count(0)),
             replicas: two + [third], now: now)
@@ -115,7 +115,7 @@ struct RolloutTests {
 
     @Test("S3: where nobody serves, the old one makes room for a new one that waits for it")
     func makesRoom() {
-        let old = replica("old", current: false, ready: false, wavers: 5)
+        let old = replica("old", current: false, ready: false, unready: 5)
         let waiting = replica("new", ready: false, pending: true)
         #expect(steps(1, old, waiting).stop == ["old"])
         #expect(

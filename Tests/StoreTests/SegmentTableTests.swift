@@ -14,7 +14,7 @@ struct SegmentTableTests {
         func open(_ segment: String, isSealed: Bool = false) { value.open(segment, isSealed: isSealed) }
         func add(_ place: SegmentPlace, bytes: [UInt8]? = nil) { value.add(place, bytes: bytes) }
         func seal(_ segment: String) { value.seal(segment) }
-        func abandon(_ segment: String, _ range: Range<Int64>) { value.abandon(segment, range) }
+        func release(_ segment: String, _ range: Range<Int64>) { value.release(segment, range) }
         func erase(_ place: SegmentPlace) { value.erase(place) }
         func beginReading(_ place: SegmentPlace) -> SegmentTable.Reading? { value.beginReading(place) }
         func endReading(_ place: SegmentPlace) -> Bool { value.endReading(place) }
@@ -152,7 +152,7 @@ struct SegmentTableTests {
         let table = Table()
         table.open("1-1")
         table.add(place(0))
-        table.abandon("1-1", blocks(1..<5))
+        table.release("1-1", blocks(1..<5))
         #expect(table.takeTasks(everything: true) == [.erase(segment: "1-1", ranges: [blocks(1..<5)])])
         table.erase(place(0))
         #expect(table.takeTasks(everything: false) == [.remove(segment: "1-1")])

@@ -12,7 +12,7 @@ struct CompletionNames: Sendable {
 
     /// Longest time that a key press may take; `CORTEX_COMPLETION_TIMEOUT` says otherwise, in seconds, for a platform
     /// far away.
-    private var patience: Duration {
+    private var timeout: Duration {
         let seconds = context.variables["CORTEX_COMPLETION_TIMEOUT"].flatMap(Int.init).map { max(0, min($0, 600)) }
         return seconds.map { .seconds($0) } ?? .milliseconds(1500)
     }
@@ -23,7 +23,7 @@ struct CompletionNames: Sendable {
             group.addTask { (try? await find(names)) ?? [] }
             group.addTask {
                 // Cancelled once there are names.
-                try? await context.clock.sleep(for: patience)
+                try? await context.clock.sleep(for: timeout)
                 return []
             }
             let first = await group.next() ?? []

@@ -12,7 +12,7 @@ struct DeployProgress {
     }
 
     /// How long a failure must last before it is believed, and the restarts after which it is believed at once.
-    static let patience: Duration = .seconds(20)
+    static let failingTime: Duration = .seconds(20)
     static let restarts = 3
 
     private static let failures: [ReplicaState] = [.errImagePull, .failed, .killed, .killedOOM, .stalled]
@@ -31,7 +31,7 @@ struct DeployProgress {
         }
         let since = failingSince ?? now
         failingSince = since
-        if worst.restarts >= Self.restarts || now - since >= Self.patience {
+        if worst.restarts >= Self.restarts || now - since >= Self.failingTime {
             let reason = worst.reason.map { ": \($0)" } ?? ""
             return .failed(
                 "\(name) does not get ready: replica \(worst.id) is \(DescribeView.title(of: worst.state))\(reason);"

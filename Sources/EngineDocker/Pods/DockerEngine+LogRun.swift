@@ -56,7 +56,7 @@ extension DockerEngine {
     /// How long a stream that is followed may be silent after its container's end before it is taken for forgotten.
     private static let silence: Duration = .seconds(2)
     /// How long an engine may take over the next piece of a log that is not followed.
-    private static let patience: Duration = .seconds(60)
+    private static let lookInterval: Duration = .seconds(60)
 
     /// Reads a log to its end, or, with `follow`, to the end of the container's present run.
     ///
@@ -88,7 +88,7 @@ extension DockerEngine {
     private func limitSilence(of run: LogRun) async throws {
         while true {
             let waiting = run.waitingSince
-            try await clock.sleep(for: Self.patience)
+            try await clock.sleep(for: Self.lookInterval)
             if waiting != nil, run.waitingSince == waiting {
                 throw PlatformError(.engineUnavailable, "The container engine stands still in the middle of a log.")
             }
@@ -100,7 +100,7 @@ extension DockerEngine {
         var endSeen: Instant?
         while true {
             try await clock.sleep(for: .seconds(1))
-            if endSeen == nil, let now = try await details(before.id, patiently: true), now.isRunning,
+            if endSeen == nil, let now = try await details(before.id, retrying: true), now.isRunning,
                 now.state?.startedAt == before.state?.startedAt
             {
                 continue

@@ -75,7 +75,7 @@ extension DockerEngine {
         }
         while true {
             // An engine that is being restarted is waited for; meanwhile the container runs on.
-            guard let before = try await details(id, patiently: follow) else { return }
+            guard let before = try await details(id, retrying: follow) else { return }
             if follow, lastEnd != nil, !before.isRunning, before.state?.finishedAt.flatMap(Self.unixTime) == lastEnd {
                 // Nothing new since the last run: the next is waited for. The clock is all there is to wait on.
                 try await clock.sleep(for: .milliseconds(200))
@@ -145,7 +145,7 @@ extension DockerEngine {
         -> String
     {
         for _ in 0..<50 {
-            guard let now = try await details(id, patiently: true) else { break }
+            guard let now = try await details(id, retrying: true) else { break }
             let hasEnded = !now.isRunning || now.state?.startedAt != before.state?.startedAt
             if hasEnded, let end = now.state?.finishedAt.flatMap(Self.unixTime), end != "0" { return end }
             // The stream ends a moment before the engine notes the exit.
@@ -154,12 +154,12 @@ extension DockerEngine {
         return Self.unixTime(fallback)
     }
 
-    func details(_ id: String, patiently: Bool) async throws -> DockerClient.ContainerDetails? {
+    func details(_ id: String, retrying: Bool) async throws -> DockerClient.ContainerDetails? {
         var backoff = Backoff.engine
         while true {
             do {
                 return try await client.container(id)
-            } catch let error as PlatformError where patiently && error.code == .engineUnavailable {
+            } catch let error as PlatformError where retrying && error.code == .engineUnavailable {
                 try await clock.sleep(for: backoff.next())
             }
         }

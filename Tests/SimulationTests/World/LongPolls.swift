@@ -10,14 +10,14 @@ import ServiceLifecycle
 final class LongPolls: Service, @unchecked Sendable {
     private let world: World
     private let store: SimulatedStore
-    private let room: WaitingRoom
-    private var hub: WaiterHub { room.hub }
+    private let waiting: WaitingCallers
+    private var hub: WaiterHub { waiting.hub }
     private var isTicking = false
 
     init(_ world: World, _ store: SimulatedStore) {
         self.world = world
         self.store = store
-        self.room = WaitingRoom(store: store, clock: world.clock)
+        self.waiting = WaitingCallers(store: store, clock: world.clock)
     }
 
     /// As `Gateway.run` does.
@@ -36,7 +36,7 @@ final class LongPolls: Service, @unchecked Sendable {
     /// As `GET /<endpoint>/<id>?wait=N` does.
     func wait(for id: RequestID, within duration: Duration) async throws -> RequestRecord? {
         let began = world.schedule.elapsed
-        let poll = room.enter(id, api: "api", within: duration, caller: CallerPresence())
+        let poll = waiting.enter(id, api: "api", within: duration, caller: CallerPresence())
         tick()
         var wasWaiting = false
         var end: RequestRecord?

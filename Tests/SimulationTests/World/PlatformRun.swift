@@ -137,10 +137,10 @@ final class PlatformRun: @unchecked Sendable {
         if replica == World.ghost { return true }
         if let pod = world.engine.pods[replica], !pod.isListening, pod.isAlive, let probe = world.scenario.probe {
             // The orchestrator must have noticed by now, whatever it thinks.
-            let patience = (probe.period + probe.timeout + .seconds(1)) * (probe.failureThreshold + 1) + .seconds(2)
+            let longestRun = (probe.period + probe.timeout + .seconds(1)) * (probe.failureThreshold + 1) + .seconds(2)
             let deaf = Duration.microseconds(world.schedule.elapsed - pod.deafSince)
             world.ledger.expect(
-                deaf < patience || !ready.contains(replica), "C7",
+                deaf < longestRun || !ready.contains(replica), "C7",
                 "\(replica) refuses connections for \(deaf), and is still thought ready")
         }
         return ready.contains(replica) || unreadySince[replica] == world.schedule.elapsed

@@ -65,7 +65,7 @@ final class World: @unchecked Sendable {
     /// Steps of one seed; far more than any needs.
     static let stepLimit = 400_000
     /// How long after the faults every request must have ended.
-    static let patience: Duration = .seconds(1800)
+    static let longestRun: Duration = .seconds(1800)
 
     /// Runs the seed on the calling thread.
     func run() -> Violation? {
@@ -191,7 +191,7 @@ final class World: @unchecked Sendable {
     }
 
     private func waitForEnds() async {
-        let deadline = schedule.elapsed + Self.patience.wholeMicroseconds + abs(clock.offset.wholeMicroseconds)
+        let deadline = schedule.elapsed + Self.longestRun.wholeMicroseconds + abs(clock.offset.wholeMicroseconds)
         while !ledger.open.isEmpty || busy > 1 {
             guard schedule.elapsed < deadline else {
                 let names = ledger.open.map { "\($0.name) (\($0.status.rawValue))" }

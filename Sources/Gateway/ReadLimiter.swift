@@ -5,7 +5,7 @@ import Synchronization
 ///
 /// Without it thousands of callers that begin to wait at once, or whose requests end at once, would have a task each
 /// for that moment.
-final class LookGate: Sendable {
+final class ReadLimiter: Sendable {
     private struct State {
         var free: Int
         var waiting: [@Sendable () -> Void] = []

@@ -1,7 +1,7 @@
 import Synchronization
 
 /// A random number generator that many tasks share.
-final class Chance: Sendable {
+final class RandomSource: Sendable {
     private let generator: Mutex<any RandomNumberGenerator & Sendable>
 
     init(_ generator: any RandomNumberGenerator & Sendable) {

@@ -6,7 +6,7 @@ import GRDBSQLite
 ///
 /// `@unchecked Sendable`: made by the writer's thread inside a transaction, used and dropped only there
 /// (``Committer``).
-final class RoadStatements: @unchecked Sendable {
+final class HotPathStatements: @unchecked Sendable {
     private let db: Database
     private let insertRequest: DirectStatement
     private let insertPayload: DirectStatement
