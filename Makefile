@@ -21,6 +21,11 @@ demo: ## Start the platform, deploy the OCR example, submit images, show what th
 	@scripts/setup.sh demo
 	@scripts/demo.sh
 
+.PHONY: dev
+dev: ## Build and run the platform in the foreground (data in .build/dev) with examples/hello deployed
+	@scripts/setup.sh build
+	@scripts/dev.sh
+
 .PHONY: test
 test: ## Everything that CI runs: lint, then all tests on real SQLite, bubblewrap and Podman
 	@scripts/setup.sh test
@@ -30,6 +35,7 @@ test: ## Everything that CI runs: lint, then all tests on real SQLite, bubblewra
 .PHONY: lint
 lint: ## Layout of the Swift code, and the shell scripts
 	@swift format lint --strict --parallel --recursive $(SWIFT_SOURCES)
+	@scripts/lint_text.py
 	@! command -v shellcheck >/dev/null || shellcheck -x scripts/*.sh .ci/run
 
 .PHONY: format

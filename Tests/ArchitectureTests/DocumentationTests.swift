@@ -35,4 +35,19 @@ struct DocumentationTests {
             }
         }
     }
+
+    @Test("The functions that docs/architecture.md links to are in the files that it names")
+    func functions() throws {
+        let page = try Self.text("docs/architecture.md")
+        var count = 0
+        for match in page.matches(of: #/\[`(\w+)\.(\w+)\(\)`\]\(\.\./([^)]+)\)/#) {
+            let (type, function, file) = (String(match.1), String(match.2), String(match.3))
+            let source = try Self.text(file)
+            let isThere = ["(", "<"].contains { source.contains("func \(function)\($0)") }
+            #expect(isThere, "\(file) has no function \(function)")
+            #expect(source.contains(type), "\(file) does not name \(type)")
+            count += 1
+        }
+        #expect(count > 30)
+    }
 }
