@@ -55,6 +55,8 @@ actor ReplicaWorker {
     var isFinishing = false
     private var extendAt: Instant?
     private var isExtending = false
+    /// A hint says that a request inside has ended.
+    private var isEndHinted = false
     private var timer: Task<Void, Never>?
     private var timerDue: Instant?
 
@@ -112,11 +114,14 @@ actor ReplicaWorker {
         for delivery in deliveries.values { delivery.interrupt(.brokenOff) }
     }
 
-    /// A request ended while it was inside: it was cancelled (contract A7).
+    /// The store hints that a request ended while it was inside: it was cancelled (contract A7).
+    ///
+    /// A hint may be older than this delivery, when the request failed before and was retried by hand. So the store is
+    /// asked at once which leases are lost.
     func requestEnded(_ id: RequestID) {
-        for delivery in deliveries.values where delivery.request.id == id && delivery.isInside {
-            delivery.interrupt(.leaseLost)
-        }
+        guard deliveries.values.contains(where: { $0.request.id == id && $0.isInside }) else { return }
+        isEndHinted = true
+        signal.fire(.state)
     }
 
     private func cut(_ activity: any ReplicaActivity) {
@@ -155,6 +160,7 @@ actor ReplicaWorker {
             arrived = []
             if isExtensionDue(now) {
                 isExtending = true
+                isEndHinted = false
                 group.addTask { await self.extendLeases() }
             }
             if let claim = look.claim {
@@ -267,8 +273,8 @@ actor ReplicaWorker {
     }
 
     private func isExtensionDue(_ now: Instant) -> Bool {
-        guard let extendAt, !isExtending, !deliveries.isEmpty else { return false }
-        return extendAt <= now
+        guard !isExtending, !deliveries.isEmpty else { return false }
+        return isEndHinted || extendAt.map { $0 <= now } ?? false
     }
 
     /// Keeps every lease of this replica for another while, in one step (contract A10).
