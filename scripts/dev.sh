@@ -10,16 +10,11 @@ folder=$PWD/.build/dev
 mkdir -p "$folder"
 export CORTEX_CLI_CONFIG_DIR="$folder/cli"
 
-"$bin/cortex" up --data-dir "$folder/data" --port "${PORT:-8889}" --operator-port "${OPERATOR_PORT:-8888}" \
-  --engine "${CORTEX_ENGINE:-sandbox}" &
-platform=$!
-trap 'kill -TERM "$platform" 2>/dev/null; wait "$platform" || true' EXIT
+rm -f "$folder/data/addresses.json"
 
 deploy() {
-  # `addresses.json` is removed at each start and written when the platform listens.
   for _ in $(seq 300); do
     [ -s "$folder/data/addresses.json" ] && break
-    kill -0 "$platform" 2>/dev/null || return 1
     sleep 0.1
   done
   config=examples/hello/cortex.sandbox.yaml
@@ -33,5 +28,8 @@ hello is deployed. In another terminal:
 Ctrl-C stops the platform; what is deployed stays for the next start.
 TEXT
 }
-deploy
-wait "$platform"
+deploy &
+
+# In the place of this script, so that Ctrl-C reaches the platform once: a second signal would end it without draining.
+exec "$bin/cortex" up --data-dir "$folder/data" --port "${PORT:-8889}" --operator-port "${OPERATOR_PORT:-8888}" \
+  --engine "${CORTEX_ENGINE:-sandbox}"
