@@ -68,7 +68,8 @@ class Platform:
         return self
 
     def __exit__(self, *_):
-        # What a container still holds would be waited for until its grace period ends, and its pod would outlive a platform that is killed.
+        # What a container still holds would be waited for until its grace period ends, and its pod would outlive a
+        # platform that is killed.
         open(f"{self.gate}/open", "w").close()
         self.process.send_signal(signal.SIGTERM)
         try:
@@ -243,7 +244,8 @@ def queue(report, quick):
             if before:
                 platform.load("submit", "/held", 100, 64, 3600, before)
             growth = platform.pss() - start
-            # What was just written may still be on its way to the disk, which the next second should not be charged with.
+            # What was just written may still be on its way to the disk, which the next second should not be charged
+            # with.
             os.sync()
             rate = platform.load("submit", "/held", 100, 64, 3600, few)["per_second"]
             figures[before].append((rate, claims(platform, few - 5_000), growth))

@@ -26,8 +26,8 @@ class Podman:
         self.socket = os.path.join(self.folder, "p.sock")
         for name in ("tmp", "home", "scratch"):
             os.mkdir(os.path.join(self.folder, name))
-        # Equal soft and hard limits: Podman 4.3 swaps them on its way through the API. Locks in files: those in shared memory
-        # are shared with every other Podman of the machine.
+        # Equal soft and hard limits: Podman 4.3 swaps them on its way through the API. Locks in files: those in shared
+        # memory are shared with every other Podman of the machine.
         self.write("containers.conf", """
             [containers]
             default_ulimits = ["nofile=4096:4096", "nproc=4096:4096"]

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Tests the operator of the debug build with schemathesis against its own OpenAPI document, with a deployed API in it: scripts/api-test.sh [ARGUMENTS]
+# Tests the operator of the debug build with schemathesis against its own OpenAPI document, with a deployed API in it:
+# scripts/api-test.sh [ARGUMENTS]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 # shellcheck source=scripts/platform.sh

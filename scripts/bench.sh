@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Measures the release build with the sandbox engine on this machine and prints the table: scripts/bench.sh [PART ...] [--quick] [--json FILE]
+# Measures the release build with the sandbox engine on this machine and prints the table: scripts/bench.sh [PART ...]
+# [--quick] [--json FILE]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -4,8 +4,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 scratch=.build/release-static
-# SQLite and zlib become part of the program, which so runs in a container that has only what every Debian, Ubuntu or Fedora image has
-# (contract O2). The linker takes the first library of a name that it finds.
+# SQLite and zlib become part of the program, which so runs in a container that has only what every Debian, Ubuntu or
+# Fedora image has (contract O2). The linker takes the first library of a name that it finds.
 static=$PWD/.build/static-libraries
 mkdir -p "$static"
 for library in libsqlite3.a libz.a; do
@@ -17,9 +17,9 @@ for library in libsqlite3.a libz.a; do
   }
   ln -sf "$path" "$static/$library"
 done
-# Accesses to one variable that overlap are looked for by the compiler, and by the tests' builds as they run; looking for them in every
-# access of the release costs a twentieth of a request.
-# No table of names for libraries that would be loaded later: there are none, and it takes 5 MB of the file and 2.7 MiB of memory.
+# Accesses to one variable that overlap are looked for by the compiler, and by the tests' builds as they run; looking
+# for them in every access of the release costs a twentieth of a request. No table of names for libraries that would be
+# loaded later: there are none, and it takes 5 MB of the file and 2.7 MiB of memory.
 flags=(-c release --static-swift-stdlib --scratch-path "$scratch" -Xswiftc "-L$static" -Xswiftc -enforce-exclusivity=unchecked
   -Xlinker --no-export-dynamic)
 echo "Building the release programs (the first time takes several minutes)"

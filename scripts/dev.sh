@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# For daily work: builds, runs the platform in the foreground with a data directory below .build, and deploys examples/hello.
+# For daily work: builds, runs the platform in the foreground with a data directory below .build, and deploys
+# examples/hello.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

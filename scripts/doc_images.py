@@ -41,7 +41,8 @@ class Images:
             '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\nlock_type = "file"\nexit_command_delay = 5\n'
             '[network]\nnetwork_backend = "netavark"\n'
         )
-        # As on a machine with Docker: a name without a registry is one of Docker Hub's, and nothing is fetched from there.
+        # As on a machine with Docker: a name without a registry is one of Docker Hub's, and nothing is fetched from
+        # there.
         (self.folder / "registries.conf").write_text(
             'unqualified-search-registries = ["docker.io"]\n[[registry]]\nlocation = "docker.io"\nblocked = true\n'
         )

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Fails on comment lines of Swift files that are too long, and on words that the glossary of CONTRIBUTING.md replaces."""
+"""Fails on comment lines that are too long, and on words that the glossary of the project's style replaces."""
 import re
 import subprocess
 import sys
 
 LIMIT = 120
+# How a comment line begins, by the ending of the file.
+MARKS = {"swift": "//", "c": "//", "h": "//", "py": "#", "sh": "#"}
 # Each word with the standard term to use instead.
 WORDS = {
     r"patience": "timeout, retry delay or interval",
@@ -24,7 +26,7 @@ def problems(path):
             # Inside a string of several lines nothing is a comment.
             if line.count('"""') % 2:
                 is_text = not is_text
-            comment = line.lstrip().startswith("//") and not is_text
+            comment = line.lstrip().startswith(MARKS[path.rsplit(".", 1)[-1]]) and not is_text
             if comment and len(line) > LIMIT:
                 yield f"{path}:{number}: a comment line of {len(line)} columns; {LIMIT} are allowed"
             if comment:
@@ -34,9 +36,10 @@ def problems(path):
 
 
 def main():
-    files = subprocess.run(["git", "ls-files", "*.swift"], check=True, capture_output=True, text=True).stdout.split()
-    found = [problem for path in files for problem in problems(path)]
-    print("\n".join(found) if found else f"{len(files)} files: comments are fine")
+    patterns = [f"*.{ending}" for ending in MARKS]
+    files = subprocess.run(["git", "ls-files", *patterns], check=True, capture_output=True, text=True).stdout.split("\n")
+    found = [problem for path in files if path for problem in problems(path)]
+    print("\n".join(found) if found else f"{len(files) - 1} files: comments are fine")
     return 1 if found else 0
 
 

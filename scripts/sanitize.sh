@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs tests with a sanitizer each: scripts/sanitize.sh [address | thread]. Each builds everything anew (about ten minutes on two cores).
+# Runs tests with a sanitizer each: scripts/sanitize.sh [address | thread]. Each builds everything anew (about ten
+# minutes on two cores).
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

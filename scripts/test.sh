@@ -27,7 +27,8 @@ unfinished() {
 
 run_target() {
   local target=$1 log=$2 options=() variables=()
-  # Real containers one test after the other: an engine that starts dozens of pods at once on two cores answers nobody in time.
+  # Real containers one test after the other: an engine that starts dozens of pods at once on two cores answers nobody
+  # in time.
   case "$target" in
     EngineDockerTests | EndToEndTests) options=(--no-parallel) ;;
     SimulationTests) variables=(SWIFT_DETERMINISTIC_HASHING=1) ;;

@@ -1,5 +1,5 @@
-// The container of the measurements: answers every POST with {"ok":true} as fast as one thread can. With an argument it holds its answers
-// until a file of that name exists, so that a queue can be filled.
+// The container of the measurements: answers every POST with {"ok":true} as fast as one thread can. With an argument it
+// holds its answers until a file of that name exists, so that a queue can be filled.
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>

@@ -1,4 +1,5 @@
-// latency HOST:PORT PATH SIZE COUNT poll|wait: one request at a time, from the POST until its result is there, by a GET every millisecond or one long poll.
+// latency HOST:PORT PATH SIZE COUNT poll|wait: one request at a time, from the POST until its result is there, by a GET
+// every millisecond or one long poll.
 #include "load.h"
 #include <stdio.h>
 #include <stdlib.h>

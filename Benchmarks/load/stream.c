@@ -1,4 +1,5 @@
-// stream HOST:PORT PATH SIZE: sends one body of SIZE bytes and waits for its result; seconds for the POST and for all of it.
+// stream HOST:PORT PATH SIZE: sends one body of SIZE bytes and waits for its result; seconds for the POST and for all
+// of it.
 #include "load.h"
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,5 +1,5 @@
-// waiters HOST:PORT PATH COUNT SECONDS PID: submits COUNT requests to a container that holds them, lets COUNT callers wait for them,
-// says "waiting" when all do, and then prints what the platform's processor did for SECONDS.
+// waiters HOST:PORT PATH COUNT SECONDS PID: submits COUNT requests to a container that holds them, lets COUNT callers
+// wait for them, says "waiting" when all do, and then prints what the platform's processor did for SECONDS.
 #include "load.h"
 #include <stdio.h>
 #include <stdlib.h>

@@ -3,7 +3,7 @@ import Core
 /// Reads nodes of a file by a schema: collects every problem, and what is good.
 struct ConfigurationReader {
     private let file: String
-    /// The kind of the API whose fields are being read: unknown keys are told where they belong in it.
+    /// The kind of the API whose fields are being read: messages about unknown keys say where these belong in it.
     var kind: APISpecification.Kind?
     /// The API whose fields are being read.
     var api: String?

@@ -8,7 +8,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-// Where `execvp` finds the program: the name itself if it has a slash, else the first file of that name in PATH. 0 when there is none.
+// Where `execvp` finds the program: the name itself if it has a slash, else the first file of that name in PATH. 0 when
+// there is none.
 static int locate(const char *program, char *path, size_t size) {
     struct stat found;
     if (strchr(program, '/') != NULL) {

@@ -15,8 +15,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-// The present mount interface of Linux, which not every libc declares and not every header can be included beside <sys/mount.h>.
-// The numbers are the same on x86-64 and arm64.
+// The present mount interface of Linux, which not every libc declares and not every header can be included beside
+// <sys/mount.h>. The numbers are the same on x86-64 and arm64.
 enum { call_open_tree = 428, call_move_mount = 429, call_openat2 = 437, call_mount_setattr = 442 };
 enum { tree_clone = 1, tree_close_on_exec = O_CLOEXEC, move_from_descriptor = 4, recursive = 0x8000 };
 enum { attribute_no_setuid = 2, attribute_no_devices = 4, attribute_owners = 0x100000 };
@@ -24,7 +24,8 @@ struct mount_attributes {
     uint64_t set, clear, propagation, user_namespace;
 };
 
-// Opens each component by itself: what openat2 does in one step, for kernels (before 5.6) and filters that do not know it.
+// Opens each component by itself: what openat2 does in one step, for kernels (before 5.6) and filters that do not know
+// it.
 static int walk(const char *path) {
     int folder = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
     while (folder >= 0) {
@@ -77,7 +78,8 @@ static int attach(int source, const char *target, int owners) {
             close(tree);
             if (result == 0) return 0;
         }
-        // The file system or the kernel (before 5.12) has no mounts with owners of their own: files are seen as they are.
+        // The file system or the kernel (before 5.12) has no mounts with owners of their own: files are seen as they
+        // are.
     }
     char path[64];
     snprintf(path, sizeof path, "/proc/self/fd/%d", source);

@@ -184,7 +184,8 @@ int cx_kill_in_group(int process, const char *group) {
     char path[64], text[8192];
     int descriptor = cx_process_descriptor(process);
     if (descriptor < 0) return descriptor;
-    // Read after the descriptor was opened: if the process is of the group now, it is the one that the descriptor means.
+    // Read after the descriptor was opened: if the process is of the group now, it is the one that the descriptor
+    // means.
     snprintf(path, sizeof path, "/proc/%d/cgroup", process);
     int file = open(path, O_RDONLY | O_CLOEXEC);
     int result = file < 0 ? -errno : 0;

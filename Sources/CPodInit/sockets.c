@@ -12,7 +12,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-// Fills `address` for `path`. A path that does not fit is reached through its folder's descriptor, which the caller closes.
+// Fills `address` for `path`. A path that does not fit is reached through its folder's descriptor, which the caller
+// closes.
 static int unix_address(const char *path, struct sockaddr_un *address, int *folder) {
     memset(address, 0, sizeof *address);
     address->sun_family = AF_UNIX;

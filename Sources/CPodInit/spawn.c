@@ -63,8 +63,8 @@ int cx_become(const struct cx_child *child) {
 
 int cx_new_keyring(void) { return syscall(SYS_keyctl, KEYCTL_JOIN_SESSION_KEYRING, NULL, 0, 0, 0) < 0 ? -errno : 0; }
 
-// Limits processes by the container's own user namespace. Before Linux 5.14 the limit counts all processes of the user on the
-// machine, so it is set only for a user id that is the pod's alone.
+// Limits processes by the container's own user namespace. Before Linux 5.14 the limit counts all processes of the user
+// on the machine, so it is set only for a user id that is the pod's alone.
 static void limit_processes(const struct cx_child *child) {
     struct rlimit limit;
     struct utsname system;
@@ -192,8 +192,8 @@ static int drop_privileges(unsigned user) {
     prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
     if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0) return -1;
     if (geteuid() != user || getegid() != user) {
-        // The change of the user may make the process traceable again (fs.suid_dumpable). Until that is undone it keeps its
-        // capabilities, and a process that has more of them than the tracer cannot be traced either.
+        // The change of the user may make the process traceable again (fs.suid_dumpable). Until that is undone it keeps
+        // its capabilities, and a process that has more of them than the tracer cannot be traced either.
         if (prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0) < 0 || setresgid(user, user, user) < 0 || setresuid(user, user, user) < 0
             || prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0)
             return -1;
@@ -226,11 +226,12 @@ static int open_namespace(int process, const char *kind) {
     return descriptor < 0 ? -errno : descriptor;
 }
 
-// Runs in a short-lived helper: goes into the process namespace, which holds for children only, and starts the child there as a
-// child of the pod's own process (CLONE_PARENT), which cannot go there itself: it could not come back.
+// Runs in a short-lived helper: goes into the process namespace, which holds for children only, and starts the child
+// there as a child of the pod's own process (CLONE_PARENT), which cannot go there itself: it could not come back.
 //
-// From its first moment the child is visible to the container. By then it holds the standard streams, its report, and the
-// namespaces that it closes one by one as it enters them; it cannot be traced (PR_SET_DUMPABLE) until it runs the command.
+// From its first moment the child is visible to the container. By then it holds the standard streams, its report, and
+// the namespaces that it closes one by one as it enters them; it cannot be traced (PR_SET_DUMPABLE) until it runs the
+// command.
 static void start_inside(const struct cx_child *child, const int *namespaces, int told) {
     static const char *const kinds[] = {"ipc", "uts", "mnt", "user"};
     static const int flags[] = {CLONE_NEWIPC, CLONE_NEWUTS, CLONE_NEWNS, CLONE_NEWUSER};

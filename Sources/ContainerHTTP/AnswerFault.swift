@@ -7,7 +7,7 @@ import NIOHTTP1
 /// The parser only says that it failed; the cause is found by looking at the bytes again.
 enum AnswerFault {
     /// - Parameters:
-    ///   - head: what arrived, from the first byte of the answer on, as far as it is at hand.
+    ///   - head: what arrived, from the first byte of the answer on, as far as it is known.
     ///   - error: what the parser made of it.
     /// - Returns: the end of the sentence "The container's answer could not be read: …", without a full stop.
     static func reason(head bytes: [UInt8], error: HTTPParserError?) -> String {

@@ -107,7 +107,7 @@ package final class ContainerConnection: ChannelInboundHandler {
     /// Whether anything arrived since the present request began.
     package var hasReceived: Bool { limiter.hasReceived }
 
-    /// Sends the head and, when it is at hand, the whole body.
+    /// Sends the head and, where it is given, the whole body.
     package func send(_ head: HTTPRequestHead, body: [UInt8]?) {
         isHeadWritten = false
         isRequestWritten = false
@@ -162,9 +162,10 @@ package final class ContainerConnection: ChannelInboundHandler {
         while events.isEmpty {
             if let loss { return .lost(loss) }
             ask()
-            // The read may have brought something at once.
-            guard events.isEmpty, loss == nil else { continue }
-            await withCheckedContinuation { waiter = $0 }
+            await withCheckedContinuation { continuation in
+                // The read may have brought something at once.
+                if events.isEmpty, loss == nil { waiter = continuation } else { continuation.resume() }
+            }
         }
         defer { ask() }
         return events.removeFirst()

@@ -32,7 +32,7 @@ package protocol ContainerTransport: Sendable {
 package struct Acknowledgement: Sendable, Hashable {
     /// How many it acknowledged since the connection began, counted from any fixed number.
     package var bytes: Int64
-    /// Whether it rejected what was sent, because the connection was closed there: nobody can read it any more.
+    /// Whether it rejected what was sent, because the connection was closed there: it can no longer be read.
     package var isRejected: Bool
 
     package init(bytes: Int64, isRejected: Bool) {
@@ -79,7 +79,7 @@ package struct SocketTransport: ContainerTransport {
     }
 
     private static let peek = Int32(MSG_PEEK)
-    /// `TCP_INFO`, and where `tcpi_bytes_acked` stands in what it answers: 8 bytes, 24 words of 32 bits and two of 64
+    /// `TCP_INFO`, and the offset of `tcpi_bytes_acked` in its answer: 8 bytes, 24 words of 32 bits and two of 64
     /// bits come before it (Linux 4.1, `linux/tcp.h`). The C library's own declaration of the structure ends earlier.
     private static let tcpInfo: CInt = 11
     private static let acknowledgedOffset = 120

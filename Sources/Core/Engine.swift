@@ -70,7 +70,7 @@ package protocol Engine: Sendable {
     /// - Returns: `nil` where this engine does not measure it, or the pod is gone.
     func diskUsage(pod: String, limit: Int64, upTo time: Duration?) async throws -> DiskUsage?
 
-    /// Ids of pods in which something happened. Hints only: `list` tells the truth.
+    /// Ids of pods in which something happened. Hints only: `list` is the truth.
     func hints() -> AsyncStream<String>
 
     /// Releases what the engine holds in this process: connections, streams, subscriptions. Calls fail afterwards; pods
@@ -104,7 +104,7 @@ extension Engine {
 package enum DiskUsage: Sendable, Hashable {
     /// Bytes, at least; all of them unless the measurement stopped early.
     case bytes(Int64)
-    /// A folder is nested too deeply or forbids to be read, so nobody knows what is in it.
+    /// A folder is nested too deeply or cannot be read, so its content is not known.
     case unknown
 }
 
@@ -126,7 +126,7 @@ package struct PodPlan: Sendable, Hashable, Codable {
     /// is about to deploy.
     package static let clientScratch = "deployments"
 
-    /// What stands in `/cortex/client`, which containers may only read: names and texts. The published Python package
+    /// The content of `/cortex/client`, which containers may only read: names and texts. The published Python package
     /// would make `client-id.txt` when it is imported, and cannot be imported where it can neither find nor make it.
     package var clientFiles: [(name: String, text: String)] {
         [("cli.yaml", clientConfiguration), ("client-id.txt", id)]

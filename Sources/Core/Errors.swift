@@ -47,7 +47,7 @@ package struct PlatformError: Error, Sendable, CustomStringConvertible {
         package static let methodNotAllowed = Code(.methodNotAllowed)
         /// 409: not possible in the present state.
         package static let conflict = Code(.conflict)
-        /// 409: an API is being updated, and nobody said to go on regardless; the original's word.
+        /// 409: an API is being updated, and `force` was not given; the original's word.
         package static let apiUpdating = Code(.apiUpdating)
         /// 413: over `max_payload`.
         package static let payloadTooLarge = Code(.payloadTooLarge)

@@ -94,14 +94,14 @@ package enum Limits {
     /// How long a file system may take to say what the sources of volumes are.
     package static let volumeCheck: Duration = .seconds(20)
     /// Longest time of an engine's answer to a question (list, capacity, problems), of a pull, of a start, and of a
-    /// stop beyond the grace period. An operation that takes longer is cancelled, and nobody waits for it any more.
+    /// stop beyond the grace period. An operation that takes longer is cancelled and no longer waited for.
     package static let engineQuery: Duration = .seconds(20)
     package static let enginePull: Duration = .seconds(3600)
     package static let engineStart: Duration = .seconds(180)
     package static let engineStop: Duration = .seconds(60)
     /// How long a cancelled operation of an engine may take to end before the next one begins on the same pod.
     package static let engineCancellation: Duration = .seconds(5)
-    /// How long the dequeuer may take to give back the requests of a replica that was cut.
+    /// How long the dequeuer may take to release the requests of a replica that was cut.
     package static let cutRelease: Duration = .seconds(5)
     /// Deploys, refreshes, rollbacks and deletes that wait for another one of the same API.
     package static let waitingChanges = 256

@@ -34,7 +34,7 @@ package struct ReplicaLogBatch: Sendable, Hashable {
     }
 }
 
-/// The end of a container's log, and what tells whether more was written since.
+/// The end of a container's log, and what shows whether more was written since.
 package struct LogExcerpt: Sendable, Hashable {
     package var lines: [String]
     /// For the next call; only the engine that made it can read it.

@@ -66,7 +66,7 @@ package protocol Store: Sendable {
     /// - Returns: those that are no longer good.
     func extend(_ leases: [Lease], visibility: Duration, now: Timestamp) async throws -> [Lease]
 
-    /// Ends, retries or gives back a delivery; it counts as an attempt unless it was ``Outcome/interrupted``. A stale
+    /// Ends, retries or releases a delivery; it counts as an attempt unless it was ``Outcome/interrupted``. A stale
     /// lease changes nothing; the outcome's body is then the caller's to discard.
     func finish(_ lease: Lease, outcome: Outcome, now: Timestamp) async throws -> LeaseResult
 

@@ -33,7 +33,7 @@ package enum VersionHandshake {
         series(of: version).map { "\($0[0]).\($0[1])" } ?? shown(version)
     }
 
-    /// What somebody sent as a version, fit for a message.
+    /// A version as it was sent, fit for a message.
     private static func shown(_ version: String) -> String {
         let isPlain = version.utf8.allSatisfy { byte in
             switch byte {

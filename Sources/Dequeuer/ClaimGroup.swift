@@ -67,8 +67,7 @@ final class ClaimGroup: Sendable {
             let most = max(1, ClaimGroup.claimLimit / available.count)
             var shares: [ReplicaOrder.Share] = []
             var replicas: [ReadyReplica] = []
-            var first: Int?
-            var asked = 0
+            var reserved: [Int] = []
             for index in available {
                 let worker = workers[index]
                 let slots = worker.replica.activity.begin(
@@ -76,23 +75,22 @@ final class ClaimGroup: Sendable {
                 guard slots > 0 else { continue }
                 shares.append(.init(member: worker.id, slots: slots))
                 replicas.append(worker.replica)
-                asked += slots
-                if first.map({ order.members[index].comes(before: order.members[$0]) }) ?? true { first = index }
+                reserved.append(index)
             }
-            guard let first else { return nil }
+            guard let first = order.first(of: reserved) else { return nil }
+            let asked = shares.reduce(0) { $0 + $1.slots }
             return Claim(shares: shares, replicas: replicas, holder: workers[first].replica.id, asked: asked)
         }
 
         /// The worker that should look next: the one whose replica comes first. The sender of a claim looks anyway.
         func next(now: Instant) -> WorkerSignal? {
             guard !machine.isClaiming else { return nil }
-            var first: Int?
-            for (index, worker) in workers.enumerated() where order.members[index].isAvailable(at: now) {
-                let activity = worker.replica.activity
-                guard activity.inFlight < worker.slots, !activity.isClosed else { continue }
-                if first.map({ order.members[index].comes(before: order.members[$0]) }) ?? true { first = index }
+            let free = workers.indices.filter { index in
+                let activity = workers[index].replica.activity
+                return order.members[index].isAvailable(at: now) && activity.inFlight < workers[index].slots
+                    && !activity.isClosed
             }
-            return first.map { workers[$0].signal }
+            return order.first(of: free).map { workers[$0].signal }
         }
 
         /// Gives each request to the replica whose turn it is.

@@ -76,7 +76,7 @@ package struct Dequeuer: Service {
         }
     }
 
-    /// Lets what is inside containers end, and breaks off what does not in time. Returns when every worker was told.
+    /// Lets what is inside containers end, and cancels what does not in time. Returns when every worker has the order.
     private func drain(_ roster: Roster) async {
         for worker in roster.all { await worker.stop() }
         // No longer than the pods themselves have (contract C13).

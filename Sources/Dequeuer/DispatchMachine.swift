@@ -60,7 +60,7 @@ struct DispatchMachine: Sendable {
             storeFailures += 1
             hold(now + Backoff.store.delay(failures: storeFailures, chance: chance))
         case .due(let moment):
-            let index = dues.partitioningIndex { $0 >= moment }
+            let index = dues.firstIndex { $0 >= moment } ?? dues.endIndex
             if index == dues.endIndex || dues[index] != moment { dues.insert(moment, at: index) }
         }
     }
@@ -80,17 +80,5 @@ struct DispatchMachine: Sendable {
 
     private mutating func hold(_ until: Instant) {
         holdUntil = max(holdUntil, until)
-    }
-}
-
-extension Array {
-    /// The index of the first element that `belongs` holds for, when it holds for every element after that one too.
-    fileprivate func partitioningIndex(where belongs: (Element) -> Bool) -> Int {
-        var (low, high) = (startIndex, endIndex)
-        while low < high {
-            let middle = low + (high - low) / 2
-            if belongs(self[middle]) { high = middle } else { low = middle + 1 }
-        }
-        return low
     }
 }

@@ -1,7 +1,7 @@
 import Logging
 import Synchronization
 
-/// Says once that the store is away and once that it is back, whoever notices.
+/// Logs a store outage once, and its end once.
 final class OutageLog: Sendable {
     private let logger: Logger
     private let isOut = Mutex(false)

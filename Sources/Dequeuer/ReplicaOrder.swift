@@ -59,6 +59,11 @@ struct ReplicaOrder: Sendable {
 
     func index(of id: Int) -> Int? { members.firstIndex { $0.id == id } }
 
+    /// Of the members at `indices` the one that comes first; `nil` when there are none.
+    func first(of indices: [Int]) -> Int? {
+        indices.min { members[$0].comes(before: members[$1]) }
+    }
+
     mutating func update(_ id: Int, _ change: (inout Member) -> Void) {
         if let index = index(of: id) { change(&members[index]) }
     }

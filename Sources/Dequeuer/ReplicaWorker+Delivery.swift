@@ -3,7 +3,7 @@ import Logging
 import Support
 
 extension ReplicaWorker {
-    /// What is to be told to the store.
+    /// What the store records.
     enum Settlement {
         /// `writer` is there to forget a result that the store did not take.
         case finish(Outcome, writer: (any BodyWriter)?)

@@ -171,7 +171,7 @@ extension ReplicaWorker {
                 do {
                     try await connection.sendBody(piece)
                 } catch {
-                    // The connection is gone; whoever reads the answer knows.
+                    // The connection is gone; the reader of the answer sees that.
                     return
                 }
             }

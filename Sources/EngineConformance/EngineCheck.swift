@@ -8,7 +8,7 @@ import Testing
 package struct EngineCheck: Sendable, CustomTestStringConvertible {
     /// The contract clause it proves and what it says.
     package let name: String
-    /// Without it the check is not offered, in sight of whoever lists the capabilities.
+    /// Without it the check is not offered, in sight of the adapter that lists the capabilities.
     package let needs: EngineCapability?
     private let body: @Sendable (EngineFixture) async throws -> Void
 

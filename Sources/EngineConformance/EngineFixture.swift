@@ -9,7 +9,7 @@ package struct EngineFixture: Sendable {
     package var anotherEngine: @Sendable () async throws -> any Engine
     /// A container that runs this command line; `python3` and `sh` exist in it.
     package var container: @Sendable (_ name: String, _ command: [String]) -> ContainerPlan
-    /// Where the engine was told that the gateway and the operator listen; the checks listen there themselves.
+    /// Where the engine expects that the gateway and the operator listen; the checks listen there themselves.
     package var gatewaySocket: String
     package var operatorSocket: String
     /// A folder of the server that containers may bind.

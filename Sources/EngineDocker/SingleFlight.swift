@@ -1,4 +1,4 @@
-/// Does a piece of work once at a time: whoever asks while it is being done gets the same outcome.
+/// Does a piece of work once at a time: callers that ask while it is being done share its outcome.
 actor SingleFlight<Value: Sendable> {
     private var current: Task<Value, any Error>?
 

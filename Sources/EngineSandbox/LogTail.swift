@@ -129,7 +129,7 @@ final class LogFileReader: Sendable {
         return try LogFile(path)
     }
 
-    /// A file that became shorter is read from its beginning; somebody emptied it by hand.
+    /// A file that became shorter is read from its beginning; it was emptied by hand.
     private static func restarted(_ file: LogFile, _ state: inout State) -> Step? {
         guard file.size < state.offset else { return nil }
         state.offset = 0

@@ -12,7 +12,7 @@ struct Memory: Sendable, Hashable {
         return Memory(meminfo: String(decoding: data, as: UTF8.self))
     }
 
-    /// `Name:   123 kB` lines. What is not told is taken as plenty: better than a pod that never starts.
+    /// `Name:   123 kB` lines. What is missing counts as plenty: better than a pod that never starts.
     init(meminfo: String) {
         var values: [Substring: Int64] = [:]
         for line in meminfo.split(separator: "\n") {

@@ -65,7 +65,7 @@ extension SandboxEngine {
                 "\(path).compute.mem: this user may make no control groups, so memory cannot be limited; leave mem out, run cortex as root or under systemd with Delegate=yes, or use a container engine"
             )
         }
-        // The default is a share that nobody asked for: without control groups all containers share alike.
+        // The default is a share that was not asked for: without control groups all containers share alike.
         if let cpu = compute.cpu, cpu != Compute().cpu, !machine.groups.hasCPU {
             problems.append(
                 "\(path).compute.cpu: this user may make no control groups, so no share can be guaranteed; leave cpu out, run cortex as root or under systemd with Delegate=yes, or use a container engine"

@@ -60,7 +60,7 @@ package final class SandboxEngine: Engine {
                 throw PlatformError(.engineUnavailable, "The folder for pods cannot be written.", cause: error)
             }
         }
-        // What cannot be removed keeps nobody from starting: it is tried again beside the work.
+        // What cannot be removed does not prevent the start: it is tried again in the background.
         do {
             try await withTimeLimit(.seconds(5), clock: clock) { [self] in await sweep() }
         } catch let error as PlatformError where error.code == .timedOut {
@@ -351,7 +351,7 @@ package final class SandboxEngine: Engine {
             // One that is slow to answer holds up no list: for a while it is what it was.
             let isSlow = error.code == .timedOut
             if isSlow, let last = looks.withLock({ $0.silent(plan.id, now: clock.instant()) }) { return last }
-            // Gone, or it has not answered for long: nobody can reach into this pod any more.
+            // Gone, or it has not answered for long: this pod can no longer be reached.
             pod.isAlive = false
             pod.containers = plan.containers.map {
                 ObservedContainer(name: $0.name, state: .exited(ContainerExit(code: 137)))

@@ -93,7 +93,7 @@ extension Supervisor {
         }
     }
 
-    /// Seconds since the folder was last changed; 0 when that cannot be told.
+    /// Seconds since the folder was last changed; 0 when that is not known.
     private func age(_ path: String) -> Int {
         var found = stat()
         guard lstat(path, &found) == 0 else { return 0 }

@@ -40,7 +40,7 @@ final class Endpoints: Sendable {
     /// Returns after a read of the store that began after this call.
     func refresh() async throws {
         let task = state.withLock { state -> Task<Void, any Error> in
-            // One that has not begun yet serves everybody who comes until it does.
+            // One that has not begun yet serves every caller that comes until it does.
             if let next = state.next { return next }
             let previous = state.running
             // Shared by many callers, so no single caller's task can own it; it ends with one read of the store.

@@ -22,7 +22,7 @@ package struct Gateway: Service {
     ///   - capacity: what this server shares with the others of the process.
     ///   - spareDisk: how many bytes of disk submissions may still take; asked at every submission, so it must be
     ///     quick.
-    ///   - makeID: a new request's id; as a rule one that nobody can guess.
+    ///   - makeID: a new request's id; as a rule one that cannot be guessed.
     package init(
         store: any Store, listeners: [HTTPListener], limits: HTTPServerLimits = HTTPServerLimits(),
         capacity: ServerCapacity = ServerCapacity(), clock: any PlatformClock, logger: Logger,

@@ -4,7 +4,7 @@ import NIOHTTP1
 
 /// What the gateway does with a request: finds the API, submits, reads or cancels.
 ///
-/// An object, because every waiting caller has it at hand.
+/// An object, because every waiting caller refers to it.
 final class GatewayRoutes: Sendable {
     let store: any Store
     let clock: any PlatformClock

@@ -1,6 +1,6 @@
 import Synchronization
 
-/// Lets so many looks at the store be under way at once; whoever comes on top is called back, and holds no task until
+/// Limits concurrent reads of the store; an excess caller is called back, and holds no task until
 /// then.
 ///
 /// Without it thousands of callers that begin to wait at once, or whose requests end at once, would have a task each
@@ -19,7 +19,7 @@ final class ReadLimiter: Sendable {
         self.state = Mutex(State(free: places))
     }
 
-    /// Takes a place, to be given back with `leave`.
+    /// Takes a place, to be released with `leave`.
     ///
     /// - Returns: whether there was one.
     func enter() -> Bool {

@@ -52,7 +52,7 @@ final class WaiterHub: Sendable {
         }
     }
 
-    /// Wakes whoever waits for one of these.
+    /// Wakes the callers that wait for one of these.
     func ended(_ ids: Set<RequestID>) {
         let woken = state.withLock { state -> [Waiter] in
             guard !state.byRequest.isEmpty else { return [] }
@@ -67,7 +67,7 @@ final class WaiterHub: Sendable {
         for waiter in all { waiter.wake(.time) }
     }
 
-    /// Wakes whoever's time has come.
+    /// Wakes the callers whose time has come.
     func tick(now: Instant) {
         let due = state.withLock { state -> [Waiter] in
             let present = Self.slot(of: now)

@@ -1,6 +1,6 @@
 import Synchronization
 
-/// The addresses that a server's listeners got, for whoever waits for them.
+/// The addresses that a server's listeners got, for the callers that wait for them.
 final class BoundListeners: Sendable {
     private struct State {
         var addresses: [HTTPListener?]

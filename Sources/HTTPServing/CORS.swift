@@ -36,7 +36,7 @@ package struct CORS: Sendable {
         guard let origin = allowed(request) else { return response }
         response.headers.add(name: "Access-Control-Allow-Origin", value: origin)
         response.headers.add(name: "Access-Control-Allow-Methods", value: allow)
-        // `*` would not cover Authorization, so the names are given back.
+        // `*` would not cover Authorization, so the names are returned.
         let wanted = request.values("access-control-request-headers").joined(separator: ", ")
         if !wanted.isEmpty { response.headers.add(name: "Access-Control-Allow-Headers", value: wanted) }
         response.headers.add(name: "Access-Control-Max-Age", value: Self.maxAge)

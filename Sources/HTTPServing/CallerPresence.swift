@@ -92,7 +92,7 @@ package final class CallerPresence: Sendable {
     }
 }
 
-/// The caller closed the connection before it had sent its request. There is nobody left to answer.
+/// The caller closed the connection before it had sent its request. There is no caller left to answer.
 package struct CallerGone: Error, Sendable {
     package init() {}
 }

@@ -2,7 +2,7 @@ import NIOCore
 import NIOHTTP1
 import Support
 
-/// What a connection brought and nobody has taken yet, and who waits for more. Everything here happens on the event
+/// What a connection brought and was not taken yet, and who waits for more. Everything here happens on the event
 /// loop.
 ///
 /// The socket is read while few parts wait, so that a caller's leaving is noticed during a long answer, and a fast
@@ -24,7 +24,7 @@ final class ConnectionParts: ChannelDuplexHandler {
     private var isReadHeld = false
     private var reader: CheckedContinuation<Void, Never>?
     private var writer: CheckedContinuation<Void, Never>?
-    /// Called when something came, or the end, and nobody reads.
+    /// Called when something came, or the end, and there is no reader.
     var onUnclaimedPart: (() -> Void)?
     /// Set while the connection is open.
     var guardian: ConnectionGuard?
@@ -54,7 +54,10 @@ final class ConnectionParts: ChannelDuplexHandler {
                 throw failure
             }
             if isOver { return nil }
-            await withCheckedContinuation { reader = $0 }
+            await withCheckedContinuation { continuation in
+                // The event loop may have run something else since the look above.
+                if parts.isEmpty, failure == nil, !isOver { reader = continuation } else { continuation.resume() }
+            }
         }
         let part = parts.removeFirst()
         if case .body(let bytes) = part { taken += bytes.readableBytes }
@@ -80,7 +83,10 @@ final class ConnectionParts: ChannelDuplexHandler {
         while !context.channel.isWritable {
             guardian?.answerWaits()
             guard context.channel.isActive else { throw ChannelError.ioOnClosedChannel }
-            await withCheckedContinuation { writer = $0 }
+            await withCheckedContinuation { continuation in
+                let isWaiting = context.channel.isActive && !context.channel.isWritable
+                if isWaiting { writer = continuation } else { continuation.resume() }
+            }
         }
     }
 
@@ -210,13 +216,13 @@ extension ConnectionParts: Sendable {}
 struct ConnectionStream: Sendable {
     let channel: any Channel
     private let parts: NIOLoopBound<ConnectionParts>
-    let executor: LoopExecutor
+    let executor: LoopTaskExecutor
 
     /// To be made on the channel's event loop.
     init(_ parts: ConnectionParts, channel: any Channel) {
         self.channel = channel
         self.parts = NIOLoopBound(parts, eventLoop: channel.eventLoop)
-        self.executor = LoopExecutor(channel.eventLoop)
+        self.executor = LoopTaskExecutor(channel.eventLoop)
     }
 
     /// Runs `body` on the event loop.

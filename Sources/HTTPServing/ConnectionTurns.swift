@@ -66,7 +66,7 @@ final class ConnectionTurns {
             await stream.onLoop { me.value.ended(waiting) }
         }
         if case .terminated = queue.yield(turn) {
-            // The server is gone: nobody answers any more.
+            // The server is gone: there will be no answer.
             stream.channel.close(promise: nil)
             ended(nil)
         }

@@ -23,7 +23,7 @@ package final class ErrorResponses: Sendable {
 
     /// The answer to an error.
     ///
-    /// - Throws: ``CallerGone`` as it is: nobody is there to answer.
+    /// - Throws: ``CallerGone`` as it is: there is no caller to answer.
     package func response(to error: any Error) throws -> OutgoingResponse {
         switch error {
         case let gone as CallerGone: throw gone

@@ -85,7 +85,7 @@ extension HTTPConnection {
                     try await withTaskExecutorPreference(globalConcurrentExecutor) { try await write(body) }
                 }
             } catch {
-                // Too late for an answer: the connection is cut, which tells the caller that something is missing.
+                // Too late for an answer: the connection is cut, so the caller sees that something is missing.
                 _ = try errors.response(to: error)
                 throw error
             }

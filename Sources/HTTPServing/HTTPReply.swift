@@ -1,4 +1,4 @@
-/// What a handler gives back: the answer, or the wait for it.
+/// What a handler returns: the answer, or the wait for it.
 package enum HTTPReply: Sendable {
     case response(OutgoingResponse)
     case pending(any PendingReply)

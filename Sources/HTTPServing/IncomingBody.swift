@@ -9,7 +9,7 @@ package struct IncomingBody {
     package let declaredLength: Int64?
     /// Whether all of it was read.
     package private(set) var isComplete = false
-    /// Whether the caller waits to be told to send it.
+    /// Whether the caller waits for a request to send it.
     private(set) var awaitsContinue: Bool
     /// Whether the rest of it cannot be read: it is broken, too slow or refused.
     private(set) var isBroken = false

@@ -154,7 +154,7 @@ private struct FramingFields {
 
     init(_ headers: HTTPHeaders) {
         for (name, value) in headers {
-            // The length tells most names apart.
+            // Most names differ in length.
             switch name.utf8.count {
             case 4 where HeaderValue.isName(name, "host"): hosts.append(HeaderValue.trimmed(value))
             case 6 where HeaderValue.isName(name, "expect"): expectations += Self.listed(value)

@@ -56,7 +56,7 @@ final class UnixSocketPath: Sendable {
         if let folder { close(folder) }
     }
 
-    /// Removes a socket that nobody listens on any more.
+    /// Removes a socket without a listener.
     private static func makeRoom(at path: String, called name: String) throws {
         var status = stat()
         guard lstat(path, &status) == 0 else { return }

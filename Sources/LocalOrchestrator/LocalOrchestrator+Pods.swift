@@ -31,7 +31,7 @@ extension LocalOrchestrator {
             guard pods[id]?.phase == .starting else { return }
             try await operate("start pod", on: id, limit: Limits.engineStart) { try await $0.start(plan) }
         } catch let error as PlatformError where error.code == .conflict && pods[id]?.phase == .starting {
-            // An earlier start that nobody waited for any more came to its end after all.
+            // An earlier start, which was no longer waited for, came to its end.
             logger.info("replica runs already", metadata: metadata)
         } catch {
             guard pods[id]?.phase == .starting, !Task.isCancelled else { return }

@@ -91,7 +91,7 @@ extension LocalOrchestrator {
         pods[pod.id]?.containers[name] = container
     }
 
-    /// Takes over a pod that an earlier process of the platform started; what nobody declares any more is stopped.
+    /// Takes over a pod that an earlier process of the platform started; what is no longer declared is stopped.
     private func adopt(_ observation: ObservedPod) {
         guard let declaration = declared[observation.api] else {
             // One removal at a time: it is seen again until it is gone.

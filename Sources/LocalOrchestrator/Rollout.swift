@@ -62,7 +62,7 @@ enum Rollout {
         // Old replicas that never served, or will not again, hold nothing up: they go at once.
         let recentlyUnready = old.filter { mayRecover($0, now: now) }
         var dead = old.filter { !$0.isReady && !mayRecover($0, now: now) }
-        // Nor do those that may come back, if nobody serves and they take the room of the new ones.
+        // Nor do those that may come back, if no replica serves and they take the place of the new ones.
         let isBlocked = readyOld.isEmpty && readyCurrent == 0 && current.contains(where: \.isPending)
         if isBlocked {
             dead += recentlyUnready

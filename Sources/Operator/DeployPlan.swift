@@ -8,7 +8,7 @@ enum DeployPlan {
         case update(DeployedAPI)
         /// The same specification as deployed.
         case unchanged(DeployedAPI, isUpdating: Bool)
-        /// It is being updated, and nobody said to go on regardless.
+        /// It is being updated, and `force` was not given.
         case refuse(PlatformError)
     }
 

@@ -92,7 +92,7 @@ package final class DeployService: Sendable {
         }
     }
 
-    /// Forgets an API and removes its replicas (contract A13). Replicas nobody knows an API for are removed too.
+    /// Forgets an API and removes its replicas (contract A13). Replicas without a known API are removed too.
     ///
     /// Returns when that is decided: replicas drain and requests are erased in the background.
     ///
@@ -195,7 +195,7 @@ package final class DeployService: Sendable {
         let count = try await fitReplicas(of: api)
         heldBack.withLock { $0[api.name] = nil }
         await orchestrator.apply(api, replicas: count)
-        // The autoscaler may have decided between the two steps, and told the orchestrator before it knew this version.
+        // The autoscaler may have decided between the two steps, and scaled before it knew this version.
         if let saved = try await store.requestedReplicas(of: api.name), saved != count {
             await orchestrator.scale(api: api.name, replicas: saved)
         }

@@ -1,6 +1,6 @@
 import Core
 
-/// A `multipart/form-data` body (RFC 7578, RFC 2046 §5.1.1), read from bytes that are already at hand and already
+/// A `multipart/form-data` body (RFC 7578, RFC 2046 §5.1.1), read from bytes that are already in memory and already
 /// limited.
 struct MultipartForm {
     struct Part: Equatable {

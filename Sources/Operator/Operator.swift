@@ -20,7 +20,7 @@ package struct Operator: Sendable {
     package let deployments: DeployService
     private(set) var routes = RouteTable()
 
-    /// - Parameter random: makes deployment ids; nobody's security rests on it.
+    /// - Parameter random: makes deployment ids; no security rests on it.
     package init(
         store: any Store, orchestrator: any Orchestrator, tokens: TokenStore, clock: any PlatformClock,
         random: some RandomNumberGenerator & Sendable, configuration: OperatorConfiguration, logger: Logger

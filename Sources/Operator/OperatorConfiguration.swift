@@ -1,7 +1,7 @@
 package import Core
 package import Wire
 
-/// What the operator tells about the platform it is part of.
+/// What the operator reports about its platform.
 package struct OperatorConfiguration: Sendable {
     /// Name of the installation, for `/info`.
     package var clusterName: String

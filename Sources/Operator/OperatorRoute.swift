@@ -41,7 +41,7 @@ struct OperatorRoute: Sendable {
     }
 }
 
-/// A call of a route by somebody who may make it.
+/// A permitted call of a route.
 struct OperatorCall: Sendable {
     let request: IncomingRequest
     let parameters: RouteTable.Parameters

@@ -10,7 +10,7 @@ package struct PlatformAddresses: Sendable, Hashable {
         self.operator = `operator`
     }
 
-    /// The same addresses as whoever sent a request with this `Host` can use them.
+    /// The same addresses as the sender of a request with this `Host` can use them.
     ///
     /// Inside a container that is the cluster's own names (contract C10). When gateway or operator listen on every
     /// address, the one that worked for the caller is taken.

@@ -2,7 +2,7 @@ import Core
 import HTTPServing
 
 /// The parameters of a request's query, read strictly: what cannot be understood is an error that names the parameter,
-/// never a default. Parameters nobody asks for are passed over.
+/// never a default. Parameters that no route reads are ignored.
 struct QueryParameters {
     private let values: [String: String]
 

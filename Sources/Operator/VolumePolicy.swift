@@ -11,7 +11,7 @@ import Core
 
 /// Which folders and files of this machine pods may mount (contract N2). Every method that looks at the disk blocks.
 package struct VolumePolicy: Sendable {
-    /// Something that no container may get, whoever deploys it.
+    /// Something that no container may get, whatever the deployer's rights.
     package struct Protected: Sendable {
         /// Absolute.
         package var path: String

@@ -36,7 +36,7 @@ package protocol PlatformAnnouncer: Sendable {
     /// - Returns: the name of the client's environment for it.
     func register(_ platform: RunningPlatform) throws -> String
 
-    /// Writes where the platform listens. Must return in bounded time whether or not anybody reads.
+    /// Writes where the platform listens. Must return in bounded time, also without a reader.
     func report(_ platform: RunningPlatform, environment: String) async
 }
 

@@ -86,7 +86,7 @@ package struct Assembly: Sendable {
         resources.add("engine") { await engine.shutDown() }
         try await withOperation("set up engine", engine.name) { try await engine.setUp() }
 
-        // This process is the only one on its store: whoever held a lease is gone.
+        // This process is the only one on its store: the holders of all leases are gone.
         let returned = try await store.releaseLeases(heldBy: nil, now: clock.now())
         if returned > 0 {
             logger.info("requests of the last run went back to their queues", metadata: ["count": "\(returned)"])

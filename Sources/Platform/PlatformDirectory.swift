@@ -101,7 +101,7 @@ struct PlatformDirectory: Sendable, Hashable {
             "the data directory \(path) cannot be made: a part of this path is a file; choose another with --data-dir")
     }
 
-    /// Files that say who may do what here: nobody else may ever have been able to write them.
+    /// Files that hold rights: no other user may ever have been able to write them.
     private static let secrets: Set<String> = ["tokens.json", "engine.key"]
     private static let writeTest = ".write-test"
 

@@ -14,7 +14,7 @@ final class Container {
     private let loop: Loop
     private let settings: SandboxMode.Options
     private let log: LogFile
-    /// Tells whoever subscribed.
+    /// Notifies the subscribers.
     private let onChange: () -> Void
     private(set) var request: StartRequest
     private(set) var state = State.exited(code: 0, outOfMemory: false)
@@ -194,7 +194,7 @@ final class Container {
     func stop(after milliseconds: Int64, done: @escaping () -> Void) {
         guard isRunning else { return done() }
         onEnd.append(done)
-        // Not yet at its command, or no time to give: there is nobody to be polite to.
+        // Its command does not run yet, or there is no grace period: nothing can end gracefully, so kill it.
         guard milliseconds > 0, cx_signal_main(initProcess, SIGTERM) == 0 else { return kill() }
         stopTimer?.cancel()
         stopTimer = loop.after(milliseconds) { self.kill() }

@@ -8,7 +8,7 @@ import PodInitProtocol
 /// The containers' namespace is joined by a veth pair to a second one, which only this process holds and in which it
 /// listens on port 80 and 8888. So the cluster's names work and every port is still the containers'.
 enum PodNetwork {
-    /// 169.254.77.0/29, link-local: it can be nobody's real network.
+    /// 169.254.77.0/29, link-local, so it is no real network.
     static let gateway: UInt32 = 0xA9FE_4D01
     static let operatorAddress: UInt32 = 0xA9FE_4D02
     static let containers: UInt32 = 0xA9FE_4D06

@@ -2,7 +2,7 @@ import CPodInit
 import Glibc
 import PodInitProtocol
 
-/// One forwarded connection: bytes go both ways, each way ends on its own, and whoever reads slowly slows the other
+/// One forwarded connection: bytes go both ways, each way ends on its own, and a slow reader slows the other
 /// side down.
 final class Relay {
     /// One way. What the target does not take at once is kept, and nothing more is read until it is gone.

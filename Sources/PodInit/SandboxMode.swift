@@ -3,7 +3,8 @@ import Glibc
 import PodInitProtocol
 import SystemCallFilter
 
-/// `sandbox`: goes into the background, makes the pod's namespaces, and keeps its containers until it is told to end.
+/// `sandbox`: goes into the background, makes the pod's namespaces, and keeps its containers until it is ordered to
+/// end.
 enum SandboxMode {
     struct Options {
         /// The pod's folder: `init.sock`, `init.pid` and `logs/` are made in it.

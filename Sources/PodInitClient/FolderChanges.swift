@@ -39,7 +39,7 @@ package final class FolderChanges: PollHandler, @unchecked Sendable {
     private var subscribers: [UInt64: Subscriber] = [:]
     /// Subscribers of each watch: a folder has one, however many subscribe to it.
     private var watches: [CInt: Set<UInt64>] = [:]
-    /// The inotify descriptor; -1 while nobody subscribes.
+    /// The inotify descriptor; -1 while there is no subscriber.
     private var descriptor: CInt = -1
     private var token: UInt64?
     private var looking: Timer?

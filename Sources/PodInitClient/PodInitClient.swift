@@ -106,7 +106,7 @@ package struct PodInitClient: Sendable, Hashable {
         return Subscription(conversation: conversation)
     }
 
-    /// A running subscription. It goes on until it is cancelled or the pod is gone, also when nobody holds it.
+    /// A running subscription. It goes on until it is cancelled or the pod is gone, also without a reference to it.
     package struct Subscription: Sendable {
         fileprivate let conversation: Conversation
 

@@ -51,7 +51,7 @@ final class PodSocketPool: Sendable {
 
     /// Takes a socket, or says which task makes some.
     ///
-    /// - Parameter make: called when nothing is kept and nobody makes sockets yet; starts a task that ends with
+    /// - Parameter make: called when nothing is kept and no sockets are being made; starts a task that ends with
     ///   ``endMaking(isIPv6:)``.
     func next(isIPv6: Bool, make: () -> Task<Making, any Error>) -> Next {
         state.withLock { state in

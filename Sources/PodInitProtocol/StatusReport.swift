@@ -1,4 +1,4 @@
-/// What `status` tells: how the platform's names are reached, and every container.
+/// What `status` answers: how the platform's names are reached, and every container.
 package struct StatusReport: Sendable, Equatable {
     /// One container of a sandbox pod.
     package struct Container: Sendable, Equatable {

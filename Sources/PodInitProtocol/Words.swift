@@ -49,7 +49,7 @@ package enum PodInitLimits {
     /// Exit status of `cortex-pod-init sockets` when the kernel does not let the platform into a pod's network
     /// namespace.
     package static let notPermitted: Int32 = 3
-    /// Version of the words; `ping` tells it.
+    /// Version of the protocol; `ping` answers with it.
     package static let version = "1"
     /// Conversations open at once.
     package static let conversations = 256

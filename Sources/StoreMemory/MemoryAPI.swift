@@ -37,7 +37,7 @@ struct MemoryRequest {
     var leaseEnd: Timestamp?
     var holder: String?
     var endedAt: Timestamp?
-    /// When nobody may read it any more.
+    /// When it can no longer be read.
     var purgeAt: Timestamp?
     /// When the kept payload of a failed request goes.
     var keepUntil: Timestamp?

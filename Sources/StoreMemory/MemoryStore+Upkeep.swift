@@ -63,7 +63,7 @@ extension MemoryStore {
         api.requests[id]?.holder = nil
     }
 
-    /// Ends a request: what nobody needs any more is erased, and its retention begins.
+    /// Ends a request: what is no longer needed is erased, and its retention begins.
     ///
     /// - Returns: `false` when the transition is not allowed; then nothing was changed.
     @discardableResult

@@ -6,7 +6,7 @@ import Foundation
 struct FailureHead: Codable {
     static let format = 1
 
-    /// Why it failed for good.
+    /// Why it failed.
     var failure: RequestFailure?
     /// What went wrong in each attempt that counted.
     var failures: [AttemptFailure] = []

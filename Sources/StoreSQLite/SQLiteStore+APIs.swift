@@ -206,8 +206,8 @@ extension WriteTransaction {
                 "SELECT id FROM request WHERE api = ? AND state = \(old.rawValue) LIMIT ?", [number, limit])
             for row in open {
                 let id = try RequestID(row[0] as Data)
-                guard let standing = try standing(of: id, api: number) else { continue }
-                try end(id, api: api, standing, to: .cancelled, now: now)
+                guard let request = try requestRow(of: id, api: number) else { continue }
+                try end(id, api: api, request, to: .cancelled, now: now)
             }
             if !open.isEmpty { return true }
         }

@@ -42,8 +42,8 @@ extension SQLiteStore {
     }
 }
 
-/// How a request stands, with the places of what belongs to it.
-struct EndableState {
+/// The state of a stored request, with the places of its bodies.
+struct RequestRow {
     let state: StoredState
     let token: Int64
     let isPastKeeping: Bool
@@ -58,8 +58,8 @@ extension WriteTransaction {
         if case .completed(let result) = outcome, try complete(lease, api: api, result: result, now: now) {
             return .applied
         }
-        guard let standing = try standing(of: lease.id, api: api.number),
-            standing.state == .inProgress, standing.token == lease.token
+        guard let request = try requestRow(of: lease.id, api: api.number),
+            request.state == .inProgress, request.token == lease.token
         else { return .stale }
         let id = lease.id.data
         if outcome != .interrupted {
@@ -67,14 +67,14 @@ extension WriteTransaction {
         }
         switch outcome {
         case .completed(let body):
-            try end(lease.id, api: api, standing, to: .completed, result: body, now: now)
+            try end(lease.id, api: api, request, to: .completed, result: body, now: now)
         case .failed(let failure):
             let attempt = AttemptFailure(at: now, failure: failure)
-            try end(lease.id, api: api, standing, to: .failed, failure: failure, attempt: attempt, now: now)
+            try end(lease.id, api: api, request, to: .failed, failure: failure, attempt: attempt, now: now)
         case .retry(let failure, let notBefore):
             let attempt = AttemptFailure(at: now, failure: failure)
             let answer = try replaceAnswer(
-                standing.answer, api: api.number, id: lease.id, attempt: attempt, failure: nil, result: nil)
+                request.answer, api: api.number, id: lease.id, attempt: attempt, failure: nil, result: nil)
             // The deadline was for the first delivery, and that has happened.
             try run(
                 """
@@ -84,7 +84,7 @@ extension WriteTransaction {
             count(api, inQueue: 1, inProgress: -1)
             changes.queued.insert(lease.api)
         case .interrupted:
-            let answer = try replaceAnswer(standing.answer, api: api.number, id: lease.id, isInterruption: true)
+            let answer = try replaceAnswer(request.answer, api: api.number, id: lease.id, isInterruption: true)
             try run("UPDATE request SET answer = ? WHERE api = ? AND id = ?", [answer, api.number, id])
             try release(lease)
         }
@@ -108,30 +108,30 @@ extension WriteTransaction {
 
     /// - Returns: whether this cancelled it; `nil` for an unknown request.
     mutating func cancel(_ id: RequestID, api name: String, now: Timestamp) throws -> Bool? {
-        guard let api = state.deployed(name), let standing = try standing(of: id, api: api.number, at: now) else {
+        guard let api = state.deployed(name), let request = try requestRow(of: id, api: api.number, at: now) else {
             return nil
         }
-        guard RequestTransition.cancel.apply(to: standing.state.status) != nil else { return false }
-        try end(id, api: api, standing, to: .cancelled, now: now)
+        guard RequestTransition.cancel.apply(to: request.state.status) != nil else { return false }
+        try end(id, api: api, request, to: .cancelled, now: now)
         return true
     }
 
     /// - Returns: whether the request exists, or why it cannot run again.
     mutating func retry(_ id: RequestID, api name: String, now: Timestamp) throws -> Result<Bool, PlatformError> {
-        guard let api = state.deployed(name), let standing = try standing(of: id, api: api.number, at: now) else {
+        guard let api = state.deployed(name), let request = try requestRow(of: id, api: api.number, at: now) else {
             return .success(false)
         }
-        let status = standing.state.status
+        let status = request.state.status
         guard RequestTransition.retryByHand.apply(to: status) != nil else {
             return .failure(
                 PlatformError(.conflict, "Only a failed request can be retried; this one is \(status.rawValue)."))
         }
-        guard standing.payload != nil, !standing.isPastKeeping else {
+        guard request.payload != nil, !request.isPastKeeping else {
             return .failure(
                 PlatformError(
                     .conflict, "The payload of this request is not kept any more (`keep_failed`). Submit it again."))
         }
-        try erase(standing.answer, in: .answer)
+        try erase(request.answer, in: .answer)
         try run(
             """
             UPDATE request SET state = 0, attempts = 0, answer = NULL, ended_at = NULL, purge_at = NULL, keep_until = NULL,
@@ -143,18 +143,18 @@ extension WriteTransaction {
         return .success(true)
     }
 
-    /// Ends a request: what nobody needs any more is erased, and its retention begins.
+    /// Ends a request: what is no longer needed is erased, and its retention begins.
     mutating func end(
-        _ id: RequestID, api: StoredAPI, _ standing: EndableState, to new: StoredState, failure: RequestFailure? = nil,
+        _ id: RequestID, api: StoredAPI, _ request: RequestRow, to new: StoredState, failure: RequestFailure? = nil,
         attempt: AttemptFailure? = nil, result: Body? = nil, now: Timestamp
     ) throws {
         let idData = id.data
         let keepUntil = new == .failed && api.policy.keepFailed > .zero ? now + api.policy.keepFailed : nil
         let answer = try replaceAnswer(
-            standing.answer, api: api.number, id: id, attempt: attempt, failure: failure, result: result)
+            request.answer, api: api.number, id: id, attempt: attempt, failure: failure, result: result)
         let payload =
-            keepUntil == nil ? nil : try dropCredentials(standing.payload, api: api.number, id: id)
-        if payload == nil { try erase(standing.payload, in: .payload) }
+            keepUntil == nil ? nil : try dropCredentials(request.payload, api: api.number, id: id)
+        if payload == nil { try erase(request.payload, in: .payload) }
         try run(
             """
             UPDATE request SET state = ?, answer = ?, payload = ?, ended_at = ?, purge_at = ?, keep_until = ?,
@@ -165,7 +165,7 @@ extension WriteTransaction {
                 new.rawValue, answer, payload, now.microseconds, (now + api.policy.retention).microseconds,
                 keepUntil?.microseconds, api.number, idData,
             ])
-        countOut(api, of: standing.state)
+        countOut(api, of: request.state)
         changes.ended.insert(id)
     }
 
@@ -213,11 +213,11 @@ extension WriteTransaction {
 
     /// Forgets a request altogether.
     mutating func erase(_ id: RequestID, api: Int64) throws {
-        guard let standing = try standing(of: id, api: api) else { return }
-        try erase(standing.payload, in: .payload)
-        try erase(standing.answer, in: .answer)
+        guard let request = try requestRow(of: id, api: api) else { return }
+        try erase(request.payload, in: .payload)
+        try erase(request.answer, in: .answer)
         try run("DELETE FROM request WHERE api = ? AND id = ?", [api, id.data])
-        guard let key = standing.key else { return }
+        guard let key = request.key else { return }
         try run("DELETE FROM idempotency WHERE api = ? AND key = ? AND id = ?", [api, key, id.data])
     }
 
@@ -236,7 +236,7 @@ extension WriteTransaction {
     }
 
     /// `nil` for an unknown request, and with a time for one that is past its retention then.
-    func standing(of id: RequestID, api: Int64, at now: Timestamp? = nil) throws -> EndableState? {
+    func requestRow(of id: RequestID, api: Int64, at now: Timestamp? = nil) throws -> RequestRow? {
         let row = try row(
             """
             SELECT r.state, r.token, r.keep_until, r.key, r.payload, p.file, r.answer, a.file, r.purge_at
@@ -246,7 +246,7 @@ extension WriteTransaction {
         guard let row else { return nil }
         if let now, let purgeAt: Int64 = row[8], purgeAt <= now.microseconds { return nil }
         let keepUntil: Int64? = row[2]
-        return EndableState(
+        return RequestRow(
             state: try StoredState(reading: row[0]), token: row[1],
             isPastKeeping: now.map { (keepUntil ?? .min) <= $0.microseconds } ?? false, key: row[3],
             payload: BodyLog.Place(number: row[4], file: row[5]), answer: BodyLog.Place(number: row[6], file: row[7]))

@@ -142,9 +142,9 @@ extension WriteTransaction {
             let number: Int64 = row[0]
             guard let name = name(of: number), let api = state.apis[name] else { continue }
             let id = try RequestID(row[1] as Data)
-            guard let standing = try standing(of: id, api: number) else { continue }
+            guard let request = try requestRow(of: id, api: number) else { continue }
             let failure = RequestFailure(.expired, "The request waited in the queue longer than max_queue_time allows.")
-            try end(id, api: api, standing, to: .failed, failure: failure, now: now)
+            try end(id, api: api, request, to: .failed, failure: failure, now: now)
         }
         return late.count
     }
@@ -161,8 +161,8 @@ extension WriteTransaction {
         let old = try rows("SELECT api, id FROM request WHERE keep_until <= ? LIMIT ?", [now.microseconds, limit])
         for row in old {
             let number: Int64 = row[0]
-            guard let standing = try standing(of: RequestID(row[1] as Data), api: number) else { continue }
-            try erase(standing.payload, in: .payload)
+            guard let request = try requestRow(of: RequestID(row[1] as Data), api: number) else { continue }
+            try erase(request.payload, in: .payload)
             try run(
                 "UPDATE request SET keep_until = NULL, payload = NULL WHERE api = ? AND id = ?",
                 [number, row[1] as Data])

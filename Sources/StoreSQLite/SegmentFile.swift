@@ -75,7 +75,7 @@ final class SegmentFile {
                     isDirect = false
                     continue
                 }
-                // What did arrive must be erased, and nobody knows how much it is.
+                // What did arrive must be erased, and its length is not known.
                 end += Int64(rest.count)
                 throw StoreFailure.SystemCall("write segment")
             }

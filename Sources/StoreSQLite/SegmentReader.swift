@@ -48,7 +48,7 @@ final class SegmentReader: Sendable {
         return bytes.count == size ? bytes : nil
     }
 
-    /// A removed segment's space is free only when nobody has it open.
+    /// A removed segment's space is free only when it is no longer open.
     func forget(_ segment: String) {
         open.withLock { $0.removeAll { $0.segment == segment } }
     }

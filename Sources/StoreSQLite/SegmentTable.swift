@@ -63,7 +63,7 @@ struct SegmentTable {
         sealIfFull(segment)
     }
 
-    /// What was written here is nobody's.
+    /// What was written here belongs to no body.
     mutating func release(_ segment: String, _ range: Range<Int64>) {
         if !range.isEmpty { markAsGarbage(range, in: segment) }
         seal(segment)

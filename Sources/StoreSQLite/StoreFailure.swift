@@ -89,7 +89,7 @@ struct StoreFailure {
         }
     }
 
-    /// For whoever starts the platform.
+    /// For the user who starts the platform.
     var whileOpening: PlatformError {
         if let error = cause as? PlatformError { return error }
         if cause is NewerFormat { return Schema.newerVersion }

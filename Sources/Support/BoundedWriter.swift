@@ -73,7 +73,7 @@ package final class BoundedWriter: Sendable {
             state.wakeup = wakeup
             return true
         } catch {
-            // Without a thread the line is lost, as when nobody reads it.
+            // Without a thread the line is lost, as it is without a reader.
             return false
         }
     }

@@ -2,7 +2,7 @@
 extension JSONValidator {
     /// - Parameters:
     ///   - fault: the position in `bytes` of the byte that no JSON text has there.
-    ///   - bytes: the present piece; what came before it is not at hand any more.
+    ///   - bytes: the present piece; what came before it is no longer available.
     func reason(at fault: Int, in bytes: UnsafeRawBufferPointer) -> String {
         guard fault < bytes.count else { return "the text is not JSON" }
         let byte = bytes[fault]

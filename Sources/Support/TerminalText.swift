@@ -15,18 +15,7 @@ extension String {
     /// A log line for a terminal: colours, bold and underline are let through, every other control sequence is made
     /// visible as U+FFFD.
     package var withoutControls: String {
-        var result = String.UnicodeScalarView()
-        var rest = unicodeScalars[...]
-        while let scalar = rest.first {
-            if scalar == "\u{1B}", let end = Self.endOfColor(rest) {
-                result.append(contentsOf: rest[..<end])
-                rest = rest[end...]
-                continue
-            }
-            result.append(scalar.steersTerminal ? "\u{FFFD}" : scalar)
-            rest = rest.dropFirst()
-        }
-        return String(result)
+        replacingControls { scalar, _ in scalar.steersTerminal ? "\u{FFFD}" : nil }
     }
 
     /// The last piece of a line that was written over itself with carriage returns, as progress bars do: what a
@@ -40,6 +29,23 @@ extension String {
     /// terminal becomes `\uXXXX`, which in JSON means the same character.
     package var safeForTerminal: String {
         guard unicodeScalars.contains(where: { $0.steersTerminal && $0 != "\n" }) else { return self }
+        return replacingControls { scalar, next in
+            switch scalar {
+            case "\n": return nil
+            // Between the tokens of a document it is white space.
+            case "\r": return next == "\n" ? "" : "\n"
+            case _ where scalar.steersTerminal:
+                let digits = String(scalar.value, radix: 16)
+                return "\\u\(String(repeating: "0", count: 4 - digits.count))\(digits)"
+            default: return nil
+            }
+        }
+    }
+
+    /// - Parameter replacement: gets each character outside of colour sequences, and the one behind it; `nil` keeps it.
+    private func replacingControls(
+        _ replacement: (_ scalar: Unicode.Scalar, _ next: Unicode.Scalar?) -> String?
+    ) -> String {
         var result = String.UnicodeScalarView()
         var rest = unicodeScalars[...]
         while let scalar = rest.first {
@@ -49,15 +55,10 @@ extension String {
                 continue
             }
             rest = rest.dropFirst()
-            switch scalar {
-            case "\n": result.append(scalar)
-            // Between the tokens of a document it is white space.
-            case "\r": if rest.first != "\n" { result.append("\n") }
-            case _ where scalar.steersTerminal:
-                let digits = String(scalar.value, radix: 16)
-                result.append(
-                    contentsOf: "\\u\(String(repeating: "0", count: 4 - digits.count))\(digits)".unicodeScalars)
-            default: result.append(scalar)
+            if let text = replacement(scalar, rest.first) {
+                result.append(contentsOf: text.unicodeScalars)
+            } else {
+                result.append(scalar)
             }
         }
         return String(result)

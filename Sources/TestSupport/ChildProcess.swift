@@ -2,7 +2,7 @@ import Core
 package import Foundation
 import Synchronization
 
-/// A program that a test runs; whoever waits for its end is told once it is known.
+/// A program that a test runs; those that wait for its end are resumed once it is known.
 ///
 /// Made with `posix_spawn`: Foundation's `Process` crashes now and then while other threads open descriptors (Swift 6.3
 /// on Linux).

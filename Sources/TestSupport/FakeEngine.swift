@@ -2,7 +2,7 @@ package import Core
 import Foundation
 import Synchronization
 
-/// An engine without pods: it keeps a table, does what a test scripts, and tells what was asked of it.
+/// An engine without pods: it keeps a table, does what a test scripts, and records the calls.
 package final class FakeEngine: Engine {
     package struct FakePod: Sendable {
         package var plan: PodPlan

@@ -29,7 +29,7 @@ package final class ManualClock: PlatformClock {
     /// How many tasks are asleep now.
     package var sleepers: Int { state.withLock { $0.sleepers.count } }
 
-    /// Moves time forward and wakes whoever is due.
+    /// Moves time forward and wakes the sleepers that are due.
     package func advance(by duration: Duration) {
         let due = state.withLock { state -> [Sleeper] in
             state.now = state.now + duration

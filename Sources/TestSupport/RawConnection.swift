@@ -2,7 +2,7 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 
-/// A TCP connection of a test: writes exactly the bytes it is told to and reads what comes.
+/// A TCP connection of a test: writes exactly the given bytes and reads what comes.
 package final class RawConnection {
     private let channel: NIOAsyncChannel<ByteBuffer, ByteBuffer>
     private let outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>

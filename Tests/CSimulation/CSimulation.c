@@ -1,8 +1,9 @@
 #include "CSimulation.h"
 #include <stdint.h>
 
-// The concurrency runtime's own hook (stdlib/public/Concurrency, GlobalExecutor): consulted for every job of the global executor. With it,
-// tasks that the code under test starts by itself are under the simulation's control too, and that code needs no change for it.
+// The concurrency runtime's own hook (stdlib/public/Concurrency, GlobalExecutor): consulted for every job of the global
+// executor. With it, tasks that the code under test starts by itself are under the simulation's control too, and that
+// code needs no change for it.
 #define SWIFTCC __attribute__((swiftcall))
 
 typedef SWIFTCC void (*enqueue_original)(void *job);

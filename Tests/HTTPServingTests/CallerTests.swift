@@ -11,9 +11,12 @@ import Testing
 
 @Suite("Slow, many and half-closed callers")
 struct CallerTests {
-    private let short = HTTPServerLimits(
-        firstByteTime: .seconds(1), headTime: .seconds(1), bodyGrace: .seconds(1),
-        bodyCredit: .seconds(2), lingerTime: .seconds(3))
+    /// For callers that stop in the middle. How soon they begin is another limit.
+    private let shortParts = HTTPServerLimits(
+        headTime: .milliseconds(300), bodyGrace: .milliseconds(300), bodyCredit: .milliseconds(600))
+    /// For callers that never begin, beside others that must have begun by then also on a busy machine.
+    private let shortSilence = HTTPServerLimits(
+        firstByteTime: .seconds(4), bodyGrace: .seconds(3), bodyCredit: .seconds(6))
     private let post = "POST /p HTTP/1.1\r\nHost: h\r\n"
 
     // MARK: Slow
@@ -34,7 +37,7 @@ struct CallerTests {
             case "TRAILER": post + "Transfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nX-T: "
             default: start
             }
-        try await withServer(limits: short, handler: echo) { port, _ in
+        try await withServer(limits: shortParts, handler: echo) { port, _ in
             try await RawConnection.open(port: port) { connection in
                 try await connection.send(text)
                 let answer = try await connection.readToEnd()
@@ -46,7 +49,7 @@ struct CallerTests {
 
     @Test("N6: bytes that drip into a head or body do not hold it open", arguments: ["X-A: b\r\n", "0"])
     func drips(_ drop: String) async throws {
-        try await withServer(limits: short, handler: echo) { port, _ in
+        try await withServer(limits: shortParts, handler: echo) { port, _ in
             try await RawConnection.open(port: port) { connection in
                 try await connection.send(drop == "0" ? post + "Content-Length: 1000\r\n\r\n" : "GET / HTTP/1.1\r\n")
                 // Ends with the connection, which is what is awaited.
@@ -68,7 +71,7 @@ struct CallerTests {
             for await _ in go { break }
             return OutgoingResponse(status: .ok)
         }
-        try await withServer(limits: short, handler: handler) { port, _ in
+        try await withServer(limits: shortSilence, handler: handler) { port, _ in
             try await RawConnection.open(port: port) { waiting in
                 try await waiting.send(post + "Content-Length: 1\r\n\r\nx")
                 try await RawConnection.open(port: port) { silent in
@@ -89,7 +92,7 @@ struct CallerTests {
             return OutgoingResponse(
                 status: .ok, body: .bytes(ByteBuffer(string: "\(try await body.collect(upTo: 1 << 22).readableBytes)")))
         }
-        try await withServer(limits: short, handler: handler) { port, _ in
+        try await withServer(limits: shortSilence, handler: handler) { port, _ in
             try await RawConnection.open(port: port) { connection in
                 try await connection.send(post + "Content-Length: 2000000\r\n\r\n" + String(repeating: "x", count: 9))
                 // Longer than a silent connection lives.

@@ -21,17 +21,6 @@ struct AdoptedVersionTests {
         fixture.engine.insert(PodPlan(of: api, id: id, createdAt: fixture.clock.now(), clientConfiguration: ""))
     }
 
-    private func advance(
-        _ fixture: OrchestratorFixture, by step: Duration = .milliseconds(500),
-        until condition: @escaping @Sendable () async -> Bool
-    ) async throws {
-        try await expectEventually {
-            if await condition() { return true }
-            fixture.clock.advance(by: step)
-            return await condition()
-        }
-    }
-
     @Test("S3: the old version serves on after two restarts in a row, also after one of its containers has exited")
     func midUpdate() async throws {
         let engine = FakeEngine()
@@ -51,7 +40,7 @@ struct AdoptedVersionTests {
                     #expect(replicas.first?.api == old)
                     fixture.engine.change("echo-before") { $0.containers["main"] = .exited(ContainerExit(code: 3)) }
                     _ = await fixture.ready { $0.isEmpty }
-                    try await advance(fixture) { await fixture.latest().map(\.id) == ["echo-before"] }
+                    try await fixture.advance() { await fixture.latest().map(\.id) == ["echo-before"] }
                     #expect(fixture.engine.restarted.last?.containers.first?.command == nil, "its own plan")
                     #expect(
                         fixture.engine.restarted.last?.containers.first?.environment.contains(
@@ -82,9 +71,9 @@ struct AdoptedVersionTests {
                 let started = try await eventually { fixture.engine.pods["echo-p1"] != nil }
                 #expect(started)
                 fixture.engine.change("echo-p1") { $0.listening = [9090] }
-                try await advance(fixture, by: .milliseconds(200)) { replica.activity.isClosed }
+                try await fixture.advance(by: .milliseconds(200)) { replica.activity.isClosed }
                 let began = fixture.clock.instant()
-                try await advance(fixture) { replica.activity.isCut }
+                try await fixture.advance() { replica.activity.isCut }
                 #expect(fixture.clock.instant() - began >= .seconds(39), "not the 60 s of the new version")
             })
     }
@@ -107,10 +96,10 @@ struct AdoptedVersionTests {
                 #expect(!fixture.engine.calls.contains("stop echo-before"))
                 #expect(fixture.engine.pods["echo-before"] != nil)
                 fixture.engine.change("echo-before") { $0.listening = [9090] }
-                try await advance(fixture) { await fixture.latest().map(\.id) == ["echo-before"] }
+                try await fixture.advance() { await fixture.latest().map(\.id) == ["echo-before"] }
                 fixture.engine.change("echo-p1") { $0.listening = [9090] }
-                try await advance(fixture) { await fixture.latest().map(\.id) == ["echo-p1"] }
-                try await advance(fixture) { fixture.engine.pods["echo-before"] == nil }
+                try await fixture.advance() { await fixture.latest().map(\.id) == ["echo-p1"] }
+                try await fixture.advance() { fixture.engine.pods["echo-before"] == nil }
             })
     }
 

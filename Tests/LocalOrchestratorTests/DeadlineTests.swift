@@ -14,17 +14,6 @@ struct DeadlineTests {
         await fixture.orchestrator.status(api: "echo")?.replicas.first
     }
 
-    private func advance(
-        _ fixture: OrchestratorFixture, by step: Duration = .milliseconds(500),
-        until condition: @escaping @Sendable () async -> Bool
-    ) async throws {
-        try await expectEventually {
-            if await condition() { return true }
-            fixture.clock.advance(by: step)
-            return await condition()
-        }
-    }
-
     @Test("U4: a start that does not end is given up after its limit and tried again; other APIs are not held up")
     func start() async throws {
         try await OrchestratorFixture.with { fixture async throws in
@@ -34,12 +23,12 @@ struct DeadlineTests {
             await fixture.orchestrator.apply(OrchestratorFixture.api("other"), replicas: 1)
             _ = await fixture.ready { $0.map(\.api.name) == ["other"] }
             let began = fixture.clock.instant()
-            try await advance(fixture, by: .seconds(5)) { await replica(fixture)?.state == .failed }
+            try await fixture.advance(by: .seconds(5)) { await replica(fixture)?.state == .failed }
             #expect(fixture.clock.instant() - began >= Limits.engineStart)
             #expect(await replica(fixture)?.reason == "The container engine did not finish within 180 s: start pod.")
-            try await advance(fixture) { fixture.engine.calls.count { $0 == "start echo-p1" } >= 2 }
+            try await fixture.advance() { fixture.engine.calls.count { $0 == "start echo-p1" } >= 2 }
             fixture.engine.releaseHanging()
-            try await advance(fixture) { await replica(fixture)?.state == .ready }
+            try await fixture.advance() { await replica(fixture)?.state == .ready }
         }
     }
 
@@ -70,11 +59,11 @@ struct DeadlineTests {
             try await expectEventually { fixture.engine.hangingCalls == 1 }
             await fixture.orchestrator.apply(OrchestratorFixture.api(deployment: "d2"), replicas: 1)
             _ = await fixture.ready { $0.map(\.id) == ["echo-p2"] }
-            try await advance(fixture) { fixture.engine.calls.contains("stop echo-p1") }
+            try await fixture.advance() { fixture.engine.calls.contains("stop echo-p1") }
             // It comes to life after all: nobody wants it, so it is removed.
             fixture.engine.releaseHanging()
-            try await advance(fixture) { fixture.engine.calls.count { $0 == "stop echo-p1" } >= 2 }
-            try await advance(fixture) { Set(fixture.engine.pods.keys) == ["echo-p2"] }
+            try await fixture.advance() { fixture.engine.calls.count { $0 == "stop echo-p1" } >= 2 }
+            try await fixture.advance() { Set(fixture.engine.pods.keys) == ["echo-p2"] }
         }
     }
 
@@ -87,13 +76,13 @@ struct DeadlineTests {
             await fixture.orchestrator.apply(OrchestratorFixture.api(deployment: "d2"), replicas: 2)
             _ = await fixture.ready { Set($0.map(\.id)) == ["echo-p3", "echo-p4"] }
             try await expectEventually { fixture.engine.pods["echo-p2"] == nil }
-            try await advance(fixture, by: .seconds(5)) {
+            try await fixture.advance(by: .seconds(5)) {
                 await fixture.orchestrator.status(api: "echo")?.replicas.first?.reason?
                     .hasPrefix("it cannot be removed: The container engine did not finish") == true
             }
-            try await advance(fixture) { fixture.engine.calls.count { $0 == "stop echo-p1" } >= 2 }
+            try await fixture.advance() { fixture.engine.calls.count { $0 == "stop echo-p1" } >= 2 }
             fixture.engine.releaseHanging()
-            try await advance(fixture) { fixture.engine.pods.count == 2 }
+            try await fixture.advance() { fixture.engine.pods.count == 2 }
         }
     }
 
@@ -113,11 +102,11 @@ struct DeadlineTests {
                     try await Task.sleep(for: .milliseconds(2))
                 }
                 #expect(fixture.engine.calls.count { $0 == "stop gone-before" } == 1)
-                try await advance(fixture, by: .seconds(5)) {
+                try await fixture.advance(by: .seconds(5)) {
                     fixture.engine.calls.count { $0 == "stop gone-before" } == 2
                 }
                 fixture.engine.releaseHanging()
-                try await advance(fixture, by: .seconds(5)) { fixture.engine.pods.isEmpty }
+                try await fixture.advance(by: .seconds(5)) { fixture.engine.pods.isEmpty }
             })
     }
 
@@ -127,7 +116,7 @@ struct DeadlineTests {
             await fixture.orchestrator.apply(OrchestratorFixture.api(), replicas: 1)
             _ = await fixture.ready { $0.count == 1 }
             fixture.engine.hang("list", ignoringCancellation: true)
-            try await advance(fixture, by: .seconds(5)) {
+            try await fixture.advance(by: .seconds(5)) {
                 await fixture.orchestrator.status(api: "echo")?.reason
                     == "The container engine did not finish within 20 s: list pods."
             }
@@ -265,16 +254,16 @@ struct DeadlineTests {
             _ = await fixture.ready { $0.count == 1 }
             fixture.engine.hang("restart", ignoringCancellation: true)
             fixture.engine.change("echo-p1") { $0.containers["main"] = .exited(ContainerExit(code: 3)) }
-            try await advance(fixture) { fixture.engine.hangingCalls == 1 }
+            try await fixture.advance() { fixture.engine.hangingCalls == 1 }
             fixture.clock.advance(by: .seconds(170))
             fixture.engine.releaseHanging()
-            try await advance(fixture) { await replica(fixture)?.state == .ready }
+            try await fixture.advance() { await replica(fixture)?.state == .ready }
             // Ten minutes after the restart began, not yet after it ended.
             fixture.clock.advance(by: .seconds(440))
             fixture.engine.change("echo-p1") { $0.containers["main"] = .exited(ContainerExit(code: 3)) }
             try await expectEventually { await replica(fixture)?.restarts == 2 }
             let exited = fixture.clock.instant()
-            try await advance(fixture, by: .milliseconds(250)) { fixture.engine.restarted.count == 2 }
+            try await fixture.advance(by: .milliseconds(250)) { fixture.engine.restarted.count == 2 }
             #expect(fixture.clock.instant() - exited >= .seconds(2), "the wait doubles, it does not begin anew")
         }
     }
@@ -288,7 +277,7 @@ struct DeadlineTests {
             #expect(replica.activity.begin(upTo: 1, maxConcurrency: 1) == 1)
             fixture.engine.hang("stop main")
             fixture.engine.setExec(ExecResult(exitCode: 1, output: "sick"))
-            try await advance(fixture) { fixture.engine.calls.contains("stop main of echo-p1") }
+            try await fixture.advance() { fixture.engine.calls.contains("stop main of echo-p1") }
             #expect(
                 replica.activity.cutReason == .livenessProbe("main: the command exited with 1: sick"),
                 "known before the container is killed")
@@ -296,7 +285,7 @@ struct DeadlineTests {
             replica.activity.end()
             fixture.engine.setExec(ExecResult(exitCode: 0, output: ""))
             fixture.engine.releaseHanging()
-            try await advance(fixture) { await fixture.latest().count == 1 }
+            try await fixture.advance() { await fixture.latest().count == 1 }
             #expect(replica.activity.cutReason == nil)
         }
     }

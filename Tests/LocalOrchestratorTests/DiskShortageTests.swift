@@ -54,16 +54,6 @@ struct DiskShortageTests {
 
     // MARK: The orchestrator
 
-    private func advance(
-        _ fixture: OrchestratorFixture, until condition: @escaping @Sendable () async -> Bool
-    ) async throws {
-        try await expectEventually {
-            if await condition() { return true }
-            fixture.clock.advance(by: .seconds(1))
-            return false
-        }
-    }
-
     @Test(
         "N7: below half of the reserve the pod that stores most is stopped and says so; it starts again above the reserve, not before"
     )
@@ -80,11 +70,11 @@ struct DiskShortageTests {
             #expect(try #require(activity).begin(upTo: 1, maxConcurrency: 1) == 1)
             // Enough is free: pods without a limit are not measured.
             let lists = engine.listCount
-            try await advance(fixture) { engine.listCount > lists + 5 }
+            try await fixture.advance(by: .seconds(1)) { engine.listCount > lists + 5 }
             #expect(!engine.calls.contains { $0.hasPrefix("disk of") || $0.hasPrefix("stop ") })
 
             fixture.disk.set(free: Self.reserve / 2 - 1, reserve: Self.reserve)
-            try await advance(fixture) { activity?.isCut == true }
+            try await fixture.advance(by: .seconds(1)) { activity?.isCut == true }
             guard case .diskShortage(let text) = activity?.cutReason else {
                 Issue.record("cut for \(String(describing: activity?.cutReason))")
                 return
@@ -95,12 +85,12 @@ struct DiskShortageTests {
                     == "was stopped: the disk is nearly full (511 MiB free of a reserve of 1.0 GiB), and this replica stored most, 2.0 GiB"
             )
             activity?.end()
-            try await advance(fixture) { engine.pods["large-p2"] == nil }
+            try await fixture.advance(by: .seconds(1)) { engine.pods["large-p2"] == nil }
             #expect(engine.pods["small-p1"] != nil)
 
             // More than half of the reserve is free, but not yet all of it.
             fixture.disk.set(free: Self.reserve, reserve: Self.reserve)
-            try await advance(fixture) { engine.listCount > lists + 25 }
+            try await fixture.advance(by: .seconds(1)) { engine.listCount > lists + 25 }
             #expect(Array(engine.pods.keys) == ["small-p1"])
             let status = await orchestrator.status(api: "large")
             #expect(
@@ -109,7 +99,7 @@ struct DiskShortageTests {
             #expect(await orchestrator.status(api: "small")?.reason == nil)
 
             fixture.disk.set(free: Self.reserve + 1, reserve: Self.reserve)
-            try await advance(fixture) { engine.pods["large-p3"] != nil }
+            try await fixture.advance(by: .seconds(1)) { engine.pods["large-p3"] != nil }
             #expect(await orchestrator.status(api: "large")?.reason == "replica large-p2 \(text)")
         }
     }
@@ -122,12 +112,12 @@ struct DiskShortageTests {
             _ = await fixture.ready { $0.count == 3 }
             for number in 1...3 { engine.setDiskUsage(.bytes(Int64(number) << 30), of: "echo-p\(number)") }
             fixture.disk.set(free: 0, reserve: Self.reserve)
-            try await advance(fixture) { engine.calls.contains("stop echo-p2") }
+            try await fixture.advance(by: .seconds(1)) { engine.calls.contains("stop echo-p2") }
             let stops = engine.calls.filter { $0.hasPrefix("stop ") }
             #expect(stops == ["stop echo-p3", "stop echo-p2"])
             fixture.disk.set(free: Self.reserve / 2, reserve: Self.reserve)
             let lists = engine.listCount
-            try await advance(fixture) { engine.listCount > lists + 10 }
+            try await fixture.advance(by: .seconds(1)) { engine.listCount > lists + 10 }
             #expect(Array(engine.pods.keys) == ["echo-p1"])
         }
     }
@@ -142,11 +132,11 @@ struct DiskShortageTests {
             _ = await fixture.ready { $0.count == 2 }
             engine.setDiskUsage(.bytes(101 << 20), of: "limited-p1")
             fixture.disk.set(free: 0, reserve: Self.reserve)
-            try await advance(fixture) { engine.pods["limited-p1"] == nil }
+            try await fixture.advance(by: .seconds(1)) { engine.pods["limited-p1"] == nil }
             let measured = engine.calls.count { $0 == "disk of free-p2" }
             // It may start again at once: it exceeded its limit, and was not the largest of all.
-            try await advance(fixture) { engine.pods["limited-p3"] != nil }
-            try await advance(fixture) { engine.calls.count { $0 == "disk of free-p2" } > measured + 2 }
+            try await fixture.advance(by: .seconds(1)) { engine.pods["limited-p3"] != nil }
+            try await fixture.advance(by: .seconds(1)) { engine.calls.count { $0 == "disk of free-p2" } > measured + 2 }
             #expect(engine.pods["free-p2"] != nil)
         }
     }

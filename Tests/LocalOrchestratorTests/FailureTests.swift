@@ -13,17 +13,6 @@ struct FailureTests {
         return replicas[index]
     }
 
-    private func advance(
-        _ fixture: OrchestratorFixture, by step: Duration = .milliseconds(500),
-        until condition: @escaping @Sendable () async -> Bool
-    ) async throws {
-        try await expectEventually {
-            if await condition() { return true }
-            fixture.clock.advance(by: step)
-            return await condition()
-        }
-    }
-
     @Test("C14: a crash loop waits 1 s, 2 s, 4 s …, says how it ended and what it wrote last")
     func crashLoop() async throws {
         try await OrchestratorFixture.with { fixture async throws in
@@ -41,7 +30,7 @@ struct FailureTests {
                 try await expectEventually {
                     await self.replica(fixture)?.lastLines == ["loading", "Traceback: no weights"]
                 }
-                try await advance(fixture, by: .milliseconds(250)) {
+                try await fixture.advance(by: .milliseconds(250)) {
                     fixture.engine.calls.count { $0 == "restart main of echo-p1" } == round
                 }
                 waits.append(fixture.clock.now() - exited)
@@ -50,7 +39,7 @@ struct FailureTests {
             // The clock moves in steps, and a step may pass before the restart is seen.
             for (wait, least) in zip(waits, [1, 2, 4, 8]) { #expect(wait >= .seconds(least), "\(waits)") }
             // While it runs again and does not listen, both reasons are told.
-            try await advance(fixture) {
+            try await fixture.advance() {
                 let reason = await self.replica(fixture)?.reason ?? ""
                 return reason.contains("port 8080") && reason.contains("exited with code 3")
             }
@@ -69,11 +58,11 @@ struct FailureTests {
             await fixture.orchestrator.apply(OrchestratorFixture.api(containers: 2, disk: "100Mi"), replicas: 1)
             let activity = await fixture.ready { $0.count == 1 }[0].activity
             fixture.engine.setDiskUsage(.bytes(200 << 20), of: "echo-p1")
-            try await advance(fixture) { fixture.engine.calls.count { $0 == "disk of echo-p1" } >= 2 }
+            try await fixture.advance() { fixture.engine.calls.count { $0 == "disk of echo-p1" } >= 2 }
             #expect(fixture.engine.calls.count { $0.hasPrefix("stop ") } == 0)
             #expect(activity.begin(upTo: 1, maxConcurrency: 1) == 1)
             fixture.engine.setDiskUsage(usage, of: "echo-p1")
-            try await advance(fixture) { activity.isCut }
+            try await fixture.advance() { activity.isCut }
             guard case .diskLimit(let text) = activity.cutReason else {
                 Issue.record("cut for \(String(describing: activity.cutReason))")
                 return
@@ -81,7 +70,7 @@ struct FailureTests {
             #expect(text.contains(reason) && text.contains("compute.disk"))
             activity.end()
             _ = await fixture.ready { $0.map(\.id) == ["echo-p2"] }
-            try await advance(fixture) { fixture.engine.pods["echo-p1"] == nil }
+            try await fixture.advance() { fixture.engine.pods["echo-p1"] == nil }
             #expect(await fixture.orchestrator.status(api: "echo")?.reason == "replica echo-p1 \(text)")
         }
     }
@@ -97,10 +86,10 @@ struct FailureTests {
             fixture.engine.setExec(ExecResult(exitCode: 1, output: "sick\n"))
             let probe = Probe(handler: handler, period: .seconds(1), failureThreshold: 2)
             await fixture.orchestrator.apply(OrchestratorFixture.api(liveness: probe), replicas: 1)
-            try await advance(fixture) { fixture.engine.calls.contains("stop main of echo-p1") }
-            try await advance(fixture) { fixture.engine.calls.contains("restart main of echo-p1") }
+            try await fixture.advance() { fixture.engine.calls.contains("stop main of echo-p1") }
+            try await fixture.advance() { fixture.engine.calls.contains("restart main of echo-p1") }
             try await expectEventually { await self.replica(fixture)?.restarts ?? 0 >= 1 }
-            try await advance(fixture) {
+            try await fixture.advance() {
                 await self.replica(fixture)?.reason?.contains("liveness probe of main failed") == true
             }
         }
@@ -113,7 +102,7 @@ struct FailureTests {
             await fixture.orchestrator.apply(OrchestratorFixture.api(), replicas: 1)
             try await expectEventually { await self.replica(fixture)?.state == .failed }
             #expect(await replica(fixture)?.reason == "main: permission denied")
-            try await advance(fixture) { await self.replica(fixture)?.state == .ready }
+            try await fixture.advance() { await self.replica(fixture)?.state == .ready }
             #expect(fixture.engine.pods.count == 1)
         }
     }
@@ -123,7 +112,7 @@ struct FailureTests {
         try await OrchestratorFixture.with { fixture async throws in
             fixture.engine.listenAtStart([])
             await fixture.orchestrator.apply(OrchestratorFixture.api(), replicas: 1)
-            try await advance(fixture) {
+            try await fixture.advance() {
                 let status = await self.replica(fixture)
                 return status?.state == .notReady && status?.reason?.contains("port 8080") == true
             }
@@ -138,12 +127,12 @@ struct FailureTests {
             _ = await fixture.ready { $0.count == 2 }
             fixture.engine.failList(with: PlatformError(.engineUnavailable, "the engine sleeps"))
             fixture.engine.change("echo-p1") { $0.isAlive = false }
-            try await advance(fixture, by: .seconds(5)) {
+            try await fixture.advance(by: .seconds(5)) {
                 await fixture.orchestrator.status(api: "echo")?.reason == "the engine sleeps"
             }
             #expect(!fixture.engine.calls.contains { $0.hasPrefix("stop") })
             fixture.engine.failList(with: nil)
-            try await advance(fixture, by: .seconds(5)) { fixture.engine.calls.contains("stop echo-p1") }
+            try await fixture.advance(by: .seconds(5)) { fixture.engine.calls.contains("stop echo-p1") }
             let replicas = await fixture.ready { $0.count == 2 && $0.contains { $0.id == "echo-p3" } }
             #expect(Set(replicas.map(\.id)) == ["echo-p2", "echo-p3"])
             #expect(await fixture.orchestrator.status(api: "echo")?.reason == nil)
@@ -182,8 +171,8 @@ struct FailureTests {
                 await fixture.orchestrator.apply(api, replicas: 1)
             },
             body: { fixture async throws in
-                try await advance(fixture) { fixture.engine.calls.contains("restart main of echo-before") }
-                try await advance(fixture) { await fixture.latest().map(\.id) == ["echo-before"] }
+                try await fixture.advance() { fixture.engine.calls.contains("restart main of echo-before") }
+                try await fixture.advance() { await fixture.latest().map(\.id) == ["echo-before"] }
                 #expect(!fixture.engine.calls.contains { $0.hasPrefix("start ") })
             })
     }
@@ -197,8 +186,8 @@ struct FailureTests {
             try await expectEventually { await self.replica(fixture)?.restarts == 1 }
             fixture.clock.jump(by: .seconds(seconds))
             let begin = fixture.clock.now()
-            try await advance(fixture) { fixture.engine.calls.contains("restart main of echo-p1") }
-            try await advance(fixture) { await self.replica(fixture)?.state == .ready }
+            try await fixture.advance() { fixture.engine.calls.contains("restart main of echo-p1") }
+            try await fixture.advance() { await self.replica(fixture)?.state == .ready }
             #expect(fixture.clock.now() - begin < .seconds(600))
         }
     }
@@ -213,7 +202,7 @@ struct FailureTests {
             try await expectEventually { fixture.engine.pods["echo-p2"] != nil }
             fixture.engine.setLog(["ImportError: no module named torch"], of: "main", pod: "echo-p2")
             fixture.engine.change("echo-p2") { $0.containers["main"] = .exited(ContainerExit(code: 1)) }
-            try await advance(fixture) {
+            try await fixture.advance() {
                 let broken = await self.replica(fixture, 1)
                 return broken?.reason?.contains("exited with code 1") == true
                     && broken?.lastLines == ["ImportError: no module named torch"]
@@ -224,7 +213,7 @@ struct FailureTests {
             // Going back: the old replica is current again, the broken one goes, and nothing is restarted.
             fixture.engine.forgetCalls()
             await fixture.orchestrator.apply(OrchestratorFixture.api(), replicas: 1)
-            try await advance(fixture) { fixture.engine.pods["echo-p2"] == nil }
+            try await fixture.advance() { fixture.engine.pods["echo-p2"] == nil }
             #expect(await fixture.latest().map(\.id) == ["echo-p1"])
             #expect(!fixture.engine.calls.contains { $0.hasPrefix("start ") || $0 == "stop echo-p1" })
         }

@@ -3,6 +3,7 @@ import Logging
 import ServiceLifecycle
 import Synchronization
 import TestSupport
+import Testing
 
 @testable import LocalOrchestrator
 
@@ -83,6 +84,17 @@ struct OrchestratorFixture: Sendable {
     /// The list of ready replicas as it stands.
     func latest() async -> [ReadyReplica] {
         await ready { _ in true }
+    }
+
+    /// Lets time pass step by step until `condition` holds.
+    func advance(
+        by step: Duration = .milliseconds(500), until condition: @escaping @Sendable () async -> Bool
+    ) async throws {
+        try await expectEventually {
+            if await condition() { return true }
+            clock.advance(by: step)
+            return await condition()
+        }
     }
 
     private final class Counter: Sendable {

@@ -1,6 +1,6 @@
 import Core
 
-/// The parts of the reference page that are no table: what of YAML is understood, and how problems are told.
+/// The parts of the reference page that are no table: what of YAML is understood, and how problems are reported.
 enum ConfigurationGuide {
     static let yaml = """
         ## Values

@@ -2,7 +2,7 @@ package import Core
 
 /// `cortex.yaml` as a JSON Schema (2020-12), for editors: made from the same table that the reader uses.
 ///
-/// What JSON Schema has no words for stands in the descriptions: ranges of durations and of quantities written as text,
+/// What JSON Schema cannot express is in the descriptions: ranges of durations and of quantities written as text,
 /// and rules over several fields.
 package enum ConfigurationSchema {
     /// - Parameter kinds: those that an API of the file may have.

@@ -100,7 +100,7 @@ package struct SchemaObject: Sendable {
 package struct SchemaRule: Sendable {
     /// One line for the reference page.
     package let summary: String
-    /// The same as a part of a JSON Schema of the object; `nil` where JSON Schema has no words for it.
+    /// The same as a part of a JSON Schema of the object; `nil` where JSON Schema cannot express it.
     package let schema: JSONValue?
     /// What it finds; fields that are wrong themselves are absent from the object, and the rule then passes over them.
     let check: @Sendable (ConfigurationObject) -> [Violation]

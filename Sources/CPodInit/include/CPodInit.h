@@ -1,5 +1,6 @@
 // What Swift cannot express about Linux: ancillary data, namespaces, netlink, epoll and fork.
-// Every function returns a negative errno on failure unless it says otherwise; none of them prints, exits or keeps state.
+// Every function returns a negative errno on failure unless it says otherwise; none of them prints, exits or keeps
+// state.
 #pragma once
 #include <stddef.h>
 #include <stdint.h>
@@ -32,12 +33,13 @@ ssize_t cx_send(int descriptor, const void *bytes, size_t count, int passed);
 ssize_t cx_receive(int descriptor, void *bytes, size_t count, int *passed);
 /// Descriptors that Linux passes with one message at most.
 enum { CX_PASSED = 253 };
-/// Receives bytes and every descriptor that came with them: `*held` of them in `passed`, which has place for CX_PASSED, close-on-exec.
+/// Receives bytes and every descriptor that came with them: `*held` of them in `passed`, which has place for CX_PASSED,
+/// close-on-exec.
 ssize_t cx_receive_all(int descriptor, void *bytes, size_t count, int *passed, int *held);
 /// Whether it is a TCP socket. Does not wait for anything that another holder of the socket does.
 int cx_is_tcp(int descriptor);
-/// Ends both directions of a unix socket, so that nothing more arrives. Returns whether something that arrived was not read:
-/// then `close` throws it away, which lasts as long as closing the descriptors in it.
+/// Ends both directions of a unix socket, so that nothing more arrives. Returns whether something that arrived was not
+/// read: then `close` throws it away, which lasts as long as closing the descriptors in it.
 int cx_hang_up(int descriptor);
 /// The IPv4 address (host byte order) at the other end; 0 when there is none.
 uint32_t cx_peer_address(int descriptor);
@@ -48,14 +50,16 @@ int cx_is_self_connected(int descriptor);
 
 enum { CX_READ = 1, CX_WRITE = 2, CX_HANGUP = 4 };
 int cx_poller(void);
-/// Watches `descriptor` for `interest` (CX_READ | CX_WRITE; CX_HANGUP always comes). `known`: whether it is watched already.
+/// Watches `descriptor` for `interest` (CX_READ | CX_WRITE; CX_HANGUP always comes). `known`: whether it is watched
+/// already.
 int cx_poller_set(int poller, int descriptor, int interest, uint64_t token, int known);
 int cx_poller_remove(int poller, int descriptor);
 /// Waits up to `timeout` milliseconds (-1: for ever) and fills in what is ready. Returns how many.
 int cx_poller_wait(int poller, uint64_t *tokens, int *readiness, int capacity, int timeout);
 /// A descriptor that tells of changes in folders. Non-blocking, close-on-exec.
 int cx_folder_watcher(void);
-/// Watches a folder for files that are made, written, renamed or removed. Returns the watch; a folder that is watched already has one.
+/// Watches a folder for files that are made, written, renamed or removed. Returns the watch; a folder that is watched
+/// already has one.
 int cx_watch_folder(int watcher, const char *path);
 int cx_unwatch_folder(int watcher, int watch);
 /// Fills in the watches with changes, or -1 for all of them. Returns how many; 0 when there is nothing.
@@ -138,11 +142,13 @@ int cx_daemonise(int *report);
 int cx_main_process(int init);
 /// Signals that process, if it still is that process.
 int cx_signal_main(int init, int signal);
-/// Sends SIGKILL to a process if its control groups' paths contain `group`: never to another process that has its number since.
+/// Sends SIGKILL to a process if its control groups' paths contain `group`: never to another process that has its
+/// number since.
 int cx_kill_in_group(int process, const char *group);
 /// A descriptor that becomes readable when the process ends.
 int cx_process_descriptor(int process);
-/// Signals the process that a descriptor of `cx_process_descriptor` stands for: never another one that has its number since.
+/// Signals the process that a descriptor of `cx_process_descriptor` stands for: never another one that has its number
+/// since.
 int cx_signal_process(int descriptor, int signal);
 /// Tells the kernel to hand orphaned descendants to this process.
 int cx_adopt_orphans(void);
@@ -168,8 +174,9 @@ int cx_is_other_network(int descriptor);
 /// Where a call that enters a network namespace left its caller: in the namespace from which it came, there because the
 /// kernel does not permit the user to enter (EPERM or ENOSYS), or in the other namespace because it could not return.
 enum { CX_HOME = 0, CX_FORBIDDEN = 1, CX_LOST = 2 };
-/// Makes `count` non-blocking TCP sockets in a network namespace and returns the calling thread to the namespace `home`.
-/// 0, or a negative error number without sockets. The sockets are good with `*place` CX_LOST too, but the thread must end.
+/// Makes `count` non-blocking TCP sockets in a network namespace and returns the calling thread to the namespace
+/// `home`. 0, or a negative error number without sockets. The sockets are good with `*place` CX_LOST too, but the
+/// thread must end.
 int cx_sockets_in(int network, int home, int ipv6, int *sockets, int count, int *place);
 /// Enters a network namespace, if necessary through the user namespace that owns it, makes `count` non-blocking TCP
 /// sockets there and sends them, with one byte, to the unix socket `output`. For a process of its own: it does not
@@ -211,11 +218,12 @@ void cx_explain(const char *program, int error, char *text, size_t size);
 
 // MARK: files (files.c)
 
-/// Removes a folder and all in it, whatever its permissions and depth, without following a link. Nothing there is no failure.
+/// Removes a folder and all in it, whatever its permissions and depth, without following a link. Nothing there is no
+/// failure.
 int cx_remove_tree(const char *path);
-/// Bytes that what is in a folder takes on disk, without following a link or leaving the file system; at least `limit` if it is more than that,
-/// and what was counted by then at `deadline` (of `cx_milliseconds`).
-/// It rests while it works, so that it uses at most a quarter of a processor. -ELOOP where folders are nested too deeply.
+/// Bytes that what is in a folder takes on disk, without following a link or leaving the file system; at least `limit`
+/// if it is more than that, and what was counted by then at `deadline` (of `cx_milliseconds`). It rests while it works,
+/// so that it uses at most a quarter of a processor. -ELOOP where folders are nested too deeply.
 int64_t cx_tree_usage(const char *path, int64_t limit, int64_t deadline);
 /// Keeps a number beside an open file, in an extended attribute; without effect where the file system has none.
 int cx_set_file_mark(int descriptor, const char *name, int64_t value);

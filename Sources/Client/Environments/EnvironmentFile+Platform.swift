@@ -6,7 +6,7 @@ extension EnvironmentFile {
     /// The first platform gets the environment `local`. An environment of another data directory is never changed: the
     /// entry is then named after the data directory. The entry becomes the default if there is none.
     ///
-    /// - Parameter socket: the platform's unix socket, which tells one data directory from another.
+    /// - Parameter socket: the platform's unix socket, which identifies its data directory.
     /// - Returns: the environment's name.
     package mutating func register(
         dataDirectory: String, socket: String, operatorEndpoint: String, token: String

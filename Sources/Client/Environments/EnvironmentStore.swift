@@ -60,7 +60,7 @@ package struct EnvironmentStore: Sendable {
                 "the folder \(directory) belongs to another user, so no token is written there; set CORTEX_CLI_CONFIG_DIR to a folder of your own"
             )
         }
-        // Where everybody may write but only to files of their own, as in /tmp, the file's owner is what counts.
+        // Where every user may write but only to files of their own, as in /tmp, the file's owner is what counts.
         guard information.st_mode & 0o022 != 0, information.st_mode & S_ISVTX == 0 else { return }
         guard fchmod(folder, information.st_mode & 0o755) == 0 else {
             throw PlatformError(

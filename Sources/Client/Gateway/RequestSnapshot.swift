@@ -6,7 +6,7 @@ package import NIOCore
 package struct RequestSnapshot: Sendable, Hashable {
     package var id: RequestID
     package var status: RequestStatus
-    /// Deliveries that counted; only told once it has failed.
+    /// Deliveries that counted; only known once it has failed.
     package var attempts: Int?
     /// When it ended: RFC 3339, UTC.
     package var timestamp: String?

@@ -10,7 +10,7 @@ import Core
 
 /// The unix socket of a platform on this machine, through its folder, which only the platform's user can write to.
 ///
-/// Any user may take over a TCP port while the platform is down; nobody else can put a socket into that folder. So a
+/// Any user may take over a TCP port while the platform is down; no other user can put a socket into that folder. So a
 /// token that is sent through it reaches only the platform (contract U3). The folder stays open, and its checked
 /// descriptor is the way to the socket.
 final class LocalSocket: Sendable {

@@ -23,7 +23,7 @@ package struct Transport: Sendable {
             try await http.shutdown()
             return result
         } catch {
-            // The first error is what matters to whoever waits.
+            // The first error is what matters to the caller.
             try? await http.shutdown()
             throw error
         }

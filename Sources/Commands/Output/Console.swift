@@ -12,7 +12,7 @@ struct Console: Sendable {
     let errorStyle: TextStyle
     /// Whether standard error is a terminal: progress lines are redrawn there.
     let hasErrorTerminal: Bool
-    /// Whether somebody can be asked: standard input and standard error are terminals.
+    /// Whether a user can be asked: standard input and standard error are terminals.
     let canAsk: Bool
 
     init(environment: [String: String], output: CInt = STDOUT_FILENO, errors: CInt = STDERR_FILENO) {
@@ -58,7 +58,7 @@ struct Console: Sendable {
 
     /// Tells the person who runs the command something that is not the command's data.
     func note(_ text: String) {
-        // Nobody is left to be told when standard error is closed.
+        // Without standard error there is no reader for the message.
         let text = wrapped(hasErrorTerminal ? text.safeForTerminal : text)
         try? Self.write(Array((text + "\n").utf8), to: errors)
     }
@@ -67,7 +67,7 @@ struct Console: Sendable {
     private func wrapped(_ text: String) -> String {
         guard hasErrorTerminal, let columns = Self.size(of: errors)?.columns, columns > 20 else { return text }
         return text.split(separator: "\n", omittingEmptySubsequences: false).map { line in
-            // What begins with a space or has colours was laid out by somebody.
+            // What begins with a space or has colours is laid out already.
             guard line.first != " ", !line.contains("\u{1B}") else { return String(line) }
             return TextWrap.lines(String(line), columns: columns, indent: 2).joined(separator: "\n")
         }.joined(separator: "\n")

@@ -44,7 +44,7 @@ struct TextStyle: Sendable, Hashable {
     /// - Parameter column: where the value begins.
     func hanging(_ value: String, at column: Int) -> String {
         guard let size else { return value.inOneLine }
-        // The first line has the room of the others: what stands before it is somebody else's.
+        // The first line has the width of the others: the caller writes what comes before it.
         let lines = TextWrap.lines(value.inOneLine, columns: max(20, size.columns - column))
         return lines.joined(separator: "\n" + String(repeating: " ", count: column))
     }

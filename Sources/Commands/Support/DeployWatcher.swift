@@ -53,7 +53,7 @@ struct DeployWatcher {
             try await context.clock.sleep(for: Self.period)
         }
         guard failures.isEmpty else {
-            // One may have failed long before another was given up: all of them are told.
+            // One may have failed long before another: all of them are reported.
             throw PlatformError(
                 machines.isEmpty ? .containerFailed : .timedOut,
                 failures.map(\.inOneLine).joined(separator: "\nerror: "))

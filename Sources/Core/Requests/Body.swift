@@ -1,4 +1,4 @@
-/// The bytes of a payload or a result: small ones at hand, large ones in files of the store.
+/// The bytes of a payload or a result: small ones in memory, large ones in files of the store.
 package enum Body: Sendable, Hashable {
     case inline([UInt8])
     /// In a file that the store owns, or a part of one: the name is the store's, the size in bytes.

@@ -37,7 +37,7 @@ package struct EndToEndHeaders: Sendable {
     private static let inert: [StaticString] = ["close", "keep-alive", "upgrade", "te", "http2-settings"]
 
     private static func isDropped(_ name: UnsafeBufferPointer<UInt8>) -> Bool {
-        // The length tells most names apart.
+        // Most names differ in length.
         switch name.count {
         case 2: if isEqual(name, "te") { return true }
         case 4: if isEqual(name, "host") { return true }
@@ -52,7 +52,7 @@ package struct EndToEndHeaders: Sendable {
         case 19: if isEqual(name, "proxy-authorization") { return true }
         default: break
         }
-        // The platform's own fields, which nobody else may set.
+        // The platform's own fields, which no caller may set.
         return name.count >= 9 && isEqual(UnsafeBufferPointer(rebasing: name[..<9]), "x-cortex-")
     }
 

@@ -14,7 +14,7 @@ package struct RequestID: Sendable, Hashable, Comparable, Codable, CustomStringC
         self.init(now: now, random: generator.next())
     }
 
-    /// Makes an id for a request that arrives `now`, of a number that nobody can guess.
+    /// Makes an id for a request that arrives `now`, of a number that cannot be guessed.
     package init(now: Timestamp, random: UInt64) {
         let microseconds = UInt64(max(0, now.microseconds))
         let milliseconds = microseconds / 1000

@@ -1,4 +1,4 @@
-/// A request as it stands in the store, for whoever asks.
+/// A request as it is stored.
 package struct RequestRecord: Sendable, Hashable {
     package var id: RequestID
     package var api: String

@@ -1,5 +1,5 @@
 /// A point of time in whole microseconds: what ``Timestamp`` and ``Instant`` have in common. They are two types, so
-/// that nobody compares one with the other.
+/// that they cannot be compared.
 package protocol TimePoint: Sendable, Hashable, Comparable {
     var microseconds: Int64 { get }
     init(microseconds: Int64)
@@ -92,7 +92,7 @@ extension Duration {
     }
 }
 
-/// A point of time on a clock that nobody can set, for deadlines and waits; it means nothing outside this process.
+/// A point of time on a clock that cannot be set, for deadlines and waits; it means nothing outside this process.
 ///
 /// What is stored, or shown to people, is a ``Timestamp``.
 package struct Instant: TimePoint {

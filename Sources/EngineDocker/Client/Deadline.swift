@@ -19,7 +19,7 @@ func withDeadline<Value: Sendable>(
     }
 }
 
-/// What has been heard of somebody.
+/// Counts the signs of activity of a source.
 final class Pulse: Sendable {
     private let beats = Atomic(0)
 

@@ -57,9 +57,9 @@ extension DockerClient {
         }
     }
 
-    /// `POST /images/create`: pulls an image and hands on what the engine tells of it.
+    /// `POST /images/create`: pulls an image and passes on the engine's progress.
     ///
-    /// - Throws: ``DockerError`` with the registry's reason: Docker mostly tells it by a status, Podman inside the
+    /// - Throws: ``DockerError`` with the registry's reason: Docker mostly reports it by a status, Podman inside the
     ///   stream.
     func pull(
         _ reference: ImageReference, credentials: RegistryCredentials?, onEvent: (PullEvent) -> Void
@@ -87,7 +87,7 @@ extension DockerClient {
     }
 }
 
-/// One line of what an engine tells while it pulls or loads.
+/// One line of an engine's progress while it pulls or loads.
 struct PullEvent: Sendable, Decodable {
     struct Progress: Sendable, Decodable {
         var current: Int64?

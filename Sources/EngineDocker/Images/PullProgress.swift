@@ -1,6 +1,6 @@
 import Core
 
-/// Turns what an engine tells while it pulls into a line for people, once a second at most.
+/// Turns an engine's progress of a pull into a line for people, once a second at most.
 struct PullProgress: Sendable {
     private struct Layer {
         var current: Int64 = 0

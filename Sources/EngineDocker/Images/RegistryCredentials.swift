@@ -29,7 +29,7 @@ struct RegistryCredentials: Sendable, Hashable {
     }
 }
 
-/// The part of Docker's `config.json` that tells where credentials are.
+/// The part of Docker's `config.json` that says where credentials are.
 struct DockerConfigurationFile: Sendable, Decodable {
     struct Entry: Sendable, Decodable {
         var auth: String?

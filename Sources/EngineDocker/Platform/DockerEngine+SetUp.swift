@@ -53,7 +53,7 @@ extension DockerEngine {
 
     private func findPlatform() async throws -> EngineState.Platform {
         let information = try await client.information()
-        // In a rootless engine the user itself is root inside, and every other number is somebody else.
+        // In a rootless engine the user itself is root inside, and every other number is another user.
         let user = information.isRootless ? "0:0" : "\(getuid()):\(getgid())"
         try await makeSocketFolders()
         let image = try await ensurePodInitImage()
@@ -90,7 +90,8 @@ extension DockerEngine {
         }
     }
 
-    /// Loads the image made from the executable, unless the engine has it, and returns its id: a tag may be anybody's.
+    /// Loads the image made from the executable, unless the engine has it, and returns its id: a tag may belong to
+    /// another image.
     private func ensurePodInitImage() async throws -> String {
         let archive = try await podInitArchive()
         let id = "sha256:" + archive.id
@@ -188,7 +189,7 @@ extension DockerEngine {
         if let image { try await client.removeImage(image) }
     }
 
-    /// The destinations that pods reach, and those they do not, as `PodInit` is told.
+    /// The destinations that pods reach, and those they do not, as `PodInit` gets them.
     func networkBlocks(_ platform: EngineState.Platform) async throws -> (allowed: [String], blocked: [String]) {
         let networks = try await client.networks().flatMap(\.blocks)
         let host = try await PodFolder.offPool { PodNetworkRules.hostAddresses() }

@@ -7,7 +7,7 @@ extension DockerEngine {
     /// From the engine's events. While the engine is away nothing comes; each time it begins to tell, every pod is
     /// hinted at, since anything may have happened before.
     package func hints() -> AsyncStream<String> {
-        // Hints may be lost: whoever is that far behind looks at everything anyway.
+        // Hints may be lost: a reader that far behind looks at everything anyway.
         let (stream, continuation) = AsyncStream.makeStream(of: String.self, bufferingPolicy: .bufferingNewest(4096))
         let task = Task {
             await watch(continuation)
@@ -52,7 +52,7 @@ extension DockerEngine {
     /// The pod an event is about; `nil` for what is none of our business.
     static func pod(in line: String) -> String? {
         let event = try? JSONDecoder().decode(ContainerEvent.self, from: Data(line.utf8))
-        // Commands of probes would wake everybody for nothing.
+        // Commands of probes would wake all readers for nothing.
         guard let event, event.action?.hasPrefix("exec_") != true else { return nil }
         return event.actor?.attributes?[Labels.pod].flatMap { ResourceNames.isPodID($0) ? $0 : nil }
     }

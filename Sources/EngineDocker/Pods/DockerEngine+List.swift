@@ -139,7 +139,7 @@ extension DockerEngine {
             containers: sorted.map { ObservedContainer(name: $0.key, state: $0.value) })
     }
 
-    /// The list tells no exit code, so what has ended is looked at.
+    /// The list has no exit code, so what has ended is inspected.
     private func observe(_ member: Listed) async throws -> ObservedContainer.State {
         if member.isLive { return .running }
         if member.isCreated { return .created }
@@ -148,7 +148,7 @@ extension DockerEngine {
         return .exited(exit(of: details))
     }
 
-    /// Docker tells what ran out of memory; Podman never does. There, SIGKILL that we did not send, under a limit of
+    /// Docker reports what ran out of memory; Podman never does. There, SIGKILL that we did not send, under a limit of
     /// memory, is taken for it.
     func exit(of details: DockerClient.ContainerDetails) -> ContainerExit {
         let code = details.state?.exitCode ?? 0

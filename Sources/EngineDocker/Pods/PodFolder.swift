@@ -91,7 +91,7 @@ struct PodFolder: Sendable {
         try await offPool { FileManager.default.fileExists(atPath: path) }
     }
 
-    /// Runs blocking work where it holds up nobody.
+    /// Runs blocking work on threads of its own.
     static func offPool<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
         do {
             return try await NIOThreadPool.singleton.runIfActive(body)

@@ -1,7 +1,8 @@
-// Stands between this program and the kernel for file calls below watched folders: counts them, tells of them, and lets chosen ones fail.
+// Stands between this program and the kernel for file calls below watched folders: counts them, tells of them, and lets
+// chosen ones fail.
 //
-// The functions of the C library are defined anew in the test program, so that every caller is seen, SQLite's library and our own code alike.
-// Calls elsewhere go straight to the kernel. Tests only.
+// The functions of the C library are defined anew in the test program, so that every caller is seen, SQLite's library
+// and our own code alike. Calls elsewhere go straight to the kernel. Tests only.
 #ifndef CORTEX_DISK_FAULTS_H
 #define CORTEX_DISK_FAULTS_H
 
@@ -21,7 +22,8 @@ enum {
     disk_erase = 512,    // a hole made with fallocate
 };
 
-// A call that happened, or failed with `error`. `file` is a number that each open gets anew. Pointers hold during the call back.
+// A call that happened, or failed with `error`. `file` is a number that each open gets anew. Pointers hold during the
+// call back.
 struct disk_event {
     int kind;
     int error;
@@ -35,12 +37,14 @@ struct disk_event {
 
 typedef void (*disk_listener)(void *context, const struct disk_event *event);
 
-// Watches everything below `folder`, an absolute path. Syncs are told of but not carried out: other readers see the page cache anyway.
-// The listener is called with a lock held and must not touch files. Returns the watch, or -1 when there are too many.
+// Watches everything below `folder`, an absolute path. Syncs are told of but not carried out: other readers see the
+// page cache anyway. The listener is called with a lock held and must not touch files. Returns the watch, or -1 when
+// there are too many.
 int disk_watch(const char *folder, disk_listener listener, void *context);
 void disk_unwatch(int watch);
 
-// Counts the calls of these kinds from 1 on and lets those with the numbers first ..< first + count fail with `error`; half of a failing write is carried out.
+// Counts the calls of these kinds from 1 on and lets those with the numbers first ..< first + count fail with `error`;
+// half of a failing write is carried out.
 void disk_fail(int watch, int kinds, long first, long count, int error);
 
 // Calls counted since `disk_fail`.

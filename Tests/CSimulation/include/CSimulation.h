@@ -1,8 +1,9 @@
 #ifndef CSIMULATION_H
 #define CSIMULATION_H
 
-/// Every job that a thread between `csim_enter` and `csim_leave` hands to Swift's global executor goes to `take` instead, together with that
-/// thread's context. Jobs of other threads go where they always go. To be called once, before any `csim_enter`.
+/// Every job that a thread between `csim_enter` and `csim_leave` hands to Swift's global executor goes to `take`
+/// instead, together with that thread's context. Jobs of other threads go where they always go. To be called once,
+/// before any `csim_enter`.
 void csim_install(void (*_Nonnull take)(void *_Nonnull context, void *_Nonnull job));
 
 void csim_enter(void *_Nonnull context);

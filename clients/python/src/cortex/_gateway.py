@@ -29,7 +29,8 @@ class Gateway:
     url: str
     retry: Retry = field(default_factory=Retry)
     clock: Callable[[], float] = time.monotonic
-    #: Asks the operator where the endpoint is now: a platform that was started again may listen on another port. None where none is known.
+    #: Asks the operator where the endpoint is now: a platform that was started again may listen on another port. None
+    #: where none is known.
     locate: Optional[Callable[[], Plan[str]]] = None
 
     def __getstate__(self) -> Dict[str, Any]:
