@@ -14,7 +14,7 @@ final class ChangeHub: Sendable {
     private let state = Mutex(State())
 
     /// Until cancelled. A stream that ends is opened again: hints only make things quick.
-    func run(_ store: any Store, clock: any PlatformClock) async {
+    func run(_ store: any RequestQueue, clock: any PlatformClock) async {
         while !Task.isCancelled {
             for await change in store.changes() { await handle(change, now: clock.instant()) }
             guard (try? await clock.sleep(for: .seconds(1))) != nil else { return }

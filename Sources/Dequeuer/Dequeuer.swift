@@ -21,7 +21,7 @@ package struct Dequeuer: Service {
     ///   - random: spreads waits, so that many workers don't come back together.
     ///   - transport: what connections into containers are made of.
     package init(
-        store: any Store, readyReplicas: @escaping @Sendable () -> AsyncStream<[ReadyReplica]>,
+        store: any RequestQueue, readyReplicas: @escaping @Sendable () -> AsyncStream<[ReadyReplica]>,
         clock: any PlatformClock, random: any RandomNumberGenerator & Sendable, logger: Logger,
         configuration: DequeuerConfiguration = .init(),
         group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
@@ -36,7 +36,7 @@ package struct Dequeuer: Service {
 
     /// Takes the replicas from an orchestrator.
     package init(
-        store: any Store, orchestrator: any Orchestrator, clock: any PlatformClock,
+        store: any RequestQueue, orchestrator: any Orchestrator, clock: any PlatformClock,
         random: any RandomNumberGenerator & Sendable, logger: Logger, configuration: DequeuerConfiguration = .init(),
         group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton
     ) {

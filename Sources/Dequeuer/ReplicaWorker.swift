@@ -11,7 +11,7 @@ import Support
 actor ReplicaWorker {
     /// What all workers share.
     struct Shared: Sendable {
-        let store: any Store
+        let store: any RequestQueue
         let clock: any PlatformClock
         let chance: RandomSource
         let logger: Logger

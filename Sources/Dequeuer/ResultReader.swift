@@ -6,7 +6,7 @@ import Support
 /// Reads a container's JSON as it comes: checked, counted and stored piece by piece, so that its size does not matter
 /// to the memory.
 struct ResultReader {
-    let store: any Store
+    let store: any RequestQueue
     let maxResult: Int64
     /// The `Content-Length` of the answer.
     let announced: Int64?
@@ -15,7 +15,7 @@ struct ResultReader {
     private var size: Int64 = 0
     private var writer: (any BodyWriter)?
 
-    init(store: any Store, maxResult: Int64, announced: Int64? = nil) {
+    init(store: any RequestQueue, maxResult: Int64, announced: Int64? = nil) {
         self.store = store
         self.maxResult = maxResult
         self.announced = announced

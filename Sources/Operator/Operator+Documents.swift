@@ -73,7 +73,7 @@ extension Operator {
         return InfoDocument(
             clusterConfig: InfoDocument.ClusterConfiguration(
                 apiVersion: CortexVersion.current, clusterName: configuration.clusterName,
-                engine: configuration.engine, store: configuration.store, gatewayEndpoint: addresses.gateway,
+                engine: configuration.engine, store: store.name, gatewayEndpoint: addresses.gateway,
                 operatorEndpoint: addresses.operator),
             numPendingReplicas: pending, numAPIs: apis.count, queue: queue,
             capacity: await orchestrator.capacity().map(CapacityDocument.init))

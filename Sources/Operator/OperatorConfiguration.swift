@@ -7,8 +7,6 @@ package struct OperatorConfiguration: Sendable {
     package var clusterName: String
     /// `docker`, `podman` or `sandbox`, for `/info`.
     package var engine: String
-    /// `sqlite` or `memory`, for `/info`.
-    package var store: String
     /// How long a followed log may be silent before an empty line keeps its connection alive.
     package var heartbeat: Duration
     /// The most that a pod may do at the operator, whatever its version declares (contract N1).
@@ -27,7 +25,7 @@ package struct OperatorConfiguration: Sendable {
     package var state: @Sendable () async -> StateDocument
 
     package init(
-        clusterName: String = "local", engine: String, store: String, heartbeat: Duration = .seconds(10),
+        clusterName: String = "local", engine: String, heartbeat: Duration = .seconds(10),
         podAccessLimit: OperatorAccess = .own, volumes: VolumePolicy = VolumePolicy(),
         addresses: @escaping @Sendable () -> PlatformAddresses, notReady: @escaping @Sendable () async -> [String],
         scaling: @escaping @Sendable (_ api: String) async -> [ScalingDecision] = { _ in [] },
@@ -36,7 +34,6 @@ package struct OperatorConfiguration: Sendable {
     ) {
         self.clusterName = clusterName
         self.engine = engine
-        self.store = store
         self.heartbeat = heartbeat
         self.podAccessLimit = podAccessLimit
         self.volumes = volumes

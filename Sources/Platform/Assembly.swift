@@ -189,7 +189,7 @@ package struct Assembly: Sendable {
             store: store, orchestrator: orchestrator, tokens: tokens, clock: clock,
             random: SystemRandomNumberGenerator(),
             configuration: OperatorConfiguration(
-                engine: engine.name, store: "sqlite", podAccessLimit: settings.podAccessLimit,
+                engine: engine.name, podAccessLimit: settings.podAccessLimit,
                 volumes: volumePolicy(directory),
                 addresses: { book.known ?? PlatformAddresses(gateway: "", operator: "") },
                 notReady: {

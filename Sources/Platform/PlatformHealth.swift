@@ -18,7 +18,7 @@ struct PlatformHealth: Sendable {
     /// All parts, looked at together.
     func components() async -> [HealthDocument.Component] {
         let (store, engine) = (store, engine)
-        async let storeHealth = component("store", answer: "sqlite answers") { _ = try await store.counts() }
+        async let storeHealth = component("store", answer: "\(store.name) answers") { _ = try await store.counts() }
         async let engineHealth = component("engine", answer: "\(engine.name) answers") { _ = try await engine.list() }
         return await [gateway, storeHealth, engineHealth, diskHealth]
     }

@@ -2,6 +2,7 @@ import Core
 import EngineDocker
 import Foundation
 import HTTPServing
+import StoreSQLite
 import Yams
 
 /// How `cortex up` runs (contract U1). Each value comes from its flag, else its variable, else the file `up.yaml`
@@ -164,12 +165,13 @@ package struct PlatformSettings: Sendable, Hashable {
             }
         }
         if let (text, origin) = value(.store) {
-            if text == "sqlite" || text.hasPrefix("sqlite:") {
+            let name = SQLiteStore.name
+            if text == name || text.hasPrefix("\(name):") {
                 let path = text.drop { $0 != ":" }.dropFirst()
                 if !path.isEmpty { self.storeDirectory = Self.absolute(String(path), home: home) }
             } else {
                 problems.append(
-                    "\(origin) is \(Self.shown(text)); it must be sqlite, or sqlite:DIRECTORY for another place than the data directory"
+                    "\(origin) is \(Self.shown(text)); it must be \(name), or \(name):DIRECTORY for another place than the data directory"
                 )
             }
         }

@@ -6,6 +6,7 @@ import Support
 /// What the conformance suite asks of every store is written here in its plainest form; tests and the simulation run on
 /// it.
 package actor MemoryStore: Store {
+    package nonisolated let name = "memory"
     var apis: [String: MemoryAPI] = [:]
     let bodies = MemoryBodies()
     let hints = StoreHints()

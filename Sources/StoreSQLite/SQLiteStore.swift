@@ -33,6 +33,9 @@ package final class SQLiteStore: Store {
         }
     }
 
+    package static let name: String = "sqlite"
+    package var name: String { Self.name }
+
     let pool: DatabasePool
     let committer: Committer
     let files: BodyFiles

@@ -16,6 +16,7 @@ extension Store {
 }
 
 extension WrappedStore {
+    package var name: String { base.name }
     package func deploy(_ api: DeployedAPI, now: Timestamp) async throws { try await base.deploy(api, now: now) }
     package func deployedAPIs() async throws -> [DeployedAPI] { try await base.deployedAPIs() }
     package func versions(of api: String) async throws -> [DeployedAPI] { try await base.versions(of: api) }

@@ -14,6 +14,7 @@ final class FakeStore: Store {
         var afterCounts: (@Sendable (inout State) -> Void)?
     }
 
+    let name = "fake"
     let state: Mutex<State>
     private let stream: AsyncStream<StoreChanges>
     private let hints: AsyncStream<StoreChanges>.Continuation

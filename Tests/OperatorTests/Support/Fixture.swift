@@ -50,7 +50,7 @@ struct Fixture: Sendable {
             tokens: tokens, clock: clock,
             random: SeededGenerator(seed: 1),
             configuration: OperatorConfiguration(
-                engine: "sandbox", store: "memory", podAccessLimit: podAccessLimit, volumes: volumes,
+                engine: "sandbox", podAccessLimit: podAccessLimit, volumes: volumes,
                 addresses: {
                     PlatformAddresses(gateway: "http://127.0.0.1:8889", operator: "http://127.0.0.1:8888")
                 },

@@ -7,6 +7,7 @@ import Core
 ///
 /// `@unchecked Sendable`: confined to its world's thread, see `Schedule`.
 final class SimulatedStore: Store, @unchecked Sendable {
+    let name = "simulated"
     private let world: World
     private let run: String
     /// The process is gone: nothing that it still does has any effect.

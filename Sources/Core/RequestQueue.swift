@@ -1,0 +1,86 @@
+/// The part of a store that a dequeuer needs: it takes requests under leases, reads and writes their bodies, and records
+/// how each delivery ended.
+///
+/// Every write takes `now`, and has happened durably when it returns. Every method throws ``PlatformError``
+/// `store_unavailable` when it could not be carried out, and then nothing was changed. Safe from any task.
+package protocol RequestQueue: Sendable {
+    // MARK: Bodies
+
+    /// A writer for a payload or a result: up to ``Limits/inlineBody`` bytes stay inline, more go into a file.
+    func makeBodyWriter() async throws -> any BodyWriter
+
+    /// Reads a body from its first byte.
+    ///
+    /// - Throws: ``PlatformError`` `not_found` when its file is gone.
+    func reader(of body: Body) async throws -> any BodyReader
+
+    // MARK: Leases
+
+    /// Takes up to `limit` requests from an API's queue, oldest first among those whose retry time has come. Each gets
+    /// a lease until `now + visibility`.
+    func claim(api: String, limit: Int, visibility: Duration, holder: String, now: Timestamp) async throws
+        -> [ClaimedRequest]
+
+    /// Moves the end of these leases to `now + visibility`.
+    ///
+    /// - Returns: those that are no longer good.
+    func extend(_ leases: [Lease], visibility: Duration, now: Timestamp) async throws -> [Lease]
+
+    /// Ends, retries or releases a delivery; it counts as an attempt unless it was ``Outcome/interrupted``. A stale
+    /// lease changes nothing; the outcome's body is then the caller's to discard.
+    func finish(_ lease: Lease, outcome: Outcome, now: Timestamp) async throws -> LeaseResult
+
+    /// Ends or retries several deliveries, in one step where the store can. A failure of one does not affect the
+    /// others.
+    ///
+    /// - Returns: what `finish` would return or throw for each, in the same order.
+    func finish(_ endings: [Ending], now: Timestamp) async -> [Result<LeaseResult, any Error>]
+
+    /// Releases deliveries: each request is in the queue again, at its old place, with no attempt counted. Stale leases
+    /// are skipped.
+    func release(_ leases: [Lease], now: Timestamp) async throws
+
+    // MARK: State of a request
+
+    /// A request, unless it is another API's or its retention is over.
+    func read(_ id: RequestID, api: String, now: Timestamp) async throws -> RequestRecord?
+
+    // MARK: Hints
+
+    /// Hints about what changed, from now on. Correctness never depends on them: they may be late, merged or lost. A
+    /// stream may end while the store lives; its reader then asks for another.
+    func changes() -> AsyncStream<StoreChanges>
+}
+
+extension RequestQueue {
+    /// One after the other.
+    package func finish(_ endings: [Ending], now: Timestamp) async -> [Result<LeaseResult, any Error>] {
+        var results: [Result<LeaseResult, any Error>] = []
+        for ending in endings {
+            do {
+                results.append(.success(try await finish(ending.lease, outcome: ending.outcome, now: now)))
+            } catch {
+                results.append(.failure(error))
+            }
+        }
+        return results
+    }
+}
+
+/// A hint: what one commit changed.
+package struct StoreChanges: Sendable, Hashable {
+    /// APIs with work in their queue that was not there before.
+    package var queued: Set<String>
+    /// Requests that ended.
+    package var ended: Set<RequestID>
+    /// APIs that were deployed or deleted.
+    package var apis: Set<String>
+
+    package init(queued: Set<String> = [], ended: Set<RequestID> = [], apis: Set<String> = []) {
+        self.queued = queued
+        self.ended = ended
+        self.apis = apis
+    }
+
+    package var isEmpty: Bool { queued.isEmpty && ended.isEmpty && apis.isEmpty }
+}
