@@ -6,7 +6,7 @@ struct APIListReader {
     private let baseDirectory: String?
     private var reader: ConfigurationReader
     private var apis: [ConfiguredAPI] = []
-    private var names: [String: (mark: SourceMark, kind: APISpecification.Kind?)] = [:]
+    private var names: [String: (mark: SourceMark, kind: APIKind?)] = [:]
     private var endpoints: [String: String] = [:]
     private var splitters: [(api: String?, object: ConfigurationObject)] = []
 
@@ -52,7 +52,7 @@ struct APIListReader {
         }
         let name = entries.first { $0.key == "name" }?.value
         let kindNode = entries.first { $0.key == "kind" }?.value
-        let kind = kindNode.flatMap(Self.text).flatMap(APISpecification.Kind.init)
+        let kind = kindNode.flatMap(Self.text).flatMap(APIKind.init)
         reader.api = name.flatMap(Self.text)?.shortened(to: 80)
         reader.kind = kind
         defer {
@@ -74,11 +74,11 @@ struct APIListReader {
                 places: SourceMap(of: element)))
     }
 
-    private static let servedKinds = APISpecification.Kind.allCases.filter(\.isServed).map(\.rawValue)
+    private static let servedKinds = APIKind.allCases.filter(\.isServed).map(\.rawValue)
     /// What `kind` may be, for messages.
     private static let allowedKinds = (servedKinds.count == 1 ? "" : "one of ") + servedKinds.joined(separator: ", ")
 
-    private mutating func checkName(_ name: YAMLNode?, _ kind: APISpecification.Kind?) {
+    private mutating func checkName(_ name: YAMLNode?, _ kind: APIKind?) {
         if let name, let text = Self.text(name) {
             if let first = names[text] {
                 reader.report(
@@ -93,12 +93,11 @@ struct APIListReader {
     /// Checks what an API's fields say together.
     ///
     /// - Returns: its specification; `nil` where there is a problem, or for a kind that is not served.
-    private mutating func check(_ object: ConfigurationObject, of kind: APISpecification.Kind) -> APISpecification? {
+    private mutating func check(_ object: ConfigurationObject, of kind: APIKind) -> APISpecification? {
         claimEndpoint(of: object)
         if kind == .trafficSplitter { splitters.append((reader.api, object)) }
-        guard kind == .async else { return nil }
         var builder = SpecificationBuilder(baseDirectory: baseDirectory)
-        let specification = builder.build(object)
+        let specification = builder.build(object, of: kind)
         for fault in builder.faults { reader.report(fault.mark, fault.path, fault.kind, fault.message) }
         return specification
     }
@@ -131,14 +130,14 @@ struct APIListReader {
                 as: hasOlderKey ? SchemaObject(fields.filter { $0.key == "name" }) : APISchema.unknownKind, path: "")
             return
         }
-        let names = APISpecification.Kind.allCases.map(\.rawValue)
+        let names = APIKind.allCases.map(\.rawValue)
         let text = Self.text(kind)
         let isOlder = hasOlderKey || text.map(ConfigurationReader.olderKinds.contains) ?? false
         let suggestion = isOlder ? nil : text.flatMap { NearestKey.find($0, among: names) }
         reader.report(
             kind.mark, "kind", .unknownKind, "must be \(Self.allowedKinds), found \(kind.described)",
             hint: isOlder ? ConfigurationReader.olderVersion : nil, suggestion: suggestion)
-        if let suggestion, let meant = APISpecification.Kind(rawValue: suggestion) {
+        if let suggestion, let meant = APIKind(rawValue: suggestion) {
             reader.kind = meant
             let read = entries.map { entry -> YAMLNode.Entry in
                 guard entry.key == "kind" else { return entry }

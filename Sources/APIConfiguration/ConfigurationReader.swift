@@ -4,7 +4,7 @@ import Core
 struct ConfigurationReader {
     private let file: String
     /// The kind of the API whose fields are being read: messages about unknown keys say where these belong in it.
-    var kind: APISpecification.Kind?
+    var kind: APIKind?
     /// The API whose fields are being read.
     var api: String?
     /// Places about which enough was said, such as an alias that refers to nothing.
@@ -175,7 +175,7 @@ struct ConfigurationReader {
         guard let kind else { return nil }
         let places = APISchema.root(of: kind).places(of: key)
         if !places.isEmpty { return "it belongs \(places.joined(separator: " or "))" }
-        let kinds = APISpecification.Kind.allCases.filter {
+        let kinds = APIKind.allCases.filter {
             $0 != kind && !APISchema.root(of: $0).places(of: key).isEmpty
         }
         guard !kinds.isEmpty else { return nil }

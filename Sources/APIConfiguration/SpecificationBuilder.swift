@@ -28,22 +28,30 @@ struct SpecificationBuilder {
         return ("/" + text, name.mark)
     }
 
-    /// `nil` where a field that it needs is wrong: that was reported.
-    mutating func build(_ api: ConfigurationObject) -> APISpecification? {
-        let pod = api["pod"]?.object.flatMap { self.pod($0) }
-        guard let pod, let name = api["name"]?.string,
-            let kind = api["kind"]?.string.flatMap(APISpecification.Kind.init),
+    /// `nil` for a kind that is not served, and where a field that is needed is wrong: that was reported.
+    mutating func build(_ api: ConfigurationObject, of kind: APIKind) -> APISpecification? {
+        guard let part = kind.builder?(&self, api), let name = api["name"]?.string,
             let endpoint = Self.endpoint(of: api)?.path,
-            let origins = api["networking"]?.object?["cors"]?.object?["allow_origins"]?.list,
-            let autoscaling = api["autoscaling"]?.object.flatMap({ self.autoscaling($0, pod) }),
-            let strategy = api["update_strategy"]?.object, let surge = strategy["max_surge"]?.amount,
-            let unavailable = strategy["max_unavailable"]?.amount, let requests = self.requests(api)
+            let origins = api["networking"]?.object?["cors"]?.object?["allow_origins"]?.list
         else { return nil }
         return APISpecification(
-            name: name, kind: kind,
-            networking: .init(endpoint: endpoint, allowOrigins: origins.compactMap(\.string)), pod: pod,
-            autoscaling: autoscaling, updateStrategy: .init(maxSurge: surge, maxUnavailable: unavailable),
-            requests: requests)
+            name: name, networking: .init(endpoint: endpoint, allowOrigins: origins.compactMap(\.string)), kind: part)
+    }
+
+    fileprivate mutating func async(_ api: ConfigurationObject) -> KindSpecification? {
+        guard let workload = workload(api), let requests = requests(api) else { return nil }
+        return .async(AsyncSpecification(workload: workload, requests: requests))
+    }
+
+    private mutating func workload(_ api: ConfigurationObject) -> Workload? {
+        let pod = api["pod"]?.object.flatMap { self.pod($0) }
+        guard let pod, let autoscaling = api["autoscaling"]?.object.flatMap({ self.autoscaling($0, pod) }),
+            let strategy = api["update_strategy"]?.object, let surge = strategy["max_surge"]?.amount,
+            let unavailable = strategy["max_unavailable"]?.amount
+        else { return nil }
+        return Workload(
+            pod: pod, autoscaling: autoscaling,
+            updateStrategy: UpdateStrategy(maxSurge: surge, maxUnavailable: unavailable))
     }
 
     private mutating func pod(_ pod: ConfigurationObject) -> PodSpecification? {
@@ -152,5 +160,19 @@ struct SpecificationBuilder {
             retries: RetryPolicy(
                 maxAttempts: Int(attempts), on: Set(reasons.compactMap { $0.string.flatMap(RetryPolicy.Reason.init) }),
                 backoff: backoff))
+    }
+}
+
+extension APIKind {
+    /// Whether this release runs APIs of this kind: whether a specification can be made of one. APIs of other kinds are
+    /// checked all the same, and refused when they are deployed.
+    package var isServed: Bool { builder != nil }
+
+    /// Makes the part of a specification that depends on the kind; the one place that decides which kinds are served.
+    fileprivate var builder: ((inout SpecificationBuilder, ConfigurationObject) -> KindSpecification?)? {
+        switch self {
+        case .async: { builder, api in builder.async(api) }
+        case .realtime, .batch, .task, .trafficSplitter: nil
+        }
     }
 }

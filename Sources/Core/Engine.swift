@@ -109,7 +109,7 @@ package enum DiskUsage: Sendable, Hashable {
 }
 
 /// Everything an engine needs to start one replica.
-package struct PodPlan: Sendable, Hashable, Codable {
+package struct PodPlan: Sendable, Hashable {
     /// Unique for ever: `<api>-<random>`. Also the replica's id.
     package var id: String
     package var api: String
@@ -148,7 +148,7 @@ package struct PodPlan: Sendable, Hashable, Codable {
 }
 
 /// One container of a pod, ready to start: environment complete, `$(NAME)` expanded.
-package struct ContainerPlan: Sendable, Hashable, Codable {
+package struct ContainerPlan: Sendable, Hashable {
     package var name: String
     package var image: String?
     package var command: [String]?
@@ -173,7 +173,7 @@ package struct ContainerPlan: Sendable, Hashable, Codable {
     }
 }
 
-package struct EnvironmentVariable: Sendable, Hashable, Codable {
+package struct EnvironmentVariable: Sendable, Hashable {
     package var name: String
     package var value: String
 

@@ -143,7 +143,7 @@ extension EngineCheck {
         EngineCheck("C12: what no machine has is refused, naming the field") { fixture in
             var container = ContainerSpecification(name: "api", image: "localhost/any:1", command: ["true"])
             container.compute.gpu = 64
-            let specification = APISpecification(
+            let specification = APISpecification.async(
                 name: "hello", networking: .init(endpoint: "/hello"), pod: PodSpecification(containers: [container]))
             let problems = await fixture.engine.problems(with: specification)
             #expect(problems.contains { $0.contains("pod.containers[0].compute.gpu") })

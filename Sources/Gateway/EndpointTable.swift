@@ -35,7 +35,7 @@ struct EndpointTable: Sendable {
     private var apis: [String: Endpoint] = [:]
 
     init(_ deployed: [DeployedAPI] = []) {
-        for api in deployed where api.specification.kind == .async {
+        for api in deployed {
             let key = Self.key(api.specification.networking.endpoint)
             // Two APIs cannot be deployed at one endpoint; should it happen all the same, the answer must not depend on
             // chance.

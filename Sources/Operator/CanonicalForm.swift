@@ -11,7 +11,7 @@ enum CanonicalForm {
     /// What touches the pod.
     static func pod(_ specification: APISpecification) -> JSONValue {
         .object([
-            "name": .string(specification.name), "kind": .string(specification.kind.rawValue),
+            "name": .string(specification.name), "kind": .string(specification.kind.name.rawValue),
             "pod": pod(specification.pod),
         ])
     }
@@ -22,7 +22,7 @@ enum CanonicalForm {
         let strategy = specification.updateStrategy
         let autoscaling = specification.autoscaling
         return .object([
-            "name": .string(specification.name), "kind": .string(specification.kind.rawValue),
+            "name": .string(specification.name), "kind": .string(specification.kind.name.rawValue),
             "networking": .object([
                 "endpoint": .string(specification.networking.endpoint),
                 "allow_origins": strings(specification.networking.allowOrigins),

@@ -21,13 +21,10 @@ enum DeployPlan {
             let specification = declaration.specification
             for other in deployed {
                 if other.name == specification.name {
-                    guard other.specification.kind != specification.kind else { continue }
-                    problems.append(
-                        declaration.problem(
-                            fileName, path: "kind", kind: "cannot_change_kind_of_deployed_api",
-                            message:
-                                "\(other.name) is deployed as \(other.specification.kind.rawValue) and cannot become \(specification.kind.rawValue): delete it first, or choose another name"
-                        ))
+                    let problem = kindConflict(
+                        of: declaration, as: specification.kind.name, with: other.specification.kind.name,
+                        fileName: fileName)
+                    if let problem { problems.append(problem) }
                 } else if other.specification.networking.endpoint == specification.networking.endpoint {
                     problems.append(
                         declaration.problem(
@@ -39,6 +36,19 @@ enum DeployPlan {
             }
         }
         return problems
+    }
+
+    /// A deployed API cannot become one of another kind. `nil` where the kinds are the same.
+    static func kindConflict(
+        of declaration: Declaration, as declared: APIKind, with deployed: APIKind, fileName: String
+    ) -> ReportedProblem? {
+        guard declared != deployed else { return nil }
+        let name = declaration.specification.name
+        return declaration.problem(
+            fileName, path: "kind", kind: "cannot_change_kind_of_deployed_api",
+            message:
+                "\(name) is deployed as \(deployed.rawValue) and cannot become \(declared.rawValue): delete it first, or choose another name"
+        )
     }
 
     /// What to do with one API of a file.
@@ -96,7 +106,7 @@ enum DeployPlan {
 
 extension APISpecification {
     /// `iris (AsyncAPI)`, as messages name an API.
-    var title: String { "\(name) (\(kind.rawValue))" }
+    var title: String { "\(name) (\(kind.name.rawValue))" }
 }
 
 extension AutoscalingPolicy {

@@ -18,7 +18,7 @@ extension Operator {
         let counts = await queueCounts()
         var documents: [APIDocument] = []
         let apis = try await store.deployedAPIs().sorted {
-            ($0.specification.kind.listPosition, $0.name) < ($1.specification.kind.listPosition, $1.name)
+            ($0.specification.kind.name.listPosition, $0.name) < ($1.specification.kind.name.listPosition, $1.name)
         }
         for api in apis {
             documents.append(
@@ -123,7 +123,7 @@ extension Operator {
     }
 }
 
-extension APISpecification.Kind {
+extension APIKind {
     /// The original's order of a list.
     fileprivate var listPosition: Int {
         switch self {

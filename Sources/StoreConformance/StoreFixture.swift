@@ -40,7 +40,7 @@ package struct StoreFixture: Sendable {
     /// A version of an API.
     func api(_ name: String = "echo", version: Int = 1, policy: RequestPolicy = .init()) -> DeployedAPI {
         DeployedAPI(
-            specification: APISpecification(
+            specification: APISpecification.async(
                 name: name, networking: .init(endpoint: "/\(name)"),
                 pod: .init(containers: [.init(name: "main", image: "i")]),
                 requests: policy),

@@ -41,7 +41,7 @@ package struct APIDocument: Sendable, Hashable, Codable {
     /// Which version of which API it is.
     package struct Metadata: Sendable, Hashable, Codable {
         package var name: String
-        package var kind: APISpecification.Kind
+        package var kind: APIKind
         package var id: String
         package var deploymentID: String
         /// Seconds since 1970.
@@ -49,7 +49,7 @@ package struct APIDocument: Sendable, Hashable, Codable {
 
         package init(_ api: DeployedAPI) {
             self.name = api.name
-            self.kind = api.specification.kind
+            self.kind = api.specification.kind.name
             self.id = api.id
             self.deploymentID = api.deploymentID
             self.lastUpdated = api.lastUpdated.seconds

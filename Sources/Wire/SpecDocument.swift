@@ -7,7 +7,7 @@ package import Core
 /// original; sizes are bytes.
 package struct SpecDocument: Sendable, Hashable, Codable {
     package var name: String
-    package var kind: APISpecification.Kind
+    package var kind: APIKind
     package var networking: Networking
     package var pod: PodDocument
     package var autoscaling: Autoscaling
@@ -36,7 +36,7 @@ package struct SpecDocument: Sendable, Hashable, Codable {
         let specification = api.specification
         let requests = specification.requests
         self.name = specification.name
-        self.kind = specification.kind
+        self.kind = specification.kind.name
         self.networking = Networking(
             endpoint: specification.networking.endpoint, allowOrigins: specification.networking.allowOrigins)
         self.pod = PodDocument(specification.pod)

@@ -12,7 +12,7 @@ struct GoodFileTests {
         init(_ description: String, _ text: String, _ change: (inout APISpecification) -> Void = { _ in }) {
             self.description = description
             self.text = text
-            self.expected = APISpecification(
+            self.expected = APISpecification.async(
                 name: "iris", networking: .init(endpoint: "/iris"),
                 pod: PodSpecification(containers: [ContainerSpecification(name: "main", image: "quay.io/ada/iris:1")]))
             change(&self.expected)

@@ -98,6 +98,6 @@ struct MessageTests {
                 }
             }
         }
-        for kind in APISpecification.Kind.allCases { check(APISchema.root(of: kind)) }
+        for kind in APIKind.allCases { check(APISchema.root(of: kind)) }
     }
 }

@@ -45,7 +45,7 @@ struct SchemaTests {
     }
 
     private static func validate(
-        _ documents: [String], kinds: [APISpecification.Kind] = APISpecification.Kind.allCases
+        _ documents: [String], kinds: [APIKind] = APIKind.allCases
     ) async throws -> Report {
         let input = Input(schema: ConfigurationSchema.document(kinds: kinds), documents: documents)
         let text = String(decoding: try JSONEncoder().encode(input), as: UTF8.self)
@@ -163,7 +163,7 @@ struct SchemaTests {
             #expect(problems.rendered == "")
         }
         let texts = try documents.map { try #require(ConfigurationFile.json(of: $0)) }
-        for kinds in [APISpecification.Kind.allCases, [.async]] {
+        for kinds in [APIKind.allCases, [.async]] {
             let report = try await Self.validate(texts, kinds: kinds)
             let faults = report.found.flatMap { $0 }
             #expect(faults == [])
@@ -189,8 +189,8 @@ struct ReferenceTests {
         #expect(try String(contentsOf: Self.page, encoding: .utf8) == text)
     }
 
-    @Test("Y3: every field of every kind stands in the page", arguments: APISpecification.Kind.allCases)
-    func complete(_ kind: APISpecification.Kind) {
+    @Test("Y3: every field of every kind stands in the page", arguments: APIKind.allCases)
+    func complete(_ kind: APIKind) {
         let page = ConfigurationReference.page()
         func check(_ object: SchemaObject) {
             for field in object.fields {

@@ -18,7 +18,7 @@ struct AutoscalerTests {
             minReplicas: 0, window: .seconds(10), downscaleStabilizationPeriod: .zero,
             upscaleStabilizationPeriod: .zero, maxDownscaleFactor: 0)
         let api = DeployedAPI(
-            specification: APISpecification(
+            specification: APISpecification.async(
                 name: "iris", networking: .init(endpoint: "/iris"), pod: PodSpecification(containers: []),
                 autoscaling: policy),
             id: "1", specID: "2", podID: "3", deploymentID: "4", initialDeployment: Timestamp(seconds: 0),

@@ -86,7 +86,7 @@ struct ClusterTests {
                 {"pod":{"containers":[{"image":"img:1","volumes":["./app:/app:ro"],"name":"c","env":{"N":"1","B":"true"}}]},
                  "kind":"AsyncAPI","name":"hello"}
                 """
-            var specification = APISpecification(
+            var specification = APISpecification.async(
                 name: "hello", networking: .init(endpoint: "/hello"),
                 pod: PodSpecification(containers: [ContainerSpecification(name: "c", image: "img:1")]))
             specification.pod.containers[0].volumes = [.init(source: "/srv/app", target: "/app", readOnly: true)]

@@ -112,7 +112,7 @@ struct ConfigurationCommandTests {
                 #expect(
                     document
                         == ConfigurationSchema.document(
-                            kinds: words.first == "--kind" ? [.async] : APISpecification.Kind.allCases))
+                            kinds: words.first == "--kind" ? [.async] : APIKind.allCases))
             }
             let yaml = try await CortexProcess.run(["schema", "-o", "yaml"], folder: folder)
             #expect(yaml.status == 0 && yaml.output.contains("title: cortex.yaml"))

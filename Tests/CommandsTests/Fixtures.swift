@@ -10,7 +10,7 @@ enum Fixtures {
 
     static func deployed(_ name: String, ago: Duration = .seconds(12)) -> DeployedAPI {
         DeployedAPI(
-            specification: APISpecification(
+            specification: APISpecification.async(
                 name: name, networking: .init(endpoint: "/\(name)"),
                 pod: PodSpecification(containers: [ContainerSpecification(name: "c", image: "img")])),
             id: "\(name)-id", specID: "spec", podID: "pod", deploymentID: "deployment", initialDeployment: now - ago,

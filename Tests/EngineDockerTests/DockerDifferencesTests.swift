@@ -449,7 +449,8 @@ struct DockerDifferencesTests {
             var second = ContainerSpecification(
                 name: "b", image: "Bad Image", compute: Compute(cpu: Quantity("2"), mem: Quantity("9G")))
             let specification = {
-                APISpecification(name: "h", networking: .init(endpoint: "/h"), pod: .init(containers: [first, second]))
+                APISpecification.async(
+                    name: "h", networking: .init(endpoint: "/h"), pod: .init(containers: [first, second]))
             }
             let found = await engine.problems(with: specification())
             for part in [

@@ -416,7 +416,7 @@ struct SandboxEngineTests {
     }
 
     private func specification(_ containers: [ContainerSpecification]) -> APISpecification {
-        APISpecification(
+        APISpecification.async(
             name: "hello", networking: .init(endpoint: "/hello"), pod: PodSpecification(containers: containers))
     }
 }

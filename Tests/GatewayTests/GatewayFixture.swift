@@ -105,7 +105,7 @@ extension APISpecification {
         name: String = "hello", endpoint: String? = nil, allowOrigins: [String] = ["*"],
         requests: RequestPolicy = RequestPolicy()
     ) -> APISpecification {
-        APISpecification(
+        APISpecification.async(
             name: name, networking: Networking(endpoint: endpoint ?? "/\(name)", allowOrigins: allowOrigins),
             pod: PodSpecification(containers: [ContainerSpecification(name: "c")]), requests: requests)
     }

@@ -66,7 +66,7 @@ struct OrchestratorFixture: Sendable {
                 preStop: index == 0 ? preStop : nil)
         }
         return DeployedAPI(
-            specification: APISpecification(
+            specification: APISpecification.async(
                 name: name, networking: .init(endpoint: "/\(name)"),
                 pod: PodSpecification(terminationGracePeriod: grace, containers: containers)),
             id: "api-\(version)-\(deployment)", specID: version, podID: version, deploymentID: deployment,

@@ -7,9 +7,9 @@ import Testing
 
 @Suite("Plans and identifiers")
 struct PlanTests {
-    static func specification(_ name: String = "iris", kind: APISpecification.Kind = .async) -> APISpecification {
-        APISpecification(
-            name: name, kind: kind, networking: .init(endpoint: "/\(name)"),
+    static func specification(_ name: String = "iris") -> APISpecification {
+        APISpecification.async(
+            name: name, networking: .init(endpoint: "/\(name)"),
             pod: PodSpecification(containers: [ContainerSpecification(name: "api", image: "iris:1")]))
     }
 
@@ -60,9 +60,12 @@ struct PlanTests {
             DeployPlan.conflicts(of: [Self.declaration(rose)], with: deployed, fileName: "f").isEmpty,
             "a longer path is another")
         rose.networking.endpoint = "/lily"
-        let problems = DeployPlan.conflicts(
-            of: [Self.declaration(Self.specification(kind: .realtime)), Self.declaration(rose)], with: deployed,
-            fileName: "f.yaml")
+        let iris = Self.declaration(Self.specification())
+        #expect(DeployPlan.kindConflict(of: iris, as: .async, with: .async, fileName: "f.yaml") == nil)
+        let kind = DeployPlan.kindConflict(of: iris, as: .realtime, with: .async, fileName: "f.yaml")
+        let problems =
+            [kind].compactMap(\.self)
+            + DeployPlan.conflicts(of: [iris, Self.declaration(rose)], with: deployed, fileName: "f.yaml")
         #expect(problems.map(\.kind) == ["cannot_change_kind_of_deployed_api", "duplicate_endpoint"])
         #expect(problems.map(\.api) == ["iris", "rose"])
         #expect(problems.allSatisfy { $0.text.hasPrefix("f.yaml: ") })

@@ -28,7 +28,7 @@ struct VolumePolicyTests {
     private func specification(_ volumes: [(source: String, readOnly: Bool)], named name: String = "iris")
         -> APISpecification
     {
-        APISpecification(
+        APISpecification.async(
             name: name, networking: .init(endpoint: "/\(name)"),
             pod: .init(
                 containers: [

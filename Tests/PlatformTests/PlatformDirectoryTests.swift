@@ -137,7 +137,7 @@ struct PlatformDirectoryTests {
         let tokens = TokenStore(admin: "0123456789abcdef", podKey: "0123456789abcdef")
         let now = Timestamp(seconds: 0)
         let api = DeployedAPI(
-            specification: APISpecification(
+            specification: APISpecification.async(
                 name: "iris", networking: .init(endpoint: "/iris"), pod: .init(operatorAccess: .own, containers: [])),
             id: "", specID: "", podID: "", deploymentID: "", initialDeployment: now, lastUpdated: now)
         let text = Assembly.clientConfiguration(of: "iris-a1", for: api, tokens)

@@ -32,7 +32,7 @@ struct GoldenTests {
         }
     }
 
-    static let plain = APISpecification(
+    static let plain = APISpecification.async(
         name: "plain", networking: .init(endpoint: "/plain"),
         pod: PodSpecification(containers: [
             ContainerSpecification(
@@ -40,7 +40,7 @@ struct GoldenTests {
                 volumes: [.init(source: "/tmp/golden/app", target: "/app", readOnly: true)])
         ]), requests: RequestPolicy(timeout: .seconds(3600)))
 
-    static let full = APISpecification(
+    static let full = APISpecification.async(
         name: "full", networking: .init(endpoint: "/deep/full", allowOrigins: ["https://example.com"]),
         pod: PodSpecification(
             maxConcurrency: 4, terminationGracePeriod: .milliseconds(1500),

@@ -213,7 +213,7 @@ func sampleID(_ number: Int) -> RequestID {
 
 extension SQLiteStore {
     func deploySample(_ name: String = "echo", policy: RequestPolicy = .init()) async throws {
-        let specification = APISpecification(
+        let specification = APISpecification.async(
             name: name, networking: .init(endpoint: "/\(name)"), pod: .init(containers: [.init(name: "main")]),
             requests: policy)
         let api = DeployedAPI(

@@ -21,14 +21,18 @@ enum SchemaVersion1 {
             try db.execute(sql: "PRAGMA auto_vacuum = INCREMENTAL; PRAGMA application_id = 1129469016")
             try db.execute(sql: tables)
             try db.execute(sql: rows)
-            let specification = APISpecification(
+            let specification = APISpecification.async(
                 name: "echo", networking: .init(endpoint: "/echo"), pod: .init(containers: [.init(name: "main")]))
             let api = DeployedAPI(
                 specification: specification, id: "echo-1", specID: "s", podID: "p", deploymentID: "d",
                 initialDeployment: sampleStart, lastUpdated: sampleStart)
+            // Version 1 wrote no format.
+            let record = try JSONCoding.encode(DeployedAPIRecord(api))
+            var document = try JSONSerialization.jsonObject(with: record) as? [String: Any]
+            document?["format"] = nil
             try db.execute(
                 sql: "INSERT INTO version (api, id, document) VALUES (1, 'echo-1', ?)",
-                arguments: [try JSONCoding.encode(api)])
+                arguments: [try JSONSerialization.data(withJSONObject: document ?? [:])])
             var head = FailureHead()
             head.failure = RequestFailure(.timeout, "late")
             head.failures = [AttemptFailure(at: sampleStart, failure: RequestFailure(.timeout, "late"))]

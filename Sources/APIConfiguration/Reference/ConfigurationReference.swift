@@ -99,7 +99,7 @@ package enum ConfigurationReference {
     // MARK: Other kinds
 
     private static func otherKinds() -> String {
-        let kinds = APISpecification.Kind.allCases.filter { !$0.isServed }
+        let kinds = APIKind.allCases.filter { !$0.isServed }
         let names = kinds.map { "`\($0.rawValue)`" }.joined(separator: ", ")
         let text = """
             ## Other kinds
@@ -111,7 +111,7 @@ package enum ConfigurationReference {
     }
 
     /// What a kind has that AsyncAPI has not, and the other way round.
-    private static func comparison(_ kind: APISpecification.Kind) -> String {
+    private static func comparison(_ kind: APIKind) -> String {
         let served = flattened(APISchema.root(of: .async))
         let own = flattened(APISchema.root(of: kind))
         let known = Dictionary(uniqueKeysWithValues: served.map { ($0.path, cells(of: $0.field)) })

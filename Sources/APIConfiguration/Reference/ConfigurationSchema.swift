@@ -6,7 +6,7 @@ package import Core
 /// and rules over several fields.
 package enum ConfigurationSchema {
     /// - Parameter kinds: those that an API of the file may have.
-    package static func document(kinds: [APISpecification.Kind] = APISpecification.Kind.allCases) -> JSONValue {
+    package static func document(kinds: [APIKind] = APIKind.allCases) -> JSONValue {
         let names = kinds.map { JSONValue.string($0.rawValue) }
         return .object([
             "$schema": .string("https://json-schema.org/draft/2020-12/schema"),
@@ -25,7 +25,7 @@ package enum ConfigurationSchema {
         ])
     }
 
-    private static func branch(_ kind: APISpecification.Kind) -> JSONValue {
+    private static func branch(_ kind: APIKind) -> JSONValue {
         .object([
             "if": .object([
                 "required": .array([.string("kind")]),

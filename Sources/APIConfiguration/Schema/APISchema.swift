@@ -4,7 +4,7 @@ package import Core
 /// reference page come from it (reference: cortex.md §1; contract Y1, Y2).
 package enum APISchema {
     /// The schema of one element of the file.
-    package static func root(of kind: APISpecification.Kind) -> SchemaObject {
+    package static func root(of kind: APIKind) -> SchemaObject {
         switch kind {
         case .async: AsyncAPISchema.root
         case .realtime: RealtimeAPISchema.root
@@ -18,14 +18,8 @@ package enum APISchema {
     static let unknownKind = SchemaObject([CommonSchema.name, kind])
 
     private static let kind = SchemaField(
-        "kind", .choice(APISpecification.Kind.allCases.filter(\.isServed).map(\.rawValue)), .required,
+        "kind", .choice(APIKind.allCases.filter(\.isServed).map(\.rawValue)), .required,
         "Kind of the API.")
-}
-
-extension APISpecification.Kind {
-    /// Whether this version runs APIs of this kind. Others are checked all the same, and refused when they are
-    /// deployed.
-    package var isServed: Bool { self == .async }
 }
 
 /// The schema of `kind: AsyncAPI`.

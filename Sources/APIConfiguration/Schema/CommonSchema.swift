@@ -10,7 +10,7 @@ enum CommonSchema {
         "name", .string(.apiName), .required,
         "Name of the API, unique in the file, not beginning with b-; also the default of its endpoint.")
 
-    static func kind(_ kind: APISpecification.Kind, _ summary: String) -> SchemaField {
+    static func kind(_ kind: APIKind, _ summary: String) -> SchemaField {
         SchemaField("kind", .choice([kind.rawValue]), .required, summary)
     }
 

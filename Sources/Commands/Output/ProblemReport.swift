@@ -65,7 +65,7 @@ struct FileCheck: Encodable {
         self.problems = result.obstacles.map { ReportedProblem($0) }
         self.apis =
             problems.isEmpty
-            ? result.specifications.map { API(name: $0.name, kind: $0.kind.rawValue) } : []
+            ? result.specifications.map { API(name: $0.name, kind: $0.kind.name.rawValue) } : []
     }
 
     /// - Throws: when there are problems, after they have been shown.

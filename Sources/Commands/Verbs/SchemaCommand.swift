@@ -16,13 +16,13 @@ struct SchemaCommand: ParsableCommand {
             """)
 
     @Option(help: ArgumentHelp("Only APIs of this kind.", valueName: "kind"))
-    var kind: APISpecification.Kind?
+    var kind: APIKind?
     @OptionGroup var format: OutputOption
 
     func run() throws {
-        let document = ConfigurationSchema.document(kinds: kind.map { [$0] } ?? APISpecification.Kind.allCases)
+        let document = ConfigurationSchema.document(kinds: kind.map { [$0] } ?? APIKind.allCases)
         try CommandContext.live().show(document, as: format.output) { _ in try JSONText.encode(document) }
     }
 }
 
-extension APISpecification.Kind: ExpressibleByArgument {}
+extension APIKind: ExpressibleByArgument {}

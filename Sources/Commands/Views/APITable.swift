@@ -10,7 +10,7 @@ enum APITable {
     }
 
     /// The order in which kinds are listed, with the title of their column.
-    private static let kinds: [(kind: APISpecification.Kind, title: String)] = [
+    private static let kinds: [(kind: APIKind, title: String)] = [
         (.batch, "batch api"), (.task, "task api"), (.realtime, "realtime api"), (.async, "async api"),
         (.trafficSplitter, "traffic splitter"),
     ]
@@ -38,7 +38,7 @@ enum APITable {
 
     static func name(of api: APIDocument) -> String { api.metadata?.name ?? api.spec?.name ?? "-" }
 
-    static func kind(of api: APIDocument) -> APISpecification.Kind { api.metadata?.kind ?? api.spec?.kind ?? .async }
+    static func kind(of api: APIDocument) -> APIKind { api.metadata?.kind ?? api.spec?.kind ?? .async }
 
     static func lastUpdated(_ api: APIDocument) -> Int64? { api.metadata?.lastUpdated ?? api.spec?.lastUpdated }
 }

@@ -1,36 +1,29 @@
 /// What a user declares in `cortex.yaml` for one API, with every default filled in (reference: contract Y1, Y2).
-package struct APISpecification: Sendable, Hashable, Codable {
+///
+/// Name and networking are common to all kinds; ``kind`` carries the part that depends on the kind.
+package struct APISpecification: Sendable, Hashable {
     package var name: String
-    package var kind: Kind
     package var networking: Networking
-    package var pod: PodSpecification
-    package var autoscaling: AutoscalingPolicy
-    package var updateStrategy: UpdateStrategy
-    package var requests: RequestPolicy
+    package var kind: KindSpecification
 
-    package init(
-        name: String, kind: Kind = .async, networking: Networking, pod: PodSpecification,
-        autoscaling: AutoscalingPolicy = .init(), updateStrategy: UpdateStrategy = .init(),
-        requests: RequestPolicy = .init()
-    ) {
+    package init(name: String, networking: Networking, kind: KindSpecification) {
         self.name = name
-        self.kind = kind
         self.networking = networking
-        self.pod = pod
-        self.autoscaling = autoscaling
-        self.updateStrategy = updateStrategy
-        self.requests = requests
+        self.kind = kind
     }
 
-    package enum Kind: String, Sendable, Hashable, Codable, CaseIterable {
-        case realtime = "RealtimeAPI"
-        case batch = "BatchAPI"
-        case task = "TaskAPI"
-        case async = "AsyncAPI"
-        case trafficSplitter = "TrafficSplitter"
+    /// An AsyncAPI.
+    package static func async(
+        name: String, networking: Networking, pod: PodSpecification, autoscaling: AutoscalingPolicy = .init(),
+        updateStrategy: UpdateStrategy = .init(), requests: RequestPolicy = .init()
+    ) -> APISpecification {
+        let workload = Workload(pod: pod, autoscaling: autoscaling, updateStrategy: updateStrategy)
+        return APISpecification(
+            name: name, networking: networking, kind: .async(AsyncSpecification(workload: workload, requests: requests))
+        )
     }
 
-    package struct Networking: Sendable, Hashable, Codable {
+    package struct Networking: Sendable, Hashable {
         /// Canonical: begins with `/`, does not end with one.
         package var endpoint: String
         /// Origins a browser may call from; `*` is any.
@@ -43,8 +36,105 @@ package struct APISpecification: Sendable, Hashable, Codable {
     }
 }
 
+/// The kinds of API by their names in `cortex.yaml`. The name of every kind is known, also of those that this release
+/// does not serve: a file that declares one gets a clear error.
+package enum APIKind: String, Sendable, Hashable, Codable, CaseIterable {
+    case realtime = "RealtimeAPI"
+    case batch = "BatchAPI"
+    case task = "TaskAPI"
+    case async = "AsyncAPI"
+    case trafficSplitter = "TrafficSplitter"
+}
+
+/// The part of a specification that depends on the API's kind. It has one case per kind that this release serves.
+package enum KindSpecification: Sendable, Hashable {
+    case async(AsyncSpecification)
+
+    package var name: APIKind {
+        switch self {
+        case .async: .async
+        }
+    }
+}
+
+/// What an AsyncAPI declares beyond its name and networking.
+package struct AsyncSpecification: Sendable, Hashable {
+    package var workload: Workload
+    package var requests: RequestPolicy
+
+    package init(workload: Workload, requests: RequestPolicy = .init()) {
+        self.workload = workload
+        self.requests = requests
+    }
+}
+
+/// Replicas that run until the API is deleted: what one of them is, how many there are, and how a new version replaces
+/// them.
+package struct Workload: Sendable, Hashable {
+    package var pod: PodSpecification
+    package var autoscaling: AutoscalingPolicy
+    package var updateStrategy: UpdateStrategy
+
+    package init(
+        pod: PodSpecification, autoscaling: AutoscalingPolicy = .init(), updateStrategy: UpdateStrategy = .init()
+    ) {
+        self.pod = pod
+        self.autoscaling = autoscaling
+        self.updateStrategy = updateStrategy
+    }
+}
+
+/// The parts that every kind served today has. A kind without one of them makes it optional here, and the compiler then
+/// lists the code that has to decide.
+extension APISpecification {
+    package var workload: Workload {
+        get {
+            switch kind {
+            case .async(let api): api.workload
+            }
+        }
+        set {
+            switch kind {
+            case .async(var api):
+                api.workload = newValue
+                kind = .async(api)
+            }
+        }
+    }
+
+    package var requests: RequestPolicy {
+        get {
+            switch kind {
+            case .async(let api): api.requests
+            }
+        }
+        set {
+            switch kind {
+            case .async(var api):
+                api.requests = newValue
+                kind = .async(api)
+            }
+        }
+    }
+
+    package var pod: PodSpecification {
+        get { workload.pod }
+        set { workload.pod = newValue }
+    }
+
+    package var autoscaling: AutoscalingPolicy {
+        get { workload.autoscaling }
+        set { workload.autoscaling = newValue }
+    }
+
+    package var updateStrategy: UpdateStrategy {
+        get { workload.updateStrategy }
+        set { workload.updateStrategy = newValue }
+    }
+}
+
 /// `pod`: the containers that run together as one replica.
-package struct PodSpecification: Sendable, Hashable, Codable {
+package struct PodSpecification: Sendable, Hashable {
     package var port: Int
     package var maxConcurrency: Int
     package var terminationGracePeriod: Duration
@@ -65,7 +155,7 @@ package struct PodSpecification: Sendable, Hashable, Codable {
 }
 
 /// One container of a pod.
-package struct ContainerSpecification: Sendable, Hashable, Codable {
+package struct ContainerSpecification: Sendable, Hashable {
     package var name: String
     /// `nil` only for the sandbox engine: the host's own system is the file system.
     package var image: String?
@@ -99,7 +189,7 @@ package struct ContainerSpecification: Sendable, Hashable, Codable {
     }
 
     /// A folder or file of the host, bound into the container.
-    package struct Volume: Sendable, Hashable, Codable {
+    package struct Volume: Sendable, Hashable {
         /// Absolute, on the server: a relative one was resolved against the folder of `cortex.yaml`.
         package var source: String
         /// Absolute, in the container.
@@ -114,14 +204,14 @@ package struct ContainerSpecification: Sendable, Hashable, Codable {
     }
 
     /// What runs before SIGTERM when the container is stopped.
-    package enum PreStop: Sendable, Hashable, Codable {
+    package enum PreStop: Sendable, Hashable {
         case httpGet(HTTPGet)
         case exec(command: [String])
     }
 }
 
 /// `compute`: what a container needs.
-package struct Compute: Sendable, Hashable, Codable {
+package struct Compute: Sendable, Hashable {
     /// Guaranteed share under contention, in thousandths of a core; `nil` for none. Never a ceiling.
     package var cpu: Quantity?
     /// Must be free to start; also the limit.
@@ -157,8 +247,8 @@ package struct HTTPGet: Sendable, Hashable, Codable {
 }
 
 /// A readiness or liveness probe.
-package struct Probe: Sendable, Hashable, Codable {
-    package enum Handler: Sendable, Hashable, Codable {
+package struct Probe: Sendable, Hashable {
+    package enum Handler: Sendable, Hashable {
         case httpGet(HTTPGet)
         case tcpSocket(port: Int)
         case exec(command: [String])
@@ -186,7 +276,7 @@ package struct Probe: Sendable, Hashable, Codable {
 }
 
 /// `autoscaling` (reference: cortex.md §1.5, §7).
-package struct AutoscalingPolicy: Sendable, Hashable, Codable {
+package struct AutoscalingPolicy: Sendable, Hashable {
     package var minReplicas: Int
     package var maxReplicas: Int
     package var initReplicas: Int
@@ -221,8 +311,8 @@ package struct AutoscalingPolicy: Sendable, Hashable, Codable {
 }
 
 /// `update_strategy`: how many replicas more or fewer than wanted there may be while a new version rolls out.
-package struct UpdateStrategy: Sendable, Hashable, Codable {
-    package enum Amount: Sendable, Hashable, Codable {
+package struct UpdateStrategy: Sendable, Hashable {
+    package enum Amount: Sendable, Hashable {
         case count(Int)
         case percent(Int)
     }
@@ -237,7 +327,7 @@ package struct UpdateStrategy: Sendable, Hashable, Codable {
 }
 
 /// What holds for each request of an API; beyond the original (contract Y2).
-package struct RequestPolicy: Sendable, Hashable, Codable {
+package struct RequestPolicy: Sendable, Hashable {
     /// Per attempt.
     package var timeout: Duration
     /// How long an ended request stays readable.
@@ -270,7 +360,7 @@ package struct RequestPolicy: Sendable, Hashable, Codable {
 }
 
 /// `retries`: which failures are tried again, how often and when (contract A11).
-package struct RetryPolicy: Sendable, Hashable, Codable {
+package struct RetryPolicy: Sendable, Hashable {
     package enum Reason: String, Sendable, Hashable, Codable, CaseIterable {
         case status5xx = "status_5xx"
         case timeout
@@ -290,17 +380,5 @@ package struct RetryPolicy: Sendable, Hashable, Codable {
         self.maxAttempts = maxAttempts
         self.on = on
         self.backoff = backoff
-    }
-
-    private enum CodingKeys: CodingKey {
-        case maxAttempts, on, backoff
-    }
-
-    /// The reasons are written in order: a set's own order changes from run to run, and digests are made of this text.
-    package func encode(to encoder: any Encoder) throws {
-        var container = encoder.container(keyedBy: CodingKeys.self)
-        try container.encode(maxAttempts, forKey: .maxAttempts)
-        try container.encode(on.sorted { $0.rawValue < $1.rawValue }, forKey: .on)
-        try container.encode(backoff, forKey: .backoff)
     }
 }

@@ -1,6 +1,6 @@
 /// An API as the operator deployed it: the specification of one version, and that version's identifiers (reference:
 /// cortex.md §1.9).
-package struct DeployedAPI: Sendable, Hashable, Codable {
+package struct DeployedAPI: Sendable, Hashable {
     package var specification: APISpecification
     /// `<16 hex>-<deploymentID>-<specID>`; newer ones sort first.
     package var id: String

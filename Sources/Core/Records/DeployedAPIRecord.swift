@@ -47,17 +47,24 @@ package struct DeployedAPIRecord: Codable, Sendable {
     }
 }
 
-/// A durable record was written by a newer release, in a format that this one does not know. Nothing may be changed or
+/// A durable record was written by a newer release, in a way that this one does not know. Nothing may be changed or
 /// removed because of it.
-package struct NewerFormat: Error, Sendable, Hashable, CustomStringConvertible {
-    package var found: Int
-    package var known: Int
+package enum NewerFormat: Error, Sendable, Hashable, CustomStringConvertible {
+    case format(Int, latest: Int)
+    /// An API of a kind that this release does not serve.
+    case kind(APIKind)
 
-    package var description: String { "format \(found) is newer than \(known), the newest that this release reads" }
+    package var description: String {
+        switch self {
+        case .format(let found, let latest):
+            "format \(found) is newer than \(latest), the newest that this release reads"
+        case .kind(let kind): "\(kind.rawValue) is not served by this release"
+        }
+    }
 
     /// - Parameter found: the format that a record states; `nil` for one that was written before formats were.
     package static func check(_ found: Int?, latest: Int) throws(NewerFormat) {
-        if let found, found > latest { throw NewerFormat(found: found, known: latest) }
+        if let found, found > latest { throw .format(found, latest: latest) }
     }
 }
 
@@ -70,6 +77,7 @@ extension KeyedDecodingContainer {
 
 // MARK: Parts
 
+/// The parts of all kinds stand side by side, and `kind` says which of them there are.
 private struct SpecificationRecord: Codable {
     var value: APISpecification
 
@@ -81,29 +89,50 @@ private struct SpecificationRecord: Codable {
     init(from decoder: any Decoder) throws {
         let record = try decoder.container(keyedBy: Key.self)
         let networking = try record.nestedContainer(keyedBy: NetworkingKey.self, forKey: .networking)
+        let kind: KindSpecification
+        switch try record.value(.kind, or: APIKind.async) {
+        case .async:
+            kind = .async(
+                AsyncSpecification(
+                    workload: try Self.workload(of: record),
+                    requests: try record.value(.requests, or: RequestsRecord(value: .init())).value))
+        case let other:
+            // Only a newer release deploys other kinds.
+            throw NewerFormat.kind(other)
+        }
         value = APISpecification(
             name: try record.decode(String.self, forKey: .name),
-            kind: try record.value(.kind, or: .async),
             networking: .init(
                 endpoint: try networking.decode(String.self, forKey: .endpoint),
                 allowOrigins: try networking.value(.allowOrigins, or: ["*"])),
-            pod: try record.decode(PodRecord.self, forKey: .pod).value,
-            autoscaling: try record.value(.autoscaling, or: AutoscalingRecord(value: .init())).value,
-            updateStrategy: try record.value(.updateStrategy, or: StrategyRecord(value: .init())).value,
-            requests: try record.value(.requests, or: RequestsRecord(value: .init())).value)
+            kind: kind)
     }
 
     func encode(to encoder: any Encoder) throws {
         var record = encoder.container(keyedBy: Key.self)
         try record.encode(value.name, forKey: .name)
-        try record.encode(value.kind, forKey: .kind)
+        try record.encode(value.kind.name, forKey: .kind)
         var networking = record.nestedContainer(keyedBy: NetworkingKey.self, forKey: .networking)
         try networking.encode(value.networking.endpoint, forKey: .endpoint)
         try networking.encode(value.networking.allowOrigins, forKey: .allowOrigins)
-        try record.encode(PodRecord(value: value.pod), forKey: .pod)
-        try record.encode(AutoscalingRecord(value: value.autoscaling), forKey: .autoscaling)
-        try record.encode(StrategyRecord(value: value.updateStrategy), forKey: .updateStrategy)
-        try record.encode(RequestsRecord(value: value.requests), forKey: .requests)
+        switch value.kind {
+        case .async(let api):
+            try Self.encode(api.workload, to: &record)
+            try record.encode(RequestsRecord(value: api.requests), forKey: .requests)
+        }
+    }
+
+    private static func workload(of record: KeyedDecodingContainer<Key>) throws -> Workload {
+        Workload(
+            pod: try record.decode(PodRecord.self, forKey: .pod).value,
+            autoscaling: try record.value(.autoscaling, or: AutoscalingRecord(value: .init())).value,
+            updateStrategy: try record.value(.updateStrategy, or: StrategyRecord(value: .init())).value)
+    }
+
+    private static func encode(_ workload: Workload, to record: inout KeyedEncodingContainer<Key>) throws {
+        try record.encode(PodRecord(value: workload.pod), forKey: .pod)
+        try record.encode(AutoscalingRecord(value: workload.autoscaling), forKey: .autoscaling)
+        try record.encode(StrategyRecord(value: workload.updateStrategy), forKey: .updateStrategy)
     }
 }
 

@@ -4,7 +4,7 @@ import Testing
 @Suite("C9: environment and variables")
 struct PodPlanTests {
     private func plan(_ containers: [ContainerSpecification], port: Int = 8080) -> PodPlan {
-        let specification = APISpecification(
+        let specification = APISpecification.async(
             name: "iris", networking: .init(endpoint: "/iris"),
             pod: PodSpecification(port: port, containers: containers))
         let api = DeployedAPI(

@@ -20,8 +20,8 @@ struct RecordTests {
 
     /// Every field has another value than its default.
     static let api = DeployedAPI(
-        specification: APISpecification(
-            name: "n", kind: .realtime, networking: .init(endpoint: "/e", allowOrigins: []),
+        specification: APISpecification.async(
+            name: "n", networking: .init(endpoint: "/e", allowOrigins: []),
             pod: PodSpecification(
                 port: 1, maxConcurrency: 2, terminationGracePeriod: .milliseconds(2500), operatorAccess: .own,
                 containers: [
@@ -65,7 +65,8 @@ struct RecordTests {
         func count(_ value: Any) -> Int { Mirror(reflecting: value).children.count }
         let specification = Self.api.specification
         #expect(count(Self.api) == 9)
-        #expect(count(specification) == 7 && count(specification.networking) == 2)
+        #expect(count(specification) == 3 && count(specification.networking) == 2)
+        if case .async(let api) = specification.kind { #expect(count(api) == 2 && count(api.workload) == 3) }
         #expect(count(specification.pod) == 5 && count(Self.container) == 10)
         #expect(count(Self.container.compute) == 5 && count(Self.container.volumes[0]) == 3)
         #expect(count(Self.probe) == 6 && count(HTTPGet(port: 1)) == 2)
@@ -74,12 +75,18 @@ struct RecordTests {
         #expect(count(Self.plan) == 8 && count(Self.plan.containers[0]) == 7)
     }
 
-    @Test("S3: a record of a newer format is told from a damaged one")
+    @Test("S3: a record of a newer format, or of a kind that is not served, is distinguished from a damaged one")
     func newer() {
         let error = #expect(throws: NewerFormat.self) {
             try JSONDecoder().decode(DeployedAPIRecord.self, from: Data(#"{"format":7,"id":3}"#.utf8))
         }
-        #expect(error?.found == 7)
+        #expect(error == .format(7, latest: 1))
+        let unserved = #expect(throws: NewerFormat.self) {
+            let data = try JSONEncoder().encode(DeployedAPIRecord(Self.api))
+            let text = String(decoding: data, as: UTF8.self).replacing("\"AsyncAPI\"", with: "\"TaskAPI\"")
+            _ = try JSONDecoder().decode(DeployedAPIRecord.self, from: Data(text.utf8))
+        }
+        #expect(unserved == .kind(.task))
         #expect(throws: DecodingError.self) {
             try JSONDecoder().decode(DeployedAPIRecord.self, from: Data(#"{"format":1,"id":3}"#.utf8))
         }

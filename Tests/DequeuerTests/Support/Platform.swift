@@ -32,7 +32,7 @@ final class Platform: Sendable {
     }
 
     static func api(_ settings: Settings = Settings()) -> DeployedAPI {
-        let specification = APISpecification(
+        let specification = APISpecification.async(
             name: "api", networking: .init(endpoint: "/api"),
             pod: PodSpecification(port: 8080, maxConcurrency: settings.maxConcurrency, containers: []),
             requests: settings.requests)

@@ -118,7 +118,7 @@ struct Scenario: Sendable {
     }
 
     func specification() -> APISpecification {
-        APISpecification(
+        APISpecification.async(
             name: "api", networking: .init(endpoint: "/api"),
             pod: PodSpecification(
                 port: 8080, maxConcurrency: maxConcurrency, terminationGracePeriod: grace,
