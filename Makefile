@@ -36,6 +36,7 @@ test: ## Everything that CI runs: lint, then all tests on real SQLite, bubblewra
 lint: ## Layout of the Swift code, and the shell scripts
 	@swift format lint --strict --parallel --recursive $(SWIFT_SOURCES)
 	@scripts/lint_text.py
+	@scripts/lint_docs.py
 	@! command -v shellcheck >/dev/null || shellcheck -x scripts/*.sh .ci/run
 
 .PHONY: format

@@ -2,11 +2,13 @@ package import Core
 
 /// What the autoscaler remembers of one API; made anew when the API or the platform begins.
 package struct ScalingHistory: Sendable, Hashable {
+    /// How many replicas one decision asked for, before stabilization.
     package struct Recommendation: Sendable, Hashable {
         package var at: Timestamp
         package var replicas: Int
     }
 
+    /// The load at one moment.
     package struct Sample: Sendable, Hashable {
         package var at: Timestamp
         /// Queued and in-progress requests.

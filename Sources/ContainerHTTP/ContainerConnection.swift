@@ -21,6 +21,7 @@ package final class ContainerConnection: ChannelInboundHandler {
         case lost(Loss)
     }
 
+    /// Why a connection brings nothing more.
     package enum Loss {
         /// Closed or reset by the other side, or closed by us.
         case closed

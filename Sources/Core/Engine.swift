@@ -173,6 +173,7 @@ package struct ContainerPlan: Sendable, Hashable {
     }
 }
 
+/// A variable of a container's environment.
 package struct EnvironmentVariable: Sendable, Hashable {
     package var name: String
     package var value: String
@@ -211,7 +212,9 @@ package struct ObservedPod: Sendable, Hashable {
     }
 }
 
+/// A container as the engine found it.
 package struct ObservedContainer: Sendable, Hashable {
+    /// What a container does.
     package enum State: Sendable, Hashable {
         /// Made, but not started.
         case created
@@ -240,6 +243,7 @@ package struct ContainerExit: Sendable, Hashable {
     }
 }
 
+/// How a command in a container ended.
 package struct ExecResult: Sendable, Hashable {
     package var exitCode: Int
     /// Standard output and error together, cut at ``Limits/failureBody`` bytes.

@@ -33,6 +33,7 @@ package enum Verdict {
         case failed(RequestFailure)
     }
 
+    /// What follows from an answer's head alone.
     package static func of(_ head: AnswerHead, maxResult: Int64) -> OfHead {
         // Nothing that is HTTP follows a switch of protocols.
         guard head.status >= 200 else { return .failed(wrongStatus(head.status, body: [])) }
@@ -103,6 +104,7 @@ package enum Verdict {
         RequestFailure(.containerInvalidJSON, "The container's answer could not be read: \(reason).")
     }
 
+    /// The failure of an answer that is not JSON.
     package static func invalidJSON(_ problem: JSONValidator.Problem) -> RequestFailure {
         RequestFailure(
             .containerInvalidJSON,
@@ -110,6 +112,7 @@ package enum Verdict {
         )
     }
 
+    /// The failure of an answer with more than `maxResult` bytes.
     package static func tooLarge(_ maxResult: Int64) -> RequestFailure {
         RequestFailure(
             .resultTooLarge,

@@ -50,6 +50,7 @@ package final class CallerPresence: Sendable {
         add(action, isForEndOfInput: true)
     }
 
+    /// Withdraws the action of that id.
     package func forget(_ id: Int) {
         state.withLock { state in state.actions.removeAll { $0.id == id } }
     }

@@ -3,6 +3,7 @@ package import NIOHTTP1
 
 /// An answer. `Content-Length`, `Transfer-Encoding`, `Connection` and `Date` are added when it is sent.
 package struct OutgoingResponse: Sendable {
+    /// What follows the head.
     package enum Body: Sendable {
         case empty
         case bytes(ByteBuffer)

@@ -6,6 +6,7 @@ package import NIOHTTP1
 package struct RouteTable: Sendable {
     /// The decoded values of a path's `{names}`.
     package typealias Parameters = [String: String]
+    /// Answers a request to a route.
     package typealias Handler =
         @Sendable (_ request: IncomingRequest, _ body: inout IncomingBody, _ parameters: Parameters) async throws ->
         OutgoingResponse

@@ -71,6 +71,7 @@ package final class ServerCapacity: Sendable {
     /// Bytes of bodies in memory.
     package var bodyBytes: Int { bodies.load(ordering: .relaxed) }
 
+    /// Registers a listener, which gets `share` of the connections.
     package func addDoor(share: Share) -> Door {
         state.withLock { state in
             state.counts.append(0)

@@ -8,12 +8,14 @@ import Yams
 /// How `cortex up` runs (contract U1). Each value comes from its flag, else its variable, else the file `up.yaml`
 /// beside `cli.yaml`, else its default.
 package struct PlatformSettings: Sendable, Hashable {
+    /// `--engine`: what runs the pods.
     package enum EngineChoice: String, Sendable, Hashable, CaseIterable {
         case auto
         case docker
         case sandbox
     }
 
+    /// `--durability`: what a request survives as soon as its id is given out.
     package enum Durability: String, Sendable, Hashable, CaseIterable {
         case full
         case normal

@@ -45,6 +45,7 @@ package struct FrameDecoder: Sendable {
         self.fieldLimit = fieldLimit
     }
 
+    /// Adds bytes that came from the other side.
     package mutating func append(_ bytes: UnsafeRawBufferPointer) {
         if start > 0 {
             buffer.removeFirst(start)

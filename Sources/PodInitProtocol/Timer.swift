@@ -14,6 +14,7 @@ package final class Timer {
     /// Lets go of the action at once; the timer itself leaves the heap when it is due.
     package func cancel() { action = nil }
 
+    /// Runs the action.
     package func fire() {
         let action = self.action
         self.action = nil
@@ -30,6 +31,7 @@ package struct TimerHeap {
     /// The earliest deadline.
     package var next: Int64? { timers.first?.deadline }
 
+    /// Adds a timer at its place by time.
     package mutating func insert(_ timer: Timer) {
         // Cancelled timers with far deadlines would pile up otherwise.
         if timers.count > 1024, timers.count > 2 * timers.count(where: { !$0.isCancelled }) {

@@ -4,6 +4,7 @@ package import Core
 ///
 /// Ask `nextStep` for what to do, tell it with `handle` what came of it.
 package struct ProbeMachine: Sendable {
+    /// What happened to a probe.
     package enum Event: Sendable, Hashable {
         /// The time of the next check has come.
         case tick
@@ -12,6 +13,7 @@ package struct ProbeMachine: Sendable {
         case failure(String)
     }
 
+    /// What is to be done next.
     package enum Action: Sendable, Hashable {
         /// Begin a check now.
         case check
@@ -46,6 +48,7 @@ package struct ProbeMachine: Sendable {
         [.wait(until: startedAt + max(.zero, probe.initialDelay))]
     }
 
+    /// Takes an event and returns what is to be done, in this order.
     package mutating func handle(_ event: Event, now: Instant) -> [Action] {
         switch event {
         case .tick:

@@ -26,6 +26,7 @@ package struct StoreCheck: Sendable, CustomTestStringConvertible {
 
     package var testDescription: String { name }
 
+    /// Runs the check on stores that `fixture` makes.
     package func callAsFunction(_ fixture: StoreFixture) async throws {
         try await body(fixture)
     }

@@ -19,6 +19,7 @@ package final class SQLiteStore: Store {
         case normal
     }
 
+    /// Where the store keeps its files, and how it writes them.
     package struct Configuration: Sendable {
         /// The folder of the store, made if missing. Nothing else may write into it.
         package var directory: String

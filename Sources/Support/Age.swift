@@ -3,6 +3,7 @@ import Foundation
 
 /// Ages as the original wrote them: `12s`, `3m4s`, `5h6m`, `7d8h` (reference: cortex.md §9.3).
 package enum Age {
+    /// `duration` in its two largest units; a negative one is `0s`.
     package static func text(of duration: Duration) -> String {
         let seconds = max(0, duration.components.seconds)
         switch seconds {

@@ -31,6 +31,7 @@ package final class Broadcast<Value: Sendable>: Sendable {
         self.replaysLatest = true
     }
 
+    /// Gives `value` to every listener. Where one has not taken as many as may wait, it loses the oldest.
     package func send(_ value: Value) {
         // Yielding under the lock keeps the order: no listener's newest value is overtaken by an older one.
         state.withLock { state in

@@ -6,6 +6,7 @@ import Synchronization
 /// `kill -QUIT`, `GET /debug/state` and a shutdown that does not end name them (contract U4). Reading it needs no task
 /// and no event loop. Safe from any thread.
 package final class OperationRegistry: Sendable {
+    /// An operation that is under way.
     package struct Operation: Sendable, Hashable {
         /// What is done, such as `stop pod`.
         package var name: String

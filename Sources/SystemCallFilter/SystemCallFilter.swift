@@ -33,6 +33,7 @@ package enum SystemCallFilter {
         package var x86: UInt32?
         package var arm64: UInt32?
 
+        /// The call's number on that architecture; `nil` where it does not exist.
         package func number(_ architecture: Architecture) -> UInt32? {
             switch architecture {
             case .x86: x86

@@ -37,6 +37,7 @@ package struct InfoDocument: Sendable, Hashable, Codable {
         case numAPIs = "num_apis"
     }
 
+    /// What the original calls the cluster: this platform and its addresses.
     package struct ClusterConfiguration: Sendable, Hashable, Codable {
         /// The platform's version.
         package var apiVersion: String
@@ -81,6 +82,7 @@ package struct CapacityDocument: Sendable, Hashable, Codable {
         self.used = Amount(capacity.reserved)
     }
 
+    /// Processor time, memory and GPUs.
     package struct Amount: Sendable, Hashable, Codable {
         /// Thousandths of a core.
         package var cpuMilli: Int64
@@ -105,11 +107,13 @@ package struct CapacityDocument: Sendable, Hashable, Codable {
 /// What `GET /health` answers: each part of the platform, and whether it does its work. The status code is 200 either
 /// way: `status` tells.
 package struct HealthDocument: Sendable, Hashable, Codable {
+    /// Whether a part does its work.
     package enum Status: String, Sendable, Hashable, Codable {
         case healthy
         case unhealthy
     }
 
+    /// A part of the platform.
     package struct Component: Sendable, Hashable, Codable {
         /// `gateway`, `store`, `engine`, `disk` …
         package var name: String

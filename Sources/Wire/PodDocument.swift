@@ -25,6 +25,7 @@ package struct PodDocument: Sendable, Hashable, Codable {
         case operatorAccess = "operator_access"
     }
 
+    /// One container of the pod.
     package struct Container: Sendable, Hashable, Codable {
         package var name: String
         @OrNull package var image: String?
@@ -61,6 +62,7 @@ package struct PodDocument: Sendable, Hashable, Codable {
         }
     }
 
+    /// What runs before SIGTERM; exactly one of the two.
     package struct PreStop: Sendable, Hashable, Codable {
         @OrNull package var httpGet: HTTPGet?
         @OrNull package var exec: Exec?
@@ -78,6 +80,7 @@ package struct PodDocument: Sendable, Hashable, Codable {
         }
     }
 
+    /// A command that runs in the container.
     package struct Exec: Sendable, Hashable, Codable {
         package var command: [String]
     }
@@ -129,6 +132,7 @@ package struct ProbeDocument: Sendable, Hashable, Codable {
         case failureThreshold = "failure_threshold"
     }
 
+    /// A port to connect to.
     package struct TCPSocket: Sendable, Hashable, Codable {
         package var port: Int
     }

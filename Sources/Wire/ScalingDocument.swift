@@ -15,6 +15,7 @@ package struct ScalingDocument: Sendable, Hashable, Codable {
         self.decisions = decisions.reversed().map(Decision.init)
     }
 
+    /// One decision of the autoscaler.
     package struct Decision: Sendable, Hashable, Codable {
         /// RFC 3339.
         package var at: String

@@ -81,6 +81,7 @@ package struct SpecDocument: Sendable, Hashable, Codable {
         case submittedAPISpec = "submitted_api_spec"
     }
 
+    /// `networking` of the specification.
     package struct Networking: Sendable, Hashable, Codable {
         package var endpoint: String
         package var allowOrigins: [String]
@@ -102,6 +103,7 @@ package struct SpecDocument: Sendable, Hashable, Codable {
         }
     }
 
+    /// `requests.retries` of the specification.
     package struct Retries: Sendable, Hashable, Codable {
         package var maxAttempts: Int
         package var on: [String]

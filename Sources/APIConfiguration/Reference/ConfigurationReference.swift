@@ -3,6 +3,7 @@ import Core
 /// The reference page of `cortex.yaml` as Markdown: made from the same table that the reader uses, so that it cannot
 /// say anything else.
 package enum ConfigurationReference {
+    /// The reference page as Markdown.
     package static func page() -> String {
         let parts = [introduction, asyncAPI(), otherKinds(), ConfigurationGuide.yaml, ConfigurationGuide.problems()]
         return parts.joined(separator: "\n\n") + "\n"

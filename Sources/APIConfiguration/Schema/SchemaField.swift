@@ -93,6 +93,7 @@ package struct SchemaObject: Sendable {
         self.rules = rules
     }
 
+    /// The field below this one with that key.
     package func field(_ key: String) -> SchemaField? { fields.first { $0.key == key } }
 }
 
@@ -130,14 +131,17 @@ package struct NumberRange: Sendable {
     /// Never included; `nil` for none.
     package let upper: Double?
 
+    /// `lower` or more and, where given, less than `upper`.
     package static func atLeast(_ lower: Double, below upper: Double? = nil) -> NumberRange {
         NumberRange(lower: lower, includesLower: true, upper: upper)
     }
 
+    /// More than `lower`.
     package static func above(_ lower: Double) -> NumberRange {
         NumberRange(lower: lower, includesLower: false, upper: nil)
     }
 
+    /// Whether `value` is within the range.
     package func contains(_ value: Double) -> Bool {
         guard value.isFinite, includesLower ? value >= lower : value > lower else { return false }
         return upper.map { value < $0 } ?? true

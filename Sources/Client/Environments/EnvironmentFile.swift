@@ -15,6 +15,7 @@ package struct EnvironmentFile: Sendable, Hashable {
         self.telemetry = telemetry
     }
 
+    /// The environment of that name.
     package subscript(name: String) -> Environment? {
         environments.first { $0.name == name }
     }

@@ -23,6 +23,7 @@ package struct APISpecification: Sendable, Hashable {
         )
     }
 
+    /// `networking`: where callers find the API.
     package struct Networking: Sendable, Hashable {
         /// Canonical: begins with `/`, does not end with one.
         package var endpoint: String
@@ -236,6 +237,7 @@ package struct Compute: Sendable, Hashable {
     }
 }
 
+/// A GET request to a port of the pod.
 package struct HTTPGet: Sendable, Hashable, Codable {
     package var port: Int
     package var path: String
@@ -248,6 +250,7 @@ package struct HTTPGet: Sendable, Hashable, Codable {
 
 /// A readiness or liveness probe.
 package struct Probe: Sendable, Hashable {
+    /// What a probe does to find out.
     package enum Handler: Sendable, Hashable {
         case httpGet(HTTPGet)
         case tcpSocket(port: Int)
@@ -312,6 +315,7 @@ package struct AutoscalingPolicy: Sendable, Hashable {
 
 /// `update_strategy`: how many replicas more or fewer than wanted there may be while a new version rolls out.
 package struct UpdateStrategy: Sendable, Hashable {
+    /// A number of replicas, or a part of the wanted ones.
     package enum Amount: Sendable, Hashable {
         case count(Int)
         case percent(Int)
@@ -361,6 +365,7 @@ package struct RequestPolicy: Sendable, Hashable {
 
 /// `retries`: which failures are tried again, how often and when (contract A11).
 package struct RetryPolicy: Sendable, Hashable {
+    /// A kind of failure that can be tried again.
     package enum Reason: String, Sendable, Hashable, Codable, CaseIterable {
         case status5xx = "status_5xx"
         case timeout

@@ -53,6 +53,7 @@ package struct ImageReference: Sendable, Hashable, CustomStringConvertible {
         self.digest = digest
     }
 
+    /// Whether `text` is the reference of an image.
     package static func isValid(_ text: String) -> Bool { ImageReference(text) != nil }
 
     package var description: String { text }

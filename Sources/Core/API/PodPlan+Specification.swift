@@ -47,6 +47,7 @@ extension ContainerPlan {
 /// `$(NAME)` becomes the variable's value, an unknown name stays as it is, `$$` is one `$` (so `$$(NAME)` is the text
 /// `$(NAME)`), and what was put in is not looked at again.
 package enum VariableExpansion {
+    /// `text` with what `$(NAME)` stands for.
     package static func expand(_ text: String, with variables: [String: String]) -> String {
         let dollar = UInt8(ascii: "$")
         let bytes = Array(text.utf8)

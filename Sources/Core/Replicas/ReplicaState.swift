@@ -68,6 +68,7 @@ package struct APIStatus: Sendable, Hashable {
     /// Replicas of the present version that take requests.
     package var upToDate: Int { count(.ready) }
 
+    /// How many replicas are in that state.
     package func count(_ state: ReplicaState) -> Int {
         replicas.count { $0.state == state }
     }

@@ -1,5 +1,6 @@
 /// How many replicas an API should have, and why: one look of the autoscaler with everything it was made of.
 package struct ScalingDecision: Sendable, Hashable {
+    /// What determined the number of replicas.
     package enum Reason: String, Sendable, Hashable, CaseIterable {
         /// The load asks for as many as there are.
         case steady = "the load fits"

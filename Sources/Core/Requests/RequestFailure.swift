@@ -1,5 +1,6 @@
 /// Why an attempt went wrong; goes to the caller as `error` (contract A3).
 package struct RequestFailure: Error, Sendable, Hashable, Codable {
+    /// The kinds of failure that users see (contract A3).
     package enum Kind: String, Sendable, Hashable, Codable, CaseIterable {
         /// No connection to a pod thought ready.
         case containerUnreachable = "container_unreachable"

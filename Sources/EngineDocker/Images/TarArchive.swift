@@ -9,16 +9,19 @@ package struct TarArchive: Sendable {
         package let name: String
     }
 
+    /// Adds a folder.
     package mutating func addDirectory(_ path: String, mode: UInt16 = 0o755) throws(NameTooLong) {
         try addHeader(path.hasSuffix("/") ? path : path + "/", kind: "5", mode: mode, size: 0)
     }
 
+    /// Adds a file with its content.
     package mutating func addFile(_ path: String, _ content: [UInt8], mode: UInt16 = 0o644) throws(NameTooLong) {
         try addHeader(path, kind: "0", mode: mode, size: content.count)
         bytes.append(contentsOf: content)
         pad()
     }
 
+    /// Adds a symbolic link.
     package mutating func addLink(_ path: String, to target: String) throws(NameTooLong) {
         try addHeader(path, kind: "2", mode: 0o777, size: 0, target: target)
     }

@@ -41,6 +41,7 @@ package struct IPv4Subnet: Sendable, Hashable, CustomStringConvertible {
         return IPv4Subnet(base: base | 1 << UInt32(31 - prefix), prefix: prefix + 1)
     }
 
+    /// Whether the two have an address in common.
     package func overlaps(_ other: IPv4Subnet) -> Bool {
         let mask = Self.mask(min(prefix, other.prefix))
         return base & mask == other.base & mask
