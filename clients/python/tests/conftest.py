@@ -1,4 +1,4 @@
-"""What the tests share: one platform for all of them, and a home of its own for each run."""
+"""Fixtures: one platform for all tests, and a separate home for each run."""
 
 from __future__ import annotations
 
@@ -40,6 +40,6 @@ def client(platform: platform_under_test.Platform) -> Iterator[cortex.Client]:
 
 @pytest.fixture(scope="session")
 def echo(client: cortex.Client) -> cortex.Endpoint:
-    """The API that most tests call: eight at a time, answers as the header `X-Do` says."""
+    """The API that most tests call: eight requests at a time; the header `X-Do` selects the answer."""
     client.deploy(platform_under_test.api("echo"), wait=True)
     return client.endpoint("echo")

@@ -1,4 +1,4 @@
-"""The built `cortex` program, running as a user would run it, on ports and in folders of its own."""
+"""The built `cortex` program, run as a user would run it, on its own ports and folders."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from typing import Dict, List, Optional
 
 ROOT = Path(__file__).resolve().parents[3]
 PROGRAM = Path(os.environ.get("CORTEX_PROGRAM", ROOT / ".build/debug/cortex"))
-#: A container that does what the header X-Do asks.
+#: A container whose answer is selected by the header X-Do.
 SERVER = ROOT / "Tests/EndToEndTests/Fixtures"
-#: This package, and the packages it needs, as a container of this machine's Python can import them.
+#: This package and its dependencies, as a container with this machine's Python can import them.
 PACKAGE = ROOT / "clients/python/src"
 SITE = next(Path(entry) for entry in sys.path if entry.endswith("site-packages"))
 

@@ -1,4 +1,4 @@
-"""The Python client of Cortex: deploys APIs, submits requests to them, fetches the results.
+"""The Python client of Cortex: deploys APIs, submits requests and reads results.
 
 import cortex
 
@@ -101,7 +101,9 @@ __all__ = [
 
 
 def client(env_name: Optional[str] = None, *, retry: Optional[Retry] = None) -> Client:
-    """A client of an environment of `cli.yaml`: the named one, else the default. Inside a container it is this cluster, without any set-up.
+    """A client for an environment of `cli.yaml`: the named one, or the default.
+
+    Inside a container the default is this cluster, without configuration.
 
     Raises:
         NotFound: there is no such environment.
@@ -110,7 +112,10 @@ def client(env_name: Optional[str] = None, *, retry: Optional[Retry] = None) -> 
 
 
 def async_client(env_name: Optional[str] = None, *, retry: Optional[Retry] = None) -> AsyncClient:
-    """The asynchronous twin of `client`."""
+    """A client for an environment of `cli.yaml`: the named one, or the default.
+
+    See `client` for arguments and errors.
+    """
     return AsyncClient(_environments.load().resolve(env_name), retry=retry)
 
 
@@ -122,17 +127,18 @@ def new_client(
     retry: Optional[Retry] = None,
     **older: Any,
 ) -> Client:
-    """Makes an environment, or changes it, and gives a client of it.
+    """Creates or changes an environment, and returns a client for it.
 
     Args:
-        operator_endpoint: the operator's URL; without a scheme, `http` is meant for this machine and `https` for all others.
-        token: the operator's token; white space around it is removed. Without one, CORTEX_TOKEN or that of a stored environment with the
-            same URL is taken.
-        older: arguments of the original before version 0.36, which are refused with the page that helps.
+        operator_endpoint: the operator's URL. Without a scheme it is `http` for this machine and `https` for others.
+        token: the operator's token; white space around it is removed. The default is CORTEX_TOKEN, or the token of a
+            stored environment with the same URL.
+        older: arguments of the original before version 0.36. They are refused; the error names the migration page.
 
     Raises:
         ConnectionFailed: no operator answers there; nothing is stored.
-        InvalidArgument: the token has a line break inside, or an environment variable for proxies or certificates cannot be used.
+        InvalidArgument: the token has a line break inside, or an environment variable for proxies or certificates
+            cannot be used.
     """
     _refuse_older(older)
     _environments.check_name(env_name)
@@ -159,7 +165,10 @@ def new_client(
 
 
 def env_list() -> Dict[str, Any]:
-    """All environments: `{"default_environment": …, "environments": [{"name", "operator_endpoint"}]}`, without their tokens."""
+    """All environments, without their tokens.
+
+    `{"default_environment": …, "environments": [{"name", "operator_endpoint"}]}`.
+    """
     file = _environments.load()
     return {
         "default_environment": file.default_environment,
@@ -170,7 +179,7 @@ def env_list() -> Dict[str, Any]:
 
 
 def env_delete(name: str) -> None:
-    """Forgets an environment; nothing happens to its cluster.
+    """Removes an environment from `cli.yaml`; its cluster is not changed.
 
     Raises:
         NotFound: there is no such environment.

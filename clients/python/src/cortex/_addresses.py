@@ -1,4 +1,4 @@
-"""URLs of operators and gateways: how they are typed, and where an API is reached from here."""
+"""URLs of operators and gateways: how they are written, and which URL reaches an API from here."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 from cortex.exceptions import BadRequest, NotFound
 
-# Under these names every container reaches the platform (contract C10), as the original had them.
+# Every container reaches the platform under these names of the original (contract C10).
 GATEWAY = "ingressgateway-apis.istio-system.svc.cluster.local"
 OPERATOR_INGRESS = "ingressgateway-operator.istio-system.svc.cluster.local"
 OPERATOR_SERVICE = "operator.default.svc.cluster.local"
@@ -30,10 +30,10 @@ def is_local(host: str) -> bool:
 
 
 def endpoint_url(text: str) -> str:
-    """A URL as a person types it, in one form. Without a scheme, `http` is meant for this machine and `https` for all others.
+    """A URL in normal form. Without a scheme it is `http` for this machine and `https` for others.
 
     Raises:
-        BadRequest: for what is no URL.
+        BadRequest: the text is not a URL.
     """
     wrong = BadRequest(
         f"{_without_secrets(text)!r} is not a URL; write it like http://127.0.0.1:8888 or https://cortex.example.com"
@@ -55,7 +55,7 @@ def endpoint_url(text: str) -> str:
 
 
 def _without_secrets(text: str) -> str:
-    """A URL as it may be shown: what stands before an `@`, in a query or in a fragment can be a secret (contract N9)."""
+    """A URL that may be shown: the user info, the query and the fragment can be secrets (contract N9)."""
     scheme, separator, rest = text.partition("://")
     if not separator:
         scheme, rest = "", text
@@ -64,10 +64,10 @@ def _without_secrets(text: str) -> str:
 
 
 def gateway_url(api: Dict[str, Any], operator_endpoint: str) -> str:
-    """Where an API's requests go to, seen from here.
+    """The URL to which an API's requests are sent from here.
 
-    The operator shows the public URL. Inside a container only the cluster's own name of the gateway is sure to be reached (contract C10);
-    and an address on loopback is the server's loopback, which from another machine means the server.
+    The operator shows the public URL. Inside a container only the cluster's name of the gateway is always reachable
+    (contract C10). A loopback address is the server's loopback; from another machine it means the server.
     """
     text = api.get("endpoint")
     if not text:

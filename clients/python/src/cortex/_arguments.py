@@ -1,4 +1,4 @@
-"""Checks what a caller gives, before anything is sent. No message shows the value of a secret."""
+"""Checks arguments before anything is sent. No message shows the value of a secret."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _FRAMING = {"connection", "content-length", "host", "transfer-encoding"}
 
 
 def token(text: Optional[str], source: str = "token") -> Optional[str]:
-    """A token without the white space around it, as it stands in a file; None for an empty one.
+    """A token without the white space around it; None for an empty one.
 
     Raises:
-        InvalidArgument: it holds a character that no token has.
+        InvalidArgument: it contains a character that tokens cannot have.
     """
     stripped = (text or "").strip()
     if not stripped:
@@ -43,14 +43,14 @@ def header_fields(fields: Mapping[str, str]) -> Dict[str, str]:
     """A request's own header fields, without white space around their values.
 
     Raises:
-        InvalidArgument: naming the header.
+        InvalidArgument: a header is invalid; the message names it.
     """
     checked: Dict[str, str] = {}
     for name, value in fields.items():
         if not isinstance(name, str) or not _NAME.match(name):
             raise InvalidArgument(f"headers: {name!r} is not a header name")
         if name.lower() in _FRAMING:
-            raise InvalidArgument(f"headers: {name} is set by the client itself; leave it out")
+            raise InvalidArgument(f"headers: {name} is set by the client itself; omit it")
         if not isinstance(value, str):
             raise InvalidArgument(f"headers: the value of {name} is {type(value).__name__}; give a text")
         value = value.strip(" \t\r\n")
@@ -62,10 +62,10 @@ def header_fields(fields: Mapping[str, str]) -> Dict[str, str]:
 
 
 def idempotency_key(text: str) -> str:
-    """A key as it was given.
+    """The same key.
 
     Raises:
-        InvalidArgument: saying which keys there are (contract A6).
+        InvalidArgument: the key is invalid (contract A6).
     """
     if not isinstance(text, str) or not _KEY.match(text):
         raise InvalidArgument("idempotency_key must be 1 to 255 printable ASCII characters")
@@ -76,7 +76,7 @@ def encoded(text: str, what: str) -> bytes:
     """A text as UTF-8.
 
     Raises:
-        InvalidArgument: it holds half of a surrogate pair, which UTF-8 cannot express.
+        InvalidArgument: it contains half of a surrogate pair, which UTF-8 cannot express.
     """
     try:
         return text.encode()

@@ -1,7 +1,8 @@
 """The HTTP clients of one address: one per process and, for asyncio, one per event loop.
 
-A socket must not be used on both sides of a fork, nor in another event loop than its own. So a process that was forked, and a loop that
-is new, get an HTTP client of their own. What was inherited is left alone: it is neither used nor closed, as closing could send something.
+A socket must not be used in both processes after a fork, nor in another event loop than its own. So a forked process
+and a new loop get their own HTTP client. Inherited clients are neither used nor closed, because closing could send
+something.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import httpx
 from cortex._addresses import is_local
 from cortex.exceptions import InvalidArgument, NotSupported
 
-# A long poll holds a connection for most of a minute, so their number must not be bounded by the pool.
+# A long poll occupies a connection for most of a minute, so the pool must not limit their number.
 _LIMITS = httpx.Limits(max_connections=None, max_keepalive_connections=64)
 _CERTIFICATES = ("SSL_CERT_FILE", "SSL_CERT_DIR")
 _PROXIES = ("HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "NO_PROXY")
@@ -30,18 +31,18 @@ _CLOSING = 5.0
 
 def _options(address: str) -> Dict[str, Any]:
     parts = urlsplit(address)
-    # This machine and the cluster's own names are not reached through a proxy.
+    # This machine and the cluster's names are not reached through a proxy.
     trust = not is_local(parts.hostname or "")
     options: Dict[str, Any] = {"limits": _LIMITS, "trust_env": trust, "follow_redirects": False}
     proxies = getproxies() if trust else {}
     if parts.scheme == "http" and not any(value.startswith("https:") for value in proxies.values()):
-        # Nothing is encrypted on the way, so no certificates are read.
+        # Nothing is encrypted, so no certificates are read.
         options["verify"] = False
     return options
 
 
 def _unusable(error: Exception) -> InvalidArgument:
-    """Names the environment variable that the HTTP library could not use, and its value without credentials."""
+    """An error with the environment variable that the HTTP library could not use, and its value without credentials."""
     for name in _variables():
         value = os.environ[name]
         problem = _problem(name, value)
@@ -52,7 +53,7 @@ def _unusable(error: Exception) -> InvalidArgument:
             )
     names = ", ".join(_variables()) or "none of them is set"
     return InvalidArgument(
-        f"the HTTP library cannot be set up ({type(error).__name__}: {error}); look at the environment variables for"
+        f"the HTTP library cannot be set up ({type(error).__name__}: {error}); check the environment variables for"
         f" certificates and proxies ({names})"
     )
 
@@ -92,13 +93,13 @@ class Connections:
     """One synchronous HTTP client per process. Safe from any thread.
 
     Args:
-        given: the caller's own client, used instead and never closed.
+        given: the caller's own client, which is used instead and never closed.
     """
 
     def __init__(self, address: str, given: Optional[httpx.Client] = None) -> None:
         self._address, self._given = address, given
         self._process = os.getpid()
-        # By process: what a forked process inherits stays referenced here, so nothing closes it.
+        # By process: the clients that a forked process inherits stay referenced here, so nothing closes them.
         self._clients: Dict[int, httpx.Client] = {}
         if given is None:
             self.client()
@@ -114,7 +115,7 @@ class Connections:
         if self._given is not None:
             _check_process(self._process, process)
             return self._given
-        # A client without connections costs nothing: if two threads make one each, the first one stays.
+        # A client without connections costs nothing: if two threads create one each, the first one is kept.
         return self._clients.get(process) or self._clients.setdefault(process, self._make())
 
     def _make(self) -> httpx.Client:
@@ -133,7 +134,7 @@ class AsyncConnections:
     """One asynchronous HTTP client per process and event loop.
 
     Args:
-        given: the caller's own client, used instead and never closed.
+        given: the caller's own client, which is used instead and never closed.
     """
 
     def __init__(self, address: str, given: Optional[httpx.AsyncClient] = None) -> None:
@@ -141,7 +142,7 @@ class AsyncConnections:
         self._process = os.getpid()
         self._is_closed = False
         self._clients: Dict[int, MutableMapping[asyncio.AbstractEventLoop, httpx.AsyncClient]] = {}
-        # Made outside of any loop it has no connections yet; the first loop takes it.
+        # Created outside of any loop it has no connections yet; the first loop takes it.
         self._first: Optional[httpx.AsyncClient] = None if given is not None else self._make()
 
     def __getstate__(self) -> Dict[str, Any]:
@@ -156,12 +157,12 @@ class AsyncConnections:
             _check_process(self._process, process)
             return self._given
         if self._is_closed:
-            raise InvalidArgument("this client was closed; make another")
+            raise InvalidArgument("this client was closed; create another one")
         clients = self._clients.setdefault(process, weakref.WeakKeyDictionary())
         loop = _running_loop()
         client = clients.get(loop)
         if client is None:
-            # Of a closed loop nothing can be used or closed any more; its sockets end with it.
+            # The clients of a closed loop cannot be used or closed any more; their sockets ended with the loop.
             for each in [other for other in clients if other.is_closed()]:
                 clients.pop(each, None)
             first, self._first = self._first, None
@@ -175,7 +176,7 @@ class AsyncConnections:
             raise _unusable(error) from error
 
     async def close(self) -> None:
-        """Closes the connections of this loop, and of other loops of this process that run."""
+        """Closes the connections of this loop, and of other running loops of this process."""
         self._is_closed = self._given is None
         here = _running_loop()
         for loop, client in list(self._clients.pop(os.getpid(), {}).items()):
@@ -196,7 +197,9 @@ def _running_loop() -> asyncio.AbstractEventLoop:
 
 def _state(address: str, given: Any) -> Dict[str, Any]:
     if given is not None:
-        raise InvalidArgument("what was made with http=… cannot be pickled; make it in the other process")
+        raise InvalidArgument(
+            "an object that was created with http=… cannot be pickled; create it in the other process"
+        )
     return {"address": address}
 
 

@@ -1,4 +1,4 @@
-"""What the platform answers, as values. Results are kept byte for byte (contract C5)."""
+"""The platform's answers as values. Results are kept byte for byte (contract C5)."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ _SPACE = b" \t\r\n"
 
 
 class _BeyondPython(ValueError):
-    """A part of a result that Python cannot hold; `decode` adds the bytes."""
+    """A part of a result that Python cannot represent; `decode` adds the bytes."""
 
 
 def number(text: str) -> Union[float, Decimal]:
-    """A float where one holds exactly the number that was written, else a Decimal: no digit is lost."""
+    """A float if it represents the written number exactly, otherwise a Decimal: no digit is lost."""
     value = float(text)
     if len(text) <= 16 and "e" not in text and "E" not in text:
-        return value  # At most 15 digits always come back.
+        return value  # A float keeps up to 15 digits.
     if repr(value) == text:
         return value
     try:
         exact = Decimal(text)
     except InvalidOperation:
-        raise _BeyondPython(f"the number {text[:40]} is beyond what Python holds") from None
+        raise _BeyondPython(f"Python cannot represent the number {text[:40]}") from None
     return value if Decimal(repr(value)) == exact else exact
 
 
@@ -46,7 +46,8 @@ def decode(raw: bytes, parse_float: Callable[[str], Any] = number) -> Any:
     """JSON as a Python value: integers of any size, no digit of a decimal lost.
 
     Raises:
-        ResultNotRepresentable: Python cannot hold it (nested too deeply, an exponent beyond all bounds). Its `raw` has the bytes.
+        ResultNotRepresentable: Python cannot represent it (nested too deeply, an exponent too large). Its `raw` has the
+            bytes.
     """
     options: Dict[str, Any] = {"parse_float": parse_float}
     if _LONG_INT.search(raw):
@@ -61,7 +62,7 @@ def decode(raw: bytes, parse_float: Callable[[str], Any] = number) -> Any:
 
 
 def _value_end(text: bytes, start: int) -> int:
-    """Where the JSON value that begins at `start` ends. The text is known to be JSON; any depth, no recursion."""
+    """The end of the JSON value that begins at `start`. The text must be valid JSON; any depth, no recursion."""
     depth, position = 0, start
     while True:
         found = _STRUCTURE.search(text, position)
@@ -88,10 +89,10 @@ def _value_end(text: bytes, start: int) -> int:
 
 
 def members(document: bytes) -> Dict[str, bytes]:
-    """The members of a JSON object, each value as the bytes that stand there.
+    """The members of a JSON object, each value as its bytes.
 
     Raises:
-        ValueError: for anything else than an object.
+        ValueError: the text is not an object.
     """
     position = _skip(document, 0)
     if document[position : position + 1] != b"{":
@@ -115,7 +116,7 @@ def _skip(text: bytes, position: int) -> int:
 
 @dataclass(frozen=True)
 class Failure:
-    """Why a request failed (contract A3)."""
+    """The reason for a failed request (contract A3)."""
 
     kind: str
     message: str
@@ -125,14 +126,14 @@ class Failure:
 
 @dataclass(frozen=True)
 class Snapshot:
-    """A request as it stood when the gateway was asked."""
+    """The state of a request when the gateway was asked."""
 
     id: str
     #: `in_queue`, `in_progress`, `completed`, `failed` or `cancelled`.
     status: str
     #: Deliveries that counted.
     attempts: int
-    #: When it ended: RFC 3339, UTC.
+    #: The time of its end: RFC 3339, UTC.
     timestamp: Optional[str]
     #: Only for `failed`.
     error: Optional[Failure]
@@ -146,11 +147,12 @@ class Snapshot:
     def json(self, parse_float: Callable[[str], Any] = number) -> Any:
         """The result as a Python value.
 
-        Decimals become `float` where a float holds them exactly as written, else `decimal.Decimal`; `parse_float=float` makes all of them floats.
+        A decimal is a `float` if a float represents it exactly, otherwise a `decimal.Decimal`; with `parse_float=float`
+        all decimals are floats.
 
         Raises:
-            RequestFailed, RequestCancelled: where there is no result.
-            ResultNotRepresentable: Python cannot hold it; its `raw` and that of this object have the bytes.
+            RequestFailed, RequestCancelled: there is no result.
+            ResultNotRepresentable: Python cannot represent it; its `raw` and that of this object have the bytes.
         """
         if self.raw is None:
             if self.status == "cancelled":

@@ -17,11 +17,11 @@ from cortex._http import USER_AGENT, Call, LinkFailure, Pause, Plan, Reply, Step
 from cortex.exceptions import ConnectionFailed, InvalidArgument, TimedOut
 
 _CONNECT = 10.0
-#: The operator sends a heartbeat into a log that is followed every 10 s.
+#: The operator sends a heartbeat into a followed log every 10 s.
 _LOG_SILENCE = 90.0
-#: A log line's document, in bytes. The platform cuts lines far below it.
+#: Largest document of a log line, in bytes. The platform cuts lines far below it.
 _LONGEST_LINE = 1 << 20
-#: What the HTTP library raises for a call that was sent, or could not be.
+#: Errors of the HTTP library for a call that was sent or could not be sent.
 _ERRORS = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError)
 
 
@@ -33,7 +33,7 @@ def _failure(error: Exception, url: str) -> LinkFailure:
     parts = urlsplit(url)
     address = f"{parts.scheme}://{parts.netloc}"
     if isinstance(error, (httpx.LocalProtocolError, httpx.UnsupportedProtocol, httpx.InvalidURL)):
-        # The library refuses to write it, so no further try can succeed. Its own words could hold a header's value.
+        # The library refuses to write it, so a retry cannot succeed. Its message could contain a header's value.
         return LinkFailure(
             InvalidArgument(f"the call to {address} cannot be sent ({type(error).__name__}); check URL and headers"),
             may_have_arrived=False,
@@ -99,7 +99,7 @@ def _reply(response: httpx.Response) -> Reply:
 
 
 def _closed(error: RuntimeError) -> Exception:
-    """The library says in words only that its client was closed."""
+    """Recognises a closed client by the library's message, which is the only sign."""
     return InvalidArgument("this client was closed; make another") if "closed" in str(error) else error
 
 
@@ -117,7 +117,7 @@ class Driver:
         self._sleep = sleep
 
     def sleeping(self, sleep: Callable[[float], None]) -> Driver:
-        """The same connections with another way to pass time."""
+        """The same connections with another sleep function."""
         return Driver("", sleep=sleep, connections=self._connections)
 
     def close(self) -> None:
@@ -201,7 +201,7 @@ class AsyncDriver:
         self._sleep = sleep
 
     def sleeping(self, sleep: Callable[[float], Any]) -> AsyncDriver:
-        """The same connections with another way to pass time."""
+        """The same connections with another sleep function."""
         return AsyncDriver("", sleep=sleep, connections=self._connections)
 
     async def close(self) -> None:

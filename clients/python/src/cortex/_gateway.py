@@ -24,27 +24,27 @@ _ONCE = Retry(attempts=1)
 
 @dataclass
 class Gateway:
-    """Makes plans for one API's endpoint."""
+    """Creates plans for one API's endpoint."""
 
     url: str
     retry: Retry = field(default_factory=Retry)
     clock: Callable[[], float] = time.monotonic
-    #: Asks the operator where the endpoint is now: a platform that was started again may listen on another port. None
-    #: where none is known.
+    #: Asks the operator for the current address of the endpoint: a restarted platform may listen on another port. None
+    #: if no operator is known.
     locate: Optional[Callable[[], Plan[str]]] = None
 
     def __getstate__(self) -> Dict[str, Any]:
-        # An endpoint that goes to another process takes no operator's token with it.
+        # A pickled endpoint contains no token of an operator.
         return {**self.__dict__, "locate": None}
 
     def _has_moved(self) -> Plan[bool]:
-        """Whether the operator knows another address of the endpoint, which is used from now on."""
+        """Whether the operator knows another address of the endpoint, which is used from then on."""
         if self.locate is None:
             return False
         try:
             url = yield from self.locate()
         except CortexException:
-            return False  # The operator is away as well.
+            return False  # The operator does not answer either.
         if url == self.url:
             return False
         self.url = url
@@ -60,7 +60,10 @@ class Gateway:
         idempotency_key: Optional[str] = None,
         waits_for_queue: bool = False,
     ) -> Plan[str]:
-        """Submits a request; its id. Every try carries the same key, so a lost answer never makes two requests of one."""
+        """Submits a request and returns its id.
+
+        Every try has the same key, so a lost answer never creates a second request.
+        """
         body = payload(value, content_type)
         fields = header_fields(headers or {})
         if body.content_type and not any(name.lower() == "content-type" for name in fields):
@@ -70,7 +73,7 @@ class Gateway:
             check_key(given)
         else:
             fields["Idempotency-Key"] = uuid.uuid4().hex if idempotency_key is None else check_key(idempotency_key)
-        # The limit is on silence: a payload may take its time on the way.
+        # The limit is on silence: a large payload may take longer.
         call = Call("POST", self.url, fields, body, params or {}, timeout=120)
         check_container(self.url)
         try:
@@ -86,7 +89,7 @@ class Gateway:
         return identifier
 
     def read(self, request_id: str, wait: float = 0, retry: Optional[Retry] = None) -> Plan[Snapshot]:
-        """The request as it stands; with `wait`, answered when it ends or the time is over."""
+        """The state of the request; with `wait`, when it ends or the time is over."""
         seconds = int(min(wait, LONGEST_POLL))
         check_container(self.url)
         call = Call(
@@ -104,7 +107,7 @@ class Gateway:
         try:
             reply = yield from attempt(call, self.retry, Repeat.NEVER_ARRIVED)
         except (ConnectionFailed, TimedOut):
-            # Whether it got there shows in the request itself.
+            # The state of the request shows whether the call arrived.
             now = yield from self.read(request_id)
             if now.status == "cancelled":
                 return now
@@ -117,10 +120,10 @@ class Gateway:
         return snapshot(reply.body, self.url)
 
     def wait(self, request_id: str, limit: Optional[float]) -> Plan[Snapshot]:
-        """The request once it has ended, or as it stands after `limit` seconds (None: it waits for the end).
+        """The state of the request when it has ended, or after `limit` seconds (None: waits for the end).
 
-        Long polls; a gateway that answers them at once is asked again ever more seldom, and one that is away for a while is forgiven,
-        and looked for where the operator says it is by then.
+        Uses long polls. If a gateway answers them at once, the delay between polls increases. A gateway that is not
+        available for a while is retried, at the address that the operator reports by then.
         """
         deadline = None if limit is None else self.clock() + limit
         pause, away = 0.2, 0
@@ -150,5 +153,7 @@ class Gateway:
 
 def _while_waiting(error: PlatformError, request_id: str) -> PlatformError:
     return type(error)(
-        f"{error.message} (while waiting for request {request_id}, which goes on)", kind=error.kind, status=error.status
+        f"{error.message} (while waiting for request {request_id}, which continues)",
+        kind=error.kind,
+        status=error.status,
     )

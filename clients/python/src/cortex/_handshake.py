@@ -1,4 +1,4 @@
-"""Who understands whom (contract O6)."""
+"""Which versions are compatible (contract O6)."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _PLAIN = re.compile(r"[0-9A-Za-z.+_-]{1,40}")
 
 
 def check(client: str, server: str) -> None:
-    """The operator's own rule, in its own words: a test asks one.
+    """The same rule and message as the operator's, which a test compares.
 
     Raises:
-        VersionMismatch: naming both versions and the way out.
+        VersionMismatch: the versions are not compatible; the message names both and says what to do.
     """
     ours, theirs = _series(client), _series(server)
     if ours is None or ours != theirs:
@@ -31,7 +31,8 @@ def check(client: str, server: str) -> None:
 
 
 def check_container(url: str) -> None:
-    """Inside a container nobody but `CORTEX_VERSION` says which version the gateway has. It speaks of this cluster's gateway only.
+    """Checks the gateway's version inside a container, where only `CORTEX_VERSION` states it. It is valid for this
+    cluster's gateway only.
 
     Raises:
         VersionMismatch: as `check`.

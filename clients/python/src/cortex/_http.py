@@ -1,7 +1,7 @@
-"""Calls as values, and plans of them: what to send, when to wait, when to give up.
+"""Calls as values, and plans of calls: what to send, when to wait, when to stop.
 
-A plan is a generator that yields `Call`s and `Pause`s and is sent the `Reply`s. It does no I/O, so the synchronous and the asynchronous client run the same
-plans, and tests run them without a network or a clock.
+A plan is a generator that yields `Call`s and `Pause`s and receives the `Reply`s. It does no I/O, so the synchronous and
+the asynchronous client run the same plans, and tests run them without a network or a clock.
 """
 
 from __future__ import annotations
@@ -32,20 +32,20 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict)
     payload: Optional[Payload] = None
     params: Mapping[str, str] = field(default_factory=dict)
-    #: Longest silence of the other side, in seconds.
+    #: Longest silence of the server, in seconds.
     timeout: float = 30.0
 
 
 @dataclass(frozen=True)
 class Pause:
-    """Nothing to do for some seconds."""
+    """A pause of some seconds."""
 
     seconds: float
 
 
 @dataclass(frozen=True)
 class Reply:
-    """What came back."""
+    """An answer."""
 
     status: int
     headers: Mapping[str, str]
@@ -60,12 +60,12 @@ class Reply:
 
 
 class LinkFailure(Exception):
-    """No answer came.
+    """A call without an answer.
 
     Attributes:
-        error: what to tell the caller.
-        may_have_arrived: whether the other side may have acted on the call.
-        is_final: whether another try must fail for the same reason.
+        error: the error for the caller.
+        may_have_arrived: whether the server may have acted on the call.
+        is_final: whether another try would fail for the same reason.
     """
 
     def __init__(self, error: PlatformError, *, may_have_arrived: bool, is_final: bool = False) -> None:
@@ -80,32 +80,33 @@ Plan = Generator[Step, Any, T]
 
 
 class Repeat(Enum):
-    """When a call may be sent again after no answer came."""
+    """When a call without an answer may be sent again."""
 
-    #: Acting on it twice is the same as once.
+    #: The call is idempotent.
     ALWAYS = "always"
-    #: Only if it surely never arrived.
+    #: Only if it certainly did not arrive.
     NEVER_ARRIVED = "never arrived"
 
 
 @dataclass(frozen=True)
 class Retry:
-    """How often and after which pauses a call is tried again: after 429, 503, lost connections, and a proxy's word that the platform is away.
+    """How often and after which delays a call is retried.
 
-    Pauses double from `initial` to `longest` seconds, each shortened by chance by up to half so that many callers do not come back at once.
-    A `Retry-After` of up to `longest_advised` seconds is never undercut; a longer one counts as that.
+    Retried are 429, 503, lost connections, and a proxy's answer that the platform is not available. Delays double from
+    `initial` to `longest` seconds. Each is shortened by a random share of up to half, so that many callers do not
+    return at once. The delay is at least `Retry-After`, of which at most `longest_advised` seconds count.
     """
 
-    #: Tries in all; 1 for none but the first.
+    #: Number of tries; 1 disables retries.
     attempts: int = 10
     initial: float = 0.2
     longest: float = 10.0
     longest_advised: float = 300.0
-    #: Between 0 and 1; tests put their own here.
+    #: Returns a number between 0 and 1; tests replace it.
     chance: Callable[[], float] = random.random
 
     def pause(self, failures: int, retry_after: Optional[float]) -> float:
-        """Seconds until the next try, after so many failures in a row."""
+        """Seconds until the next try, after this number of failures in a row."""
         spread = 1.0 - 0.5 * self.chance()
         pause: float = min(self.longest, self.initial * 2.0 ** min(failures - 1, 30)) * spread
         if retry_after is None:
@@ -126,17 +127,17 @@ def retry_after(headers: Mapping[str, str]) -> Optional[float]:
         return None
 
 
-#: With these statuses a proxy says that it does not reach the platform now.
+#: Statuses with which a proxy reports that it cannot reach the platform.
 _AWAY = {408, 425, 500, 502, 503, 504, *range(520, 530)}
 
 
 def is_away(reply: Reply) -> bool:
-    """Whether something before the platform answered that the platform is away: such a status without an error of the platform's own."""
+    """Whether a proxy answered that the platform is not available: such a status without an error of the platform."""
     return reply.status in _AWAY and not is_own_answer(reply.json())
 
 
 def error_of(reply: Reply) -> PlatformError:
-    """The error that an answer other than a success stands for."""
+    """The error for an answer that is not a success."""
     document = reply.json()
     if is_away(reply):
         return Unavailable(
@@ -154,13 +155,13 @@ def error_of(reply: Reply) -> PlatformError:
 
 
 def attempt(call: Call, retry: Retry, repeat: Repeat = Repeat.ALWAYS, *, waits_for_queue: bool = False) -> Plan[Reply]:
-    """Sends a call until it is answered with something else than 429, 503, or a proxy's word that the platform is away.
+    """Sends a call until the answer is other than 429, 503, or a proxy's answer that the platform is not available.
 
     Args:
-        waits_for_queue: whether a full queue is waited for as long as it takes.
+        waits_for_queue: whether to wait without limit for a full queue.
 
     Raises:
-        PlatformError: what the last try said, and every answer that is no success.
+        PlatformError: the error of the last try, or of an answer that is not a success and not retried.
     """
     failures = 0
     while True:
@@ -190,10 +191,10 @@ def attempt(call: Call, retry: Retry, repeat: Repeat = Repeat.ALWAYS, *, waits_f
 
 
 def json_of(reply: Reply) -> Any:
-    """A success as JSON.
+    """A successful answer as JSON.
 
     Raises:
-        ConnectionFailed: when it is none, so whoever answers is no operator of ours.
+        ConnectionFailed: the answer is not JSON, so it does not come from a Cortex operator.
     """
     try:
         return json.loads(reply.body)

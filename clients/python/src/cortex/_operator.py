@@ -47,7 +47,7 @@ _FAILING = ("err_image_pull", "failed", "killed", "killed_oom", "stalled")
 
 
 class Deployed(Dict[str, Any]):
-    """What became of the first API of a deployed file: a dict with `api`, `message` and `error`, as the original had it.
+    """The result for the first API of a deployed file: a dict with `api`, `message` and `error`, as in the original.
 
     Attributes:
         results: the same for every API of the file.
@@ -62,7 +62,7 @@ class Deployed(Dict[str, Any]):
 
 @dataclass
 class Operator:
-    """Makes plans for one operator."""
+    """Creates plans for one operator."""
 
     environment: Environment
     retry: Retry = field(default_factory=Retry)
@@ -80,7 +80,7 @@ class Operator:
         payload: Optional[Payload] = None,
         timeout: float = 30.0,
     ) -> Call:
-        """A call with the token, and the version that the operator compares with its own (contract O6)."""
+        """A call with the token, and with the version that the operator compares with its own (contract O6)."""
         headers = {"CortexAPIVersion": __version__, "Accept": "application/json"}
         if self._token:
             headers["Authorization"] = f"Bearer {self._token}"
@@ -99,7 +99,7 @@ class Operator:
             ) from None
 
     def verify(self) -> Plan[None]:
-        """Whether an operator answers there; needs no token."""
+        """Checks that an operator answers there; needs no token."""
         try:
             answer = yield from self.ask(self.call("GET", "/verifycortex", timeout=10))
         except NotFound:
@@ -123,15 +123,17 @@ class Operator:
         return (yield from self._one(path, name))
 
     def endpoint(self, name: str) -> Plan[str]:
-        """Where an API's requests go to, asked once and quickly: also after the platform was started again on other ports, which then stand in
-        `cli.yaml`."""
+        """The URL of an API's endpoint, with one short call.
+
+        Works also after a restart of the platform on other ports, which are then in `cli.yaml`.
+        """
         stored = None
         socket = self.environment.extra.get("operator_socket")
         if socket is not None:
             with contextlib.suppress(CortexException):
                 stored = environments.load().get(self.environment.name)
             if stored is not None and stored.extra.get("operator_socket") != socket:
-                stored = None  # Another platform has that name by now.
+                stored = None  # Another platform has that name now.
         now = Operator(stored or self.environment, Retry(attempts=1))
         documents = json_of((yield from attempt(now.call("GET", f"/get/{segment(name)}", timeout=5), now.retry)))
         if not documents:
@@ -188,7 +190,7 @@ class Operator:
     def deploy(
         self, content: bytes, file_name: str, folder: str, force: bool, wait: bool, timeout: float
     ) -> Plan[Deployed]:
-        """Deploys every API of a file; with `wait`, ends when all of them are ready."""
+        """Deploys every API of a file; with `wait`, returns when all of them are ready."""
         call = self.call(
             "POST",
             "/deploy",
@@ -223,7 +225,10 @@ class Operator:
 
 
 class DeployWatch:
-    """Whether an API is ready, or must be given up. A replica that fails is started again, so a failure counts only when it lasts."""
+    """Whether an API is ready, or waiting must end.
+
+    A failed replica is restarted, so a failure counts only when it lasts.
+    """
 
     patience = 20.0
     restarts = 3
@@ -235,7 +240,7 @@ class DeployWatch:
         self._failing_since: Optional[float] = None
 
     def look(self, api: Document, now: float) -> Optional[str]:
-        """Takes in what `describe` says; a text when it is time to give up."""
+        """Processes an answer of `describe`; returns a text when waiting must end."""
         status = api.get("status")
         if not status:
             return None
@@ -255,11 +260,14 @@ class DeployWatch:
         if worst.get("restarts", 0) < self.restarts and now - self._failing_since < self.patience:
             return None
         reason = f": {worst['reason']}" if worst.get("reason") else ""
-        return f"{self.name} does not get ready: replica {worst['id']} is {worst['state']}{reason}"
+        return f"{self.name} does not become ready: replica {worst['id']} is {worst['state']}{reason}"
 
 
 def configuration_of(api_spec: Union[Document, List[Document]]) -> bytes:
-    """One API as the text of a file. JSON is YAML, and keeps every value as it is, but for a few characters that YAML takes for line ends or refuses."""
+    """One API as the text of a file.
+
+    JSON is YAML and keeps every value. The few characters that YAML reads as line ends or refuses are escaped.
+    """
     apis = api_spec if isinstance(api_spec, list) else [api_spec]
     try:
         text = json.dumps(apis, indent=2, ensure_ascii=False, allow_nan=False)
@@ -275,15 +283,15 @@ def read_configuration(path: Union[str, os.PathLike[str]]) -> tuple[bytes, str, 
 
 
 def older_version(what: str) -> NotSupported:
-    """The error for what only the original's versions before 0.36 had."""
+    """The error for a name that only the original's versions before 0.36 had."""
     return NotSupported(
-        f"{what} belongs to Cortex before version 0.36; docs/moving-from-cortex.md says how to bring an API over",
+        f"{what} belongs to Cortex before version 0.36; docs/moving-from-cortex.md says how to migrate an API",
         status=400,
     )
 
 
 def refuse_older(arguments: Mapping[str, Any]) -> None:
-    """Refuses arguments that this package does not have; those of older versions with the page that helps."""
+    """Refuses unknown arguments; for those of older versions the error names the migration page."""
     for name in arguments:
         if name in _OLDER_ARGUMENTS:
             raise older_version(f"the argument {name!r}")

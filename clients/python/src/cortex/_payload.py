@@ -1,4 +1,4 @@
-"""What is submitted: how each kind of Python value becomes a request's body."""
+"""How each kind of Python value becomes a request's body."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ NO_PAYLOAD = NoPayload()
 
 
 class Payload:
-    """A request's body: bytes, or a file that is streamed and never held in memory."""
+    """A request's body: bytes, or a file that is streamed and never loaded into memory."""
 
     def __init__(
         self,
@@ -49,11 +49,11 @@ class Payload:
 
     @property
     def is_repeatable(self) -> bool:
-        """Whether it can be sent a second time: a pipe cannot."""
+        """Whether it can be sent again; a pipe cannot."""
         return self._file is None or self._start is not None
 
     def open(self) -> Tuple[Optional[int], Iterator[bytes]]:
-        """Its length, where it is known, and its pieces from the beginning. Reading blocks."""
+        """Its length, if known, and its pieces from the beginning. Reading blocks."""
         if self._path is not None:
             file = open(self._path, "rb")  # noqa: SIM115
             length = os.fstat(file.fileno()).st_size
@@ -88,8 +88,8 @@ def _pieces(file: IO[bytes], length: Optional[int], *, close: bool) -> Iterator[
 def payload(value: Any, content_type: Optional[str] = None) -> Payload:
     """The body for a value.
 
-    Bytes go as they are (`application/octet-stream`), text as UTF-8 (`text/plain`), a path or an open binary file is streamed (its type guessed from its name),
-    and everything else is sent as JSON.
+    Bytes are sent unchanged (`application/octet-stream`), text as UTF-8 (`text/plain`). A path or an open binary file
+    is streamed, with the content type of its name. Any other value is sent as JSON.
     """
     if isinstance(value, NoPayload):
         return Payload(content_type)
@@ -101,7 +101,7 @@ def payload(value: Any, content_type: Optional[str] = None) -> Payload:
         path = os.fspath(value)
         name = os.fsdecode(path)
         with open(name, "rb"):
-            pass  # A path that cannot be read is the caller's error, before anything is sent.
+            pass  # A path that cannot be read raises here, before anything is sent.
         return Payload(content_type or _guess(name), path=name)
     if isinstance(value, io.TextIOBase):
         raise InvalidArgument(

@@ -1,4 +1,4 @@
-"""A line of progress on a terminal, and nothing anywhere else."""
+"""A progress line, only on a terminal."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import IO, Callable, Optional
 
 
 def is_wanted(stream: IO[str]) -> bool:
-    """Whether it would be seen by a person: a terminal that can move its cursor."""
+    """Whether the stream is a terminal that can move its cursor."""
     try:
         return stream.isatty() and os.environ.get("TERM", "") != "dumb"
     except (AttributeError, ValueError):
@@ -18,7 +18,7 @@ def is_wanted(stream: IO[str]) -> bool:
 
 
 class Progress:
-    """`ocr  ━━━━━━━━━━━━────────  60/100  2 failed  12/s  4 s left`, drawn over itself at most ten times a second."""
+    """`ocr  ━━━━━━━━━━━━────────  60/100  2 failed  12/s  4 s left`, redrawn at most ten times a second."""
 
     _PERIOD = 0.1
 
@@ -40,7 +40,7 @@ class Progress:
         self.failed = 0
 
     def step(self, *, failed: bool = False) -> None:
-        """One more request has ended."""
+        """Counts a request that has ended."""
         self.done += 1
         self.failed += failed
         now = self._clock()
@@ -49,7 +49,7 @@ class Progress:
             self._write("\r\x1b[2K" + self.line(now, shutil.get_terminal_size().columns))
 
     def close(self) -> None:
-        """Leaves the last state standing, so that it can be read afterwards."""
+        """Ends the line; the last state stays visible."""
         if self._shown and self.done:
             self._write("\r\x1b[2K" + self.line(self._clock(), shutil.get_terminal_size().columns) + "\n")
         self._shown = False

@@ -1,4 +1,4 @@
-"""The asynchronous twins: the same names and arguments, with `await` (asyncio)."""
+"""The asynchronous twins: the same names, arguments and first docstring lines (a test compares them), with `await`."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from cortex.exceptions import CortexException, InvalidArgument, NotFound, Reques
 
 
 class AsyncRequest:
-    """One submitted request."""
+    """One submitted request. Each event loop that uses it has its own connections."""
 
     def __init__(self, gateway: Gateway, driver: AsyncDriver, request_id: str) -> None:
         self._gateway, self._driver = gateway, driver
@@ -50,28 +50,40 @@ class AsyncRequest:
         return now
 
     async def read(self) -> Snapshot:
-        """See `Request.read`."""
+        """The current state of the request: asks the gateway."""
         return self._ended or self._seen(await self._driver.run(self._gateway.read(self.id)))
 
     async def status(self) -> str:
-        """See `Request.status`; a method here, as it asks the gateway."""
+        """`in_queue`, `in_progress`, `completed`, `failed` or `cancelled`: asks the gateway."""
         return (await self.read()).status
 
     async def wait(self, seconds: Optional[float] = None) -> Snapshot:
-        """See `Request.wait`."""
+        """The state of the request when it has ended, or after this number of seconds (None: waits for the end).
+
+        See `Request.wait` for arguments and errors.
+        """
         return self._ended or self._seen(await self._driver.run(self._gateway.wait(self.id, seconds)))
 
     async def result(self, wait: Optional[float] = None) -> Any:
-        """See `Request.result`."""
+        """The container's JSON as a Python value.
+
+        See `Request.result` for arguments and errors.
+        """
         return outcome(await self.wait(wait))
 
     async def cancel(self) -> Snapshot:
-        """See `Request.cancel`."""
+        """Cancels the request: removes it from the queue, or closes the connection to the container.
+
+        See `Request.cancel` for arguments and errors.
+        """
         return self._seen(await self._driver.run(self._gateway.cancel(self.id)))
 
 
 class AsyncEndpoint:
-    """See `Endpoint`."""
+    """An API by its URL, without an operator and a token.
+
+    Each event loop that uses it has its own connections.
+    """
 
     def __init__(self, url: str, *, retry: Optional[Retry] = None, http: Optional[httpx.AsyncClient] = None) -> None:
         address = endpoint_url(url)
@@ -92,6 +104,7 @@ class AsyncEndpoint:
         return f"<AsyncEndpoint {self.url}>"
 
     async def close(self) -> None:
+        """Closes its connections."""
         await self._driver.close()
 
     async def __aenter__(self) -> AsyncEndpoint:
@@ -111,14 +124,17 @@ class AsyncEndpoint:
         params: Optional[Mapping[str, str]] = None,
         idempotency_key: Optional[str] = None,
     ) -> AsyncRequest:
-        """See `Endpoint.submit`."""
+        """Submits a request; returns when it is durable.
+
+        See `Endpoint.submit` for arguments and errors.
+        """
         plan = self._gateway.submit(
             payload, content_type=content_type, headers=headers, params=params, idempotency_key=idempotency_key
         )
         return self.request(await self._driver.run(plan))
 
     def request(self, request_id: str) -> AsyncRequest:
-        """See `Endpoint.request`."""
+        """A request that was submitted before, by this or another process. Makes no call."""
         return AsyncRequest(self._gateway, self._driver, request_id)
 
     async def map(
@@ -132,7 +148,11 @@ class AsyncEndpoint:
         return_exceptions: bool = False,
         progress: Optional[bool] = None,
     ) -> AsyncGenerator[Any, None]:
-        """See `Endpoint.map`. Leaving early takes effect when the iterator is closed: `await iterator.aclose()` does that at once."""
+        """Submits every input and yields the results in the order of the inputs.
+
+        See `Endpoint.map` for arguments and errors. Leaving early takes effect when the iterator is closed:
+        `await iterator.aclose()` does that at once.
+        """
         if concurrency < 1:
             raise InvalidArgument("concurrency must be 1 or more")
         options = dict(content_type=content_type, headers=headers, params=params)
@@ -179,7 +199,7 @@ class AsyncEndpoint:
             raise
 
     async def _take_back(self, submitting: asyncio.Future[str]) -> None:
-        """Cancels a request as far as it goes, also one whose id is still on its way: it may have arrived already."""
+        """Cancels a request if possible, also one whose id is not known yet: it may have arrived already."""
         await asyncio.wait([submitting], timeout=_GOODBYE)
         if not submitting.done():
             submitting.cancel()
@@ -188,7 +208,7 @@ class AsyncEndpoint:
             await self._driver.run(once.cancel(await submitting))
 
 
-#: Longest time that whoever leaves early waits for answers that are on their way, in seconds.
+#: Longest time that leaving early waits for pending answers, in seconds.
 _GOODBYE = 10.0
 
 
@@ -208,7 +228,10 @@ def _value(task: asyncio.Task[Any], return_exceptions: bool) -> Any:
 
 
 class AsyncClient:
-    """See `Client`. Made by `cortex.async_client()`. Each event loop that uses it has connections of its own."""
+    """Deploys and manages the APIs of an environment.
+
+    Created by `cortex.async_client()`. Each event loop that uses it has its own connections.
+    """
 
     def __init__(
         self,
@@ -228,6 +251,7 @@ class AsyncClient:
         return f"<AsyncClient of {self.env_name}: {self._operator.base}>"
 
     async def close(self) -> None:
+        """Closes its connections."""
         await self._driver.close()
 
     async def __aenter__(self) -> AsyncClient:
@@ -241,7 +265,10 @@ class AsyncClient:
     async def deploy(
         self, api_spec: Document, force: bool = True, wait: bool = False, *, timeout: float = 1800, **older: Any
     ) -> Deployed:
-        """See `Client.deploy`."""
+        """Deploys or updates one API.
+
+        See `Client.deploy` for arguments and errors.
+        """
         refuse_older(older)
         name = str(api_spec.get("name", "api"))
         plan = self._operator.deploy(configuration_of(api_spec), f"{name}.json", os.getcwd(), force, wait, timeout)
@@ -255,32 +282,35 @@ class AsyncClient:
         *,
         timeout: float = 1800,
     ) -> Deployed:
-        """See `Client.deploy_from_file`."""
+        """Deploys or updates every API of a `cortex.yaml`.
+
+        See `Client.deploy_from_file` for arguments and errors.
+        """
         content, name, folder = await asyncio.to_thread(read_configuration, config_file)
         return await self._driver.run(self._operator.deploy(content, name, folder, force, wait, timeout))
 
     async def get_api(self, api_name: str) -> Document:
-        """See `Client.get_api`."""
+        """An API: `spec`, `metadata`, `status`, `endpoint`, `api_versions`."""
         return await self._driver.run(self._operator.api(api_name))
 
     async def get_api_by_id(self, api_name: str, api_id: str) -> Document:
-        """See `Client.get_api_by_id`."""
+        """One version of an API; an older version has only its `spec`."""
         return await self._driver.run(self._operator.api(api_name, api_id))
 
     async def describe(self, api_name: str) -> Document:
-        """See `Client.describe`."""
+        """An API with its replicas: the state of each, and the reason."""
         return await self._driver.run(self._operator.describe(api_name))
 
     async def list_apis(self) -> List[Document]:
-        """See `Client.list_apis`."""
+        """All APIs."""
         return await self._driver.run(self._operator.apis())
 
     async def refresh(self, api_name: str, force: bool = False) -> None:
-        """See `Client.refresh`."""
+        """Restarts all replicas of an API without losing a request."""
         await self._driver.run(self._operator.refresh(api_name, force))
 
     async def delete(self, api_name: str, keep_cache: bool = False) -> None:
-        """See `Client.delete`."""
+        """Removes an API, and its requests and results unless `keep_cache`."""
         await self._driver.run(self._operator.delete(api_name, keep_cache))
         self._endpoints.pop(api_name, None)
 
@@ -293,18 +323,18 @@ class AsyncClient:
         replica: Optional[str] = None,
         container: Optional[str] = None,
     ) -> AsyncIterator[LogLine]:
-        """See `Client.logs`."""
+        """The log lines of an API's containers; with `follow`, without end. Leave the loop to stop."""
         async for document in self._driver.lines(self._operator.logs(api_name, follow, tail, replica, container)):
             line = log_line(document)
             if line is not None:
                 yield line
 
     async def info(self) -> Document:
-        """See `Client.info`."""
+        """The platform: its version, engine and addresses."""
         return await self._driver.run(self._operator.info())
 
     async def endpoint(self, api_name: str) -> AsyncEndpoint:
-        """See `Client.endpoint`."""
+        """An API's endpoint, with the URL that reaches it from here. The first call asks the operator."""
         gateway = self._endpoints.get(api_name)
         if gateway is None:
             api = await self._driver.run(self._operator.api(api_name))
@@ -323,7 +353,7 @@ class AsyncClient:
         params: Optional[Mapping[str, str]] = None,
         idempotency_key: Optional[str] = None,
     ) -> AsyncRequest:
-        """See `Client.submit`."""
+        """Submits a request to an API; see `Endpoint.submit`."""
         known = self._endpoints.get(api_name)
         endpoint = await self.endpoint(api_name)
         try:
@@ -341,7 +371,7 @@ class AsyncClient:
         )
 
     async def request(self, api_name: str, request_id: str) -> AsyncRequest:
-        """See `Client.request`."""
+        """A request that was submitted before, by this or another process."""
         return (await self.endpoint(api_name)).request(request_id)
 
     async def map(
@@ -355,8 +385,8 @@ class AsyncClient:
         params: Optional[Mapping[str, str]] = None,
         return_exceptions: bool = False,
         progress: Optional[bool] = None,
-    ) -> AsyncGenerator[Any]:
-        """See `Client.map`."""
+    ) -> AsyncGenerator[Any, None]:
+        """Submits every input to an API and yields the results in their order; see `Endpoint.map`."""
         results = (await self.endpoint(api_name)).map(
             inputs,
             concurrency=concurrency,
@@ -375,7 +405,7 @@ class AsyncClient:
     async def requests(
         self, api_name: str, *, status: Optional[str] = None, limit: Optional[int] = None
     ) -> AsyncIterator[Document]:
-        """See `Client.requests`."""
+        """An API's requests, newest first, page by page: `id`, `status`, `attempts`, `submitted_at`, `error`."""
         before: Optional[str] = None
         while limit is None or limit > 0:
             page = await self._driver.run(self._operator.requests(api_name, status, before, min(limit or 100, 100)))
@@ -388,7 +418,7 @@ class AsyncClient:
                 limit -= len(page["requests"])
 
     async def retry(self, api_name: str, request_id: str) -> AsyncRequest:
-        """See `Client.retry`."""
+        """Puts a failed request back into the queue."""
         await self._driver.run(self._operator.retry_request(api_name, request_id))
         return await self.request(api_name, request_id)
 
@@ -403,9 +433,9 @@ class AsyncClient:
     # Functions of the original before version 0.36
 
     async def create_api(self, *arguments: Any, **older: Any) -> Deployed:
-        """Raises NotSupported with the page that helps: `deploy` took its place."""
+        """Replaced by `deploy`: raises NotSupported, which names the migration page."""
         raise older_version("create_api")
 
     async def delete_api(self, *arguments: Any, **older: Any) -> None:
-        """Raises NotSupported with the page that helps: `delete` took its place."""
+        """Replaced by `delete`: raises NotSupported, which names the migration page."""
         raise older_version("delete_api")

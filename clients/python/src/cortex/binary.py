@@ -1,4 +1,4 @@
-"""`run_cli`, as the original package had it. No program is inside this package: the `cortex` of the platform is used."""
+"""`run_cli`, as in the original package. This package contains no program: it uses the `cortex` of the platform."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from cortex.exceptions import CortexBinaryException
 
 
 def get_cli_path() -> str:
-    """What CORTEX_CLI_PATH names, else the `cortex` on the PATH.
+    """The path in CORTEX_CLI_PATH, else the `cortex` on the PATH.
 
     Raises:
-        CortexBinaryException: where there is none.
+        CortexBinaryException: there is no such program.
     """
     path = os.environ.get("CORTEX_CLI_PATH")
     if path:
         if not os.path.exists(path):
-            raise CortexBinaryException(f"there is no {path}, which CORTEX_CLI_PATH names")
+            raise CortexBinaryException(f"CORTEX_CLI_PATH names {path}, which does not exist")
         return path
     found = shutil.which("cortex")
     if not found:
@@ -30,10 +30,10 @@ def get_cli_path() -> str:
 
 
 def run_cli(args: List[str], hide_output: bool = False) -> str:
-    """Runs the CLI; what it printed.
+    """Runs the CLI and returns its output.
 
     Raises:
-        CortexBinaryException: with its error output, where it fails.
+        CortexBinaryException: the command failed; the message is its error output.
     """
     with tempfile.TemporaryFile("w+", encoding="utf8") as errors:
         process = subprocess.Popen(

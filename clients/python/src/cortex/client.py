@@ -32,16 +32,16 @@ _logger = logging.getLogger("cortex")
 
 
 def environment_of(env: Union[Environment, Mapping[str, Any]]) -> Environment:
-    """An environment, also from the dict that the original's constructor took."""
+    """An environment, also from the dict that the original's constructor accepted."""
     if isinstance(env, Environment):
         return env
     return Environment(env["name"], env["operator_endpoint"], env.get("token"))
 
 
 def log_line(document: Dict[str, Any]) -> Optional[LogLine]:
-    """A line of a container; None for what the platform has to say, which goes to this package's logger."""
+    """A line of a container; None for a notice of the platform, which goes to this package's logger."""
     if document.get("error"):
-        raise platform_error(500, document, default="the log stream broke off")
+        raise platform_error(500, document, default="the log stream was interrupted")
     if document.get("notice"):
         _logger.warning("%s", document["notice"])
         return None
@@ -52,7 +52,10 @@ JOBS = NotSupported("this platform serves asynchronous APIs; it has no Batch or 
 
 
 class Client:
-    """Deploys and manages the APIs of an environment. Made by `cortex.client()` or `cortex.new_client()`. Safe from any thread."""
+    """Deploys and manages the APIs of an environment. Created by `cortex.client()` or `cortex.new_client()`.
+
+    May be used from any thread.
+    """
 
     def __init__(
         self,
@@ -91,15 +94,15 @@ class Client:
         """Deploys or updates one API.
 
         Args:
-            api_spec: what would stand in `cortex.yaml`, as a dict. Relative volumes are resolved against the working directory.
-            force: goes on although the API is being updated.
+            api_spec: the API of a `cortex.yaml` as a dict. Relative volumes are resolved against the working directory.
+            force: deploys even while the API is being updated.
             wait: returns only when its replicas are ready.
             timeout: with `wait`, the longest time in seconds.
-            older: arguments of the original before version 0.36, which are refused with the page that helps.
+            older: arguments of the original before version 0.36. They are refused; the error names the migration page.
 
         Raises:
-            ConfigurationInvalid: with every problem of it; nothing was deployed.
-            DeployFailed: its replicas do not get ready.
+            ConfigurationInvalid: it has problems, all of which are listed; nothing was deployed.
+            DeployFailed: its replicas do not become ready.
             TimedOut: with `wait`, after `timeout`.
         """
         refuse_older(older)
@@ -115,7 +118,10 @@ class Client:
         *,
         timeout: float = 1800,
     ) -> Deployed:
-        """Deploys or updates every API of a `cortex.yaml`. The result is that of the first one; its `results` has all. Raises what `deploy` does."""
+        """Deploys or updates every API of a `cortex.yaml`.
+
+        Returns the result of the first API; its `results` has all. Raises the errors of `deploy`.
+        """
         content, name, folder = read_configuration(config_file)
         return self._driver.run(self._operator.deploy(content, name, folder, force, wait, timeout))
 
@@ -124,11 +130,11 @@ class Client:
         return self._driver.run(self._operator.api(api_name))
 
     def get_api_by_id(self, api_name: str, api_id: str) -> Document:
-        """One version of an API; of an older one only its `spec`."""
+        """One version of an API; an older version has only its `spec`."""
         return self._driver.run(self._operator.api(api_name, api_id))
 
     def describe(self, api_name: str) -> Document:
-        """An API with its replicas: the state of each, and why."""
+        """An API with its replicas: the state of each, and the reason."""
         return self._driver.run(self._operator.describe(api_name))
 
     def list_apis(self) -> List[Document]:
@@ -136,11 +142,11 @@ class Client:
         return self._driver.run(self._operator.apis())
 
     def refresh(self, api_name: str, force: bool = False) -> None:
-        """Restarts all replicas of an API, losing no request."""
+        """Restarts all replicas of an API without losing a request."""
         self._driver.run(self._operator.refresh(api_name, force))
 
     def delete(self, api_name: str, keep_cache: bool = False) -> None:
-        """Removes an API; its requests and results too, unless `keep_cache`."""
+        """Removes an API, and its requests and results unless `keep_cache`."""
         self._driver.run(self._operator.delete(api_name, keep_cache))
         self._endpoints.pop(api_name, None)
 
@@ -153,7 +159,7 @@ class Client:
         replica: Optional[str] = None,
         container: Optional[str] = None,
     ) -> Iterator[LogLine]:
-        """What an API's containers wrote; with `follow`, without end. Leave the loop to stop."""
+        """The log lines of an API's containers; with `follow`, without end. Leave the loop to stop."""
         for document in self._driver.lines(self._operator.logs(api_name, follow, tail, replica, container)):
             line = log_line(document)
             if line is not None:
@@ -166,7 +172,7 @@ class Client:
     # Requests
 
     def endpoint(self, api_name: str) -> Endpoint:
-        """An API's endpoint, as it is reached from here. Asks the operator the first time."""
+        """An API's endpoint, with the URL that reaches it from here. The first call asks the operator."""
         gateway = self._endpoints.get(api_name)
         if gateway is None:
             api = self._driver.run(self._operator.api(api_name))
@@ -193,7 +199,7 @@ class Client:
                 payload, content_type=content_type, headers=headers, params=params, idempotency_key=idempotency_key
             )
         except NotFound:
-            # It may have moved since it was looked up; where it has not, the answer stands.
+            # The API may have moved since its address was read; if it has not, the answer is final.
             if known is None:
                 raise
             del self._endpoints[api_name]
@@ -204,7 +210,7 @@ class Client:
         )
 
     def request(self, api_name: str, request_id: str) -> Request:
-        """A request that was submitted before, here or elsewhere."""
+        """A request that was submitted before, by this or another process."""
         return self.endpoint(api_name).request(request_id)
 
     def map(
@@ -233,7 +239,7 @@ class Client:
     def requests(
         self, api_name: str, *, status: Optional[str] = None, limit: Optional[int] = None
     ) -> Iterator[Document]:
-        """An API's requests, newest first, page by page: `id`, `status`, `attempts`, `submitted_at`, and why they failed."""
+        """An API's requests, newest first, page by page: `id`, `status`, `attempts`, `submitted_at`, `error`."""
         before: Optional[str] = None
         while limit is None or limit > 0:
             page = self._driver.run(self._operator.requests(api_name, status, before, min(limit or 100, 100)))
@@ -262,9 +268,9 @@ class Client:
     # Functions of the original before version 0.36
 
     def create_api(self, *arguments: Any, **older: Any) -> Deployed:
-        """Raises NotSupported with the page that helps: `deploy` took its place."""
+        """Replaced by `deploy`: raises NotSupported, which names the migration page."""
         raise older_version("create_api")
 
     def delete_api(self, *arguments: Any, **older: Any) -> None:
-        """Raises NotSupported with the page that helps: `delete` took its place."""
+        """Replaced by `delete`: raises NotSupported, which names the migration page."""
         raise older_version("delete_api")

@@ -22,18 +22,18 @@ from cortex.exceptions import CortexException, InvalidArgument, RequestCancelled
 
 
 def outcome(now: Snapshot) -> Any:
-    """The result of a request, as it stood when the wait was over."""
+    """The result of a request, from its state at the end of the wait."""
     if not now.has_ended:
         raise ResultTimeout(now.id, now.status)
     return now.json()
 
 
 class Request:
-    """One submitted request. Safe from any thread."""
+    """One submitted request. May be used from any thread."""
 
     def __init__(self, gateway: Gateway, driver: Driver, request_id: str) -> None:
         self._gateway, self._driver = gateway, driver
-        #: Its id. `client.request(api, id)` makes this object again, also in another process.
+        #: Its id. `client.request(api, id)` creates this object again, also in another process.
         self.id = request_id
         self._ended: Optional[Snapshot] = None
 
@@ -41,13 +41,13 @@ class Request:
         return f"<Request {self.id} at {self._gateway.url}>"
 
     def _seen(self, now: Snapshot) -> Snapshot:
-        # A failed request can be put back into the queue; the others have ended for good.
+        # A failed request can be put back into the queue; the others do not change any more.
         if now.status in ("completed", "cancelled"):
             self._ended = now
         return now
 
     def read(self) -> Snapshot:
-        """The request as it stands: asks the gateway."""
+        """The current state of the request: asks the gateway."""
         return self._ended or self._seen(self._driver.run(self._gateway.read(self.id)))
 
     @property
@@ -56,45 +56,49 @@ class Request:
         return self.read().status
 
     def wait(self, seconds: Optional[float] = None) -> Snapshot:
-        """The request once it has ended, or as it stands after so many seconds (None: however long it takes).
+        """The state of the request when it has ended, or after this number of seconds (None: waits for the end).
 
         Raises:
             NotFound: its result has expired, or its API was deleted.
-            ConnectionFailed, Unavailable: the platform was away for longer than the retries last.
+            ConnectionFailed, Unavailable: the platform was not available for longer than the retries last.
         """
         return self._ended or self._seen(self._driver.run(self._gateway.wait(self.id, seconds)))
 
     def result(self, wait: Optional[float] = None) -> Any:
-        """The container's JSON as a Python value. Integers of any size are right; decimals are floats where a float holds
-        them exactly as written, else `decimal.Decimal`. `wait(…).raw` has the bytes.
+        """The container's JSON as a Python value.
+
+        Integers are exact. A decimal is a `float` if a float represents it exactly, otherwise a `decimal.Decimal`.
+        `wait(…).raw` has the bytes.
 
         Args:
-            wait: seconds to wait for it; None waits for the end, 0 not at all.
+            wait: seconds to wait for it; None waits for the end, 0 does not wait.
 
         Raises:
             ResultTimeout: it has not ended yet.
-            RequestFailed: with the reason's `kind`.
-            RequestCancelled: somebody took it back.
-            ResultNotRepresentable: Python cannot hold the result; the error's `raw` has its bytes.
+            RequestFailed: it failed; `kind` is the reason.
+            RequestCancelled: it was cancelled.
+            ResultNotRepresentable: Python cannot represent the result; the error's `raw` has its bytes.
         """
         return outcome(self.wait(wait))
 
     def cancel(self) -> Snapshot:
-        """Takes it back: out of the queue, or by closing the connection to the container.
+        """Cancels the request: removes it from the queue, or closes the connection to the container.
 
         Raises:
-            Conflict: it had already ended otherwise.
+            Conflict: it had already ended in another way.
         """
         return self._seen(self._driver.run(self._gateway.cancel(self.id)))
 
 
 class Endpoint:
-    """An API by its URL: needs no operator and no token. Safe from any thread.
+    """An API by its URL, without an operator and a token.
+
+    May be used from any thread.
 
     Args:
         url: such as `http://127.0.0.1:8889/hello`.
-        retry: how often and how patiently a call is tried again.
-        http: an `httpx.Client` to use instead of an own one, for instance with certificates; it stays the caller's to close.
+        retry: how often and after which delays a call is retried.
+        http: an `httpx.Client` to use, for example with certificates; the caller must close it.
     """
 
     def __init__(self, url: str, *, retry: Optional[Retry] = None, http: Optional[httpx.Client] = None) -> None:
@@ -136,17 +140,18 @@ class Endpoint:
         params: Optional[Mapping[str, str]] = None,
         idempotency_key: Optional[str] = None,
     ) -> Request:
-        """Submits a request; returns once it is durable.
+        """Submits a request; returns when it is durable.
 
         Args:
-            payload: bytes and text are sent as they are, a `pathlib.Path` or an open binary file is streamed, anything else is sent as JSON.
-                Left out: an empty body.
-            content_type: instead of the one that follows from the payload.
-            headers, params: go to the container with the request.
-            idempotency_key: the same key never makes a second request. Without one every call has its own, which makes its retries safe.
+            payload: bytes and text are sent unchanged, a `pathlib.Path` or an open binary file is streamed, any other
+                value is sent as JSON. The default is an empty body.
+            content_type: replaces the one that follows from the payload.
+            headers, params: are forwarded to the container.
+            idempotency_key: the same key never creates a second request. By default every call has its own key, which
+                makes its retries safe.
 
         Raises:
-            PlatformError: what the gateway said, after retries where they could help.
+            PlatformError: the gateway refused the request, also after retries.
         """
         plan = self._gateway.submit(
             payload, content_type=content_type, headers=headers, params=params, idempotency_key=idempotency_key
@@ -154,7 +159,7 @@ class Endpoint:
         return self.request(self._driver.run(plan))
 
     def request(self, request_id: str) -> Request:
-        """A request that was submitted before, here or elsewhere. Asks nobody."""
+        """A request that was submitted before, by this or another process. Makes no call."""
         return Request(self._gateway, self._driver, request_id)
 
     def map(
@@ -168,15 +173,15 @@ class Endpoint:
         return_exceptions: bool = False,
         progress: Optional[bool] = None,
     ) -> Iterator[Any]:
-        """Submits every input and yields the results in their order, as they become known.
+        """Submits every input and yields the results in the order of the inputs.
 
-        At most `concurrency` requests are under way at a time, so the inputs may be endless. A full queue is waited for. Leaving early, by `break` or an
-        error, cancels what is under way.
+        At most `concurrency` requests are under way at a time, so the inputs may be endless. It waits for a full queue.
+        Leaving early, by `break` or an error, cancels the requests under way.
 
         Args:
             inputs: payloads as `submit` takes them.
-            return_exceptions: yields the error of a failed request in its place instead of raising it.
-            progress: draws a line of progress on standard error; by itself only on a terminal.
+            return_exceptions: yields the error of a failed request in the place of its result instead of raising it.
+            progress: whether to show a progress line on standard error; the default is only on a terminal.
         """
         if concurrency < 1:
             raise InvalidArgument("concurrency must be 1 or more")
@@ -196,7 +201,7 @@ def length_of(inputs: Iterable[Any]) -> Optional[int]:
 
 
 def window_of(concurrency: int) -> int:
-    """How many results may wait for an earlier one that is still missing."""
+    """How many results may wait for an earlier one."""
     return max(64, 4 * concurrency)
 
 
@@ -230,7 +235,7 @@ class _Mapping:
                 self._live.discard(request_id)
 
     def _cancel(self, request_id: str) -> None:
-        """As far as it goes: whoever leaves early is not kept waiting by a platform that is away."""
+        """Cancels without retries, so that leaving early does not wait for a platform that does not answer."""
         once = Gateway(self._gateway.url, Retry(attempts=1))
         with contextlib.suppress(CortexException):
             self._driver.run(once.cancel(request_id))

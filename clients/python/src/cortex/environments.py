@@ -16,7 +16,7 @@ from cortex.exceptions import CortexException, NotFound
 
 try:
     import fcntl
-except ImportError:  # Windows: without a lock, the write is still whole or not at all.
+except ImportError:  # Windows: without a lock; the write is still atomic.
     fcntl = None  # type: ignore[assignment]
 
 T = TypeVar("T")
@@ -27,12 +27,12 @@ _LARGEST = 1 << 20
 
 @dataclass
 class Environment:
-    """A platform that can be talked to."""
+    """A platform: its name, URL and token."""
 
     name: str
     operator_endpoint: str
     token: Optional[str] = field(default=None, repr=False)
-    #: Keys of other programs, kept as they are.
+    #: Keys of other programs, kept unchanged.
     extra: Dict[str, Any] = field(default_factory=dict, repr=False)
 
 
@@ -51,7 +51,7 @@ class EnvironmentFile:
         """The named environment, else the default, else the only one.
 
         Raises:
-            NotFound: saying what to do.
+            NotFound: there is none; the message says what to do.
         """
         if name is None:
             name = self.default_environment
@@ -62,7 +62,7 @@ class EnvironmentFile:
             if found is not None:
                 return found
             known = f"; there are: {self._names()}" if self.environments else ""
-            raise NotFound(f"there is no environment {name!r}{known}; make it with cortex.new_client({name!r}, URL)")
+            raise NotFound(f"there is no environment {name!r}{known}; create it with cortex.new_client({name!r}, URL)")
         if not self.environments:
             raise NotFound(
                 "no environment is configured; start a platform on this machine with: cortex up"
@@ -71,7 +71,7 @@ class EnvironmentFile:
         raise NotFound(f"no environment is the default; choose one of {self._names()}: cortex.client(NAME)")
 
     def put(self, environment: Environment) -> None:
-        """Adds it, or replaces the one of its name. The only one there is becomes the default."""
+        """Adds an environment, or replaces the one with its name. An only environment becomes the default."""
         for index, each in enumerate(self.environments):
             if each.name == environment.name:
                 self.environments[index] = environment
@@ -81,7 +81,7 @@ class EnvironmentFile:
         self._adopt_only_one()
 
     def remove(self, name: str) -> None:
-        """Forgets it. If it was the default, the only one that is left takes its place."""
+        """Removes an environment. If it was the default and one is left, that one becomes the default."""
         found = self.get(name)
         if found is None:
             raise NotFound(f"there is no environment {name!r}; there are: {self._names() or 'none'}")
@@ -99,7 +99,7 @@ class EnvironmentFile:
 
 
 def check_name(name: str) -> None:
-    """Raises ConfigurationFileError for a name that would need quoting in a shell, or is too long."""
+    """Raises ConfigurationFileError for a name that needs quoting in a shell, or is too long."""
     if not _NAME.match(name):
         raise ConfigurationFileError(
             f"{name!r} cannot be an environment's name: use at most 63 letters, digits, '-', '_' and '.'"
@@ -111,13 +111,13 @@ class ConfigurationFileError(CortexException):
 
 
 def directory() -> Path:
-    """The folder that CORTEX_CLI_CONFIG_DIR names, else `~/.cortex`."""
+    """The folder in CORTEX_CLI_CONFIG_DIR, else `~/.cortex`."""
     folder = os.environ.get("CORTEX_CLI_CONFIG_DIR")
     return Path(folder).expanduser() if folder else Path.home() / ".cortex"
 
 
 def load(folder: Optional[Path] = None) -> EnvironmentFile:
-    """Reads the file; an empty one where there is none.
+    """Reads the file; an empty value if there is none.
 
     Raises:
         ConfigurationFileError: it cannot be read or understood, or another user could have written it.
@@ -139,12 +139,15 @@ def load(folder: Optional[Path] = None) -> EnvironmentFile:
         raise ConfigurationFileError(f"{path}: {error}") from error
 
 
-#: The folder of `cli.yaml` in a container: the platform wrote it, whatever the container's user is.
+#: The folder of `cli.yaml` in a container. The platform owns it, independent of the container's user.
 _IN_A_CONTAINER = Path("/cortex/client")
 
 
 def _read(path: Path) -> Optional[bytes]:
-    """The file's bytes; None where there is none. A link of this user is followed, and what it points at has to be this user's alone."""
+    """The file's bytes; None if there is none.
+
+    A link of this user is followed; its target must belong to this user and not be writable by others.
+    """
     if not hasattr(os, "geteuid") or path.parent == _IN_A_CONTAINER:
         return path.read_bytes() if path.exists() else None
     mine = (os.geteuid(), 0)
@@ -165,11 +168,11 @@ def _read(path: Path) -> Optional[bytes]:
             )
         if found.st_mode & 0o022:
             raise ConfigurationFileError(
-                f"{path} can be written by other users, so it may not be yours; look what is in it, then: chmod 600 {path}"
+                f"{path} can be written by other users, so it may have been changed; check its content, then: chmod 600 {path}"
             )
         data = file.read(_LARGEST + 1)
         if found.st_mode & 0o077 and found.st_uid == os.geteuid() and b"token" in data:
-            # Where this fails, as on a disk that cannot be written, `cortex doctor` reports the mode.
+            # If this fails, as on a read-only disk, `cortex doctor` reports the mode.
             with contextlib.suppress(OSError):
                 os.fchmod(descriptor, 0o600)
         return data
@@ -230,9 +233,9 @@ def _render(file: EnvironmentFile) -> str:
 
 
 def update(change: Callable[[EnvironmentFile], T], folder: Optional[Path] = None) -> T:
-    """Reads, changes and writes the file while no other program can: the CLI takes the same lock.
+    """Reads, changes and writes the file under a lock that the CLI uses too.
 
-    The file is replaced as a whole, readable by its owner only. If `change` raises, it stays as it was.
+    The file is replaced atomically and readable by its owner only. If `change` raises, it is not changed.
     """
     folder = folder or directory()
     path = folder / "cli.yaml"
@@ -267,7 +270,7 @@ def _locked(folder: Path) -> Iterator[None]:
 
 def _replace(path: Path, text: str) -> None:
     if path.is_symlink():
-        # Written through, so that a manager of configuration files keeps its link.
+        # The target is replaced, so that a manager of configuration files keeps its link.
         path = Path(os.path.realpath(path))
         folder = os.stat(path.parent)
         if hasattr(os, "geteuid") and (

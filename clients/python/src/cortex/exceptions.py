@@ -1,4 +1,4 @@
-"""Everything this package raises. `CortexException` is the base of all of it."""
+"""The errors of this package. `CortexException` is the base of all of them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ class CortexException(Exception):
 
 
 class CortexBinaryException(CortexException):
-    """What the original package raised for every failure of its program. The base of `PlatformError`, so that code which catches it still does."""
+    """The original package's error for every failure of its program.
+
+    It is the base of `PlatformError`, so that existing handlers still work.
+    """
 
 
 class PlatformError(CortexBinaryException):
     """The platform refused a call, or could not be reached.
 
     Attributes:
-        kind: a word for programs, such as `queue_full`.
+        kind: the kind of error for programs, such as `queue_full`.
         message: what is wrong and what to do next, for people.
-        status: the HTTP status; None where no answer came.
-        retry_after: seconds after which the platform wants to be asked again, if it said so.
+        status: the HTTP status; None if there was no answer.
+        retry_after: seconds after which the call may be repeated, if the platform stated them.
     """
 
     default_kind = "internal"
@@ -41,7 +44,7 @@ class PlatformError(CortexBinaryException):
 
 
 class BadRequest(PlatformError):
-    """400, 405: a parameter, header or method that is not understood."""
+    """400, 405: an invalid parameter, header or method."""
 
     default_kind = "bad_request"
 
@@ -57,7 +60,7 @@ class Unauthorized(PlatformError):
 
 
 class Forbidden(PlatformError):
-    """403: the token is valid, but it does not allow this call; inside a container `pod.operator_access` decides."""
+    """403: the token does not allow this call; inside a container see `pod.operator_access`."""
 
     default_kind = "forbidden"
 
@@ -69,7 +72,7 @@ class NotFound(PlatformError):
 
 
 class Conflict(PlatformError):
-    """409: not possible in the present state, such as cancelling a request that has ended."""
+    """409: not possible in the current state, such as cancelling a request that has ended."""
 
     default_kind = "conflict"
 
@@ -93,10 +96,10 @@ class QueueFull(PlatformError):
 
 
 class ConfigurationInvalid(PlatformError):
-    """400: a configuration with problems. Nothing of it was deployed.
+    """400: a configuration with problems. Nothing was deployed.
 
     Attributes:
-        problems: one dict per problem, with `path`, `message`, and where they are known `line`, `column` and `api`.
+        problems: one dict per problem, with `path`, `message`, and if known `line`, `column` and `api`.
     """
 
     default_kind = "configuration_invalid"
@@ -114,19 +117,19 @@ class VersionMismatch(PlatformError):
 
 
 class NotSupported(PlatformError):
-    """400: this platform or engine cannot do what was asked."""
+    """400: this platform or engine does not support the call."""
 
     default_kind = "not_supported"
 
 
 class Unavailable(PlatformError):
-    """503: the platform could not accept or answer now, and accepted nothing."""
+    """503: the platform could not accept or answer the call; nothing was accepted."""
 
     default_kind = "unavailable"
 
 
 class ConnectionFailed(PlatformError):
-    """Nothing answered, or the connection was lost before an answer came."""
+    """Nothing answered, or the connection was lost before an answer arrived."""
 
     default_kind = "connection_failed"
 
@@ -138,10 +141,10 @@ class TimedOut(PlatformError):
 
 
 class DeployFailed(PlatformError):
-    """An API could not be deployed, or its replicas do not get ready.
+    """An API could not be deployed, or its replicas do not become ready.
 
     Attributes:
-        results: what the operator said of every API of the file.
+        results: the operator's result for every API of the file.
     """
 
     default_kind = "container_failed"
@@ -156,10 +159,10 @@ class RequestFailed(CortexException):
 
     Attributes:
         request_id: its id.
-        kind: why, such as `container_status` or `timeout` (contract A3).
-        message: the same for people.
-        status_code: what the container answered, for `container_status`.
-        body: the beginning of what it said with it.
+        kind: the reason, such as `container_status` or `timeout` (contract A3).
+        message: the reason for people.
+        status_code: the status of the container's answer, for `container_status`.
+        body: the beginning of the body of that answer.
         attempts: deliveries that counted.
     """
 
@@ -194,7 +197,7 @@ class RequestCancelled(CortexException):
 
 
 class ResultNotRepresentable(CortexException, ValueError):
-    """A result is JSON that Python cannot hold: nested too deeply, or a number beyond all bounds. The request itself completed.
+    """A result is JSON that Python cannot represent: nested too deeply, or a number too large. The request completed.
 
     Attributes:
         raw: the container's JSON, byte for byte.
@@ -213,11 +216,11 @@ class ResultNotRepresentable(CortexException, ValueError):
 
 
 class ResultTimeout(CortexException, TimeoutError):
-    """A request had not ended when the wait for its result was over. It goes on; ask again for the result.
+    """A request had not ended when the wait for its result was over. It continues; ask again for the result.
 
     Attributes:
         request_id: its id.
-        status: what it was doing then, `in_queue` or `in_progress`.
+        status: its status at that time, `in_queue` or `in_progress`.
     """
 
     def __init__(self, request_id: str, status: str) -> None:
@@ -266,7 +269,7 @@ _STATUSES: Dict[int, str] = {
 
 
 def is_own_answer(document: Any) -> bool:
-    """Whether an answer that is no success has the platform's own shape, or the original's, rather than a proxy's."""
+    """Whether an error answer has the form of this platform or of the original, rather than a proxy's."""
     detail = document.get("error", document) if isinstance(document, Mapping) else None
     return isinstance(detail, Mapping) and isinstance(detail.get("kind"), str)
 
@@ -274,7 +277,7 @@ def is_own_answer(document: Any) -> bool:
 def platform_error(
     status: int, document: Mapping[str, Any], *, default: str, retry_after: Optional[float] = None
 ) -> PlatformError:
-    """The error that an answer stands for: of our own shape `{"error": {…}}`, of the original's `{"kind", "message"}`, or of a stranger."""
+    """The error for an answer in the form of this platform, `{"error": {…}}`, of the original, or unknown."""
     detail = document.get("error")
     if not isinstance(detail, Mapping):
         detail = document

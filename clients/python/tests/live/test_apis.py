@@ -79,7 +79,7 @@ def test_a_specification_reaches_the_container_as_it_is(client: cortex.Client) -
 
 
 def test_a_container_that_does_not_start_is_told(client: cortex.Client) -> None:
-    with pytest.raises(cortex.DeployFailed, match=r"broken does not get ready"):
+    with pytest.raises(cortex.DeployFailed, match=r"broken does not become ready"):
         client.deploy(platform_under_test.api("broken", command=["false"]), wait=True)
     client.delete("broken")
 

@@ -1,4 +1,4 @@
-"""O2: every command of the CLI gives documents with `-o json`, on a running platform; and nothing else on standard output."""
+"""O2: every command of the CLI prints documents with `-o json`, and nothing else, on standard output."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Inside a container the package works without any set-up (C9, C10), and across a crash of the platform (A1)."""
+"""Inside a container the package works without configuration (C9, C10), and across a crash of the platform (A1)."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ HTTPServer(("", int(os.environ["CORTEX_PORT"])), Handler).serve_forever()
 
 
 def test_a_container_calls_another_api(client: cortex.Client, echo: cortex.Endpoint, tmp_path: Path) -> None:
-    # As root the platform runs containers as another user, who may not look into pytest's private folder.
+    # A platform of root runs containers as another user, which cannot read pytest's private folder.
     tmp_path.chmod(0o755)
     (tmp_path / "caller.py").write_text(CALLER)
     caller = platform_under_test.api(
@@ -142,7 +142,7 @@ def test_both_sides_refuse_another_version_in_the_same_words(platform: Platform,
 def test_an_old_client_in_a_container_hears_of_it_without_the_operator(
     client: cortex.Client, echo: cortex.Endpoint, tmp_path: Path
 ) -> None:
-    """C9, O6: what a program sees whose image has the package of another version."""
+    """C9, O6: the error in a program whose image has the package of another version."""
     tmp_path.chmod(0o755)
     package = shutil.copytree(PACKAGE, tmp_path / "package", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info"))
     (package / "cortex/_version.py").write_text('__version__ = "0.9.1"\n')

@@ -17,7 +17,7 @@ import platform_under_test
 
 
 def seen(endpoint: cortex.Endpoint, payload: Any, **options: Any) -> dict[str, Any]:
-    """What the container got: its size and digest, and its headers."""
+    """What the container received: size, digest and headers."""
     found = endpoint.submit(payload, **options).result(wait=60)
     return {"size": found["size"], "sha256": found["sha256"], **dict(found["headers"])}
 
@@ -34,7 +34,7 @@ def test_submit_and_result(echo: cortex.Endpoint) -> None:
     assert now.raw == b'{"name":"Ada","n":[1,2]}'
     assert now.attempts == 1
     assert now.timestamp is not None
-    # The same request by its id alone.
+    # The same request by its id.
     assert cortex.Endpoint(echo.url).request(request.id).result(wait=0) == {"name": "Ada", "n": [1, 2]}
 
 

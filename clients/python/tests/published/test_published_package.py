@@ -1,6 +1,7 @@
-"""The published package `cortex` 0.42.1, as people have it installed, with CORTEX_CLI_PATH naming our program (O2).
+"""The published package `cortex` 0.42.1 with CORTEX_CLI_PATH naming the built program (O2).
 
-It runs in an interpreter of its own, as both packages have the same name. Its folder is `.build/test-tools/published` (scripts/test-python.sh).
+It runs in a separate interpreter, because both packages have the same name. Its folder is `.build/test-tools/published`
+(scripts/test-python.sh).
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from platform_under_test import PROGRAM, ROOT, Platform
 
 PUBLISHED = Path(os.environ.get("CORTEX_PUBLISHED_PACKAGE", ROOT / ".build/test-tools/published"))
 
-#: Runs inside; prints what `found` holds at the end.
+#: Runs inside the container; prints `found` at the end.
 PRELUDE = """
 import json, sys
 import cortex
@@ -73,7 +74,7 @@ found["apis"] = [api["metadata"]["name"] for api in client.list_apis()]
     assert found["api"]["metadata"]["kind"] == "AsyncAPI"
     assert found["apis"] == ["published"]
 
-    # As users of that package do it: it has no call for requests.
+    # That package has no call for requests, so its users do this.
     endpoint = found["api"]["endpoint"]
     request = urllib.request.Request(endpoint, b'{"n": 1}', {"Content-Type": "application/json", "X-Do": "verbatim"})
     with urllib.request.urlopen(request) as answer:
@@ -129,7 +130,7 @@ client.delete("filed", keep_cache=True)
         file=str(file),
     )
     assert found["first"] == "creating filed (AsyncAPI)"
-    # The original's own `wait` reads a status word that its last operators did not send any more; ours does.
+    # The original's `wait` reads a status word that its last operators no longer sent; this operator sends it.
     assert found["ready"]["status"]["status_code"] == "status_live"
     assert found["ready"]["status"]["ready"] == 1
 
@@ -149,7 +150,7 @@ found["unknown"] = error(lambda: client.get_api("nope"))
 found["delete"] = error(lambda: client.delete("nope"))
 found["invalid"] = error(lambda: client.deploy({"name": "x", "kind": "AsyncAPI"}))
 found["environment"] = error(lambda: cortex.client("nowhere"))
-# The environment is made also where nothing answers yet; the first call says so.
+# The environment is created also when nothing answers; the first call reports it.
 unreached = cortex.new_client("x", "http://127.0.0.1:1")
 found["address"] = error(lambda: unreached.list_apis())
 found["usage"] = error(lambda: run_cli(["get", "--colour"], hide_output=True))
@@ -195,7 +196,7 @@ ThreadingHTTPServer(("", int(os.environ["CORTEX_PORT"])), Handler).serve_forever
 
 
 def libraries() -> list[str]:
-    """Folders of the program's libraries that a sandbox does not have by itself: a debug build has Swift's outside of it."""
+    """Folders with libraries of the program that a sandbox does not have: those of Swift for a debug build."""
     listed = subprocess.run(["ldd", PROGRAM], capture_output=True, text=True, check=True).stdout
     paths = [Path(word) for word in listed.split() if word.startswith("/")]
     return sorted({str(path.parent) for path in paths if path.parts[1] not in ("lib", "lib64", "usr")})
@@ -203,8 +204,8 @@ def libraries() -> list[str]:
 
 @pytest.mark.parametrize("access", ["read", "full"])
 def test_inside_a_container_without_any_set_up(platform: Platform, tmp_path: Path, access: str) -> None:
-    """C9, C10, N1: client() and the program find the cluster by what every container has; they read it, and deploy where that is permitted."""
-    # As root the platform runs containers as another user, who may not look into pytest's private folder.
+    """C9, C10, N1: client() and the program find the cluster in a container, can read, and deploy where permitted."""
+    # A platform of root runs containers as another user, which cannot read pytest's private folder.
     tmp_path.chmod(0o755)
     (tmp_path / "caller.py").write_text(CALLER)
     spec = platform_under_test.api(

@@ -1,4 +1,4 @@
-"""Arguments, tokens and environment variables that cannot be used: named at once, without their secrets (O5, N9, A6)."""
+"""Invalid arguments, tokens and environment variables are named at once, without their secrets (O5, N9, A6)."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SECRET = "abcdefghijklmnopqrstuvwxyz0123456789"
 
 
 class Server:
-    """Remembers what was sent, and takes everything."""
+    """Records what was sent, and accepts everything."""
 
     def __init__(self) -> None:
         self.asked: List[httpx.Request] = []
@@ -71,7 +71,7 @@ def test_a_token_that_cannot_be_one_is_refused_with_the_reason(
         lambda: cortex.AsyncClient(Environment("e", "http://127.0.0.1:1", token)),
     ]
     if "\0" not in token and "\ud83d" not in token:
-        makers.append(from_variable)  # A variable can hold neither.
+        makers.append(from_variable)  # A variable cannot contain these.
     for make in makers:
         with pytest.raises(cortex.InvalidArgument, match=reason) as caught:
             make()

@@ -1,4 +1,4 @@
-"""Results are kept byte for byte, and no digit is lost on the way into Python (C5)."""
+"""Results are kept byte for byte, and no digit is lost in Python values (C5)."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_any_result_is_cut_out_byte_for_byte(seed: int) -> None:
     assert (now.id, now.status, now.attempts, now.timestamp) == (ID, "completed", 2, "2026-11-26T11:30:44Z")
     assert now.raw == raw
     assert now.json(parse_float=float) == value
-    # The same document as another version might lay it out: the careful reader finds the same bytes.
+    # The same document in another layout: the reader finds the same bytes.
     strange = b'{ "attempts" : 2 , "result" : %s , "more" : {"a":[1]}, "status":"completed","id":"%s" }' % (
         raw,
         ID.encode(),

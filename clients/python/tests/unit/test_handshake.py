@@ -1,4 +1,4 @@
-"""O6 inside a container: the gateway's version is what CORTEX_VERSION says."""
+"""O6 inside a container: the gateway's version is CORTEX_VERSION."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def test_the_asynchronous_endpoint_says_the_same(monkeypatch: pytest.MonkeyPatch
         (cortex.__version__, INSIDE),
         ("1.0.99", INSIDE),
         (None, INSIDE),
-        # It speaks of this cluster only, not of a platform elsewhere.
+        # It is valid for this cluster only, not for another platform.
         ("9.8.7", OUTSIDE),
     ],
 )

@@ -1,4 +1,4 @@
-"""Leaving `map` early cancels what is under way, also what is just being submitted."""
+"""Leaving `map` early cancels the requests under way, also those that are being submitted."""
 
 from __future__ import annotations
 

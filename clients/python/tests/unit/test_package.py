@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import shutil
 import subprocess
 import sys
@@ -40,17 +41,52 @@ def test_the_names_of_the_original_are_there() -> None:
         assert found[1 : len(arguments) + 1] == arguments, name
 
 
+TWINS = [
+    (cortex.Client, cortex.AsyncClient),
+    (cortex.Endpoint, cortex.AsyncEndpoint),
+    (cortex.Request, cortex.AsyncRequest),
+]
+
+
 def test_the_asynchronous_twins_have_the_same_names_and_arguments() -> None:
-    for one, other in [
-        (cortex.Client, cortex.AsyncClient),
-        (cortex.Endpoint, cortex.AsyncEndpoint),
-        (cortex.Request, cortex.AsyncRequest),
-    ]:
+    for one, other in TWINS:
         names = {name for name in vars(one) if not name.startswith("_")}
         assert names == {name for name in vars(other) if not name.startswith("_")}
         for name in names - {"url", "status"}:
             ours, theirs = (inspect.signature(getattr(each, name)) for each in (one, other))
             assert list(ours.parameters.values()) == list(theirs.parameters.values()), name
+        ours, theirs = (inspect.signature(each) for each in (one, other))
+        assert [(each.name, each.kind, each.default) for each in ours.parameters.values()] == [
+            (each.name, each.kind, each.default) for each in theirs.parameters.values()
+        ], one
+    assert inspect.signature(cortex.client).parameters == inspect.signature(cortex.async_client).parameters
+
+
+def test_the_asynchronous_twins_return_the_same_types() -> None:
+    def of_twin(text: str) -> str:
+        for one, other in TWINS:
+            text = re.sub(rf"\b{one.__name__}\b", other.__name__, text)
+        return text.replace("Iterator[", "AsyncIterator[")
+
+    for one, other in TWINS:
+        for name, method in inspect.getmembers(one, inspect.isfunction):
+            if not name.startswith("_"):
+                expected = of_twin(str(inspect.signature(method).return_annotation))
+                found = str(inspect.signature(getattr(other, name)).return_annotation)
+                generator = re.sub(r"AsyncIterator\[(.*)\]", r"AsyncGenerator[\1, None]", expected)
+                assert found in (expected, generator), f"{other.__name__}.{name}"
+
+
+def test_the_asynchronous_twins_have_the_same_first_docstring_lines() -> None:
+    def first_line(item: object) -> str:
+        return (inspect.getdoc(item) or "").split("\n", 1)[0]
+
+    for one, other in TWINS:
+        for name in {name for name in vars(one) if not name.startswith("_")} - {"url"}:
+            mine = first_line(getattr(one, name))
+            assert mine, f"{one.__name__}.{name} has no docstring"
+            assert mine == first_line(getattr(other, name)), name
+    assert first_line(cortex.client) == first_line(cortex.async_client)
 
 
 def test_it_installs_from_a_clone_without_a_network(tmp_path: Path) -> None:
@@ -85,7 +121,7 @@ def test_it_installs_from_a_clone_without_a_network(tmp_path: Path) -> None:
 
 
 def test_it_needs_no_python_newer_than_it_says(tmp_path: Path) -> None:
-    """Syntax and library of every file, also where an interpreter of this machine would not notice."""
+    """Checks syntax and library calls of every file, also those that this machine's interpreter accepts."""
 
     def judged(path: Path) -> subprocess.CompletedProcess[str]:
         command = [Path(sys.executable).parent / "vermin", "--target=3.9-", "--violations", "--no-tips", path]

@@ -18,7 +18,7 @@ import cortex
 
 
 class Gateway(BaseHTTPRequestHandler):
-    """Completes each request with its own payload, and notes which payloads came over which connection."""
+    """Completes each request with its own payload, and records the payloads of each connection."""
 
     protocol_version = "HTTP/1.1"
     results: Dict[str, bytes] = {}  # noqa: RUF012
@@ -71,7 +71,7 @@ _endpoint: List[Any] = []
 
 
 def _work(who: str) -> List[str]:
-    """What went wrong; empty when every result was the own one."""
+    """The wrong results; empty if every result was the request's own."""
     wrong = []
     for number in range(20):
         mine = {"who": who, "number": number}
@@ -92,7 +92,7 @@ def test_a_client_used_before_a_fork_gives_every_process_its_own_results(url: st
         assert _work("parent") == []
         assert children.get(60) == [[], [], [], []]
     processes = [{each.split()[0] for each in who} - {"before"} for who in Gateway.connections.values()]
-    # A pool's process may do several children's work, but no connection serves the parent and a child.
+    # A pool's process may do the work of several children, but no connection is used by the parent and a child.
     assert not any({"parent", "child"} <= each for each in processes)
 
 

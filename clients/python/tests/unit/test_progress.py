@@ -1,4 +1,4 @@
-"""Progress is drawn for people only."""
+"""Progress is shown only on a terminal."""
 
 from __future__ import annotations
 

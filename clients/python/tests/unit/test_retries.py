@@ -1,4 +1,4 @@
-"""Retries: when, how long, and never twice the same request (A4, A6)."""
+"""Retries: when, after which delays, and never a second request (A4, A6)."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def error(status: int, kind: str, message: str = "no", **headers: str) -> httpx.
 
 
 class Stub:
-    """Answers one after the other, and remembers what it was asked and how long it was waited."""
+    """Returns the answers in order, and records the calls and the delays."""
 
     def __init__(self, *answers: Answer) -> None:
         self.answers = list(answers)
@@ -49,7 +49,7 @@ class Stub:
         self.slept.append(seconds)
 
     def gateway(self, **options: Any) -> Gateway:
-        # No chance: the pauses are 0.2, 0.4, 0.8 …
+        # Without randomness the delays are 0.2, 0.4, 0.8 …
         return Gateway("http://stub/hello", Retry(chance=lambda: 0.0, **options), clock=lambda: sum(self.slept))
 
     def operator(self) -> Operator:
@@ -130,7 +130,7 @@ def test_other_answers_are_final() -> None:
             stub.driver.run(stub.gateway().submit())
         assert caught.value.status == answer.status_code
         assert len(stub.asked) == 1
-        # Code for the original package catches it, too.
+        # Code for the original package catches it too.
         assert isinstance(caught.value, cortex.CortexBinaryException)
 
 
@@ -162,7 +162,7 @@ def test_what_must_not_happen_twice_is_not_sent_twice() -> None:
         lost = Stub(httpx.ReadTimeout("slow"))
         with pytest.raises(cortex.TimedOut):
             lost.driver.run(plan(lost))
-        # It never arrived: once more.
+        # It did not arrive: it is sent again.
         away = Stub(httpx.ConnectError("refused"), httpx.Response(200, json={"message": "done"}))
         assert away.driver.run(plan(away)) == {"message": "done"}
 
@@ -226,7 +226,7 @@ def test_a_result_is_awaited_across_a_restart_of_the_platform() -> None:
 
 def test_a_wait_ends_in_time_even_if_the_platform_is_away() -> None:
     stub = Stub(*[httpx.ConnectError("refused")] * 50)
-    with pytest.raises(cortex.ConnectionFailed, match="r1, which goes on"):
+    with pytest.raises(cortex.ConnectionFailed, match="r1, which continues"):
         stub.driver.run(stub.gateway().wait("r1", 1.5))
     assert sum(stub.slept) <= 1.5
 
@@ -250,7 +250,7 @@ def test_a_call_says_who_it_is() -> None:
 
 @pytest.mark.parametrize("status", [408, 425, 500, 502, 503, 504, 520, 524])
 def test_a_proxy_that_answers_for_the_platform_is_waited_for(status: int) -> None:
-    # O5: whatever carries an idempotency key is repeated, and a wait goes on.
+    # O5: calls with an idempotency key are repeated, and a wait continues.
     page = httpx.Response(status, text="<html><title>Gateway</title></html>")
     done = {"id": "r1", "status": "completed", "result": 5, "timestamp": "t", "attempts": 1}
     stub = Stub(page, page, OK, page, page, httpx.Response(200, json=done))
@@ -297,7 +297,7 @@ def test_an_answer_nested_too_deeply_is_an_error_of_this_package() -> None:
 def test_waiting_and_submitting_go_on_where_the_platform_listens_after_a_restart(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """O3, O5: a platform that was started again with `--port 0` has other ports; the new operator stands in `cli.yaml`."""
+    """O3, O5: a platform that is restarted with `--port 0` has other ports; `cli.yaml` has the new operator."""
     monkeypatch.setenv("CORTEX_CLI_CONFIG_DIR", str(tmp_path))
     (tmp_path / "cli.yaml").write_text(
         "environments: [{name: local, operator_endpoint: 'http://127.0.0.1:2', token: new, operator_socket: /d/run/s}]"
@@ -327,10 +327,10 @@ def test_waiting_and_submitting_go_on_where_the_platform_listens_after_a_restart
     assert driver.run(gateway("/d/run/s").wait("r1", None)).json() == 5
     assert asked == ["GET 1", "GET 2", "GET 3"]
     asked.clear()
-    assert pickle.loads(pickle.dumps(gateway("/d/run/s"))).locate is None  # It holds the operator's token.
+    assert pickle.loads(pickle.dumps(gateway("/d/run/s"))).locate is None  # It contains the operator's token.
     assert driver.run(gateway("/d/run/s").submit({})) == "r1"
     assert asked == ["POST 1", "POST 1", "GET 2", "POST 3"]
-    # The name belongs to another platform by now: nothing is sent there.
+    # The name belongs to another platform now: nothing is sent there.
     asked.clear()
     with pytest.raises(cortex.ConnectionFailed):
         driver.run(gateway("/e/run/s").wait("r1", None))
