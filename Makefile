@@ -1,50 +1,53 @@
-# Every command of daily work. `make` alone lists them.
+# The commands for daily work; `make` lists them. Variables:
+#   ROUNDS, SEED      of fuzz: rounds for each parser; the seed of a run to repeat
+#   CORTEX            of measure and soak: another program than .build/dist/cortex
+#   MINUTES, ENGINE   of soak: duration; sandbox or podman. SEED repeats a run
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 SWIFT_SOURCES := Package.swift Sources Tests
 
 .PHONY: help
-help: ## This list
+help: ## Print this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 16
 
 .PHONY: setup
-setup: ## Install what is missing on a Debian machine: bubblewrap, SQLite headers, Python, Podman for the tests
+setup: ## Install missing packages on a Debian machine
 	@scripts/setup.sh all
 
 .PHONY: build
-build: ## Build the release programs into .build/dist (Swift's library linked in)
+build: ## Build the release programs into .build/dist
 	@scripts/setup.sh build
 	@scripts/build.sh
 
 .PHONY: demo
-demo: ## Start the platform, deploy the OCR example, submit images, show what they say
+demo: ## Run the OCR example: deploy, submit images, print the text
 	@scripts/setup.sh demo
 	@scripts/demo.sh
 
 .PHONY: dev
-dev: ## Build and run the platform in the foreground (data in .build/dev) with examples/hello deployed
+dev: ## Build and run the platform with examples/hello (.build/dev)
 	@scripts/setup.sh build
 	@scripts/dev.sh
 
 .PHONY: test
-test: ## Everything that CI runs: lint, then all tests on real SQLite, bubblewrap and Podman
+test: ## Run everything that CI runs: lint and all tests
 	@scripts/setup.sh test
 	@$(MAKE) --no-print-directory lint
 	@scripts/test.sh
 
 .PHONY: lint
-lint: ## Layout of the Swift code, and the shell scripts
+lint: ## Check the layout of the code, comments and scripts
 	@swift format lint --strict --parallel --recursive $(SWIFT_SOURCES)
 	@scripts/lint_text.py
 	@scripts/lint_docs.py
 	@! command -v shellcheck >/dev/null || shellcheck -x scripts/*.sh .ci/run
 
 .PHONY: format
-format: ## Lay the Swift code out as `swift format` decides
+format: ## Format the Swift code with `swift format`
 	@swift format --in-place --parallel --recursive $(SWIFT_SOURCES)
 
 .PHONY: bench
-bench: ## Submits/s, completed requests/s, latency, CPU and memory of a release build on this machine
+bench: ## Measure requests/s, latency, CPU and memory of a release build
 	@scripts/setup.sh bench
 	@scripts/build.sh
 	@scripts/bench.sh
@@ -52,12 +55,12 @@ bench: ## Submits/s, completed requests/s, latency, CPU and memory of a release 
 ROUNDS ?= 200000
 
 .PHONY: fuzz
-fuzz: ## Hostile bytes for every parser that reads them: ROUNDS=200000, SEED=… (a new one each time) to repeat a run
+fuzz: ## Run parsers on hostile bytes (ROUNDS=…, SEED=… to repeat)
 	@scripts/setup.sh test
 	@seed=$${SEED:-$$RANDOM$$RANDOM}; echo "seed $$seed"; CORTEX_FUZZ_ROUNDS=$(ROUNDS) CORTEX_FUZZ_SEED=$$seed scripts/test.sh --filter 'FuzzTests'
 
 .PHONY: sanitize
-sanitize: ## The tests of the C code, the stores and the concurrent parts once with AddressSanitizer and once with ThreadSanitizer
+sanitize: ## Test with AddressSanitizer and ThreadSanitizer
 	@scripts/setup.sh test
 	@scripts/sanitize.sh
 
@@ -66,11 +69,11 @@ MINUTES ?= 20
 ENGINE ?= sandbox
 
 .PHONY: measure
-measure: ## Times of replicas: wake-up from zero (sandbox, Podman), rolling update of 10, adoption of 50 (CORTEX=… another build)
+measure: ## Measure wake-up, update and adoption of replicas (CORTEX=…)
 	@python3 Benchmarks/replicas.py $(CORTEX)
 
 .PHONY: soak
-soak: ## The long haul: load, deploys, kills; MINUTES=20, ENGINE=podman, SEED=… to repeat one, CORTEX=… another build
+soak: ## Soak test (MINUTES=20, ENGINE=podman, SEED=…, CORTEX=…)
 	@python3 Benchmarks/soak.py $(CORTEX) $(MINUTES) $(ENGINE)
 
 .PHONY: clean

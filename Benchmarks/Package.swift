@@ -3,7 +3,7 @@ import PackageDescription
 
 let strict: [CSetting] = [.define("_GNU_SOURCE"), .unsafeFlags(["-Wall", "-Wextra", "-Werror"])]
 
-// What measures the platform from outside, as programs of their own: nothing of it is linked into what it measures.
+// Programs that measure the platform from outside; they are not linked into it.
 let package = Package(
     name: "benchmarks",
     targets: [

@@ -1,9 +1,10 @@
-"""Measures the built platform on this machine and prints the table of docs/performance.md. Only the standard library.
+"""Measures the built platform on this machine and prints the table of docs/performance.md. Standard library only.
 
   bench.py [PART ...] [--quick] [--json FILE]
 
-Parts: idle latency submit complete large queue stream waiters apis space; all of them unless some are named.
-Each part starts a platform of its own on an empty data directory, with the sandbox engine, and one replica of the constant container.
+Parts: idle latency submit complete large queue stream waiters apis space; the default is all of them.
+Each part starts a platform on an empty data directory, with the sandbox engine and one replica of the constant
+container.
 """
 
 import argparse
@@ -46,7 +47,7 @@ IDLE = """
 
 
 class Platform:
-    """A running `cortex up` and the folder of everything it writes."""
+    """A running `cortex up` and the folder of its files."""
 
     def __enter__(self):
         self.work = tempfile.mkdtemp(prefix="cortex-bench-", dir=os.environ.get("CORTEX_BENCH_DIR"))
@@ -68,8 +69,8 @@ class Platform:
         return self
 
     def __exit__(self, *_):
-        # What a container still holds would be waited for until its grace period ends, and its pod would outlive a
-        # platform that is killed.
+        # Otherwise the platform would wait for held answers until the grace period ends, and a pod would outlive a
+        # killed platform.
         open(f"{self.gate}/open", "w").close()
         self.process.send_signal(signal.SIGTERM)
         try:
@@ -100,13 +101,13 @@ class Platform:
             [LOAD, measure, self.address, *map(str, arguments)], stdout=subprocess.PIPE, text=True, check=True).stdout)
 
     def pss(self):
-        """Proportional memory of the platform's own process, in MiB."""
+        """Proportional set size of the platform's process, in MiB."""
         for line in open(f"/proc/{self.pid}/smaps_rollup"):
             if line.startswith("Pss:"):
                 return int(line.split()[1]) / 1024
 
     def files_mib(self):
-        """What the platform has on the disk for requests, in MiB: the database, its log, and the blocks of bodies."""
+        """The disk space of requests, in MiB: the database, its log, and the blocks of bodies."""
         files = [os.path.join(folder, name) for folder, _, names in os.walk(f"{self.work}/data") for name in names]
         return sum(os.stat(file).st_blocks * 512 for file in files if "/pods/" not in file and os.path.exists(file)) / 2**20
 
@@ -118,7 +119,7 @@ class Platform:
         return json.loads(self.cortex("get", name, "-o", "json"))
 
     def peak_during(self, action):
-        """The result of `action`, and the most memory while it ran."""
+        """The result of `action`, and the largest memory while it ran."""
         peak, ended = [self.pss()], threading.Event()
 
         def watch():
@@ -134,7 +135,7 @@ class Platform:
 
 
 class Report:
-    """Rows as they come; the whole as JSON at the end."""
+    """Prints rows at once, and all of them as JSON at the end."""
 
     def __init__(self):
         self.figures = {}
@@ -172,13 +173,13 @@ def submit(report, quick):
             got = platform.load("submit", "/constant", 100, connections, 3 if quick else 8)
             cpu = 1000 * (platform.cpu() - before) / got["count"]
             report.row(
-                f"submits_{connections}", f"submits/s at {connections} connections, the queue worked off beside it (p99 ms, CPU ms each)",
+                f"submits_{connections}", f"submits/s at {connections} connections, with deliveries (p99 ms, CPU ms each)",
                 f"{got['per_second']:.0f} ({got['p99_ms']:.1f}, {cpu:.3f})", "≥ 20,000" if connections == 64 else "",
                 got["per_second"] >= 20_000 if connections == 64 else None)
     with Platform() as platform:
         platform.deploy("held", '["/bench/constant", "/gate/open"]')
         got = platform.load("submit", "/held", 100, 64, 3 if quick else 8)
-        report.row("submits_64_alone", "submits/s at 64 connections, nothing worked off (p99 ms)", f"{got['per_second']:.0f} ({got['p99_ms']:.1f})")
+        report.row("submits_64_alone", "submits/s at 64 connections, without deliveries (p99 ms)", f"{got['per_second']:.0f} ({got['p99_ms']:.1f})")
 
 
 def complete(report, quick):
@@ -266,7 +267,7 @@ def stream(report, quick):
         got, peak = platform.peak_during(lambda: platform.load("stream", "/constant", size))
         report.row(
             "stream", f"{size >> 20} MiB through to the container, s accepted / completed", f"{got['accepted_s']:.1f} / {got['completed_s']:.1f}", "disk speed")
-        report.row("stream_growth_mib", "memory growth meanwhile, MiB", f"{peak - before:.1f}", "≤ 64", peak - before <= 64)
+        report.row("stream_growth_mib", "memory growth, MiB", f"{peak - before:.1f}", "≤ 64", peak - before <= 64)
 
 
 def waiters(report, quick):
@@ -308,7 +309,7 @@ def apis(report, quick):
 
 
 def space(report, quick):
-    """Nothing of a request is kept for long, so what is on the disk must not grow with their number (contract C6)."""
+    """Requests are kept only briefly, so the disk space must not grow with their number (contract C6)."""
     each, rounds = 100_000, 2 if quick else 10
     with Platform() as platform:
         platform.deploy_text(
@@ -318,13 +319,13 @@ def space(report, quick):
         for _ in range(rounds):
             platform.load("complete", "/constant", 100, 64, each, platform.pid)
             sizes.append(platform.files_mib())
-        # The first rounds fill what is then used again.
+        # The first rounds allocate space that is reused later.
         settled, largest = max(sizes[:3]), max(sizes)
         total = f"{each * rounds:,} requests through one data directory"
         report.row("space_mib", f"{total}: its files after each 100,000, MiB", " ".join(f"{size:.0f}" for size in sizes))
         report.row("space_largest", "the largest of these against the first three", f"{largest / settled:.2f}", "≤ 1.5", largest <= 1.5 * settled)
         report.row("space_pss_mib", "memory after that, PSS MiB", f"{platform.pss():.1f}")
-        # The retention, and the 60 seconds that erasing may take.
+        # The retention, and up to 60 seconds for erasing.
         time.sleep(80)
         left = platform.files_mib()
         report.row("space_left_mib", "its files 80 seconds later, MiB", f"{left:.1f}", "≤ 64", left <= 64)
@@ -341,7 +342,7 @@ def main():
     arguments = parser.parse_args()
     report = Report()
     cpus, load = os.cpu_count(), os.getloadavg()
-    print(f"{cpus} cores, load average {load[0]:.1f} before\n\n| figure | here | wanted | reached |\n|---|---|---|---|", flush=True)
+    print(f"{cpus} cores, load average {load[0]:.1f} before\n\n| figure | value | target | reached |\n|---|---|---|---|", flush=True)
     for part in PARTS:
         if not arguments.parts or part.__name__ in arguments.parts:
             part(report, arguments.quick)

@@ -1,8 +1,8 @@
-"""Draws docs/images/peers.svg: what a request costs here and with the peers of the same run. The figures stand below; run it after changing them."""
+"""Draws docs/images/peers.svg, which compares Cortex with other systems. Run it after changing the figures."""
 
 import os
 
-# Title, unit of a bar, and who has how much.
+# Title, unit, and the value of each system.
 GROUPS = [
     ("Completed requests per second, submit to stored result", "", [("Cortex", 16454), ("Dramatiq, Redis", 1016), ("LitServe, no queue", 858)]),
     ("Durable submits per second, 64 connections, worked off meanwhile", "", [("Cortex", 23220), ("Dramatiq, Redis", 1409), ("LitServe, not durable", 1004)]),

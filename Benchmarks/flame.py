@@ -1,7 +1,8 @@
 """Draws a flame graph of a running platform: flame.py PID SECONDS FILE.svg [TITLE]
 
-The width of a box is the share of processor time spent in it and in what it calls; below are the callers. A request's functions are resumed by
-the scheduler after each wait, so its road appears as several towers side by side, not as one. Needs what `profile.py` needs."""
+The width of a box is the share of processor time spent in the function and its callees; callers are below. The
+scheduler resumes the functions of a request after each wait, so a request appears as several stacks. It has the
+requirements of `profile.py`."""
 
 import html
 import re
@@ -11,10 +12,10 @@ import sys
 from profile import stacks
 
 WIDTH, ROW, LEFT, TOP = 1200, 17, 10, 60
-# Below this share of the width a box says nothing.
+# Boxes below this share of the width have no label.
 SMALLEST = 0.004
 THREADS = [("event loops", r"^NIO"), ("store", r"overcommit"), ("pool for tasks", r"default-qos|qos")]
-# Frames that only pass a call on.
+# Frames that only forward a call.
 PASSED = re.compile(
     r"^(closure #|partial apply|thunk for|protocol witness|implicit closure|specialized closure|static ThreadOps|start_thread|_?dispatch_|swift_job_run"
     r"|swift::runJob|DispatchQueue|entry_SYSCALL|do_syscall|x64_sys_call|__x64|SelectableEventLoop\.(run\(|handleEvent)|_?NIO.*thread|MultiThreadedEventLoopGroup"
@@ -51,7 +52,7 @@ def tree(pid, seconds):
         node = root
         node[0] += 1
         for step in whole(path):
-            # A function that waits and goes on shows as many; one is enough.
+            # A function that waits and continues appears several times; one is enough.
             if step == "" or (node is not root and step == last):
                 continue
             node, last = node[1].setdefault(step, [0, {}]), step
@@ -60,7 +61,7 @@ def tree(pid, seconds):
 
 
 def whole(path):
-    """The path without what lies deeper in the kernel than its first functions."""
+    """The path without the frames deeper in the kernel than its first functions."""
     depth = 0
     for step in path:
         depth = depth + 1 if KERNEL.search(step) else 0

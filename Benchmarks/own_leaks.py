@@ -1,4 +1,4 @@
-"""What a platform holds on this machine: counted at the beginning and at the end, the same is wanted."""
+"""Counts the resources of a platform on this machine; the counts at the beginning and at the end must be equal."""
 
 import os
 
@@ -20,7 +20,7 @@ def namespaces(processes):
 
 
 def count(platform, apis):
-    """By name. `apis`: the names of the APIs, which no other platform of the machine uses."""
+    """The counts by name. `apis`: names of APIs that no other platform of the machine uses."""
     processes = platform.processes()
     links = os.listdir("/sys/class/net")
     held = {

@@ -1,4 +1,4 @@
-"""A platform of its own for measurements: starts `cortex up` on free ports and a temporary folder, kills it, starts it again."""
+"""A private platform for measurements: starts, kills and restarts `cortex up` on free ports and a temporary folder."""
 
 import http.client
 import json
@@ -27,7 +27,7 @@ class Platform:
         self.process = self.addresses = self.token = None
 
     def start(self):
-        """Returns the seconds from the start of the process until /readyz says so."""
+        """Returns the seconds from the start of the process until /readyz succeeds."""
         file = os.path.join(self.data, "addresses.json")
         if os.path.exists(file):
             os.remove(file)
@@ -48,7 +48,7 @@ class Platform:
             except (OSError, ValueError, http.client.HTTPException):
                 pass
             time.sleep(0.01)
-        raise SystemExit("cortex up did not get ready:\n" + open(self.log).read()[-3000:])
+        raise SystemExit("cortex up did not become ready:\n" + open(self.log).read()[-3000:])
 
     def read_token(self):
         for line in open(os.path.join(self.folder, "cli", "cli.yaml")):
@@ -110,7 +110,7 @@ class Platform:
         return json.loads(answer)[0]["status"] if status == 200 else None
 
     def until(self, api, condition, seconds=120):
-        """Waits until the status of an API satisfies a condition; the seconds that it took."""
+        """Waits until the status of an API satisfies a condition; returns the seconds."""
         began = time.perf_counter()
         while time.perf_counter() - began < seconds:
             status = self.describe(api)
@@ -120,14 +120,14 @@ class Platform:
         raise SystemExit(f"{api}: not within {seconds} s: {json.dumps(self.describe(api))[:2000]}")
 
     def until_gone(self, name, seconds=60):
-        """Waits until nothing is left of the pods of an API."""
+        """Waits until the pods of an API are removed completely."""
         deadline = time.time() + seconds
         while any(pod.startswith(name + "-") for pod in self.pods()):
             if time.time() > deadline:
-                raise SystemExit(f"{name}: its pods are not gone within {seconds} s")
+                raise SystemExit(f"{name}: its pods were not removed within {seconds} s")
             time.sleep(0.05)
 
-    # What the platform's own process holds.
+    # Resources of the platform's process.
 
     def descriptors(self):
         return len(os.listdir(f"/proc/{self.process.pid}/fd"))
@@ -143,7 +143,7 @@ class Platform:
         return [name for name in os.listdir(folder) if not name.startswith(".")] if os.path.isdir(folder) else []
 
     def processes(self):
-        """Everything that carries this platform's folder in its command line or environment: supervisors, and containers whose API says `mark()`."""
+        """Supervisors and marked containers: processes with this platform's folder in command line or environment."""
         found = []
         for name in os.listdir("/proc"):
             if not name.isdigit() or int(name) in (os.getpid(), self.process.pid if self.process else 0):
@@ -159,11 +159,11 @@ class Platform:
         return found
 
     def mark(self):
-        """A variable for a container by which its processes are found."""
+        """A variable that marks the processes of a container."""
         return f"MARK: \"{self.folder}\""
 
     def marks(self):
-        """A folder that containers share and may write to."""
+        """A writable folder that containers share."""
         folder = os.path.join(self.folder, "marks")
         os.makedirs(folder, exist_ok=True)
         os.chmod(folder, 0o777)

@@ -1,6 +1,6 @@
-"""A Podman of its own for measurements, beside whatever engine the machine has: own storage, networks and socket. Needs root and `podman runc conmon netavark`.
+"""A private Podman for measurements, with its own storage, networks and socket.
 
-Its service can be killed and started again; containers live on without it, as on a machine whose engine is restarted."""
+It needs root and `podman runc conmon netavark`. Its service can be killed and restarted; containers survive that, as on a machine whose engine is restarted."""
 
 import atexit
 import http.client
@@ -20,13 +20,13 @@ IMAGE = "localhost/cortex-bench-python:1"
 
 class Podman:
     def __init__(self):
-        # Short: the paths of sockets are.
+        # A short path, because paths of sockets are limited.
         self.folder = tempfile.mkdtemp(prefix="cxbench-", dir="/tmp")
         os.chmod(self.folder, 0o711)
         self.socket = os.path.join(self.folder, "p.sock")
         for name in ("tmp", "home", "scratch"):
             os.mkdir(os.path.join(self.folder, name))
-        # Equal soft and hard limits: Podman 4.3 swaps them on its way through the API. Locks in files: those in shared
+        # Equal soft and hard limits, because Podman 4.3 swaps them in the API. Locks in files, because locks in shared
         # memory are shared with every other Podman of the machine.
         self.write("containers.conf", """
             [containers]
@@ -76,8 +76,9 @@ class Podman:
         return done
 
     def start(self):
-        """The service; returns once it answers. Where it was started, an empty file `oom` is written once the kernel kills in a container."""
+        """Starts the service and returns when it answers."""
         with open(f"{self.folder}/service.log", "ab") as log:
+            # In its own folder, because an empty file `oom` is written there when the kernel kills in a container.
             self.service = subprocess.Popen(
                 [*self.arguments(), "system", "service", "--time", "0", f"unix://{self.socket}"],
                 cwd=self.folder, env=self.environment, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
@@ -91,12 +92,12 @@ class Podman:
         raise SystemExit("podman does not answer: " + open(f"{self.folder}/service.log").read()[-2000:])
 
     def kill(self):
-        """SIGKILL to the service alone; its socket file is left, as a crash leaves it."""
+        """Sends SIGKILL to the service only; its socket file stays, as after a crash."""
         self.service.kill()
         self.service.wait()
 
     def terminate(self):
-        """SIGTERM to the service alone, as a restart by the system's service manager does."""
+        """Sends SIGTERM to the service only, as a restart by the service manager does."""
         self.service.send_signal(signal.SIGTERM)
         try:
             self.service.wait(timeout=15)
@@ -104,7 +105,7 @@ class Podman:
             self.kill()
 
     def call(self, method, path, body=None, timeout=60):
-        """One call of the engine's API: its status and its JSON."""
+        """One call of the engine's API; returns status and JSON."""
         connection = http.client.HTTPConnection("docker", timeout=timeout)
         connection.sock = socket.socket(socket.AF_UNIX)
         connection.sock.settimeout(timeout)
@@ -122,7 +123,7 @@ class Podman:
             return answer.status, text
 
     def load(self):
-        """The image: Python, made from this machine's own files, so that nothing is pulled."""
+        """Creates the image with this machine's Python, so that nothing is pulled."""
         interpreter = os.path.realpath("/usr/bin/python3")
         library = f"/usr/lib/{os.path.basename(interpreter)}"
         extensions = [entry.path for entry in os.scandir(f"{library}/lib-dynload") if entry.name.endswith(".so")]
@@ -152,7 +153,7 @@ class Podman:
         return [name for name in names if name != "podman"]
 
     def processes(self, name):
-        """Process ids of a program that was started for this engine, found by its folder in the command line."""
+        """Process ids of a program of this engine, found by its folder in the command line."""
         found = []
         for process in filter(str.isdigit, os.listdir("/proc")):
             try:
@@ -168,7 +169,7 @@ class Podman:
         return [line.split()[1] for line in lines if line.split()[1].startswith(self.folder)]
 
     def remove(self):
-        """Everything of it: containers, processes, mounts, files."""
+        """Removes everything: containers, processes, mounts, files."""
         if not os.path.isdir(self.folder):
             return
         for _ in range(3):

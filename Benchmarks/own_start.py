@@ -1,6 +1,7 @@
-"""The start of a pod without the platform: what the machine and the engine themselves need, to compare a wake-up with.
+"""The start of a pod without the platform, as the reference for a wake-up.
 
-Each function starts the very program that the platform's pod runs, waits until its port accepts, removes everything, and gives the seconds."""
+Each function starts the program of the platform's pod, waits until its port accepts, removes everything, and returns the
+seconds."""
 
 import os
 import socket
@@ -14,7 +15,7 @@ COMMAND = ["python3", "/app/worker.py"]
 
 
 def accepted(host, port, seconds=60):
-    """Waits until something accepts at a port."""
+    """Waits until a port accepts connections."""
     deadline = time.perf_counter() + seconds
     while time.perf_counter() < deadline:
         try:
@@ -26,7 +27,7 @@ def accepted(host, port, seconds=60):
 
 
 def control_group():
-    """A control group with the weight of one core, as the pod's has, so that a busy machine treats both alike; `None` where none can be made."""
+    """A control group with the pod's weight of one core, for an equal share; `None` if it cannot be created."""
     for parent, weight in (("/sys/fs/cgroup/cpu", "cpu.shares"), ("/sys/fs/cgroup", "cpu.weight")):
         group = f"{parent}/cortex-direct-{os.getpid()}"
         try:
@@ -40,7 +41,7 @@ def control_group():
 
 
 def remove(group):
-    """The last process inside may need a moment to end."""
+    """Removes a control group; its last process may need a moment to end."""
     for _ in range(100 if group else 0):
         try:
             return os.rmdir(group)
@@ -55,7 +56,7 @@ def join(group):
 
 
 def bubblewrap():
-    """The same program in a bubblewrap of the kind that the sandbox engine makes, on a free port of the host."""
+    """The same program in a bubblewrap like the sandbox engine's, on a free port of the host."""
     group = control_group()
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -77,8 +78,9 @@ def bubblewrap():
 
 
 def podman(engine, as_pod):
-    """The same program and image by the engine's own API: as one container on a bridge, or as a pod is made, in the network namespace of another
-    container that only owns it."""
+    """The same program and image with the engine's API: as one container on a bridge, or as a pod.
+
+    In a pod it runs in the network namespace of another container."""
     limits = {"CapDrop": ["ALL"], "SecurityOpt": ["no-new-privileges"]}
     network = {"NetworkMode": "podman"} | limits
 
@@ -96,7 +98,7 @@ def podman(engine, as_pod):
     began = time.perf_counter()
     owner = None
     if as_pod:
-        # The platform's own image for that is on the engine, as every pod of it begins so.
+        # The engine has the platform's image for that container, because every pod uses it.
         owner = create("direct-owner", {"Cmd": ["pod", "--socket", "/run/cortex/init.sock"], "HostConfig": network}, image)
         start(owner)
         network = {"NetworkMode": f"container:{owner}"} | limits

@@ -1,7 +1,7 @@
 """Where the processor time of a running platform goes: profile.py PID SECONDS [--stacks]
 
-Samples with `perf` (needs root or perf_event_paranoid <= 1) and prints three tables: by thread, by station of the road, and by kind of work.
-With --stacks also the functions that are on top most often."""
+Samples with `perf` (needs root or perf_event_paranoid <= 1) and prints three tables: by thread, by stage of the request
+path, and by kind of work. With --stacks also the functions that are on top most often."""
 
 import collections
 import re
@@ -9,8 +9,8 @@ import subprocess
 import sys
 import tempfile
 
-# The first pattern that any frame of a stack matches decides.
-STATIONS = [
+# The first pattern that matches any frame of a stack decides.
+STAGES = [
     ("store: writer", r"Committer|WriteTransaction|HotPathStatements"),
     ("store: reader", r"RequestReader"),
     ("dequeuer", r"8Dequeuer"),
@@ -19,7 +19,7 @@ STATIONS = [
     ("event loops between them", r"NIO"),
     ("hints, tasks and timers", r"swift_task|swift_job|dispatch"),
 ]
-# The innermost frame that matches decides.
+# The innermost matching frame decides.
 KINDS = [
     ("kernel: network", r"^(tcp|inet|sock|__sys_(send|recv)|ip_|__ip|dev_|net_|skb|__skb|loopback|sk_|lock_sock|release_sock|nf_|__tcp|do_(send|recv|writev)|unix_)"),
     ("kernel: files and sync", r"^(ext4|jbd2|vfs_(write|read|fsync)|ksys_p?(write|read)|__x64_sys_p(write|read)|do_fsync|filemap|generic_perform|blk_|submit_bio|virtio|iomap|folio|writeback|file_write|do_writepages)"),
@@ -51,14 +51,14 @@ def stacks(pid, seconds):
 
 def main():
     pid, seconds = sys.argv[1], sys.argv[2]
-    threads, stations, kinds, tops, total = *(collections.Counter() for _ in range(4)), 0
+    threads, stages, kinds, tops, total = *(collections.Counter() for _ in range(4)), 0
     for thread, frames in stacks(pid, seconds):
         total += 1
         threads[thread] += 1
-        stations[next((name for name, pattern in STATIONS if any(re.search(pattern, frame) for frame in frames)), "other")] += 1
+        stages[next((name for name, pattern in STAGES if any(re.search(pattern, frame) for frame in frames)), "other")] += 1
         kinds[next((name for frame in frames for name, pattern in KINDS if re.search(pattern, frame)), "other")] += 1
         tops[frames[0]] += 1
-    for title, counter, limit in (("thread", threads, 8), ("station", stations, 20), ("kind of work", kinds, 20), ("function", tops, 60 if "--stacks" in sys.argv else 0)):
+    for title, counter, limit in (("thread", threads, 8), ("stage", stages, 20), ("kind of work", kinds, 20), ("function", tops, 60 if "--stacks" in sys.argv else 0)):
         if limit:
             print(f"\n| {title} | share |\n|---|---|")
         for name, count in counter.most_common(limit):

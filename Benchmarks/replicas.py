@@ -1,7 +1,7 @@
 """Times of replicas on this machine. replicas.py CORTEX [wake] [podman] [update] [adopt]
 
-wake: POST to result at zero replicas on the sandbox engine, what it consists of, and the same program started without the platform.
-podman: the same on a Podman of its own (needs root).
+wake: POST to result at zero replicas on the sandbox engine, its phases, and the same program started without the platform.
+podman: the same on a private Podman (needs root).
 update: a rolling update of 10 replicas under load, from `deploy` until only the new version runs.
 adopt: 50 replicas, kill -9 of the platform, and the time until all serve again."""
 
@@ -27,11 +27,12 @@ def median(values):
 
 
 def wake(platform, direct, image=None, rounds=int(os.environ.get("ROUNDS", "9"))):
-    """`direct` names ways to start the same program without the platform; the last one is what the wake-up is compared with. Rounds of all
-    take turns, so that a machine that grows busy slows them all."""
+    """Measures wake-ups. `direct`: ways to start the same program without the platform; the last one is the reference.
+
+    Rounds alternate, so that a busy machine slows all of them."""
     phases, own = [], {name: [] for name in direct}
     sleepy = ["autoscaling: {min_replicas: 0, init_replicas: 0}"]
-    # The default share of 0.2 would make the program slower than one without limits where the machine is busy.
+    # With the default share of 0.2 the program would be slower than one without limits on a busy machine.
     share = ["compute: {cpu: 1}"]
     for _ in range(rounds):
         for name, start in direct.items():

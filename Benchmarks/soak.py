@@ -1,9 +1,10 @@
-"""The long haul: soak.py CORTEX [MINUTES] [sandbox|podman]
+"""The soak test: soak.py CORTEX [MINUTES] [sandbox|podman]
 
-Six APIs under load (fast, slow, failing now and then, large bodies, bursts, one that sleeps at zero) while every minute something is deployed, refreshed
-or rolled back, now and then a version that cannot start; containers, supervisors, bubblewraps, Podman's service and (in the first three fifths of
-the time) the platform itself are killed at random. The rest of the time runs without the last, so that a leak of the platform's process shows.
-Ends with 1 if a request was lost or answered wrongly, or if something is left. SEED=… repeats one; KEEP=1 keeps the folder of one that failed."""
+Six APIs are under load (fast, slow, sometimes failing, large bodies, bursts, scaled to zero). Every minute an API is
+deployed, refreshed or rolled back, sometimes to a version that cannot start. Containers, supervisors, bubblewraps, Podman's
+service and, in the first three fifths of the time, the platform are killed at random. In the rest of the time the platform
+is not killed, so that a leak of its process becomes visible. Exits with 1 if a request was lost or answered wrongly, or if
+anything is left. SEED=… repeats a run; KEEP=1 keeps the folder of a failed run."""
 
 import os
 import random
@@ -24,7 +25,7 @@ platform = Platform(sys.argv[1], engine)
 load = Load(platform, seed)
 counts = {}
 samples = []
-broken = {}  # API -> when it is mended
+broken = {}  # API -> when it is repaired
 
 
 def done(what):
@@ -32,7 +33,7 @@ def done(what):
 
 
 def change():
-    """One deploy, refresh or rollback; refusals because of an update under way are an answer too."""
+    """One deploy, refresh or rollback; a refusal because of a running update is allowed."""
     name = dice.choice(list(KINDS))
     kind = dice.choice(["deployed", "deployed", "deployed broken", "refreshed", "rolled back"])
     flags = ["--force"] if dice.random() < 0.5 else []
@@ -63,7 +64,7 @@ def mend(all=False):
 
 
 def kill_in_sandbox():
-    """The process of a container, its bubblewrap, or the supervisor of a pod."""
+    """Kills the process of a container, its bubblewrap, or the supervisor of a pod."""
     process = dice.choice(platform.processes() or [0])
     try:
         words = open(f"/proc/{process}/cmdline", "rb").read().decode(errors="replace").split("\0")
@@ -78,7 +79,7 @@ def kill_in_sandbox():
 
 
 def kill_in_podman():
-    """The first process of a container of any role, or the engine's service, which comes back after a moment."""
+    """Kills the first process of a container of any role, or the engine's service, which is then restarted."""
     if dice.random() < 0.3:
         stop = dice.choice([engine.kill, engine.terminate])
         stop()
@@ -151,7 +152,7 @@ def main():
 
 
 def settle(first):
-    """Everything is deleted; waits until no more is held than at the beginning, for two minutes at most."""
+    """Deletes everything, and waits for at most two minutes until no more is held than at the beginning."""
     deadline = time.time() + 120
     while time.time() < deadline:
         now = own_leaks.count(platform, KINDS)

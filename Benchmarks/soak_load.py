@@ -1,4 +1,4 @@
-"""The load of the long haul: six APIs, each with its own kind of requests, and what each request must come to."""
+"""The load of the soak test: six APIs, each with its kind of requests and their expected ends."""
 
 import hashlib
 import http.client
@@ -10,10 +10,10 @@ import time
 from own_platform import api
 
 QUICK = ["window: 10s", "upscale_stabilization_period: 0s", "downscale_stabilization_period: 20s", "target_in_flight: 3"]
-# However often its replica is killed, a request is delivered again.
+# A request is delivered again, however often its replica is killed.
 LOST = "retries: {max_attempts: 50, on: [unreachable], backoff: 1s}"
 ANY = "retries: {max_attempts: 50, on: [unreachable, status_5xx, timeout, invalid_response], backoff: 1s}"
-# Fewest and most replicas, what is tried again, pause between two requests of the one caller.
+# Minimum and maximum of replicas, what is retried, pause between two requests of a caller.
 KINDS = {
     "soakfast": (2, 5, LOST, 0.1), "soakslow": (1, 3, LOST, 1.0), "soakfail": (1, 2, LOST, 0.7), "soaklarge": (1, 2, LOST, 4.0),
     "soakburst": (1, 4, ANY, None), "soakzero": (0, 2, LOST, None),
@@ -31,7 +31,7 @@ def yaml(platform, name, version, program="worker.py"):
 
 
 def body(name, number, dice):
-    """A request of this kind, and the kind of error it is to end with, if any."""
+    """A request of this kind, and its expected error kind, if any."""
     request = {"number": number, "sleep": dice.choice([0, 0, 0.05, 0.3])}
     if name == "soakslow":
         request["sleep"] = dice.uniform(1, 8)
@@ -39,7 +39,7 @@ def body(name, number, dice):
         request |= {"padding": "p" * dice.randrange(100_000, 4_000_000), "size": dice.randrange(100_000, 2_000_000)}
     if name == "soakburst" and dice.random() < 0.1:
         request["recover"] = dice.choice(list(FAILURES))
-    # Seldom: a container that ends again and again is started more and more seldom, as it should be.
+    # Rarely, because a container that ends repeatedly is restarted with increasing delays.
     if name in ("soakfast", "soakburst") and dice.random() < 0.001:
         request["exit"] = dice.choice([1, 3, 137])
     if name == "soakfail" and dice.random() < 0.5:
@@ -54,11 +54,11 @@ class Load:
         self.lock = threading.Lock()
         self.submitted = {}  # id -> (api, number, digest, kind of error)
         self.refused = 0
-        self.longest = {"answered": 0.0, "cut off": 0.0}  # seconds that a submit took
+        self.longest = {"answered": 0.0, "cut off": 0.0}  # seconds of a submission
         self.threads = [threading.Thread(target=self.run, args=item) for item in enumerate(KINDS)]
 
     def run(self, index, name):
-        """Submits as its kind does; an id that was given is to be answered, whatever happens."""
+        """Submits requests of its kind; every returned id must get an end."""
         dice = random.Random(self.seed + index)
         number = 0
         while not self.stop.is_set():
@@ -85,7 +85,7 @@ class Load:
             self.stop.wait(pause)
 
     def verdict(self):
-        """Reads every answer: what is wrong, how many deliveries counted, how many there are of each API."""
+        """Reads every answer; returns wrong ones, the number of attempts, and the number for each API."""
         wrong, attempts, ended = [], 0, dict.fromkeys(KINDS, 0)
         for identifier, (name, number, digest, error) in self.submitted.items():
             document = self.platform.result(name, identifier)

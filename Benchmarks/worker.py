@@ -1,8 +1,8 @@
-"""A container for measurements: answers with what it was sent, after `sleep` seconds; `exit` ends the process instead, once for each request.
+"""A container for measurements: answers with its input after `sleep` seconds; `exit` ends the process once per request.
 
-`fail` answers wrongly: `status`, `type` or `json`; `recover` does that once for each request. `size` asks for so many bytes of filler in the answer.
-
-Its answer also says when it began and when it listened, so that its own start can be told from the platform's."""
+`fail` causes a wrong answer: `status`, `type` or `json`; with `recover` once per request. `size` is the number of bytes of
+filler in the answer. The answer contains the times at which the program started and listened, to separate its start from
+the platform's."""
 
 import time
 
@@ -20,7 +20,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def is_first(self):
-        """Whether no replica has seen this request (or none that shares `/marks`)."""
+        """Whether no replica (that shares `/marks`) has seen this request."""
         folder = "/marks" if os.path.isdir("/marks") else "/mnt"
         path = f"{folder}/{self.headers['X-Cortex-Request-ID']}"
         if os.path.exists(path):

@@ -15,15 +15,15 @@ run() {
   "$environment/bin/schemathesis" --config-file scripts/schemathesis.toml run "$operator/openapi.json" \
     --no-color --warnings off "$@"
 }
-echo "--- any name"
+echo "--- arbitrary names"
 run "$@"
-echo "--- names that exist"
-# The tests above may have deleted it, and its requests with it.
+echo "--- existing names"
+# The tests above may have deleted the API and its requests.
 cortex deploy examples/hello/cortex.sandbox.yaml --wait
 cortex submit hello -d '{}' --wait
 id=$(cortex requests hello -o json | python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["id"])')
 version=$(cortex get hello -o json | python3 -c 'import json, sys; print(json.load(sys.stdin)[0]["metadata"]["id"])')
-# A log that is followed has no end.
+# A followed log has no end.
 sed "s|^\[generation\]|[parameters]\n\"query.follow\" = \"false\"\n\"path.api\" = \"hello\"\n\"path.id\" = \"$id\"\n\"path.apiID\" = \"$version\"\n\n&|" \
   scripts/schemathesis.toml >"$work/schemathesis.toml"
 "$environment/bin/schemathesis" --config-file "$work/schemathesis.toml" run "$operator/openapi.json" \

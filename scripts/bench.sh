@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-# Nothing of Swift's to be loaded: a sandbox pod does not see where it is installed.
+# Linked statically, because a sandbox pod does not see the folder of Swift's libraries.
 swift build -c release --static-swift-stdlib --package-path Benchmarks --scratch-path .build/benchmarks
 mkdir -p .build/bench
 install -m 0755 .build/benchmarks/release/{load,constant} .build/bench

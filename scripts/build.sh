@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Builds the release programs into .build/dist: cortex and, beside it, cortex-pod-init.
+# Builds the release programs cortex and cortex-pod-init into .build/dist.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 scratch=.build/release-static
-# SQLite and zlib become part of the program, which so runs in a container that has only what every Debian, Ubuntu or
-# Fedora image has (contract O2). The linker takes the first library of a name that it finds.
+# SQLite and zlib are linked statically, so the program runs in every Debian, Ubuntu or Fedora image (contract O2). The
+# linker uses the first library of a name that it finds.
 static=$PWD/.build/static-libraries
 mkdir -p "$static"
 for library in libsqlite3.a libz.a; do
@@ -17,13 +17,13 @@ for library in libsqlite3.a libz.a; do
   }
   ln -sf "$path" "$static/$library"
 done
-# Accesses to one variable that overlap are looked for by the compiler, and by the tests' builds as they run; looking
-# for them in every access of the release costs a twentieth of a request. No table of names for libraries that would be
-# loaded later: there are none, and it takes 5 MB of the file and 2.7 MiB of memory.
+# The compiler and the tests' builds check for overlapping accesses to a variable; the same checks in the release would
+# cost 5 % of a request. The table of exported names is omitted: no libraries are loaded later, and the table takes 5 MB
+# of the file and 2.7 MiB of memory.
 flags=(-c release --static-swift-stdlib --scratch-path "$scratch" -Xswiftc "-L$static" -Xswiftc -enforce-exclusivity=unchecked
   -Xlinker --no-export-dynamic)
 echo "Building the release programs (the first time takes several minutes)"
-# Other flags alone do not make it link anew.
+# Changed flags alone do not cause a new link.
 rm -f "$scratch/release/cortex"
 swift build "${flags[@]}" --product cortex
 swift build "${flags[@]}" --product cortex-pod-init
@@ -34,7 +34,7 @@ done
 strip --strip-debug .build/dist/cortex 2>/dev/null || true
 more=$(readelf -d .build/dist/cortex | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' | grep -vE '^(libc|libm|libgcc_s|libstdc\+\+|ld-linux.*)\.so\.' || true)
 [ -z "$more" ] || {
-  echo "error: cortex would need ${more//$'\n'/, } wherever it runs" >&2
+  echo "error: cortex depends on ${more//$'\n'/, }, which not every image has" >&2
   exit 1
 }
 ls -lh .build/dist

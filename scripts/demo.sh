@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The main job on real input: starts the platform, deploys the OCR example, submits four files, prints what came back.
+# Demonstrates the platform: starts it, deploys the OCR example, submits four files, and prints the results.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -29,7 +29,7 @@ finish() {
 }
 trap finish EXIT
 
-say "2. Packages of the OCR example (the models come inside)"
+say "2. Packages of the OCR example (including the models)"
 if [ ! -d examples/ocr/packages/rapidocr_onnxruntime ]; then
   rm -rf examples/ocr/packages
   /usr/bin/python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps --only-binary :all: \

@@ -26,11 +26,11 @@ deploy() {
 hello is deployed. In another terminal:
   export CORTEX_CLI_CONFIG_DIR=$folder/cli PATH=$bin:\$PATH
   cortex submit hello -d '{"name": "Ada"}' --wait
-Ctrl-C stops the platform; what is deployed stays for the next start.
+Ctrl-C stops the platform; deployed APIs are kept for the next start.
 TEXT
 }
 deploy &
 
-# In the place of this script, so that Ctrl-C reaches the platform once: a second signal would end it without draining.
+# Replaces this script, so that Ctrl-C reaches the platform only once: a second signal would end it without draining.
 exec "$bin/cortex" up --data-dir "$folder/data" --port "${PORT:-8889}" --operator-port "${OPERATOR_PORT:-8888}" \
   --engine "${CORTEX_ENGINE:-sandbox}"

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tests that the documents for users are true, on the debug build: scripts/doc-test.sh [FILE...]; doc_test.py says how.
+# Tests that the user documents are true, on the debug build: scripts/doc-test.sh [FILE...]; see doc_test.py.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

@@ -1,4 +1,4 @@
-"""The blocks of a document, and whether an output is the one that a document shows."""
+"""The blocks of a document, and the comparison of an output with the one that a document shows."""
 
 import re
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ FENCE = re.compile(r"^( *)```(.*)$")
 
 
 class Untrue(Exception):
-    """A document says something that does not hold: at its line, or at the block's when that is None."""
+    """A document contains a false statement, in `line`, or in the line of its block if that is None."""
 
     def __init__(self, message, line=None):
         super().__init__(message)
@@ -17,18 +17,18 @@ class Untrue(Exception):
 
 @dataclass
 class Block:
-    #: Of its first line of text.
+    #: The number of its first line of text.
     line: int
     language: str
-    #: What stands behind the language.
+    #: The text after the language.
     purpose: str
     text: str
-    #: Whether nothing stands between it and the block before.
+    #: Whether there is no text between it and the previous block.
     follows_directly: bool
 
 
 def blocks(path: Path):
-    """Every fenced block of a file, in its order."""
+    """Every fenced block of a file, in order."""
     lines = path.read_text().splitlines()
     index, last_end = 0, None
     while index < len(lines):
@@ -50,16 +50,18 @@ def blocks(path: Path):
 
 
 def compare(shown: str, found: str, line: int) -> None:
-    """Every line that a document shows, in its order. `…` is anything within a line, a line of nothing else any number of lines; columns are as wide as what stands in them.
+    """Compares an output with the lines that a document shows, in order.
+
+    `…` matches any text within a line; a line with only `…` matches any number of lines. The width of columns may differ.
 
     `line` is the line of the document with the first line shown.
     """
-    # What stands around it in a document has no empty lines.
+    # A block in a document has no empty lines around its text.
     lines, found = shown.rstrip().split("\n"), found.strip("\n") + "\n"
     patterns = [_pattern(each) for each in lines]
     if re.fullmatch("".join(patterns), found):
         return
-    # How far it goes well: that line is the one to look at.
+    # The first line that does not match is reported.
     good = max(count for count in range(len(lines) + 1) if re.match("".join(patterns[:count]), found))
     wrong = min(good, len(lines) - 1)
     expected = lines[wrong] if good < len(lines) else "nothing more"

@@ -1,4 +1,4 @@
-"""What is checked of a document without being run."""
+"""Checks of a document without running it."""
 
 import json
 import os
@@ -20,7 +20,7 @@ class Checks:
         self._verbs = None
 
     def text(self):
-        """Links and commands in the running text."""
+        """Checks links and commands outside of blocks."""
         fenced = False
         for number, line in enumerate(self.path.read_text().splitlines(), 1):
             if FENCE.match(line):
@@ -38,12 +38,12 @@ class Checks:
             return
         file = self.path.parent / target
         if not file.exists():
-            raise Untrue(f"this link leads nowhere: {target}", line)
+            raise Untrue(f"this link has no target: {target}", line)
         if anchor and file.suffix == ".md" and anchor not in _anchors(file):
             raise Untrue(f"{target} has no heading #{anchor}", line)
 
     def _command(self, code, line):
-        """A verb that exists, with flags that it has."""
+        """Checks that a command and its flags exist."""
         code = re.split(r" [|>&;] ?|[|]| \\", code)[0]
         try:
             words = shlex.split(code.replace("[", " ").replace("]", " ").replace("…", "").replace("'", '"'))
@@ -59,12 +59,12 @@ class Checks:
                 continue
             below = {each["commandName"]: each for each in node.get("subcommands", [])}
             if word not in below:
-                # Unambiguous beginnings will do.
+                # Unambiguous prefixes are allowed.
                 word = next((each for each in below if each.startswith(word)), word)
             if word in below:
                 node, names = below[word], set()
             elif below and re.fullmatch(r"[a-z]+", word) and not node.get("defaultSubcommand"):
-                raise Untrue(f"`{code}`: there is no verb {word}", line)
+                raise Untrue(f"`{code}`: there is no command {word}", line)
 
     def verbs(self):
         if self._verbs is None:
@@ -94,9 +94,9 @@ class Checks:
             for command in re.findall(r"^ExecStart=\S*/(cortex .*)$", block.text, re.M):
                 self._command(command, block.line)
         elif block.language not in ("", "nginx", "mermaid"):
-            raise Untrue(f"nobody knows what to do with a block of {block.language!r}")
+            raise Untrue(f"blocks of {block.language!r} are not supported")
         elif re.search(r"^\s*(\$ |cortex [a-z]+(?! ─)|curl |make )(?!.*─)", block.text, re.M):
-            raise Untrue("commands stand in a block `sh`")
+            raise Untrue("commands belong in a block `sh`")
 
     def _same_as(self, block, file):
         def bare(text):
@@ -104,10 +104,10 @@ class Checks:
             return [line for line in lines if line]
 
         if bare(block.text) != bare(file.read_text()):
-            raise Untrue(f"{file.relative_to(self.root)} says something else")
+            raise Untrue(f"{file.relative_to(self.root)} has another content")
 
     def _fragment(self, block):
-        """A whole list of APIs, a part of a container, or nothing but a comment."""
+        """Checks a whole list of APIs, a part of a container, or only a comment."""
         value = yaml.safe_load(block.text)
         if isinstance(value, dict):
             container = {"name": "main", "image": "x", **value}
@@ -133,7 +133,7 @@ class Checks:
             if not words or words[0] == "export":
                 continue
             if words[0] == "make":
-                # As at a prompt, also when the tests themselves were started by a make.
+                # Without the variables of a make that started the tests.
                 variables = {name: value for name, value in os.environ.items() if not re.match("MAKE|MFLAGS", name)}
                 command = ["make", "-n", *words[1:]]
                 done = subprocess.run(command, cwd=self.root, env=variables, capture_output=True, text=True)
@@ -157,7 +157,7 @@ def _flags(node):
 
 
 def _anchors(file):
-    """As a forge makes them of headings."""
+    """The anchors that a hosting service derives from headings."""
     found = set()
     for heading in re.findall(r"^#+ (.*)$", file.read_text(), re.M):
         plain = re.sub(r"\[([^\]]*)\]\([^)]*\)", r"\1", heading).lower()

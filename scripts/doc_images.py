@@ -1,4 +1,4 @@
-"""A private Podman for the blocks that need Docker: with storage, networks and socket of its own, and a base image made from this machine's Python. Needs root."""
+"""A private Podman for the blocks that need Docker, with a base image of this machine's Python. Needs root."""
 
 import os
 import shlex
@@ -12,7 +12,7 @@ from pathlib import Path
 
 from doc_blocks import Untrue
 
-#: What the Dockerfiles of the documents and examples begin with.
+#: The base image of the Dockerfiles in documents and examples.
 BASE = "docker.io/library/python:3.11-slim"
 #: Parts of Python's library that no server needs.
 LEFT_OUT = {"test", "tests", "idlelib", "tkinter", "ensurepip", "__pycache__", "lib2to3", "turtledemo", "pydoc_data"}
@@ -41,8 +41,7 @@ class Images:
             '[engine]\ncgroup_manager = "cgroupfs"\nevents_logger = "file"\nlock_type = "file"\nexit_command_delay = 5\n'
             '[network]\nnetwork_backend = "netavark"\n'
         )
-        # As on a machine with Docker: a name without a registry is one of Docker Hub's, and nothing is fetched from
-        # there.
+        # As with Docker, a name without a registry belongs to Docker Hub; nothing is pulled from there.
         (self.folder / "registries.conf").write_text(
             'unqualified-search-registries = ["docker.io"]\n[[registry]]\nlocation = "docker.io"\nblocked = true\n'
         )
@@ -101,7 +100,7 @@ class Images:
             "import", "--change", "CMD python3", "--change", "ENV PATH=/usr/bin:/bin", str(archive), BASE
         )
         if done.returncode != 0:
-            raise Untrue(f"the base image cannot be made: {done.stderr}")
+            raise Untrue(f"the base image cannot be created: {done.stderr}")
 
     @property
     def variables_as_shell(self):
@@ -141,7 +140,7 @@ class Images:
 
 
 def _files():
-    """This machine's Python with its library and what it is linked with, by the names under which it is found."""
+    """The files of this machine's Python: its library and linked libraries, by the paths at which they are found."""
     interpreter = os.path.realpath("/usr/bin/python3")
     library = Path("/usr/lib") / Path(interpreter).name
     files = {interpreter, "/usr/bin/python3"}

@@ -1,4 +1,4 @@
-"""Tests the test of the documents: what is untrue in one is found, and told with its line, the command, and what was expected."""
+"""Tests doc_test.py: a false statement is reported with its line, the command, and the expected output."""
 
 import contextlib
 import io
@@ -16,7 +16,7 @@ FENCE = "```"
 
 
 def told(text):
-    """What is said about a document."""
+    """What is reported about a document."""
     with tempfile.NamedTemporaryFile("w", suffix=".md", dir=doc_test.ROOT / ".build", prefix="doc-") as file:
         file.write(text.replace("~~~", FENCE))
         file.flush()
@@ -72,23 +72,23 @@ class Documents(unittest.TestCase):
         self.check("~~~yaml cortex.yaml\n- name: x\n  kind: AsyncAPI\n~~~\n", "D:2: cortex deploy --check says:", "pod")
         self.check(
             "~~~yaml examples/hello/cortex.yaml\n- name: x\n~~~\n",
-            "D:2: examples/hello/cortex.yaml says something else",
+            "D:2: examples/hello/cortex.yaml has another content",
         )
 
     def test_words_that_are_no_commands(self):
-        self.check("see\n`cortex deploi x`\n", "D:2: `cortex deploi x`: there is no verb deploi")
+        self.check("see\n`cortex deploi x`\n", "D:2: `cortex deploi x`: there is no command deploi")
         self.check("`cortex get -w --wach`\n", "D:1: `cortex get -w --wach`: there is no flag --wach")
-        self.check("~~~\n$ cortex get\n~~~\n", "D:2: commands stand in a block `sh`")
-        self.check("~~~sh skip\ncortex get\n~~~\n", "nobody knows what a block `sh skip` is")
+        self.check("~~~\n$ cortex get\n~~~\n", "D:2: commands belong in a block `sh`")
+        self.check("~~~sh skip\ncortex get\n~~~\n", "a block `sh skip` is not supported")
         with unittest.mock.patch.dict(os.environ, MAKELEVEL="1", MAKEFLAGS="w"):
             self.check("~~~sh clone\nmake tset\n~~~\n", "D:2: make:", "tset")
         self.check("~~~sh\ndocker run x\n~~~\n", "a block that needs Docker says sh image")
 
     def test_links(self):
-        self.check("x\n[a](not-there.md)\n", "D:2: this link leads nowhere: not-there.md")
+        self.check("x\n[a](not-there.md)\n", "D:2: this link has no target: not-there.md")
         self.check("[a](../docs/cli.md#not-there)\n", "D:1: ../docs/cli.md has no heading #not-there")
 
-    def test_columns_are_as_wide_as_what_stands_in_them(self):
+    def test_the_width_of_columns_may_differ(self):
         compare('{"id":"…"}\n…\nlast  column', '{"id":"a b"}\nanything\nelse\nlast      column', 1)
         for found in ('{"id":"a"}', '{"id":"a"}\nlast  colum', '{"ib":"a"}\nlast  column', ""):
             with self.assertRaises(Untrue):

@@ -1,4 +1,4 @@
-"""The bash in which a document's commands run, and the programs that stand for others there."""
+"""The bash in which a document's commands run, and its replacements for some programs."""
 
 import os
 import select
@@ -9,12 +9,12 @@ import time
 from doc_blocks import Untrue, indented
 
 #: Longest silence of a command, in seconds.
-PATIENCE = 120
+SILENCE_LIMIT = 120
 
-# Ctrl-C after the first output, as somebody would who has seen enough. It must end by it, and as such.
+# Sends Ctrl-C after the first output. The command must end because of it.
 UNTIL_INTERRUPTED = """
 import os, select, signal, subprocess, sys, time
-# Whoever runs the tests in the background may have had it ignored.
+# A shell that runs the tests in the background may ignore it.
 process = subprocess.Popen(
     sys.argv[1:], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL))
 if select.select([process.stdout], [], [], 60)[0]:
@@ -28,7 +28,7 @@ sys.exit(0 if process.returncode in (130, -signal.SIGINT) else process.returncod
 
 
 def make_programs(folder, cortex):
-    """Programs that come before all others on the PATH."""
+    """Writes programs that precede all others on the PATH."""
     folder.mkdir()
     (folder / "until-interrupted.py").write_text(UNTIL_INTERRUPTED)
     texts = {
@@ -44,7 +44,7 @@ exec {cortex} "$@"
 
 
 class Shell:
-    """One bash for all commands of a document, so that variables and folders stay."""
+    """One bash for all commands of a document, so that variables and the working directory persist."""
 
     def __init__(self, folder, variables):
         self._process = subprocess.Popen(
@@ -57,11 +57,11 @@ class Shell:
         )
 
     def run(self, text, block):
-        """Runs commands up to the first that fails; what they wrote, as a terminal would show it."""
+        """Runs commands up to the first that fails; returns their output as a terminal would show it."""
         with tempfile.NamedTemporaryFile("w", suffix=".sh") as script:
             script.write(text + "\n")
             script.flush()
-            # A failure is caught by a trap, since `set -e` would end the shell itself.
+            # A trap detects a failure, because `set -e` would end the shell.
             self._process.stdin.write(
                 f"""set -o pipefail; failed=; trap '[ -n "$failed" ] || failed=$LINENO:$?; return 1 2>/dev/null' ERR
 source {script.name} </dev/null
@@ -82,7 +82,7 @@ trap - ERR; printf '\\n\\001%s\\n' "$failed"
         output, silent_since = b"", time.monotonic()
         while b"\n\x01" not in output or not output.endswith(b"\n"):
             if not select.select([self._process.stdout], [], [], 1)[0]:
-                if time.monotonic() - silent_since > PATIENCE:
+                if time.monotonic() - silent_since > SILENCE_LIMIT:
                     self._process.kill()
                     raise Untrue(
                         f"these commands did not end:\n{indented(text)}\nthey wrote:\n{indented(output.decode())}"

@@ -1,23 +1,27 @@
-"""Tests that the documents for users are true: doc_test.py [FILE...]
+"""Tests that the user documents are true: doc_test.py [FILE...]
 
-Every block of commands of README.md, docs/*.md and clients/python/README.md is run, in the order of its document, on a platform of the document's own.
-The word behind a block's language says what is special about it:
+Every block of commands in README.md, docs/*.md and clients/python/README.md is run in the order of its document, on a
+separate platform for each document. The word after a block's language selects how:
 
     ```sh              commands, run in one bash for the whole document
-    ```sh up           `cortex up`: starts the platform on the sandbox engine, on free ports; a document without it gets one at its beginning
-    ```sh image        commands that need Docker or Podman: `docker` is a private Podman, and `cortex` talks to a second platform on it
-    ```sh clone        commands of a clone that build or test for minutes: their targets and scripts are looked up, not run
+    ```sh up           `cortex up`: starts the platform on the sandbox engine, on free ports; without this block the
+                       platform starts at the beginning of the document
+    ```sh image        commands that need Docker or Podman: `docker` is a private Podman, and `cortex` talks to a second
+                       platform on it
+    ```sh clone        commands that build or test for minutes: only their targets and scripts are checked to exist
     ```python          run in one interpreter for the whole document
-    ```text, ```json   directly after one of these: all that it wrote; see `compare` for `…`
-    ```LANGUAGE FILE   a file of this name; one that the repository has must say the same there
-    ```yaml            without a name: `cortex deploy --check` finds it good
+    ```text, ```json   directly after one of these: its whole output; see `compare` for `…`
+    ```LANGUAGE FILE   a file of this name; if the repository has it, the contents must be equal
+    ```yaml            without a name: `cortex deploy --check` must accept it
 
-What stands for what: the addresses http://127.0.0.1:8889 and :8888 and https://cortex.example.com for those of the platform under test, TOKEN for its token,
-ID for the last id that a command wrote, /home/ada/.cortex/local for its data directory. The folder is a clone with examples/hello's app.py and
-cortex.sandbox.yaml (as cortex.yaml) at its top. A command with --follow or --watch gets Ctrl-C after its first output. `pip install` installs without a network and without
-dependencies. The base image python:3.11-slim is made from this machine's Python.
+Replacements: http://127.0.0.1:8889, :8888 and https://cortex.example.com by the addresses of the platform under test,
+TOKEN by its token, ID by the last id in an output, /home/ada/.cortex/local by its data directory. The working directory
+is a clone with examples/hello's app.py and cortex.sandbox.yaml (as cortex.yaml) at its top. A command with --follow or
+--watch gets Ctrl-C after its first output. `pip install` installs without a network and without dependencies. The base
+image python:3.11-slim is created from this machine's Python.
 
-In the rest of the text every `cortex …` must be a verb with flags that it has, and every link must lead somewhere.
+In the rest of the text every `cortex …` must be an existing command with existing flags, and every link must have a
+target.
 """
 
 import concurrent.futures
@@ -46,7 +50,7 @@ UUID = re.compile(r"\b[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\b")
 
 
 class Place:
-    """A platform, and the shell of somebody who uses it."""
+    """A platform, and a user's shell."""
 
     def __init__(self, folder, work, programs, engine="sandbox", socket=None):
         self.folder = folder
@@ -80,7 +84,7 @@ class Place:
 
 
 class Run:
-    """One document, from its first block to its last."""
+    """One document."""
 
     def __init__(self, path, folder):
         self.path, self.folder = path, folder
@@ -139,10 +143,10 @@ class Run:
     def _shell(self, block):
         if block.purpose == "up":
             if block.text.split("#")[0].strip() != "cortex up":
-                raise Untrue("a block `sh up` is `cortex up`")
+                raise Untrue("a block `sh up` must be `cortex up`")
             return self._up()
         if block.purpose not in ("", "image"):
-            raise Untrue(f"nobody knows what a block `sh {block.purpose}` is")
+            raise Untrue(f"a block `sh {block.purpose}` is not supported")
         place = self._image_place() if block.purpose else self.place
         output = self._as_documented(place.shell.run(self._as_real(block.text, place), block), place)
         ids = UUID.findall(output)
@@ -206,7 +210,7 @@ class Run:
 
 
 def test(path):
-    """Tests one document in this process; whether it is true."""
+    """Tests one document in this process; returns whether it is true."""
     start = time.monotonic()
     name = path.resolve().relative_to(ROOT)
     os.environ.update(NO_COLOR="1", CORTEX_TELEMETRY_DISABLE="true")
@@ -242,7 +246,7 @@ def main(names):
         print((done.stdout + done.stderr).rstrip("\n"), flush=True)
         return done.returncode == 0
 
-    # Most of the time goes into waiting for probes and processes.
+    # Most of the time is spent waiting for probes and processes.
     with concurrent.futures.ThreadPoolExecutor(max_workers=3) as pool:
         results = list(pool.map(apart, paths))
     failed = [str(path.resolve().relative_to(ROOT)) for path, good in zip(paths, results) if not good]

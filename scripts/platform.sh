@@ -1,9 +1,9 @@
 # shellcheck shell=bash
-# For scripts that test a running platform: start_platform starts the debug build on the sandbox engine, on free ports,
-# in a folder that is gone afterwards. It sets work, gateway, operator and token, puts cortex on the PATH and makes it
-# the CLI's default environment.
+# For scripts that test a running platform. start_platform starts the debug build on the sandbox engine, on free ports,
+# in a temporary folder. It sets work, gateway, operator and token, puts cortex on the PATH and makes the platform the
+# CLI's default environment.
 
-# platform_cleanup is run by trap; what failed is told with the end of the platform's log.
+# The trap runs platform_cleanup, which prints the end of the platform's log after a failure.
 platform_cleanup() {
   local status=$?
   if [ -n "${platform:-}" ] && kill -0 "$platform" 2>/dev/null; then

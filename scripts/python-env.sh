@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes a Python environment for the tests and prints its folder: scripts/python-env.sh NAME REQUIREMENTS
-# It is kept under .build and made anew only when the requirements or the Python change.
+# Creates a Python environment for the tests and prints its folder: scripts/python-env.sh NAME REQUIREMENTS
+# It is kept under .build and created again only when the requirements or the Python change.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

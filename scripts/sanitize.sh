@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Runs tests with a sanitizer each: scripts/sanitize.sh [address | thread]. Each builds everything anew (about ten
+# Runs tests with each sanitizer: scripts/sanitize.sh [address | thread]. Each builds everything again (about ten
 # minutes on two cores).
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -15,7 +15,7 @@ run() {
   done
 }
 
-# The C targets and the stores; then what runs on several threads at once.
+# AddressSanitizer: the C targets and the stores. ThreadSanitizer: the concurrent parts.
 case "${1:-all}" in
   address) run address PodInitTests,StoreTests ;;
   thread) run thread SupportTests,PodInitTests,GatewayTests,DequeuerTests ;;
@@ -24,7 +24,7 @@ case "${1:-all}" in
     run thread SupportTests,PodInitTests,GatewayTests,DequeuerTests
     ;;
   *)
-    echo "error: sanitize.sh knows address and thread; not ${1}" >&2
+    echo "error: unknown argument ${1}; use address or thread" >&2
     exit 2
     ;;
 esac

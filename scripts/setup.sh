@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs what is missing on a Debian machine. setup.sh build|demo|test|bench|all
+# Installs missing packages on a Debian machine: setup.sh build|demo|test|bench|all
 set -euo pipefail
 
 if ! command -v swift >/dev/null; then
@@ -7,7 +7,7 @@ if ! command -v swift >/dev/null; then
   exit 1
 fi
 
-# What each purpose needs, as Debian packages.
+# The Debian packages for each purpose.
 build=(libsqlite3-dev zlib1g-dev)
 demo=("${build[@]}" bubblewrap util-linux python3 python3-pip)
 test=("${demo[@]}" podman runc conmon netavark aardvark-dns uidmap busybox-static docker-registry iptables shellcheck
@@ -21,7 +21,7 @@ case "${1:-all}" in
   bench) wanted=("${bench[@]}") ;;
   all) wanted=("${test[@]}" "${bench[@]}") ;;
   *)
-    echo "error: setup.sh knows build, demo, test, bench and all; not ${1}" >&2
+    echo "error: unknown argument ${1}; use build, demo, test, bench or all" >&2
     exit 2
     ;;
 esac
@@ -30,7 +30,7 @@ missing=()
 for package in "${wanted[@]}"; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
 done
-# Python packages of the tests, kept under .build: fetched while the network is there.
+# Python packages of the tests, kept under .build.
 python_packages() {
   case "$1" in
     test | all) "$(dirname "$0")/python-env.sh" schemathesis scripts/schemathesis-requirements.txt >/dev/null ;;
@@ -42,7 +42,7 @@ if [ ${#missing[@]} -eq 0 ]; then
 fi
 
 if ! command -v apt-get >/dev/null; then
-  echo "error: this machine has no apt-get. Install by hand what these Debian packages hold: ${missing[*]}" >&2
+  echo "error: this machine has no apt-get. Install the contents of these Debian packages by hand: ${missing[*]}" >&2
   exit 1
 fi
 sudo=()

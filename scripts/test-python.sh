@@ -6,7 +6,7 @@ root=$PWD
 tests=clients/python/tests
 
 venv=$(scripts/python-env.sh python "$tests/requirements.txt")
-# The published package, only unpacked: its installer would fetch a program.
+# The published package, unpacked only: its installer would download a program.
 published=$root/.build/test-tools/published
 wanted=$(sha256sum "$tests/published/requirements.txt")
 if [ "$(cat "$published/made" 2>/dev/null)" != "$wanted" ]; then
@@ -24,7 +24,7 @@ case "${1:-}" in
   PublishedPythonPackage) folders=(tests/published) ;;
   "") folders=(tests) ;;
   *)
-    echo "error: test-python.sh knows PythonClient and PublishedPythonPackage; not ${1}" >&2
+    echo "error: unknown argument ${1}; use PythonClient or PublishedPythonPackage" >&2
     exit 2
     ;;
 esac

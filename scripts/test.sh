@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
-# Builds once (debug) and runs every test, each test target in a process of its own: what one target starts or opens
-# (engines, containers, descriptors) cannot disturb another. Arguments go to one run of `swift test` instead,
-# for example: scripts/test.sh --filter GatewayTests
+# Builds once (debug) and runs every test, each test target in a separate process: engines, containers and descriptors
+# of one target cannot disturb another. With arguments it runs `swift test` once with them, for example:
+# scripts/test.sh --filter GatewayTests
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
 swift build --build-tests
-# The order of sets and dictionaries would differ from run to run, and a simulated world with it.
+# Without this the order of sets and dictionaries, and so a simulated world, would differ from run to run.
 case "$*" in *SimulationTests*) export SWIFT_DETERMINISTIC_HASHING=1 ;; esac
 if [ $# -gt 0 ]; then
   exec swift test --skip-build "$@"
 fi
 
-# Far above what a target takes, so that one that hangs is told and fails instead of holding up everything.
+# Far above the time of any target, so that a hanging target fails with a report instead of blocking the run.
 limit=${CORTEX_TEST_LIMIT:-1500}
 
-# Tests of a log that began and did not end; single cases of a test have no line at their end.
+# Prints the tests of a log that began and did not end. Single cases of a test have no line at their end.
 unfinished() {
   awk '/^◇ Test .* started\.$/ && !/^◇ Test (case|run)/ { sub(/^◇ /, ""); sub(/ started\.$/, ""); open[$0] = 1 }
     /^(✔|✘) Test .* (passed|failed) after / {
@@ -27,13 +27,13 @@ unfinished() {
 
 run_target() {
   local target=$1 log=$2 options=() variables=()
-  # Real containers one test after the other: an engine that starts dozens of pods at once on two cores answers nobody
-  # in time.
+  # Tests with real containers run one after the other: an engine that starts dozens of pods at once on two cores does not
+  # answer in time.
   case "$target" in
     EngineDockerTests | EndToEndTests) options=(--no-parallel) ;;
     SimulationTests) variables=(SWIFT_DETERMINISTIC_HASHING=1) ;;
   esac
-  # A session of its own: what is left of it after the limit is ended by its process group.
+  # A separate session, so that remaining processes can be killed by their process group after the limit.
   setsid timeout --kill-after=10 "$limit" env "${variables[@]}" \
     swift test --skip-build "${options[@]}" --filter "^$target\\." >"$log" 2>&1 </dev/null &
   group=$!
@@ -55,19 +55,19 @@ for folder in Tests/*Tests; do
     passed=$((passed + 1))
     continue
   fi
-  # Everything about the failures, without the lines of what went well.
+  # Everything about the failures, without the lines of passed tests.
   grep -vE '^(◇|✔)|^\[|^$' "$log" | tail -200 || true
   if [ "$status" -ge 124 ]; then
-    echo "$target was ended after $limit s:"
+    echo "$target was killed after $limit s:"
     unfinished "$log"
-    # The processes that are still there say what was waited for.
+    # The remaining processes show what the tests waited for.
     ps -eo pid,ppid,stat,etimes,wchan:24,args --forest | cut -c1-160 | tail -60
     kill -KILL -- "-$group" 2>/dev/null || true
   fi
   failed+=("$target")
 done
 
-# What is tested from outside the programs: the Python packages, the documents, the operator's interface.
+# Tests from outside the programs: the Python packages, the documents, the operator's interface.
 run_script() {
   local target=$1
   shift

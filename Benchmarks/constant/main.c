@@ -1,5 +1,5 @@
 // The container of the measurements: answers every POST with {"ok":true} as fast as one thread can. With an argument it
-// holds its answers until a file of that name exists, so that a queue can be filled.
+// delays its answers until a file of that name exists, so that a queue can be filled.
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -16,7 +16,7 @@ enum { connections = 4096, room = 64 * 1024 };
 static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n{\"ok\":true}";
 
 typedef struct {
-  /// Bytes of a head that is not complete yet.
+  /// Bytes of an incomplete head.
   char head[8192];
   size_t filled;
   /// Bytes of the body that are still to come.
@@ -42,7 +42,7 @@ static void reply(int fd, int count) {
     if (send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL) < 0) return;
 }
 
-/// Takes bytes as they come, and counts the requests that are complete with them; -1 for what is not HTTP.
+/// Processes received bytes and returns the number of requests completed by them; -1 for invalid HTTP.
 static int take(Caller *caller, const char *bytes, size_t size) {
   int complete = 0;
   while (size > 0) {

@@ -1,6 +1,6 @@
 // complete HOST:PORT PATH SIZE CONNECTIONS COUNT PID: submits COUNT requests, waits for the last, then reads and checks
-// every result. The time ends when the last result is stored; the processor time is that of all: submit, run, store,
-// and one poll each.
+// every result. The time ends when the last result is stored; the processor time includes submit, run, store, and one
+// poll per request.
 #include "load.h"
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-// The load driver: one thread, one epoll, keep-alive connections that each have one request on the way.
+// The load driver: one thread, one epoll, keep-alive connections with one request each.
 #ifndef LOAD_H
 #define LOAD_H
 #include <stdbool.h>
@@ -20,7 +20,7 @@ struct Connection {
   const char *out;
   size_t left;
   double sent_at;
-  /// The caller's: which request this is.
+  /// The caller's number of the request.
   long tag;
   char head[512];
 };
@@ -36,20 +36,20 @@ struct Loop {
   void *context;
 };
 
-/// Connects to host:port; ends the program where that fails.
+/// Connects to host:port; ends the program on failure.
 void loop_open(Loop *loop, const char *address, int connections, Answered answered, void *context);
-/// Runs until `is_done` or `deadline` (as `now()`); `false` when the time was over.
+/// Runs until `is_done` or `deadline` (as `now()`); returns `false` on timeout.
 bool loop_run(Loop *loop, double deadline);
 void loop_close(Loop *loop);
 
-/// Sends bytes that stay where they are until the answer has come.
+/// Sends bytes, which must stay valid until the answer has arrived.
 void send_bytes(Connection *connection, const char *bytes, size_t size, long tag);
 /// Sends `GET path?query`.
 void send_get(Connection *connection, const char *path, const char *query, long tag);
 
-/// A whole POST of `size` bytes of JSON, to be sent again and again.
+/// A complete POST of `size` bytes of JSON, to be sent repeatedly.
 char *make_post(const char *address, const char *path, size_t size, size_t *whole);
-/// Copies the id out of `{"id":"..."`; ends the program where there is none.
+/// Copies the id out of `{"id":"..."`; ends the program if there is none.
 void take_id(const char *body, char id[37]);
 
 double now(void);

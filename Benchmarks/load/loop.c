@@ -86,7 +86,7 @@ void send_get(Connection *connection, const char *path, const char *query, long 
   send_bytes(connection, connection->head, (size_t)size, tag);
 }
 
-/// Takes one whole answer off the buffer, if there is one.
+/// Removes one complete answer from the buffer, if there is one.
 static bool take_answer(Connection *connection) {
   if (connection->filled == 0) return false;
   connection->in[connection->filled] = 0;
@@ -98,7 +98,7 @@ static bool take_answer(Connection *connection) {
   if (connection->filled < head + size) return false;
   if (connection->filled > head + size) fail("more came than was asked for");
   int status = atoi(connection->in + 9);
-  // Emptied first: the callee sends the next request.
+  // Cleared first, because the callee sends the next request.
   connection->filled = 0;
   connection->loop->answered(connection->loop, connection, status, connection->in + head, size);
   return true;

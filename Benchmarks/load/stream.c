@@ -1,5 +1,5 @@
-// stream HOST:PORT PATH SIZE: sends one body of SIZE bytes and waits for its result; seconds for the POST and for all
-// of it.
+// stream HOST:PORT PATH SIZE: sends one body of SIZE bytes and waits for its result; prints the seconds of the POST and
+// of the whole.
 #include "load.h"
 #include <stdio.h>
 #include <stdlib.h>

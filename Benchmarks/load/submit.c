@@ -1,5 +1,5 @@
-// submit HOST:PORT PATH SIZE CONNECTIONS SECONDS [COUNT]: accepted requests a second, each connection sending the next
-// when the last was answered.
+// submit HOST:PORT PATH SIZE CONNECTIONS SECONDS [COUNT]: accepted requests per second; each connection sends the next
+// request when the previous one was answered.
 #include "load.h"
 #include <stdio.h>
 #include <stdlib.h>

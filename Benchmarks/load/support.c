@@ -31,7 +31,7 @@ double cpu_of(int pid) {
   fclose(file);
   text[size] = 0;
   unsigned long user, system;
-  // The name may hold spaces, so fields are counted from its closing bracket.
+  // The name may contain spaces, so fields are counted from its closing bracket.
   char *end = strrchr(text, ')');
   if (!end || sscanf(end + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu", &user, &system) != 2)
     fail("/proc/%d/stat is not understood", pid);

@@ -1,5 +1,5 @@
-// waiters HOST:PORT PATH COUNT SECONDS PID: submits COUNT requests to a container that holds them, lets COUNT callers
-// wait for them, says "waiting" when all do, and then prints what the platform's processor did for SECONDS.
+// waiters HOST:PORT PATH COUNT SECONDS PID: submits COUNT requests to a container that delays them, lets COUNT callers
+// wait for them, prints "waiting" when all do, and then prints the platform's processor time over SECONDS.
 #include "load.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,7 +65,7 @@ int measure_waiters(int argc, char **argv) {
   double resumed = now();
   puts("open");
   fflush(stdout);
-  // Whoever started this opens the gate now; every waiter is answered then.
+  // The program that started this one now opens the gate, and every waiting caller is answered.
   if (!loop_run(&loop, now() + 120)) fail("only %ld of %ld were answered", waiters.answered, waiters.count);
   printf("{\"cpu_percent\": %.3f, \"all_answered_s\": %.2f}\n", 100 * cpu / seconds, now() - resumed);
   return 0;

@@ -1,6 +1,6 @@
-"""An API that calls another API by the cluster's host name, and a second container of its own pod over localhost.
+"""An API that calls another API by the cluster's host name, and a second container of its pod over localhost.
 
-It listens on port 80: the platform takes no port from a pod."""
+It listens on port 80: the platform uses no port of a pod."""
 
 import json
 import os
@@ -35,7 +35,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         body = json.loads(self.rfile.read(int(self.headers.get("Content-Length", 0))) or b"{}")
         greeting = call_api("hello", body)["greeting"]
-        # /mnt is shared by the containers of this pod: write there, let the other one work on it.
+        # The containers of this pod share /mnt: this one writes a file, the other one processes it.
         identifier = self.headers["X-Cortex-Request-ID"]
         with open(f"/mnt/{identifier}.txt", "w") as file:
             file.write(greeting)

@@ -1,4 +1,4 @@
-"""The second container of the pod: reads a file of the shared /mnt and shouts it."""
+"""The second container of the pod: reads a file of the shared /mnt and converts it to upper case."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""The smallest API: any body in, a greeting out. Standard library only."""
+"""The smallest API: it answers any body with a greeting. Standard library only."""
 
 import json
 import os

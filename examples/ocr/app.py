@@ -1,4 +1,4 @@
-"""OCR as an API: a PNG or JPEG in, its lines of text with boxes and confidences out."""
+"""OCR as an API: it answers a PNG or JPEG with its lines of text, their boxes and confidences."""
 
 import json
 import os
@@ -12,7 +12,7 @@ engine = None
 
 
 def load():
-    """Loads the models that the package brings along; until then the readiness probe is false."""
+    """Loads the models of the package; until then the readiness probe fails."""
     global engine
     from rapidocr_onnxruntime import RapidOCR
 

@@ -1,4 +1,4 @@
-"""Draws the demo's input: an invoice, a rotated sign, a blank page, and a file that is no image."""
+"""Draws the demo's input: an invoice, a rotated sign, a blank page, and a file that is not an image."""
 
 import sys
 from pathlib import Path
