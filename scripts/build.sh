@@ -31,7 +31,14 @@ mkdir -p .build/dist
 for program in cortex cortex-pod-init; do
   install -m 0755 "$scratch/release/$program" ".build/dist/$program"
 done
-strip --strip-debug .build/dist/cortex 2>/dev/null || true
+# The program itself has no symbols: nothing in it reads them, since an error of the Swift runtime names its file and
+# line by itself. What a core dump, gdb or perf needs is in cortex.debug, which they find beside the program by the link
+# in it (or by the build id) and which need not be installed. Unused sections were dropped by the linker (--gc-sections,
+# which a release build has by default). docs/performance.md says what is left.
+objcopy --only-keep-debug --compress-debug-sections "$scratch/release/cortex" .build/dist/cortex.debug
+chmod 0644 .build/dist/cortex.debug
+strip --strip-all .build/dist/cortex
+(cd .build/dist && objcopy --add-gnu-debuglink=cortex.debug cortex)
 more=$(readelf -d .build/dist/cortex | sed -n 's/.*NEEDED.*\[\(.*\)\]/\1/p' | grep -vE '^(libc|libm|libgcc_s|libstdc\+\+|ld-linux.*)\.so\.' || true)
 [ -z "$more" ] || {
   echo "error: cortex depends on ${more//$'\n'/, }, which not every image has" >&2
