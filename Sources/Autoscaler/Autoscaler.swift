@@ -2,11 +2,11 @@ package import Core
 package import Logging
 import ServiceLifecycle
 
-/// Keeps the number of replicas in step with the load: a thin loop around ``ScalingRule``.
+/// Keeps the number of replicas in step with the load: a loop around ``ScalingRule``.
 ///
-/// What cannot be read holds the present scale until the next look.
+/// When the load cannot be read, the number of replicas stays until the next decision.
 package actor Autoscaler: Service {
-    /// From the end of one look to the beginning of the next.
+    /// From the end of one round to the beginning of the next.
     package static let interval: Duration = .seconds(10)
 
     private let store: any Store
@@ -27,11 +27,11 @@ package actor Autoscaler: Service {
 
     /// Runs until shutdown; returns normally then.
     package func run() async throws {
-        // Asked for before the first look, so that no change falls between the two.
+        // Subscribed before the first round, so that no change between the two is missed.
         let changes = store.changes()
         await cancelWhenGracefulShutdown {
             await withTaskGroup { group in
-                group.addTask { await self.lookRegularly() }
+                group.addTask { await self.decideRegularly() }
                 group.addTask {
                     for await change in changes where !change.queued.isEmpty { await self.wake(change.queued) }
                 }
@@ -39,18 +39,18 @@ package actor Autoscaler: Service {
         }
     }
 
-    private func lookRegularly() async {
+    private func decideRegularly() async {
         while !Task.isCancelled {
-            await look()
+            await decideOnce()
             do { try await clock.sleep(for: Self.interval) } catch { return }
         }
     }
 
-    /// The last decisions about an API, oldest first: why it has as many replicas as it has. Empty for an unknown one.
+    /// The last decisions about an API, oldest first: the reasons for its number of replicas. Empty for an unknown API.
     package func decisions(of api: String) -> [ScalingDecision] { decisions[api] ?? [] }
 
-    /// Looks at every API once.
-    package func look() async {
+    /// Decides for every API once.
+    package func decideOnce() async {
         guard let (apis, counts) = await observe() else { return }
         let names = Set(apis.map(\.name))
         histories = histories.filter { names.contains($0.key) }
@@ -61,12 +61,12 @@ package actor Autoscaler: Service {
                 api.specification.autoscaling, sample: counts[api.name]?.total, current: current, now: clock.now(),
                 history: &histories[api.name, default: ScalingHistory()])
             await carryOut(decision, of: api)
-            // A request may have come just before its last replica was taken away: its hint found one still there.
+            // A request may have arrived just before the last replica was removed: its hint found a replica then.
             if decision.replicas == 0, current > 0 { await wake([api.name]) }
         }
     }
 
-    /// Gives a replica to those of `names` that have none and a request that waits.
+    /// Starts a replica for those of `names` that have none and a waiting request.
     package func wake(_ names: Set<String>) async {
         var asleep: Set<String> = []
         for name in names where await orchestrator.status(api: name)?.requested == 0 { asleep.insert(name) }
@@ -88,9 +88,9 @@ package actor Autoscaler: Service {
             lacksData = false
             return observed
         } catch {
-            // Said once, not at every look.
+            // Logged once, not in every round.
             if !lacksData, !(error is CancellationError) {
-                logger.warning("autoscaling holds: the load cannot be read", metadata: ["error": "\(error)"])
+                logger.warning("the load cannot be read: the number of replicas stays", metadata: ["error": "\(error)"])
             }
             lacksData = true
             return nil
@@ -104,10 +104,10 @@ package actor Autoscaler: Service {
         do {
             let isSaved = try await store.replaceRequestedReplicas(
                 decision.replicas, of: api, version: deployed.id, expecting: decision.current)
-            guard isSaved else { return try await giveWay(decision, of: deployed) }
+            guard isSaved else { return try await discard(decision, of: deployed) }
         } catch {
             logger.warning(
-                "autoscaling holds: the decision cannot be saved", metadata: ["api": "\(api)", "error": "\(error)"])
+                "the scaling decision cannot be saved", metadata: ["api": "\(api)", "error": "\(error)"])
             return
         }
         await orchestrator.scale(api: api, replicas: decision.replicas)
@@ -116,11 +116,11 @@ package actor Autoscaler: Service {
         )
     }
 
-    /// A deploy or a wake-up decided something else meanwhile. That holds until the next look, and the orchestrator
-    /// shall know it.
-    private func giveWay(_ decision: ScalingDecision, of api: DeployedAPI) async throws {
+    /// A deploy or a wake-up changed the number meanwhile. It stays until the next round, and the orchestrator is
+    /// informed.
+    private func discard(_ decision: ScalingDecision, of api: DeployedAPI) async throws {
         logger.debug(
-            "autoscaling decision dropped: another one came first", metadata: Self.metadata(decision, of: api.name))
+            "autoscaling decision dropped: another one was made first", metadata: Self.metadata(decision, of: api.name))
         let versions = try await store.deployedAPIs()
         guard versions.contains(where: { $0.name == api.name && $0.id == api.id }),
             let saved = try await store.requestedReplicas(of: api.name), saved != decision.current
@@ -133,7 +133,7 @@ package actor Autoscaler: Service {
         decisions[api, default: []].append(decision)
         let excess = (decisions[api]?.count ?? 0) - Limits.scalingDecisions
         if excess > 0 { decisions[api]?.removeFirst(excess) }
-        // All of them are kept; the log for people gets those that say something else than the one before.
+        // All decisions are kept; only those that differ from the previous one are logged at level info.
         let isNews = last?.replicas != decision.replicas || last?.reason != decision.reason
         logger.log(
             level: isNews ? .info : .debug, "autoscaling decision: \(decision.explanation)",

@@ -1,23 +1,23 @@
 package import Core
 
-/// What the autoscaler remembers of one API; made anew when the API or the platform begins.
+/// The autoscaler's history of one API; created again when the API is created or the platform starts.
 package struct ScalingHistory: Sendable, Hashable {
-    /// How many replicas one decision asked for, before stabilization.
+    /// The number of replicas that one decision recommended, before stabilization.
     package struct Recommendation: Sendable, Hashable {
         package var at: Timestamp
         package var replicas: Int
     }
 
-    /// The load at one moment.
+    /// The load at one time.
     package struct Sample: Sendable, Hashable {
         package var at: Timestamp
         /// Queued and in-progress requests.
         package var inFlight: Int
     }
 
-    /// When the first decision was asked for; `nil` before.
+    /// The time of the first decision; `nil` before.
     package private(set) var startedAt: Timestamp?
-    private var lastLook: Timestamp?
+    private var lastRound: Timestamp?
     /// Oldest first.
     package private(set) var recommendations: [Recommendation] = []
     /// Oldest first.
@@ -25,19 +25,19 @@ package struct ScalingHistory: Sendable, Hashable {
 
     package init() {}
 
-    /// To be called at every look, first.
+    /// Must be called first in every round.
     ///
     /// - Parameter memory: how far back records matter. After a longer gap (the clock was set forward, the machine
-    ///   slept, the store was away) nothing is known of the time in between, so the history begins anew; so it does
-    ///   when the clock was set back.
+    ///   slept, the store did not answer) the load in between is unknown, so the history is cleared; also when the
+    ///   clock was set back.
     mutating func begin(at now: Timestamp, memory: Duration) {
-        defer { lastLook = now }
-        if let lastLook, now >= lastLook, now - lastLook <= max(memory, Self.shortestGap) { return }
+        defer { lastRound = now }
+        if let lastRound, now >= lastRound, now - lastRound <= max(memory, Self.shortestGap) { return }
         self = ScalingHistory()
         startedAt = now
     }
 
-    /// A gap up to this long is a slow look.
+    /// A gap up to this length is a slow round.
     private static let shortestGap: Duration = .seconds(60)
 
     mutating func add(sample: Int, at now: Timestamp, window: Duration) {
@@ -45,7 +45,7 @@ package struct ScalingHistory: Sendable, Hashable {
         samples.removeAll { $0.at <= now - window || $0.at > now }
     }
 
-    /// The average over what is remembered; `nil` without samples: unknown is not zero.
+    /// The average over the recorded samples; `nil` without samples: unknown is not zero.
     var average: Double? {
         samples.isEmpty ? nil : samples.reduce(0.0) { $0 + Double($1.inFlight) } / Double(samples.count)
     }
@@ -55,12 +55,12 @@ package struct ScalingHistory: Sendable, Hashable {
         recommendations.removeAll { $0.at <= now - period && $0.at < now || $0.at > now }
     }
 
-    /// Recommendations younger than `period`.
+    /// Recommendations that are younger than `period`.
     func recommendations(within period: Duration, of now: Timestamp) -> [Int] {
         recommendations.filter { $0.at > now - period }.map(\.replicas)
     }
 
-    /// Whether the first `period` since the beginning is not over yet.
+    /// Whether the first `period` since the beginning has not ended yet.
     func isWithinFirst(_ period: Duration, at now: Timestamp) -> Bool {
         guard let startedAt else { return true }
         return now - startedAt < period

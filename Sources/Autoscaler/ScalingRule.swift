@@ -1,8 +1,8 @@
 package import Core
 
-/// The autoscaler's decision as a pure function of what is known (contract S1, S2; reference: cortex.md §7).
+/// The autoscaler's decision as a pure function (contract S1, S2; reference: cortex.md §7).
 package enum ScalingRule {
-    /// Decides for one API; to be asked about every ten seconds.
+    /// Decides for one API; called about every ten seconds.
     ///
     /// - Parameters:
     ///   - sample: queued and in-progress requests now; `nil` when they could not be read, and then nothing changes.
@@ -24,23 +24,23 @@ package enum ScalingRule {
             steps: steps)
     }
 
-    /// At zero replicas the first request wakes one at once, whatever was recommended before (contract S2). To be asked
-    /// whenever a request may have come.
+    /// At zero replicas the first request starts one at once, independent of earlier recommendations (contract S2).
+    /// Called whenever a request may have arrived.
     ///
-    /// - Returns: `nil` when there is nothing to wake.
+    /// - Returns: `nil` when no replica is to be started.
     package static func wake(
         _ policy: AutoscalingPolicy, waiting: Int, current: Int, now: Timestamp, history: inout ScalingHistory
     ) -> ScalingDecision? {
         guard current == 0, waiting > 0 else { return nil }
         history.begin(at: now, memory: max(policy.window, recordPeriod(policy)))
         let replicas = max(1, policy.minReplicas)
-        // The record keeps it up for a whole downscale period.
+        // The record keeps the replica for a whole downscale period.
         history.add(recommendation: replicas, at: now, keeping: recordPeriod(policy))
         return ScalingDecision(
             at: now, current: current, replicas: replicas, reason: .wakeFromZero, inFlight: waiting)
     }
 
-    /// Steps 1 to 5: what the load asks for, with tolerance, pace and bounds.
+    /// Steps 1 to 5: the recommendation for the load, with tolerance, factors and bounds.
     static func recommendation(_ policy: AutoscalingPolicy, average: Double, current: Int) -> ScalingDecision.Steps {
         let replicas = Double(current)
         let raw = average / policy.targetInFlight
@@ -61,7 +61,7 @@ package enum ScalingRule {
             upscaleStabilization: bounded)
     }
 
-    /// Steps 6 and 7: what was recommended lately holds back both directions.
+    /// Steps 6 and 7: recent recommendations limit changes in both directions.
     private static func stabilize(
         _ steps: inout ScalingDecision.Steps, _ policy: AutoscalingPolicy, current: Int, now: Timestamp,
         history: ScalingHistory
@@ -86,12 +86,12 @@ package enum ScalingRule {
         return recommended > current ? .upscaleHeld : .downscaleHeld
     }
 
-    /// How long a recommendation can matter.
+    /// How long a recommendation can have an effect.
     private static func recordPeriod(_ policy: AutoscalingPolicy) -> Duration {
         max(policy.downscaleStabilizationPeriod, policy.upscaleStabilizationPeriod)
     }
 
-    /// A load divided by a tiny target can exceed every integer.
+    /// A load divided by a very small target can exceed every integer.
     private static func whole(_ value: Double) -> Int {
         value >= Double(Int32.max) ? Int(Int32.max) : Int(value)
     }

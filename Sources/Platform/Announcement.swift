@@ -7,7 +7,7 @@ import ServiceLifecycle
 import Support
 import Synchronization
 
-/// The platform's addresses, once they are known.
+/// The addresses of the platform, when they are known.
 final class AddressBook: Sendable {
     private let addresses = Mutex<PlatformAddresses?>(nil)
 
@@ -25,7 +25,7 @@ package struct RunningPlatform: Sendable {
     /// The name of the engine.
     package var engine: String
     package var dataDirectory: String
-    /// The admin's.
+    /// The token of the admin.
     package var token: Secret
 }
 
@@ -36,11 +36,11 @@ package protocol PlatformAnnouncer: Sendable {
     /// - Returns: the name of the client's environment for it.
     func register(_ platform: RunningPlatform) throws -> String
 
-    /// Writes where the platform listens. Must return in bounded time, also without a reader.
+    /// Reports the addresses of the platform. Must return in bounded time, also when its output is not read.
     func report(_ platform: RunningPlatform, environment: String) async
 }
 
-/// Publishes where the platform listens: to its announcer and in `addresses.json` (contract U2, U3).
+/// Publishes the addresses of the platform: to its announcer and in `addresses.json` (contract U2, U3).
 struct Announcement: Service {
     let gateway: @Sendable () async throws -> [HTTPListener]
     let `operator`: @Sendable () async throws -> [HTTPListener]
@@ -61,7 +61,7 @@ struct Announcement: Service {
             addresses = PlatformAddresses(
                 gateway: Self.url(of: try await gateway()), operator: Self.url(of: try await `operator`()))
         } catch {
-            // The server that could not listen reports why.
+            // The server that could not listen reports the reason.
             return
         }
         let platform = RunningPlatform(

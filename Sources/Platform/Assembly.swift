@@ -14,8 +14,8 @@ import StoreSQLite
 import Support
 import Synchronization
 
-/// Puts the platform together: the only file that names the concrete store and orchestrator (the engine:
-/// `EngineSelection`).
+/// Assembles the platform: the only file that names the concrete store and orchestrator. `EngineSelection` names the
+/// engines.
 package struct Assembly: Sendable {
     let settings: PlatformSettings
     let environment: [String: String]
@@ -23,7 +23,7 @@ package struct Assembly: Sendable {
     let logger: Logger
     private let clock = SystemClock()
 
-    /// - Parameter environment: the process's variables, in which container engines are looked for.
+    /// - Parameter environment: the process's variables; some of them name container engines.
     package init(
         settings: PlatformSettings, environment: [String: String], announcer: any PlatformAnnouncer, logger: Logger
     ) {
@@ -35,8 +35,8 @@ package struct Assembly: Sendable {
 
     /// Runs until a signal; returns after a graceful shutdown.
     ///
-    /// - Throws: ``PlatformError`` `setup` when it cannot start here: one line that says what to do. `timed_out` when
-    ///   the shutdown had to be cut short.
+    /// - Throws: ``PlatformError`` `setup` when the platform cannot start here: one line that says what to do.
+    ///   `timed_out` when the shutdown exceeded its time limit.
     package func run(_ shutdown: ShutdownThread) async throws {
         let resources = Resources()
         let result: Result<Void, any Error>
@@ -51,7 +51,8 @@ package struct Assembly: Sendable {
     }
 
     private func run(_ shutdown: ShutdownThread, _ resources: Resources) async throws {
-        // Half for callers; the other half is for the store, the pods and the engine (contract N6).
+        // Half of the open files is for callers; the other half is for the store, the pods and the engine (contract
+        // N6).
         let capacity = ServerCapacity(
             connections: min(Limits.connections, DescriptorLimit.raise(logger: logger) / 2),
             trustedProxies: settings.trustedProxies)
@@ -68,7 +69,7 @@ package struct Assembly: Sendable {
                 durability: settings.durability == .full ? .full : .normal),
             now: clock.now(), logger: logger)
         resources.add("store") { try await store.close() }
-        // Before anything else is looked for or logged: a damaged file is the one line of the start (contract U5).
+        // Before any other check or log line: a damaged file is the only output of the start (contract U5).
         let tokens = try await blocking {
             try TokenStore.open(directory: directory.path, random: SystemRandomNumberGenerator())
         }
@@ -86,10 +87,10 @@ package struct Assembly: Sendable {
         resources.add("engine") { await engine.shutDown() }
         try await withOperation("set up engine", engine.name) { try await engine.setUp() }
 
-        // This process is the only one on its store: the holders of all leases are gone.
+        // This process is the only user of its store, so the holders of all leases have ended.
         let returned = try await store.releaseLeases(heldBy: nil, now: clock.now())
         if returned > 0 {
-            logger.info("requests of the last run went back to their queues", metadata: ["count": "\(returned)"])
+            logger.info("requests of the previous run returned to their queues", metadata: ["count": "\(returned)"])
         }
 
         let disk = DiskWatch(
@@ -150,12 +151,12 @@ package struct Assembly: Sendable {
         let named = services.map { ($0.name, NamedService(name: $0.name, service: $0.service) as any Service) }
         var configuration = ServiceGroupConfiguration(
             services: (named + [("shutdown", ShutdownService(thread: shutdown))]).map { name, service in
-                // The name is given, because the default is a reflection of the service and all it holds.
+                // The name is given, because the default is a reflection of the service with all its members.
                 .init(
                     service: service, successTerminationBehavior: .gracefullyShutdownGroup,
                     failureTerminationBehavior: .gracefullyShutdownGroup, serviceName: name)
             }, logger: logger)
-        // The last resort for a group that does not end; `ShutdownThread` and the limit below end it before.
+        // The last time limit of the group; normally `ShutdownThread` and the limit below end it before.
         configuration.maximumGracefulShutdownDuration = Limits.longestGrace + Limits.shutdownExit
         let group = ServiceGroup(configuration: configuration)
         let (clock, logger) = (clock, logger)
@@ -164,16 +165,17 @@ package struct Assembly: Sendable {
             tasks.addTask {
                 await shutdown.waitUntilBegun()
                 try await clock.sleep(for: shutdown.shutdownHasBegun() + Limits.shutdownCancel)
-                logger.warning("the shutdown takes too long\(ShutdownThread.lines(of: .shared))")
+                logger.warning("the shutdown exceeds its time limit\(ShutdownThread.lines(of: .shared))")
                 throw PlatformError(
-                    .timedOut, "stopping took too long and was cut short; what is left is removed at the next start")
+                    .timedOut, "stopping exceeded its time limit; the next start removes what is left")
             }
             defer {
-                // Also where the services ended without a signal: what is left to close gets as long, and no longer.
+                // Also when the services ended without a signal: closing the remaining resources has the same time
+                // limit.
                 shutdown.shutdownHasBegun()
                 tasks.cancelAll()
             }
-            // The services, or the limit: the first to end is the result.
+            // The services, or the limit: the first one to end is the result.
             try await tasks.next()
         }
     }
@@ -219,7 +221,7 @@ package struct Assembly: Sendable {
             """
     }
 
-    /// What no container may mount: everything of the platform, and every engine's socket (contract N2).
+    /// Paths that no container may mount: everything of the platform, and every engine's socket (contract N2).
     private func volumePolicy(_ directory: PlatformDirectory) -> VolumePolicy {
         var protected = [
             VolumePolicy.Protected(directory.path, "the platform's data directory", includesContent: true)
@@ -243,7 +245,7 @@ package struct Assembly: Sendable {
     }
 }
 
-/// What was opened, to be closed in reverse order on every path (contract U4).
+/// Opened resources, which are closed in reverse order on every path (contract U4).
 private final class Resources: Sendable {
     private let opened = Mutex<[(name: String, close: @Sendable () async throws -> Void)]>([])
 
@@ -251,7 +253,7 @@ private final class Resources: Sendable {
         opened.withLock { $0.append((name, close)) }
     }
 
-    /// Closes everything, whatever goes wrong with one of them.
+    /// Closes everything, also when closing one of them fails.
     func close(logger: Logger) async {
         let all = opened.withLock { opened in
             defer { opened = [] }
@@ -259,11 +261,11 @@ private final class Resources: Sendable {
         }
         for resource in all.reversed() {
             do {
-                // Not the caller's task: it may be cancelled, and what is opened is closed all the same.
+                // Not in the caller's task: that may be cancelled, and resources must be closed nevertheless.
                 try await Task { try await withOperation("close", resource.name) { try await resource.close() } }.value
             } catch {
                 logger.warning(
-                    "\(resource.name) was not closed in order", metadata: ["error": "\(error.safeDescription)"])
+                    "\(resource.name) was not closed without errors", metadata: ["error": "\(error.safeDescription)"])
             }
         }
     }

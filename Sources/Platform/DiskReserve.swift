@@ -6,7 +6,7 @@ import ServiceLifecycle
 import Support
 import Synchronization
 
-/// How much disk is kept free of submissions, so that results can still be stored (contract N7, `--disk-reserve`).
+/// The disk space that is reserved for results (contract N7, `--disk-reserve`).
 package struct DiskReserve: Sendable, Hashable {
     private enum Amount: Hashable {
         case bytes(Int64)
@@ -21,20 +21,20 @@ package struct DiskReserve: Sendable, Hashable {
 
     private init(amount: Amount) { self.amount = amount }
 
-    /// A size such as `2Gi`, `500M` or a number of bytes, or a part such as `10%`; `nil` for anything else.
+    /// A size such as `2Gi`, `500M` or a number of bytes, or a share such as `10%`; `nil` for anything else.
     package init?(_ text: String) {
         if text.hasSuffix("%") {
             guard let percent = Int64(text.dropLast()), (0...99).contains(percent) else { return nil }
             self.amount = .percent(percent)
         } else {
-            // Also as people write it: 2GiB, 2GB.
+            // Other common spellings: 2GiB, 2GB.
             let size = text.hasSuffix("B") ? String(text.dropLast()) : text
             guard let quantity = Quantity(size), quantity.milli >= 0 else { return nil }
             self.amount = .bytes(quantity.milli / 1000)
         }
     }
 
-    /// The reserve on a disk of `total` bytes; `nil` where its size is not known.
+    /// The reserve on a disk of `total` bytes; `nil` if its size is not known.
     package func bytes(of total: Int64?) -> Int64 {
         switch amount {
         case .bytes(let bytes): bytes
@@ -54,8 +54,7 @@ package struct DiskSpace: Sendable, Hashable {
         self.total = total
     }
 
-    /// Measures the file system of a path, or of its nearest folder that exists; `nil` where it does not answer.
-    /// Blocks.
+    /// Measures the file system of a path, or of its nearest existing folder; `nil` if it does not answer. Blocks.
     package init?(near path: String) {
         var information = statvfs()
         guard statvfs(Self.nearest(path), &information) == 0 else { return nil }
@@ -65,7 +64,7 @@ package struct DiskSpace: Sendable, Hashable {
         self.init(free: bytes(information.f_bavail), total: bytes(information.f_blocks))
     }
 
-    /// The path, or its nearest folder that exists.
+    /// The path, or its nearest existing folder.
     package static func nearest(_ path: String) -> String {
         var url = URL(fileURLWithPath: path).standardizedFileURL
         while url.path != "/", !FileManager.default.fileExists(atPath: url.path) { url.deleteLastPathComponent() }
@@ -79,35 +78,35 @@ package struct DiskSpace: Sendable, Hashable {
     }
 }
 
-/// Measures the free space every second and says how much of it submissions may still take (contract N7). Safe from any
-/// task.
+/// Measures the free space every second and returns how much of it submissions may use (contract N7). May be used from
+/// any task.
 ///
-/// The disk that has least above its reserve counts for submissions; only the first one for pods, which store nothing
-/// elsewhere.
+/// The disk with the least space above its reserve counts for submissions; for pods only the first one counts, because
+/// they store nothing elsewhere.
 final class DiskWatch: Service {
     static let period: Duration = .seconds(1)
-    /// After this time without an answer of the file system the last measurement holds.
+    /// After this time without an answer of the file system the last measurement stays valid.
     private static let timeLimit: Duration = .seconds(5)
 
     private let reserve: DiskReserve
     private let clock: any PlatformClock
     private let logger: Logger
-    private let look: @Sendable () async throws -> [DiskSpace]
-    /// Above the reserve. Asked at every submission.
+    private let readDisks: @Sendable () async throws -> [DiskSpace]
+    /// Above the reserve. Read at every submission.
     private let spareBytes = Atomic<Int64>(.max)
-    /// The disk that counts, and the first one.
+    /// The disk that counts for submissions, and the first one.
     private let last = Mutex<(least: DiskSpace, first: DiskSpace)?>(nil)
     private let failed = Atomic<Bool>(false)
 
-    /// - Parameter look: measures the disks; where it throws, the last measurement holds.
+    /// - Parameter readDisks: measures the disks; if it throws, the last measurement stays valid.
     init(
         reserve: DiskReserve, clock: any PlatformClock, logger: Logger,
-        look: @escaping @Sendable () async throws -> [DiskSpace]
+        readDisks: @escaping @Sendable () async throws -> [DiskSpace]
     ) {
         self.reserve = reserve
         self.clock = clock
         self.logger = logger
-        self.look = look
+        self.readDisks = readDisks
     }
 
     /// Watches the disks of these folders; the data directory comes first.
@@ -126,7 +125,7 @@ final class DiskWatch: Service {
         }
     }
 
-    /// Bytes that submissions may still take; 0 below the reserve. At once, without a system call.
+    /// Bytes that submissions may use; 0 below the reserve. Needs no system call.
     var spare: Int64 { spareBytes.load(ordering: .relaxed) }
 
     /// The last measurement and the reserve, for people; `nil` before the first one.
@@ -134,7 +133,7 @@ final class DiskWatch: Service {
         last.withLock { $0?.least }.map { ($0, reserve.bytes(of: $0.total)) }
     }
 
-    /// The space on the disk of the data directory; `nil` where it is not known at the moment.
+    /// The space on the disk of the data directory; `nil` if it is not known at the moment.
     var pods: DiskMargin? {
         guard !hasFailed, let space = last.withLock({ $0?.first }) else { return nil }
         return DiskMargin(free: space.free, reserve: reserve.bytes(of: space.total))
@@ -150,8 +149,8 @@ final class DiskWatch: Service {
     }
 
     func measure() async {
-        // Unknown is not zero: what was measured last holds.
-        guard let spaces = try? await look(), let first = spaces.first,
+        // Unknown is not zero: the last measurement stays valid.
+        guard let spaces = try? await readDisks(), let first = spaces.first,
             let space = spaces.min(by: { above($0) < above($1) })
         else { return failed.store(true, ordering: .relaxed) }
         failed.store(false, ordering: .relaxed)
@@ -162,7 +161,7 @@ final class DiskWatch: Service {
         guard (before == 0) != (spare == 0) else { return }
         if spare == 0 {
             logger.error(
-                "submissions are refused: less space is free than the reserve; results are still stored",
+                "free space is below the reserve: submissions are refused, results are still stored",
                 metadata: ["free": "\(space.free)", "reserve": "\(reserve)"])
         } else {
             logger.notice("submissions are accepted again", metadata: ["free": "\(space.free)"])

@@ -4,8 +4,8 @@ import EngineSandbox
 import Foundation
 import Logging
 
-/// Finds the engine that runs the pods (contract U1): the one that was asked for, or with `auto` the first Docker or
-/// Podman that answers, else the sandbox.
+/// Selects the engine that runs the pods (contract U1): the named one, or with `auto` the first Docker or Podman that
+/// answers, otherwise the sandbox.
 struct EngineSelection: Sendable {
     var settings: PlatformSettings
     var directory: PlatformDirectory
@@ -16,14 +16,14 @@ struct EngineSelection: Sendable {
     /// - Throws: ``PlatformError`` `setup`: one line that says what is missing and what to do.
     func select() async throws -> any Engine {
         guard settings.engine != .sandbox else { return try sandbox() }
-        // What is named is used or refused, and nothing takes its place without a word.
+        // A named socket is used or refused, and never silently replaced.
         let named = try namedSocket()
         let candidates = named.map { [$0.path] } ?? DockerEngineConfiguration.usualSockets(environment: environment)
         if let engine = try await firstDocker(of: candidates) { return engine }
         if let named {
             throw PlatformError(
                 .setup,
-                "no Docker or Podman answers at \(named.path), which \(named.origin) names; start it, or leave \(named.origin) out"
+                "no Docker or Podman answers at \(named.path), which \(named.origin) names; start it, or omit \(named.origin)"
             )
         }
         guard settings.engine == .docker else { return try sandbox() }
@@ -63,13 +63,13 @@ struct EngineSelection: Sendable {
         guard settings.podNetwork == .init() || settings.podNetwork == closed else {
             throw PlatformError(
                 .setup,
-                "--pod-network is for Docker and Podman, and a sandbox pod reaches the platform alone; leave it out, or start an engine"
+                "--pod-network needs Docker or Podman, because a sandbox pod reaches only the platform; omit it, or start an engine"
             )
         }
         guard let bubblewrap = Self.program("bwrap", environment: environment) else {
             throw PlatformError(
                 .setup,
-                "bubblewrap is not installed, and no Docker or Podman answers; install it (apt-get install bubblewrap) or start an engine"
+                "bubblewrap is not installed, which the sandbox engine needs; install it (apt-get install bubblewrap) or start Docker or Podman"
             )
         }
         return SandboxEngine(
@@ -79,14 +79,14 @@ struct EngineSelection: Sendable {
             clock: clock, logger: logger)
     }
 
-    /// Looks a program up as a shell would.
+    /// Finds a program as a shell does.
     static func program(_ name: String, environment: [String: String]) -> String? {
         (environment["PATH"] ?? "/usr/bin:/bin").split(separator: ":").map { "\($0)/\(name)" }
             .first { FileManager.default.isExecutableFile(atPath: $0) }
     }
 }
 
-/// The program in every pod, which stands beside `cortex`.
+/// The program in every pod, which is beside `cortex`.
 enum PodInitProgram {
     static let name = "cortex-pod-init"
 

@@ -1,7 +1,7 @@
 import Core
 import Foundation
 
-/// The data directory: what stands where, and the check that it can be used (contract U1, U5).
+/// The paths in the data directory, and the check that it can be used (contract U1, U5).
 struct PlatformDirectory: Sendable, Hashable {
     let path: String
 
@@ -13,8 +13,8 @@ struct PlatformDirectory: Sendable, Hashable {
     var operatorSocket: String { "\(sockets)/operator.sock" }
     var addresses: String { "\(path)/addresses.json" }
 
-    /// Makes what is missing, for this user alone, checks that no other user can write there and that nothing in it is
-    /// a link, and tries to write. Blocks.
+    /// Creates missing folders for this user only, checks that no other user can write there and that it contains no
+    /// links, and tries to write. Blocks.
     ///
     /// - Throws: ``PlatformError`` `setup`: one line that says what is wrong and what to do.
     static func prepare(_ path: String) throws -> PlatformDirectory {
@@ -30,16 +30,16 @@ struct PlatformDirectory: Sendable, Hashable {
         } catch {
             throw PlatformError(
                 .setup,
-                "the data directory \(path) cannot be written (\(Self.reason(error))); free space or permissions there, or choose another with --data-dir",
+                "the data directory \(path) cannot be written (\(Self.reason(error))); free some space or correct its permissions, or choose another one with --data-dir",
                 cause: error)
         }
         return directory
     }
 
     /// Checks that a folder with the platform's files belongs to this user, and that no other user can write to it or
-    /// replace it; others lose the right to look into it (contract U5, N9). Blocks.
+    /// replace it; removes other users' right to read it (contract U5, N9). Blocks.
     ///
-    /// - Parameter option: the flag that chooses another folder.
+    /// - Parameter option: the flag that selects another folder.
     static func secure(_ path: String, option: String) throws {
         var information = stat()
         if lstat(path, &information) == 0, information.st_mode & S_IFMT == S_IFLNK, information.st_uid != geteuid(),
@@ -59,20 +59,20 @@ struct PlatformDirectory: Sendable, Hashable {
         guard information.st_mode & 0o022 == 0 else {
             throw PlatformError(
                 .setup,
-                "the folder \(path) can be written by other users; look what is in it, correct it with: chmod 700 \(path), or choose another with \(option)"
+                "the folder \(path) can be written by other users; check its content and correct it with: chmod 700 \(path), or choose another with \(option)"
             )
         }
         if information.st_mode & 0o077 != 0, chmod(path, 0o700) != 0 {
             throw POSIXError(.init(rawValue: errno) ?? .EIO)
         }
-        // Whoever may rename a folder above can put another one in its place.
+        // A user who can rename a parent folder can replace this one.
         var parent = URL(filePath: path).resolvingSymlinksInPath().deletingLastPathComponent().path
         while true {
             var above = stat()
             if stat(parent, &above) == 0, above.st_mode & 0o002 != 0, above.st_mode & S_ISVTX == 0 {
                 throw PlatformError(
                     .setup,
-                    "everybody can write to \(parent), and so replace \(path) in it; correct it with: chmod o-w \(parent), or choose another folder with \(option)"
+                    "every user can write to \(parent), and so replace \(path) in it; correct it with: chmod o-w \(parent), or choose another folder with \(option)"
                 )
             }
             guard parent != "/", !parent.isEmpty else { return }
@@ -80,7 +80,7 @@ struct PlatformDirectory: Sendable, Hashable {
         }
     }
 
-    /// Makes a folder, and those around it that are missing, for this user alone.
+    /// Creates a folder and its missing parents for this user only.
     private static func makeFolder(_ path: String) throws {
         if mkdir(path, 0o700) == 0 { return }
         var reason = errno
@@ -98,17 +98,18 @@ struct PlatformDirectory: Sendable, Hashable {
         guard reason == ENOTDIR else { throw POSIXError(.init(rawValue: reason) ?? .EIO) }
         throw PlatformError(
             .setup,
-            "the data directory \(path) cannot be made: a part of this path is a file; choose another with --data-dir")
+            "the data directory \(path) cannot be created: a part of this path is a file; choose another with --data-dir"
+        )
     }
 
-    /// Files that hold rights: no other user may ever have been able to write them.
+    /// Files that grant rights: no other user may ever have been able to write them.
     private static let secrets: Set<String> = ["tokens.json", "engine.key"]
     private static let writeTest = ".write-test"
 
-    /// Checks what lies in a folder of the platform: links are not followed, and what another user owns or could have
-    /// written is refused. Other files and folders of an earlier version get the modes of today (contract N9). Blocks.
+    /// Checks the content of a folder of the platform: links are not followed; files that another user owns or could
+    /// have written are refused. Other files and folders of an earlier version get today's modes (contract N9). Blocks.
     ///
-    /// - Parameter option: the flag that chooses another folder.
+    /// - Parameter option: the flag that selects another folder.
     static func checkContent(_ path: String, option: String) throws {
         for name in try FileManager.default.contentsOfDirectory(atPath: path) where name != writeTest {
             let entry = "\(path)/\(name)"
@@ -124,14 +125,14 @@ struct PlatformDirectory: Sendable, Hashable {
             guard kind != S_IFLNK else {
                 throw PlatformError(
                     .setup,
-                    "\(entry) is a symbolic link, and links are not followed here; put what it points at in its place, or choose another \(option)"
+                    "\(entry) is a symbolic link, and links are not followed here; replace it by its target, or choose another \(option)"
                 )
             }
             let writers: mode_t = secrets.contains(name) ? 0o022 : 0o002
             if kind == S_IFREG, information.st_mode & writers != 0 {
                 throw PlatformError(
                     .setup,
-                    "\(entry) can be written by other users, so it may not be yours; remove it, or if nobody changed it: chmod 600 \(entry)"
+                    "\(entry) can be written by other users, so it may have been changed; check its content and run chmod 600 \(entry)"
                 )
             }
             guard information.st_uid == geteuid(), information.st_mode & 0o077 != 0, kind == S_IFREG || kind == S_IFDIR
@@ -145,7 +146,7 @@ struct PlatformDirectory: Sendable, Hashable {
         }
     }
 
-    /// Writes a byte into a new file: one that stands there, or a link, is removed and never written through.
+    /// Writes a byte into a new file: an existing file or link is removed and never written through.
     private static func writeProbe(_ path: String) throws {
         unlink(path)
         let descriptor = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0o600)
@@ -157,7 +158,7 @@ struct PlatformDirectory: Sendable, Hashable {
         guard write(descriptor, "x", 1) == 1 else { throw POSIXError(.init(rawValue: errno) ?? .EIO) }
     }
 
-    /// What the last run left that must not be believed now.
+    /// Files of the previous run that are not valid any more.
     func removeStale() throws {
         for file in [addresses, gatewaySocket, operatorSocket] where FileManager.default.fileExists(atPath: file) {
             try FileManager.default.removeItem(atPath: file)

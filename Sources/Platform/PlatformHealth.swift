@@ -4,7 +4,7 @@ import Operator
 import Support
 import Wire
 
-/// Looks at each part of the running platform, for `GET /health` and `cortex cluster health`.
+/// Checks each part of the running platform, for `GET /health` and `cortex cluster health`.
 struct PlatformHealth: Sendable {
     let store: any Store
     let engine: any Engine
@@ -12,10 +12,10 @@ struct PlatformHealth: Sendable {
     let disk: DiskWatch
     let clock: any PlatformClock
 
-    /// Longest time that one part may take to answer.
+    /// Longest time in which a part may answer.
     static let limit: Duration = .seconds(5)
 
-    /// All parts, looked at together.
+    /// All parts, checked concurrently.
     func components() async -> [HealthDocument.Component] {
         let (store, engine) = (store, engine)
         async let storeHealth = component("store", answer: "\(store.name) answers") { _ = try await store.counts() }
@@ -36,7 +36,7 @@ struct PlatformHealth: Sendable {
         guard disk.spare > 0 else {
             return .init(
                 "disk", .unhealthy,
-                "only \(text), below the reserve of \(DiskSpace.gigabytes(reserve)): requests are refused with disk_low. Make room, or lower --disk-reserve"
+                "only \(text), below the reserve of \(DiskSpace.gigabytes(reserve)): requests are refused with disk_low. Free some space, or lower --disk-reserve"
             )
         }
         return .init("disk", .healthy, "\(text), reserve \(DiskSpace.gigabytes(reserve))")
@@ -44,7 +44,7 @@ struct PlatformHealth: Sendable {
 
     private static let noAnswer = "does not answer within \(Age.text(of: limit))"
 
-    /// Returns in time also when the check neither ends nor heeds its cancellation.
+    /// Returns in time even if the check neither ends nor reacts to cancellation.
     private func component(_ name: String, answer: String, _ check: @escaping @Sendable () async throws -> Void) async
         -> HealthDocument.Component
     {

@@ -4,20 +4,20 @@ import ServiceLifecycle
 import Support
 import Synchronization
 
-/// Begins the graceful shutdown when a signal asks for it, and has the process end in time however the shutdown began.
+/// Begins the graceful shutdown on a signal, and ensures that the process ends in time, however the shutdown began.
 struct ShutdownService: Service {
     let thread: ShutdownThread
 
     func run() async throws {
         let (requests, request) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         thread.onStop { request.yield() }
-        // Returning ends the group: the service is registered that way.
+        // Its return ends the group, because the service is registered that way.
         for await _ in requests.cancelOnGracefulShutdown() { break }
         thread.shutdownHasBegun()
     }
 }
 
-/// A part of the platform, which the list of operations names while it was asked to stop and has not.
+/// A part of the platform. The list of operations contains it from the request to stop until it has stopped.
 struct NamedService: Service {
     let name: String
     let service: any Service
@@ -50,7 +50,7 @@ struct NamedService: Service {
     }
 }
 
-/// Watches the clock itself: sleeps that last too long are the first sign that threads do not get to run (contract U4).
+/// Watches the clock: sleeps that last too long are the first sign that threads are not scheduled (contract U4).
 struct ClockWatch: Service {
     static let period: Duration = .seconds(1)
     static let tolerance: Duration = .seconds(5)
@@ -70,7 +70,7 @@ struct ClockWatch: Service {
                 let took = clock.instant() - start
                 guard took > Self.tolerance else { continue }
                 logger.warning(
-                    "a sleep of one second took much longer; this machine was suspended, or has too little CPU",
+                    "a sleep of one second took much longer: this machine was suspended or has too little CPU",
                     metadata: ["seconds": "\(took.wholeMicroseconds / 1_000_000)"])
             }
         }

@@ -5,17 +5,17 @@ import HTTPServing
 import StoreSQLite
 import Yams
 
-/// How `cortex up` runs (contract U1). Each value comes from its flag, else its variable, else the file `up.yaml`
-/// beside `cli.yaml`, else its default.
+/// The settings of `cortex up` (contract U1). Each value comes from its flag, else its variable, else the file
+/// `up.yaml` beside `cli.yaml`, else its default.
 package struct PlatformSettings: Sendable, Hashable {
-    /// `--engine`: what runs the pods.
+    /// `--engine`: the engine that runs the pods.
     package enum EngineChoice: String, Sendable, Hashable, CaseIterable {
         case auto
         case docker
         case sandbox
     }
 
-    /// `--durability`: what a request survives as soon as its id is given out.
+    /// `--durability`: what a request survives once its id is returned.
     package enum Durability: String, Sendable, Hashable, CaseIterable {
         case full
         case normal
@@ -23,26 +23,26 @@ package struct PlatformSettings: Sendable, Hashable {
 
     /// Absolute.
     var dataDirectory: String
-    /// Where the gateway listens.
+    /// The address of the gateway.
     var host = "127.0.0.1"
-    /// Where the operator listens, whatever the gateway does.
+    /// The address of the operator, independent of the gateway's.
     var operatorHost = "127.0.0.1"
     var gatewayPort = 8889
     var operatorPort = 8888
     var engine = EngineChoice.auto
-    /// `nil`: the well-known places are tried.
+    /// `nil`: the usual sockets are tried.
     var engineSocket: String?
-    /// What pods on Docker and Podman reach.
+    /// The networks that pods on Docker and Podman reach.
     var podNetwork = PodNetworkRules()
     var durability = Durability.full
     var diskReserve = DiskReserve.standard
     /// Addresses that may have more than a quarter of all connections.
     var trustedProxies: [AddressRange] = []
-    /// Where the SQLite store lives; `nil`: in the data directory.
+    /// The folder of the SQLite store; `nil`: the data directory.
     var storeDirectory: String?
-    /// Absolute folders below which tokens other than the admin's may mount something (contract N2).
+    /// Absolute folders from which tokens other than the admin's may mount volumes (contract N2).
     var allowedVolumes: [String] = []
-    /// The most that `pod.operator_access` may be (contract N1).
+    /// The upper limit of `pod.operator_access` (contract N1).
     var podAccessLimit = OperatorAccess.own
 
     /// One setting: the name of its flag, its variable, and its key in `up.yaml`.
@@ -66,13 +66,13 @@ package struct PlatformSettings: Sendable, Hashable {
         package static let durability = Key(flag: "--durability", variable: "CORTEX_DURABILITY", file: "durability")
         package static let diskReserve = Key(
             flag: "--disk-reserve", variable: "CORTEX_DISK_RESERVE", file: "disk_reserve")
-        /// Several, with commas between them.
+        /// Several values, separated by commas.
         package static let trustedProxies = Key(
             flag: "--trusted-proxy", variable: "CORTEX_TRUSTED_PROXY", file: "trusted_proxy")
         package static let podAccess = Key(
             flag: "--allow-pod-operator-access", variable: "CORTEX_ALLOW_POD_OPERATOR_ACCESS",
             file: "allow_pod_operator_access")
-        /// Repeatable: several flags, a list in the file, a variable with `:` between the values.
+        /// Repeatable: several flags, a list in the file, or values separated by `:` in the variable.
         package static let allowedVolumes = Key(
             flag: "--allow-volume", variable: "CORTEX_ALLOW_VOLUME", file: "allow_volume")
 
@@ -86,10 +86,10 @@ package struct PlatformSettings: Sendable, Hashable {
     /// Resolves every setting and reports all problems at once.
     ///
     /// - Parameters:
-    ///   - flags: what stood on the command line.
-    ///   - lists: the flags that may stand there several times.
-    ///   - file: text of `up.yaml`; `nil` where there is none.
-    /// - Throws: ``PlatformError`` `usage` that names each wrong value, where it came from and what is allowed.
+    ///   - flags: the flags of the command line.
+    ///   - lists: the flags that may be repeated.
+    ///   - file: text of `up.yaml`; `nil` if there is none.
+    /// - Throws: ``PlatformError`` `usage` that names each wrong value, its origin and the allowed values.
     package init(
         flags: [Key: String], lists: [Key: [String]] = [:], environment: [String: String], file: String?, home: String
     ) throws {
@@ -115,7 +115,7 @@ package struct PlatformSettings: Sendable, Hashable {
         func port(_ key: Key, default number: Int) -> Int {
             guard let (text, origin) = value(key) else { return number }
             guard let port = Int(text), (0...65535).contains(port) else {
-                problems.append("\(origin) is \(Self.shown(text)); it must be a port from 0 (any free one) to 65535")
+                problems.append("\(origin) is \(Self.shown(text)); it must be a port from 0 (any free port) to 65535")
                 return number
             }
             return port
@@ -186,7 +186,7 @@ package struct PlatformSettings: Sendable, Hashable {
     private static func fileValues(_ file: String?, _ problems: inout [String]) -> [String: [String]] {
         guard let file, !file.allSatisfy(\.isWhitespace) else { return [:] }
         guard let node = try? Yams.compose(yaml: file), let mapping = node.mapping else {
-            problems.append("up.yaml is not a YAML mapping; it holds lines such as `port: 8889`")
+            problems.append("up.yaml is not a YAML mapping; write lines such as `port: 8889`")
             return [:]
         }
         var values: [String: [String]] = [:]
@@ -194,7 +194,7 @@ package struct PlatformSettings: Sendable, Hashable {
         for (key, value) in mapping {
             guard let name = key.string, known.contains(name) else {
                 problems.append(
-                    "up.yaml has the unknown key \(key.string ?? "?"); known are \(known.sorted().joined(separator: ", "))"
+                    "up.yaml has the unknown key \(key.string ?? "?"); the known keys are \(known.sorted().joined(separator: ", "))"
                 )
                 continue
             }
@@ -209,12 +209,11 @@ package struct PlatformSettings: Sendable, Hashable {
         return values
     }
 
-    /// A setting's value as a message may repeat it: a URL, or a list of connection parameters, may hold a password
-    /// (contract N9).
+    /// A setting's value for a message: a URL or a list of connection parameters may contain a password (contract N9).
     static func shown(_ text: String) -> String {
         if let mark = text.firstRange(of: "://") { return text[..<mark.upperBound] + "…" }
         if text.contains("=") || text.contains("@") {
-            return "a value that is not shown, because it may hold a password"
+            return "a value that is not shown, because it may contain a password"
         }
         return text
     }

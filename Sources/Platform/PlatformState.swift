@@ -5,10 +5,10 @@ import Support
 import Synchronization
 import Wire
 
-/// Gathers what the platform does at this moment (``StateDocument``). A part that does not answer in time is named
-/// instead of waited for.
+/// Collects the current state of the platform (``StateDocument``). A part that does not answer in time is named as
+/// missing.
 struct PlatformState: Sendable {
-    /// Longest time that one part may take.
+    /// Longest time in which a part may answer.
     static let limit: Duration = .seconds(2)
 
     let store: any Store
@@ -32,7 +32,7 @@ struct PlatformState: Sendable {
         return document
     }
 
-    /// The parts that need no task.
+    /// The parts that can be read without a task.
     private func withoutWaiting() -> StateDocument {
         let now = SystemClock().instant()
         let descriptors = Self.descriptors()
@@ -45,7 +45,7 @@ struct PlatformState: Sendable {
             }, openFiles: descriptors.all, connections: descriptors.sockets)
     }
 
-    /// The state as text for people. Blocks the calling thread, for ``limit`` and a second at most, also while no task
+    /// The state as text for people. Blocks the calling thread for at most ``limit`` and a second, also when no task
     /// runs.
     func report() -> String {
         let answer = Answer()
@@ -80,7 +80,7 @@ struct PlatformState: Sendable {
     }
 
     private static func part<Value: Sendable>(_ body: @escaping @Sendable () async throws -> Value) async -> Value? {
-        // What went wrong is in the log of the part itself; here it is missing.
+        // The part itself logs its error; here it is reported as missing.
         try? await withTimeLimit(limit) { try await body() }
     }
 

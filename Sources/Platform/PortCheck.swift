@@ -9,10 +9,10 @@ import Support
     import Musl
 #endif
 
-/// Looks whether the addresses can be had before anything else is started, so that a taken port or a wrong address
-/// disturbs no running pod (contract U5).
+/// Checks that the addresses are free before anything else is started, so that a taken port or a wrong address disturbs
+/// no running pod (contract U5).
 enum PortCheck {
-    /// An address to listen on, with the flags that chose it.
+    /// An address to listen on, with the flags that selected it.
     struct Address: Sendable {
         var host: String
         var port: Int
@@ -20,7 +20,7 @@ enum PortCheck {
         var portFlag: String
     }
 
-    /// Takes each address for a moment; with port 0 any free port of the host.
+    /// Binds each address briefly; with port 0 any free port of the host.
     ///
     /// - Throws: ``PlatformError`` `setup`: one line that names the flag and what to do.
     static func check(_ addresses: [Address]) async throws {
@@ -49,7 +49,7 @@ enum PortCheck {
         let reason = number.map { HostLookup.reason(ofBind: $0) } ?? "this machine does not have that address"
         let advice =
             switch number {
-            case EADDRINUSE: "stop that one, or choose another port with \(address.portFlag)"
+            case EADDRINUSE: "stop the other program, or choose another port with \(address.portFlag)"
             case EACCES, EPERM: "choose another port with \(address.portFlag)"
             case EMFILE, ENFILE, ENOBUFS, ENOMEM: "then start again"
             default: "choose an address of this machine with \(address.hostFlag)"

@@ -11,13 +11,12 @@ import Support
     import Darwin
 #endif
 
-/// Gives memory back to the system that the C library keeps for later, once a minute. What a burst of requests leaves
-/// lies in pieces in the arenas of many threads, where glibc lets it grow by several MiB with every million requests
-/// although nothing more is in use.
+/// Releases memory that the C library keeps, once a minute. After a burst of requests the memory is fragmented in the
+/// arenas of many threads; glibc lets it grow by several MiB with every million requests although no more is in use.
 struct MemoryTrim: Service {
     static let period: Duration = .seconds(60)
 
-    /// `malloc_trim` of the C library; `nil` where it has none.
+    /// `malloc_trim` of the C library; `nil` if it has none.
     static let system: (@Sendable () -> Void)? = dlsym(nil, "malloc_trim").map { symbol in
         let trim = unsafeBitCast(symbol, to: (@convention(c) (Int) -> CInt).self)
         return { _ = trim(0) }
@@ -29,17 +28,17 @@ struct MemoryTrim: Service {
     func run() async throws {
         await cancelWhenGracefulShutdown {
             while (try? await clock.sleep(for: Self.period)) != nil {
-                // Some milliseconds, in which threads that allocate may wait: not on a thread of the pool for tasks.
+                // Takes some milliseconds, in which threads that allocate may wait: not on the cooperative pool.
                 try? await blocking { trim?() }
             }
         }
     }
 }
 
-/// Lets this process open as many descriptors as the system allows it to: a caller that waits and a request inside a
-/// container each take one.
+/// Raises the limit of open files of this process to the maximum: each waiting caller and each request inside a
+/// container needs a descriptor.
 enum DescriptorLimit {
-    /// - Returns: the limit that holds now.
+    /// - Returns: the current limit.
     @discardableResult
     static func raise(logger: Logger) -> Int {
         var limit = rlimit()
@@ -48,7 +47,7 @@ enum DescriptorLimit {
         guard limit.rlim_cur < limit.rlim_max else { return before }
         limit.rlim_cur = limit.rlim_max
         if setrlimit(__rlimit_resource_t(RLIMIT_NOFILE.rawValue), &limit) != 0 {
-            logger.warning("the limit of open files stays low; many callers at once may be refused")
+            logger.warning("the limit of open files stays low; many simultaneous callers may be refused")
             return before
         }
         return Int(clamping: limit.rlim_max)

@@ -12,14 +12,14 @@ import Synchronization
 private let exitInterrupted: CInt = 130
 private let exitFailure: CInt = 1
 
-/// What the signal handler leaves for the thread. Nothing but atomic values: a handler may interrupt any code.
+/// Values that the signal handler sets for the thread. Only atomic values, because a handler may interrupt any code.
 private enum Arrived {
-    /// A bit per signal number.
+    /// One bit per signal number.
     static let signals = Atomic<UInt64>(0)
-    /// How many signals to stop came. A SIGHUP that comes within ``besideAnother`` of the first is sent beside it and
-    /// not counted.
+    /// The number of signals to stop. A SIGHUP within ``besideAnother`` after the first signal belongs to it and is not
+    /// counted.
     static let stops = Atomic<Int>(0)
-    /// When the first of them came, in milliseconds of the monotonic clock.
+    /// The time of the first of them, in milliseconds of the monotonic clock.
     static let firstStop = Atomic<Int64>(0)
     /// In milliseconds.
     static let besideAnother: Int64 = 1000
@@ -33,17 +33,17 @@ private func monotonicMilliseconds() -> Int64 {
     return Int64(now.tv_sec) * 1000 + Int64(now.tv_nsec) / 1_000_000
 }
 
-/// Runs in whatever thread the system chose.
+/// Runs on any thread that the system selects.
 private func handleSignal(_ number: CInt) {
     let saved = errno
     defer { errno = saved }
     switch number {
     case SIGTERM, SIGINT:
-        // The second ends the process here, whatever everything else waits for (contract U4).
+        // The second signal ends the process here, independent of everything else (contract U4).
         if Arrived.stops.wrappingAdd(1, ordering: .relaxed).oldValue > 0 { _exit(exitInterrupted) }
         Arrived.firstStop.store(monotonicMilliseconds(), ordering: .relaxed)
     case SIGHUP:
-        // Supervisors and terminals send it beside SIGTERM or another SIGHUP; one that comes later is a second signal
+        // Supervisors and terminals send SIGHUP together with SIGTERM or another SIGHUP; a later one is a second signal
         // (contract U4).
         let now = monotonicMilliseconds()
         if Arrived.stops.compareExchange(expected: 0, desired: 1, ordering: .relaxed).exchanged {
@@ -58,18 +58,18 @@ private func handleSignal(_ number: CInt) {
     ThreadWakeup.wake(Arrived.wakeup.load(ordering: .relaxed))
 }
 
-/// Takes the signals of `cortex up` and ends the process when a shutdown does not (contract U4). It is one thread that
-/// needs neither tasks, nor event loops, nor the engine, nor a reader of standard error.
+/// Handles the signals of `cortex up`, and ends the process when a shutdown does not (contract U4). It is a thread that
+/// needs no tasks, event loops, engine or reader of standard error.
 ///
-/// SIGTERM, SIGINT (Ctrl-C) and SIGHUP (the terminal was closed) stop; SIGQUIT writes the platform's state to standard
-/// error.
+/// SIGTERM, SIGINT (Ctrl-C) and SIGHUP (the terminal was closed) stop the platform; SIGQUIT writes its state to
+/// standard error.
 package final class ShutdownThread: Sendable {
     private struct State {
         var isRequested = false
         var onStop: @Sendable () -> Void = {}
         var grace: @Sendable () -> Duration = { .zero }
         var report: @Sendable () -> String = { "" }
-        /// Set while the shutdown has not ended.
+        /// Set until the shutdown has ended.
         var exitAt: Instant?
         var waiting: [CheckedContinuation<Void, Never>] = []
     }
@@ -91,9 +91,10 @@ package final class ShutdownThread: Sendable {
         self.operations = operations
     }
 
-    /// Takes the signals from now on, for the rest of the process's life. To be called once.
+    /// Handles the signals from now on, for the rest of the process's life. Must be called once.
     ///
-    /// - Parameter exitAfter: when the process ends after the grace period of a shutdown, whatever still runs.
+    /// - Parameter exitAfter: the time from the end of the grace period to the exit of the process, whatever still
+    ///   runs.
     /// - Throws: ``PlatformError`` `unavailable` when the system has no thread or pipe left.
     package static func start(
         exitAfter: Duration = Limits.shutdownExit, output: BoundedWriter = .standardError,
@@ -101,23 +102,24 @@ package final class ShutdownThread: Sendable {
     ) throws -> ShutdownThread {
         let thread = ShutdownThread(
             wakeup: try ThreadWakeup(), exitAfter: exitAfter, output: output, operations: operations)
-        // Also makes the values that the handler uses: it must not be the first to touch them.
+        // Also initializes the values that the handler uses, because it must not be the first to access them.
         Arrived.signals.store(0, ordering: .relaxed)
         Arrived.stops.store(0, ordering: .relaxed)
         Arrived.firstStop.store(0, ordering: .relaxed)
         Arrived.wakeup.store(thread.wakeup.writing, ordering: .relaxed)
         try PlatformThread.start(name: "cortex-signals") { thread.run() }
         for number in [SIGTERM, SIGINT, SIGQUIT] { _ = signal(number, handleSignal) }
-        // `nohup` and some supervisors ignore it on purpose.
+        // `nohup` and some supervisors ignore SIGHUP on purpose.
         let former = signal(SIGHUP, handleSignal)
         if unsafeBitCast(former, to: Int.self) == unsafeBitCast(SIG_IGN, to: Int.self) { _ = signal(SIGHUP, SIG_IGN) }
         return thread
     }
 
-    /// Whether a signal asked for the end.
+    /// Whether a signal requested the end.
     var isStopRequested: Bool { state.withLock { $0.isRequested } }
 
-    /// Sets what a signal to stop does; it must not block. Called at once if such a signal came before.
+    /// Sets the action of a signal to stop; it must not block. It is called at once if such a signal has already
+    /// arrived.
     package func onStop(_ action: @escaping @Sendable () -> Void) {
         let isRequested = state.withLock { state in
             state.onStop = action
@@ -127,7 +129,7 @@ package final class ShutdownThread: Sendable {
     }
 
     /// - Parameters:
-    ///   - grace: how long the present pods may take to end.
+    ///   - grace: how long the current pods may take to end.
     ///   - report: the platform's state; may block for a few seconds.
     func describe(grace: @escaping @Sendable () -> Duration, report: @escaping @Sendable () -> String) {
         state.withLock { state in
@@ -136,8 +138,8 @@ package final class ShutdownThread: Sendable {
         }
     }
 
-    /// The shutdown has begun, with a signal or without: from now on the process ends in time. Returns the grace
-    /// period.
+    /// Called when the shutdown begins, with or without a signal: from now on the process ends in time. Returns the
+    /// grace period.
     @discardableResult
     func shutdownHasBegun() -> Duration {
         let grace = max(state.withLock { $0.grace }(), Limits.shutdownGrace)
@@ -152,7 +154,7 @@ package final class ShutdownThread: Sendable {
         return grace
     }
 
-    /// Returns when the shutdown begins. Ends early only with the process.
+    /// Returns when the shutdown begins, at the latest when the process ends.
     func waitUntilBegun() async {
         await withCheckedContinuation { continuation in
             let hasBegun = state.withLock { state in
@@ -187,12 +189,12 @@ package final class ShutdownThread: Sendable {
     }
 
     private func end() -> Never {
-        output.write("error: stopping took too long\(Self.lines(of: operations))")
+        output.write("error: stopping exceeded its time limit\(Self.lines(of: operations))")
         output.flush(milliseconds: 1000)
         _exit(exitFailure)
     }
 
-    /// What is under way, a line each.
+    /// The operations under way, one line for each.
     static func lines(of operations: OperationRegistry) -> String {
         let now = SystemClock().instant()
         let lines = operations.underWay().prefix(200).map { operation in

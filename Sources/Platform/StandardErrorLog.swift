@@ -3,8 +3,8 @@ import Foundation
 package import Logging
 import Support
 
-/// The log of `cortex up`: a line per event on standard error, which never waits for the reader. Lines beyond what a
-/// slow reader leaves room for are dropped and counted (``BoundedWriter``).
+/// The log of `cortex up`: one line per event on standard error. It never waits for the reader: lines beyond the buffer
+/// are dropped and counted (``BoundedWriter``).
 package struct StandardErrorLog: LogHandler {
     package var logLevel = Logger.Level.info
     package var metadata = Logger.Metadata()
@@ -30,7 +30,8 @@ package struct StandardErrorLog: LogHandler {
         )
     }
 
-    /// One line, whatever stands in it: what a container wrote must not look like another event, or control a terminal.
+    /// One line, without control characters: text of a container must not look like another event or control a
+    /// terminal.
     private static func line(_ text: String) -> String {
         guard text.unicodeScalars.contains(where: { $0.value < 32 || $0.value == 127 }) else { return text }
         var line = ""

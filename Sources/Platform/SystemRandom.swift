@@ -8,12 +8,12 @@ import Synchronization
     import Darwin
 #endif
 
-/// The system's random numbers, which nobody can guess, fetched for many at a time: `SystemRandomNumberGenerator` makes
-/// a system call for each.
+/// The system's unpredictable random numbers, fetched many at a time, because `SystemRandomNumberGenerator` makes a
+/// system call for each.
 ///
-/// Safe from any task.
+/// May be used from any task.
 final class SystemRandom: RandomNumberGenerator, Sendable {
-    /// What the system gives in one call at most: 256 bytes.
+    /// The largest number of bytes that the system returns in one call: 256.
     private static let stock = 32
 
     private let words = Mutex<[UInt64]>([])
@@ -28,7 +28,7 @@ final class SystemRandom: RandomNumberGenerator, Sendable {
         }
     }
 
-    /// Empty where the system refuses, as old kernels do.
+    /// Empty if the system refuses, as old kernels do.
     private static func fetch() -> [UInt64] {
         [UInt64](unsafeUninitializedCapacity: stock) { buffer, count in
             count = getentropy(buffer.baseAddress, stock * MemoryLayout<UInt64>.size) == 0 ? stock : 0

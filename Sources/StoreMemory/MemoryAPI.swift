@@ -1,15 +1,15 @@
 import Core
 
-/// All that is known of one API.
+/// The state of one API.
 struct MemoryAPI {
     var isDeployed = false
-    /// Newest first; never empty once deployed.
+    /// Newest first; never empty after the first deploy.
     var versions: [DeployedAPI] = []
     var requestedReplicas: Int?
     var requests: [RequestID: MemoryRequest] = [:]
     var keys: [String: Key] = [:]
 
-    /// The present rules for requests; they outlive a deletion that keeps the requests.
+    /// The current rules for requests; they survive a deletion that keeps the requests.
     var policy: RequestPolicy { versions.first?.specification.requests ?? RequestPolicy() }
 
     /// An idempotency key and the request that used it.
@@ -19,7 +19,7 @@ struct MemoryAPI {
     }
 }
 
-/// One request with everything the store keeps of it.
+/// One request with all its stored data.
 struct MemoryRequest {
     let id: RequestID
     let submittedAt: Timestamp
@@ -28,7 +28,7 @@ struct MemoryRequest {
     var attempts = 0
     var interruptions = 0
     var token: Int64 = 0
-    /// `nil` once it was erased.
+    /// `nil` after it was erased.
     var payload: Body?
     var headers: [HeaderField]
     var query: String?
@@ -37,9 +37,9 @@ struct MemoryRequest {
     var leaseEnd: Timestamp?
     var holder: String?
     var endedAt: Timestamp?
-    /// When it can no longer be read.
+    /// The end of its retention.
     var purgeAt: Timestamp?
-    /// When the kept payload of a failed request goes.
+    /// When the kept payload of a failed request is erased.
     var keepUntil: Timestamp?
     var result: Body?
     var failure: RequestFailure?

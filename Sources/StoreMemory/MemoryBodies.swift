@@ -1,7 +1,7 @@
 import Core
 import Synchronization
 
-/// The bodies past ``Limits/inlineBody``: what files are to a store with a disk.
+/// The bodies beyond ``Limits/inlineBody``; a store with a disk has files for them.
 final class MemoryBodies: Sendable {
     private struct State {
         var nextName = 0

@@ -67,7 +67,7 @@ extension MemoryStore {
         case .retry(let failure, let notBefore):
             api.requests[lease.id]?.failures.append(AttemptFailure(at: now, failure: failure))
             api.requests[lease.id]?.notBefore = notBefore
-            // The deadline was for the first delivery, and that has happened.
+            // The deadline applied to the first delivery, which has happened.
             api.requests[lease.id]?.queueDeadline = nil
             requeue(lease.id, of: &api, by: .retryAttempt)
         case .interrupted:

@@ -32,8 +32,7 @@ extension MemoryStore {
         return upkeep
     }
 
-    /// The request of a lease that is still good. A lease whose time is over stays good until somebody gives the
-    /// request back.
+    /// The request of a valid lease. An expired lease stays valid until its request is released.
     func leased(_ lease: Lease) -> MemoryRequest? {
         guard let request = deployed(lease.api)?.requests[lease.id], request.status == .inProgress,
             request.token == lease.token
@@ -41,7 +40,7 @@ extension MemoryStore {
         return request
     }
 
-    /// Gives every request in progress back that `condition` holds for.
+    /// Releases every request in progress for which `condition` is true.
     func giveBack(where condition: (MemoryRequest) -> Bool) -> Int {
         var count = 0
         for (name, stored) in apis {
@@ -55,7 +54,7 @@ extension MemoryStore {
         return count
     }
 
-    /// Puts a request in progress back into the queue; its lease is void.
+    /// Puts a request in progress back into the queue; its lease becomes invalid.
     func requeue(_ id: RequestID, of api: inout MemoryAPI, by transition: RequestTransition) {
         guard let request = api.requests[id], let status = transition.apply(to: request.status) else { return }
         api.requests[id]?.status = status
@@ -63,7 +62,7 @@ extension MemoryStore {
         api.requests[id]?.holder = nil
     }
 
-    /// Ends a request: what is no longer needed is erased, and its retention begins.
+    /// Ends a request: data that is no longer needed is erased, and its retention begins.
     ///
     /// - Returns: `false` when the transition is not allowed; then nothing was changed.
     @discardableResult
@@ -92,7 +91,7 @@ extension MemoryStore {
         api.requests[id]?.keepUntil = nil
     }
 
-    /// Forgets a request altogether.
+    /// Removes a request completely.
     func erase(_ id: RequestID, of api: inout MemoryAPI) {
         erasePayload(id, of: &api)
         guard let request = api.requests.removeValue(forKey: id) else { return }

@@ -1,10 +1,9 @@
 package import Core
 import Support
 
-/// The reference store: everything in memory, one step at a time, nothing survives the process.
+/// The reference store: everything is in memory, one operation runs at a time, nothing survives the process.
 ///
-/// What the conformance suite asks of every store is written here in its plainest form; tests and the simulation run on
-/// it.
+/// It implements the requirements of the conformance suite in their simplest form. Tests and the simulation use it.
 package actor MemoryStore: Store {
     package nonisolated let name = "memory"
     var apis: [String: MemoryAPI] = [:]
@@ -73,7 +72,7 @@ package actor MemoryStore: Store {
         try bodies.reader(of: body)
     }
 
-    // MARK: Looking
+    // MARK: Reading
 
     package func read(_ id: RequestID, api: String, now: Timestamp) async throws -> RequestRecord? {
         guard let request = deployed(api)?.requests[id], !request.isPurged(at: now) else { return nil }

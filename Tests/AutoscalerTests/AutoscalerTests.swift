@@ -35,40 +35,40 @@ struct AutoscalerTests {
 
     @Test("S1: a decision is saved, then carried out; queued and in progress both count")
     func look() async {
-        await autoscaler.look()
+        await autoscaler.decideOnce()
         #expect(orchestrator.events.withLock { $0 } == ["iris 2"])
         #expect(store.state.withLock { $0.saved } == ["iris": 2])
         clock.advance(by: .seconds(10))
-        await autoscaler.look()
+        await autoscaler.decideOnce()
         #expect(orchestrator.events.withLock { $0 } == ["iris 2", "iris 3"])
         clock.advance(by: .seconds(10))
-        await autoscaler.look()
+        await autoscaler.decideOnce()
         #expect(orchestrator.events.withLock { $0.count } == 2)
     }
 
     @Test("S1: a store that does not answer, an unknown count and an API not yet applied change nothing")
     func blind() async {
         store.state.withLock { $0.isBroken = true }
-        await autoscaler.look()
+        await autoscaler.decideOnce()
         store.state.withLock {
             $0.isBroken = false
             $0.counts = [:]
         }
-        await autoscaler.look()
+        await autoscaler.decideOnce()
         orchestrator.requested.withLock { $0 = [:] }
         set(9)
-        await autoscaler.look()
+        await autoscaler.decideOnce()
         #expect(orchestrator.events.withLock { $0 } == [])
     }
 
     @Test("S1: what cannot be saved is not carried out, and is tried again at the next look")
     func unsaved() async {
         store.state.withLock { $0.cannotSave = true }
-        await autoscaler.look()
+        await autoscaler.decideOnce()
         #expect(orchestrator.events.withLock { $0 } == [])
         store.state.withLock { $0.cannotSave = false }
         clock.advance(by: .seconds(10))
-        await autoscaler.look()
+        await autoscaler.decideOnce()
         #expect(orchestrator.events.withLock { $0 } == ["iris 2"])
     }
 
@@ -76,7 +76,7 @@ struct AutoscalerTests {
     func overtaken() async throws {
         // A deploy has saved another number and not declared it yet.
         store.state.withLock { $0.saved["iris"] = 7 }
-        await autoscaler.look()
+        await autoscaler.decideOnce()
         #expect(store.state.withLock { $0.saved } == ["iris": 7])
         #expect(orchestrator.events.withLock { $0 } == ["iris 7"], "what is saved holds")
         store.state.withLock { state in
@@ -85,7 +85,7 @@ struct AutoscalerTests {
         }
         orchestrator.requested.withLock { $0 = ["iris": 1] }
         clock.advance(by: .seconds(10))
-        await autoscaler.look()
+        await autoscaler.decideOnce()
         #expect(store.state.withLock { $0.saved }.isEmpty)
         #expect(orchestrator.events.withLock { $0 } == ["iris 7"])
     }
@@ -94,28 +94,28 @@ struct AutoscalerTests {
     func raceAtZero() async {
         set(0)
         store.state.withLock { $0.afterCounts = { $0.counts["iris"] = QueueCounts(inQueue: 1) } }
-        await autoscaler.look()
+        await autoscaler.decideOnce()
         #expect(orchestrator.events.withLock { $0 } == ["iris 0", "iris 1"])
         #expect(store.state.withLock { $0.saved } == ["iris": 1])
     }
 
     @Test("S1: a change of the configuration takes effect at the next look")
     func configuration() async {
-        await autoscaler.look()
+        await autoscaler.decideOnce()
         #expect(orchestrator.events.withLock { $0 } == ["iris 2"])
         store.state.withLock {
             $0.apis[0].specification.autoscaling.targetInFlight = 0.5
             $0.apis[0].specification.autoscaling.maxUpscaleFactor = 10
         }
         clock.advance(by: .seconds(10))
-        await autoscaler.look()
+        await autoscaler.decideOnce()
         #expect(orchestrator.events.withLock { $0 } == ["iris 2", "iris 6"])
     }
 
     @Test("S1: the last hundred decisions are kept with what they were made of, and go with their API")
     func decisions() async throws {
         for _ in 0..<3 {
-            await autoscaler.look()
+            await autoscaler.decideOnce()
             clock.advance(by: .seconds(10))
         }
         let decisions = await autoscaler.decisions(of: "iris")
@@ -131,10 +131,10 @@ struct AutoscalerTests {
         let document = try #require(ScalingDocument(decisions))
         #expect(document.why == "3 replicas: 3 requests on average, 1 for each replica; the load fits")
         #expect(document.decisions.map(\.to) == [3, 3, 2], "newest first")
-        for _ in 0..<150 { await autoscaler.look() }
+        for _ in 0..<150 { await autoscaler.decideOnce() }
         #expect(await autoscaler.decisions(of: "iris").count == 100)
         store.state.withLock { $0.apis = [] }
-        await autoscaler.look()
+        await autoscaler.decideOnce()
         #expect(await autoscaler.decisions(of: "iris").isEmpty)
     }
 

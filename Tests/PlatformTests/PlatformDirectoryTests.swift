@@ -52,7 +52,7 @@ struct PlatformDirectoryTests {
             try FileManager.default.createDirectory(atPath: shared + "/data", withIntermediateDirectories: true)
             try set(0o700, shared + "/data")
             try set(0o777, shared)
-            #expect(try refusal(shared + "/data").contains("everybody can write to"))
+            #expect(try refusal(shared + "/data").contains("every user can write to"))
             try set(0o1777, shared)
             _ = try PlatformDirectory.prepare(shared + "/data")
             guard geteuid() == 0 else { return }
@@ -113,7 +113,7 @@ struct PlatformDirectoryTests {
             let file = folder.path + "/file"
             try Data().write(to: URL(filePath: file))
             for path in [file, file + "/x", file + "/x/y"] {
-                #expect(try refusal(path).contains("\(path) cannot be made: a part of this path is a file"))
+                #expect(try refusal(path).contains("\(path) cannot be created: a part of this path is a file"))
             }
         }
     }

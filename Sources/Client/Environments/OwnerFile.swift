@@ -113,7 +113,7 @@ package struct OwnerFile: Sendable {
         guard information.st_mode & 0o022 == 0 else {
             throw PlatformError(
                 .setup,
-                "\(path) can be written by other users, so it may not be yours; look what is in it, then: chmod 600 \(path)"
+                "\(path) can be written by other users, so it may have been changed; check its content, then: chmod 600 \(path)"
             )
         }
     }
