@@ -2,14 +2,14 @@ import Core
 import Foundation
 import Synchronization
 
-/// Collects a body: in memory while it is small, in a segment or, past the buffer's size, in a file of its own.
+/// Collects a body: in memory while it is small, then in a segment or, beyond the size of the buffer, in its own file.
 final class BodyFileWriter: BodyWriter {
-    /// Bytes that are gathered before they are written.
+    /// Bytes that are collected before they are written.
     static let bufferSize = BodySegments.bodyLimit
 
     private enum Stage {
         case open
-        /// A write failed; nothing more comes of this body.
+        /// A write failed; the rest of this body is discarded.
         case failed
         case finished(Body)
         case discarded
@@ -94,12 +94,12 @@ final class BodyFileWriter: BodyWriter {
             guard case .finished(.file(let name, _)) = state.stage else { return nil }
             return name
         }
-        // After a failed commit the row might still be found by the next start, which then needs the file; it sweeps it
-        // otherwise.
+        // After a failed commit the next start might still find the row, which then needs the file; otherwise that
+        // start removes the file.
         if let name, !committer.isUncertain { files.removeNow([name]) }
     }
 
-    /// Writes to the file, which is made for the first bytes.
+    /// Writes to the file, which is created for the first bytes.
     @discardableResult
     private func append(_ bytes: [UInt8]) async throws -> TemporaryFile {
         let present = state.withLock { $0.file }
@@ -125,7 +125,7 @@ final class BodyFileWriter: BodyWriter {
     private static let ended = PlatformError(.internal, "A body was written to after its end.")
 }
 
-/// A body file that has no name of its own yet; removed with its last reference unless it was published.
+/// A body file without a final name; removed with its last reference unless it was published.
 private final class TemporaryFile: Sendable {
     let name: String
     let lane: Int
@@ -164,7 +164,7 @@ private final class TemporaryFile: Sendable {
 
     deinit {
         guard !isPublished.withLock({ $0 }) else { return }
-        // The rename may have happened before its sync failed, so both names go.
+        // The rename may have happened before its sync failed, so both names are removed.
         files.removeNow(["\(name).tmp", name])
     }
 }

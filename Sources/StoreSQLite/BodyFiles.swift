@@ -4,19 +4,19 @@ import Foundation
 import Logging
 import Synchronization
 
-/// The bodies outside the database: large ones in files of their own, made under a temporary name, synced, renamed, and
-/// only then named by a row; those of middling size in ``BodySegments``. Removed after the row is gone. A crash leaves
-/// at most what no row names, which the next start removes.
+/// The bodies outside the database. Large ones have their own files, which are created under a temporary name, synced,
+/// renamed, and only then referenced by a row; medium ones are in ``BodySegments``. They are removed after the row. A
+/// crash leaves at most files that no row names, which the next start removes.
 ///
-/// Safe from any task. All system calls run on threads of its own.
+/// May be used from any task. All system calls run on its own threads.
 final class BodyFiles: Sendable {
-    /// Threads, made when they are needed. Most of their time they wait for the disk, which writes the files of several
-    /// at once.
+    /// Threads, created on demand. They mostly wait for the disk, which writes several files at once.
     private static let lanes = 16
 
     let segments: BodySegments
     private let folder: BodyFolder
-    /// Whether a commit is on the disk when it is answered. Otherwise the bodies of deleted rows wait for the log.
+    /// Whether a commit is on the disk when it is answered. Otherwise the bodies of deleted rows stay until the log is
+    /// synced.
     private let commitsAreSynced: Bool
     private let logger: Logger
     private let threads: [DispatchQueue]
@@ -34,7 +34,7 @@ final class BodyFiles: Sendable {
         self.commitsAreSynced = commitsAreSynced
         self.logger = logger
         self.threads = (0..<Self.lanes).map { DispatchQueue(label: "cortex.store.files.\($0)") }
-        // Later than every epoch in use, also when the clock was set back: no name ever comes again.
+        // Larger than every epoch in use, also when the clock was set back: no name is used twice.
         self.folder = try BodyFolder(
             path: directory.blobs, epoch: max(UInt64(max(0, now.microseconds)), named.epoch + 1))
         let present = try BodySweep.run(directory.blobs, named: named, logger: logger)
@@ -44,9 +44,9 @@ final class BodyFiles: Sendable {
     /// The folder's path.
     var path: String { folder.path }
 
-    // MARK: Making and reading
+    // MARK: Creating and reading
 
-    /// Runs blocking work on one of the threads; the same `lane` is always the same thread.
+    /// Runs blocking work on one of the threads; the same `lane` always uses the same thread.
     func run<Value: Sendable>(lane: Int, _ work: @escaping @Sendable () throws -> Value) async throws -> Value {
         do {
             return try await threads[lane % threads.count].run(work)
@@ -55,7 +55,7 @@ final class BodyFiles: Sendable {
         }
     }
 
-    /// A name that was never used, and the lane for its work.
+    /// An unused name, and the lane for its work.
     func nextName() -> (name: String, lane: Int) {
         let number = folder.nextNumber()
         return (folder.name(number), Int(number % UInt64(threads.count)))
@@ -63,8 +63,8 @@ final class BodyFiles: Sendable {
 
     func temporaryPath(_ name: String) -> String { folder.path(name + ".tmp") }
 
-    /// Gives a complete file its name, durably, whatever commits wait for: a row that outlives a power cut must find
-    /// its file whole. On a file thread.
+    /// Gives a complete file its final name, durably, also where commits are not synced: a row that survives a power
+    /// cut must find its complete file. Runs on a file thread.
     func publish(_ name: String, _ descriptor: Int32) throws {
         guard fsync(descriptor) == 0 else { throw StoreFailure.SystemCall("sync body") }
         guard rename(temporaryPath(name), folder.path(name)) == 0 else { throw StoreFailure.SystemCall("rename body") }
@@ -96,14 +96,14 @@ final class BodyFiles: Sendable {
 
     // MARK: Removing
 
-    /// Removes bodies whose rows are gone; where commits are not synced, not before the log was written to the disk.
+    /// Removes bodies whose rows are deleted; where commits are not synced, not before the log is on the disk.
     func remove(_ names: [String]) {
         guard !names.isEmpty else { return }
         guard commitsAreSynced else { return waiting.withLock { $0.deferred += names } }
         removeNow(names)
     }
 
-    /// Removes what waited for the log.
+    /// Removes the bodies that waited for the log.
     func removeDeferred() async {
         removeNow(
             waiting.withLock { waiting in
@@ -136,7 +136,7 @@ final class BodyFiles: Sendable {
         }
     }
 
-    /// Returns when everything asked for so far is removed; tries again what could not be.
+    /// Returns when everything requested so far is removed; retries files that could not be removed.
     func drain() async {
         await segments.reclaim()
         removeFiles([])

@@ -1,14 +1,14 @@
 import Foundation
 import Synchronization
 
-/// The folder of bodies, and names in it that were never used before. Safe from any thread.
+/// The folder of bodies, and unused names in it. May be used from any thread.
 final class BodyFolder: Sendable {
     let path: String
     private let epoch: UInt64
     private let counter = Atomic<UInt64>(0)
     private let descriptor: OwnedDescriptor
 
-    /// - Parameter epoch: later than that of any name in use.
+    /// - Parameter epoch: larger than that of any name in use.
     init(path: String, epoch: UInt64) throws {
         let descriptor = Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else { throw StoreFailure.SystemCall("open folder") }
@@ -17,7 +17,7 @@ final class BodyFolder: Sendable {
         self.epoch = epoch
     }
 
-    /// A number that comes once in this process.
+    /// A number that is unique in this process.
     func nextNumber() -> UInt64 { counter.wrappingAdd(1, ordering: .relaxed).newValue }
 
     func name(_ number: UInt64) -> String { BodyName.make(epoch: epoch, number: number) }

@@ -2,22 +2,22 @@ import Core
 import Foundation
 import GRDB
 
-/// A table of bodies that is only ever appended to, so that erased bytes are really gone.
+/// A table of bodies that only grows at its end, so that erased bytes are really erased.
 ///
-/// SQLite's `secure_delete` overwrites a row where it is, but when pages are split or merged it leaves copies of the
-/// moved rows in the unused part of a page, and nothing overwrites those when a row is deleted later (measured: about
-/// one row in 500 under random deletes). Rows that are appended by a growing number and emptied in place never move.
-/// Emptied rows are deleted only far from rows that hold something; what holds the head of the table up for long is
-/// written anew at its end.
+/// SQLite's `secure_delete` overwrites a row in its place. But when pages are split or merged, copies of the moved rows
+/// stay in the unused part of a page and are not overwritten when a row is deleted later (measured: about one row in
+/// 500 with random deletes). Rows that are appended with a growing number and emptied in place never move. Emptied rows
+/// are deleted only far from rows with content. Old rows that delay this for long are written again at the end of the
+/// table.
 struct BodyLog: Sendable {
     enum Table: String, Sendable {
-        /// What users sent; the head is a ``RequestHead``.
+        /// The data of callers; the head is a ``RequestHead``.
         case payload
-        /// What containers answered; the head is a ``FailureHead``.
+        /// The answers of containers; the head is a ``FailureHead``.
         case answer
     }
 
-    /// A row, and the file it names.
+    /// A row, and the file that it names.
     struct Place {
         let number: Int64
         let file: String?
@@ -33,13 +33,13 @@ struct BodyLog: Sendable {
         }
     }
 
-    /// Emptied rows that stay between those deleted and the first that holds something. A page has at most some 300
-    /// emptied rows, and SQLite moves rows between a page and the two beside it.
+    /// Emptied rows that stay between the deleted ones and the first row with content. A page has at most about 300
+    /// emptied rows, and SQLite moves rows between a page and its two neighbours.
     static let margin: Int64 = 2000
-    /// A shorter table is left as it is: rows that stay for a while are the rule, and a few empty ones cost little.
+    /// A shorter table is not compacted: most rows stay for a while, and a few empty ones cost little.
     static let sparseLength: Int64 = 50_000
 
-    /// Bytes that one step writes anew at most, about.
+    /// Approximate limit for the bytes that one step writes again.
     static let moveLimit: Int64 = 4 << 20
 
     let table: Table
@@ -49,8 +49,8 @@ struct BodyLog: Sendable {
     var head: Int64 = 1
     /// Rows before this one are deleted.
     var first: Int64 = 1
-    /// How many rows may be written anew: one for each that was emptied, so that the table stays in proportion to what
-    /// it holds, at a cost in proportion to the traffic.
+    /// How many rows may be written again: one for each emptied row, so that the size of the table stays proportional
+    /// to its content, at a cost proportional to the traffic.
     var credit = 0
     /// Whether rows were emptied since the last compaction.
     var isDirty = false
@@ -62,7 +62,7 @@ struct BodyLog: Sendable {
         first = row?[0] ?? 1
         head = first
         next = (row?[1] ?? 0) + 1
-        // An earlier process may have left something undone.
+        // An earlier process may have left work to do.
         isDirty = next > first
     }
 }
@@ -86,7 +86,7 @@ extension WriteTransaction {
         return number
     }
 
-    /// Empties a row and lets go of its file.
+    /// Empties a row and releases its file.
     mutating func erase(_ place: BodyLog.Place?, in table: BodyLog.Table) throws {
         guard let place else { return }
         try run(
@@ -102,7 +102,7 @@ extension WriteTransaction {
         noteErased(in: table)
     }
 
-    /// Empties the row of a payload, and lets go of its file.
+    /// Empties the row of a payload, and releases its file.
     mutating func erasePayload(_ number: Int64) throws {
         if try hotPath.emptyPayload(number) { return noteErased(in: .payload) }
         let file = try row("SELECT file FROM payload WHERE number = ?", [number])?[0] as String?
@@ -115,7 +115,7 @@ extension WriteTransaction {
         erasesBytes = true
     }
 
-    /// Moves the head of a table on and deletes empty rows well before it.
+    /// Advances the beginning of a table and deletes empty rows well before it.
     ///
     /// - Returns: whether there is more to do.
     mutating func compact(_ table: BodyLog.Table, limit: Int) throws -> Bool {
@@ -131,7 +131,7 @@ extension WriteTransaction {
                     isAtEnd = true
                     break
                 }
-                // A step must not hold up other callers for long.
+                // A step must not delay other callers for long.
                 guard moved < BodyLog.moveLimit else { break }
                 moved += try relocate(row[0], in: table, api: api, id: row[2])
                 log.next = state[table].next
@@ -139,7 +139,7 @@ extension WriteTransaction {
             }
             log.head = (row[0] as Int64) + 1
         }
-        // In a table where nothing is left there is nothing that could be copied.
+        // A table without content has nothing that could be copied.
         let margin = log.head == log.next ? 0 : BodyLog.margin
         let end = min(log.head - margin, log.first + Int64(limit))
         if end > log.first {
@@ -155,7 +155,7 @@ extension WriteTransaction {
         return !isDone
     }
 
-    /// Writes a row anew at the end.
+    /// Writes a row again at the end.
     ///
     /// - Returns: its bytes.
     private mutating func relocate(_ number: Int64, in table: BodyLog.Table, api: Int64, id: Data) throws -> Int64 {

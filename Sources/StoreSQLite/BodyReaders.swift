@@ -25,7 +25,7 @@ final class InlineBodyReader: BodyReader {
         state.withLock { state in
             let end = state.offset + min(max(1, limit), state.bytes.count - state.offset)
             guard state.offset < end else { return nil }
-            // All of it is not copied, and not kept here longer than it takes.
+            // The array is neither copied nor kept longer than necessary.
             if state.offset == 0, end == state.bytes.count {
                 defer { state.bytes = [] }
                 return state.bytes
@@ -38,9 +38,9 @@ final class InlineBodyReader: BodyReader {
     func close() async {}
 }
 
-/// Reads a body's file from front to back. A file that is removed meanwhile is read to its end all the same.
+/// Reads a body's file from the beginning to the end. A file that is removed meanwhile can still be read to its end.
 final class BodyFileReader: BodyReader {
-    /// The largest piece, whatever the caller asks for.
+    /// The largest piece, independent of the caller's limit.
     static let pieceLimit = 1 << 20
 
     private let files: BodyFiles

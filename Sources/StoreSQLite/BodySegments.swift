@@ -2,13 +2,13 @@ import Core
 import Dispatch
 import Synchronization
 
-/// Bodies of middling size, many in one file: one sync makes all durable that came together, and a file is made and
-/// removed once in hundreds of bodies. What is erased is given back to the file system as holes, a segment without a
-/// body as a whole.
+/// Medium bodies, many in one file: one sync makes all bodies durable that arrived together, and a file is created and
+/// removed once for hundreds of bodies. The space of erased bodies is released as holes, the space of a segment without
+/// bodies as a whole.
 ///
-/// A segment of an earlier process is read and erased, never written to. Safe from any task.
+/// A segment of an earlier process is read and erased, never written. May be used from any task.
 final class BodySegments: Sendable {
-    /// Larger bodies have files of their own.
+    /// Larger bodies have their own files.
     static let bodyLimit = Limits.bodyPiece
 
     private let table: SharedSegmentTable
@@ -35,14 +35,14 @@ final class BodySegments: Sendable {
 
     /// Stores a body durably.
     ///
-    /// - Throws: ``PlatformError`` `store_unavailable`; nothing of the body is kept then.
+    /// - Throws: ``PlatformError`` `store_unavailable`; then nothing of the body is kept.
     nonisolated(nonsending) func write(_ bytes: [UInt8]) async throws -> SegmentPlace {
         try await writer.write(bytes)
     }
 
-    /// A body's bytes, whatever becomes of it meanwhile; `nil` when it is not there any more.
+    /// A body's bytes, also if it is removed during the call; `nil` if it is not there any more.
     ///
-    /// - Parameter wait: runs what may wait for the disk.
+    /// - Parameter wait: runs work that may wait for the disk.
     nonisolated(nonsending) func read(
         _ place: SegmentPlace, wait: (@escaping @Sendable () throws -> [UInt8]?) async throws -> [UInt8]?
     ) async throws -> [UInt8]? {
@@ -58,8 +58,7 @@ final class BodySegments: Sendable {
         }
     }
 
-    /// Lets go of bodies. They cannot be read from now on; their bytes are erased with the next `reclaim` at the
-    /// latest.
+    /// Releases bodies. They cannot be read from then on; their bytes are erased with the next `reclaim` at the latest.
     func erase(_ places: [SegmentPlace]) {
         let isDue = table.with { table in
             for place in places { table.erase(place) }
@@ -68,19 +67,19 @@ final class BodySegments: Sendable {
         if isDue { remover.reclaim(everything: false) }
     }
 
-    /// Erases everything that was let go of, and gives back what an idle store need not hold. Done when the remover's
-    /// thread is done.
+    /// Erases all released bodies, and releases resources that an idle store does not need. Returns when the remover's
+    /// thread has finished.
     func reclaim() async {
         await writer.rest()
         remover.reclaim(everything: true)
         table.with { $0.forgetOlder() }
     }
 
-    /// How many segments hold something that could not be erased.
+    /// The number of segments with content that could not be erased.
     var failedCount: Int { table.with { $0.failedCount } }
 }
 
-/// The table, shared by those who write, read and remove.
+/// The table, shared by the threads that write, read and remove.
 final class SharedSegmentTable: Sendable {
     private let table = Mutex(SegmentTable())
 

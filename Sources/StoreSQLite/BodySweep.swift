@@ -4,13 +4,13 @@ import Logging
 
 /// The bodies outside the database that rows name.
 struct NamedBodies {
-    /// Those with a file of their own.
+    /// Those with their own file.
     private(set) var files: Set<String> = []
     private(set) var places: Set<SegmentPlace> = []
 
     var count: Int { files.count + places.count }
 
-    /// The files that hold them.
+    /// The files that contain them.
     var fileNames: Set<String> { files.union(places.map { SegmentPlace.fileName(segment: $0.segment) }) }
 
     init(files: Set<String> = [], places: Set<SegmentPlace> = []) {
@@ -35,11 +35,11 @@ struct NamedBodies {
     }
 }
 
-/// What a start does in the folder of bodies: whatever no row names is what a crash left behind.
+/// The work of a start in the folder of bodies: files and bytes that no row names were left by a crash.
 enum BodySweep {
-    /// Removes files that no row names, and erases what no row names in segments.
+    /// Removes files that no row names, and erases bytes in segments that no row names.
     ///
-    /// - Returns: the bodies in segments that are there.
+    /// - Returns: the existing bodies in segments.
     static func run(_ folder: String, named: NamedBodies, logger: Logger) throws -> [SegmentPlace] {
         let places = Dictionary(grouping: named.places, by: \.segment)
         var present: [SegmentPlace] = []
@@ -75,9 +75,9 @@ enum BodySweep {
         return names
     }
 
-    /// Erases all of a segment but what rows name.
+    /// Erases everything in a segment except the bodies that rows name.
     ///
-    /// - Returns: those of the named bodies that the file is long enough for.
+    /// - Returns: those of the named bodies that are within the length of the file.
     private static func sweep(_ path: String, named: [SegmentPlace]) throws -> [SegmentPlace] {
         let segment = try SegmentErasure(path: path)
         let size = try segment.size()

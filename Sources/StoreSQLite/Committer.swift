@@ -4,20 +4,21 @@ import GRDB
 import Support
 import Synchronization
 
-/// The one writer. What callers hand in while a transaction is being synced is gathered and committed together by the
-/// next one; each caller is answered after its own commit (architecture decision 2).
+/// The only writer. Work that arrives while a transaction is synced is collected and committed together in the next
+/// one; each caller is answered after its own commit (architecture decision 2).
 ///
-/// A work closure may run twice: when another one of its batch fails unexpectedly, the batch is rolled back and its
-/// items run again one by one, so that the failure is its owner's alone.
+/// A work closure may run twice: when another item of its batch fails unexpectedly, the batch is rolled back and its
+/// items run again one by one, so that only the caller of the failed item gets the error.
 final class Committer: Sendable {
-    /// Items of one transaction; more wait for the next, so that the first of a crowd need not wait for the last.
+    /// Items of one transaction; more wait for the next one, so that the first of many callers does not wait for the
+    /// last.
     static let batchLimit = 1024
 
     typealias Work<Value> = @Sendable (inout WriteTransaction) throws -> Value
 
     private struct Item: Sendable {
         let isDurable: Bool
-        /// Does the work and returns what answers the caller once it is committed.
+        /// Does the work and returns a closure that answers the caller after the commit.
         let run: @Sendable (inout WriteTransaction) throws -> @Sendable () -> Void
         let fail: @Sendable (PlatformError) -> Void
     }
@@ -34,11 +35,11 @@ final class Committer: Sendable {
         var state: StoreState
         /// The last commit failed on the disk: until one succeeds, its log frames might still be found after a crash.
         var isUncertain = false
-        /// A sync of the log failed. The system says so once and may forget what it could not write, so nothing counts
-        /// as durable before the log was emptied into the database.
+        /// A sync of the log failed. The system reports that once and may drop the unwritten data, so nothing is
+        /// durable before the log was written into the database and emptied.
         var mustEmptyLog = false
         var transactions = 0
-        /// Something was deleted since the log was last emptied.
+        /// Rows were deleted since the log was last emptied.
         var holdsErasedBytes = false
     }
 
@@ -49,9 +50,9 @@ final class Committer: Sendable {
     private let queue = DispatchQueue(label: "cortex.store.writer", qos: .userInitiated)
     private let pending = Mutex(Pending())
     private let committed: Mutex<Committed>
-    /// Whether the writer's `synchronous` is FULL now; only the writer's thread looks.
+    /// Whether the writer's `synchronous` is FULL now; used only on the writer's thread.
     private let isFull: Mutex<Bool>
-    /// Prepared by the first transaction; only the writer's thread looks.
+    /// Prepared by the first transaction; used only on the writer's thread.
     private let hotPath = Mutex<HotPathStatements?>(nil)
 
     init(
@@ -65,29 +66,29 @@ final class Committer: Sendable {
         self.isFull = Mutex(durability == .full)
     }
 
-    /// What the last commit left.
+    /// The state after the last commit.
     var state: StoreState { committed.withLock { $0.state } }
 
-    /// Whether a commit that was answered as failed might still come back after a crash. Files it names must stay until
-    /// then.
+    /// Whether a commit that was answered as failed might still reappear after a crash. Until then the files that it
+    /// names must stay.
     var isUncertain: Bool { committed.withLock { $0.isUncertain } }
 
-    /// Whether the log or the database's old pages may still hold bytes that were deleted.
+    /// Whether the log or the database's old pages may still contain deleted bytes.
     var holdsErasedBytes: Bool {
         get { committed.withLock { $0.holdsErasedBytes } }
         set { committed.withLock { $0.holdsErasedBytes = newValue } }
     }
 
-    /// How many transactions were committed since the store was opened.
+    /// The number of transactions that were committed since the store was opened.
     var transactions: Int { committed.withLock { $0.transactions } }
 
-    /// How many items wait for a transaction.
+    /// The number of items that wait for a transaction.
     var waiting: Int { pending.withLock { $0.items.count } }
 
-    /// Commits `work` together with whatever else is waiting.
+    /// Commits `work` together with the other waiting work.
     ///
-    /// - Parameter durable: `false` for what may be lost in a power cut, such as a lease: a batch of only such items is
-    ///   not synced.
+    /// - Parameter durable: `false` for work that may be lost in a power cut, such as a lease: a batch of only such
+    ///   items is not synced.
     /// - Throws: ``PlatformError``; then nothing of `work` was kept.
     nonisolated(nonsending) func perform<Value: Sendable>(durable: Bool = true, _ work: @escaping Work<Value>)
         async throws -> Value
@@ -122,7 +123,7 @@ final class Committer: Sendable {
         try await queue.run { [pool] in try work(pool) }
     }
 
-    /// Commits what is waiting; everything later is refused.
+    /// Commits the waiting work; later work is refused.
     func close() async {
         pending.withLock { $0.isClosed = true }
         // Batches are dispatched one after the other, so more than one pass may be needed.
@@ -144,7 +145,7 @@ final class Committer: Sendable {
 
     // MARK: On the writer's thread
 
-    /// Commits one batch, then lets others onto the queue before the next.
+    /// Commits one batch, then lets other work use the queue before the next one.
     private func drain() {
         let batch = pending.withLock { pending -> [Item] in
             guard pending.items.count > Self.batchLimit else {
@@ -186,7 +187,7 @@ final class Committer: Sendable {
         }
     }
 
-    /// Before anyone hears that their work was refused: empties the log, so that a crash cannot bring it back.
+    /// Before a caller gets the refusal: empties the log, so that a crash cannot restore the refused work.
     private func settle(_ failure: StoreFailure) {
         committed.withLock { committed in
             committed.isUncertain = true
@@ -195,11 +196,11 @@ final class Committer: Sendable {
         do {
             try pool.writeWithoutTransaction(emptyLog)
         } catch {
-            // The disk takes nothing at all now. The next commit, or the next call of the upkeep, tries again.
+            // The disk accepts no write now. The next commit, or the next call of the upkeep, tries again.
         }
     }
 
-    /// Folds the log into the database and cuts it to nothing. On the writer's thread.
+    /// Writes the log into the database and truncates it. On the writer's thread.
     func emptyLog(_ db: Database) throws {
         do {
             _ = try db.checkpoint(.truncate)
@@ -233,7 +234,7 @@ final class Committer: Sendable {
         }
     }
 
-    /// What outlives a transaction.
+    /// The state that survives a transaction.
     private struct Commit {
         let state: StoreState
         let changes: StoreChanges

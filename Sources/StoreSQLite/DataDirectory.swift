@@ -6,12 +6,12 @@ struct DataDirectory {
     let path: String
 
     var database: String { path + "/cortex.sqlite" }
-    /// The database while it is being made; it gets its name when it is complete.
+    /// The database while it is being created; it gets its name when it is complete.
     var newDatabase: String { path + "/cortex.sqlite.new" }
     var lock: String { path + "/lock" }
     var blobs: String { path + "/blobs" }
 
-    /// Makes the folders if they are missing, for this user alone, and their names durable.
+    /// Creates missing folders for this user only, and makes their names durable.
     init(_ path: String) throws {
         self.path = path
         let missing = Self.missing(path)
@@ -26,8 +26,8 @@ struct DataDirectory {
                 "The data directory cannot be made. Check the permissions and the free space, or choose another with --data-dir.",
                 cause: error)
         }
-        // A power cut must not take the whole directory: its own name stands in the folder around it. That of an
-        // earlier start, which may have ended too soon, is made durable as well.
+        // A power cut must not remove the whole directory: its name is in its parent folder. The name from an earlier
+        // start, which may have ended too soon, is made durable as well.
         for folder in missing.union([path]) { try Self.sync(Self.parent(folder), isOurs: missing.contains(folder)) }
         try sync()
     }
@@ -35,8 +35,8 @@ struct DataDirectory {
     /// Makes the names in the folder durable.
     func sync() throws { try Self.sync(path, isOurs: true) }
 
-    /// - Parameter isOurs: otherwise a folder that may not be read is passed over; whoever made the name in it had the
-    ///   right to.
+    /// - Parameter isOurs: otherwise a folder that cannot be read is skipped; the creator of the name in it had the
+    ///   right to read it.
     private static func sync(_ path: String, isOurs: Bool) throws {
         let descriptor = Glibc.open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         guard descriptor >= 0 else {
@@ -47,7 +47,7 @@ struct DataDirectory {
         guard fsync(descriptor) == 0 else { throw StoreFailure.SystemCall("sync folder") }
     }
 
-    /// The folder itself and those around it that do not exist yet.
+    /// The folder itself and its parents that do not exist yet.
     private static func missing(_ path: String) -> Set<String> {
         var missing: Set<String> = []
         var path = path
@@ -58,7 +58,7 @@ struct DataDirectory {
         return missing
     }
 
-    /// The folder around a path; the root for the root.
+    /// The parent folder of a path; the root for the root.
     private static func parent(_ path: String) -> String {
         let url = URL(fileURLWithPath: path)
         return url.path == "/" ? "/" : url.deletingLastPathComponent().path

@@ -4,17 +4,17 @@ import Foundation
 import GRDB
 import Logging
 
-/// The database file: judged before SQLite touches it, made whole before it gets its name.
+/// The database file: checked before SQLite opens it, completed before it gets its name.
 struct DatabaseFile {
     let directory: DataDirectory
 
     init(_ directory: DataDirectory) { self.directory = directory }
 
-    /// Opens the file with every setting in force and of the present version. Only under the directory's lock.
+    /// Opens the file with all settings and the current version. Only with the lock of the directory.
     func open(
         _ configuration: SQLiteStore.Configuration, migrations: [String] = Schema.migrations, logger: Logger
     ) throws -> DatabasePool {
-        // Another part of the process may have opened a database before: then this has no effect, nor needs to.
+        // Another part of the process may have opened a database before: then this has no effect and is not needed.
         _ = store_leave_out_statistics()
         try removeUnfinished()
         if try FileHeader.read(directory.database)?.check(latest: migrations.count) == nil { try create() }
@@ -24,7 +24,7 @@ struct DatabaseFile {
             let from = try Schema.version(db)
             try Schema.migrate(db, migrations: migrations)
             let to = try Schema.version(db)
-            // The version stands in the file's own header afterwards, where an older release looks for it.
+            // The version is written into the file's header, where older releases look for it.
             if from != to { _ = try db.checkpoint(.truncate) }
             return (from, to)
         }
@@ -33,8 +33,8 @@ struct DatabaseFile {
             // GRDB sets NORMAL while it opens the pool, so this can only be set now, and is read back.
             let wanted = configuration.durability == .full ? 2 : 1
             try db.execute(sql: "PRAGMA synchronous = \(wanted)")
-            // A change to the log that failed on the disk passes for done, also to who asks for the mode afterwards.
-            // Without the log a power cut may undo the last commit.
+            // A change to the log mode that failed on the disk is reported as done, also when the mode is read
+            // afterwards. Without the log a power cut may undo the last commit.
             guard try db.checkpoint(.passive).walFrameCount >= 0 else {
                 throw DatabaseError(resultCode: .SQLITE_IOERR, message: "the write-ahead log is not in use")
             }
@@ -45,8 +45,8 @@ struct DatabaseFile {
                     .setup, "SQLite does not take the store's safety settings. Install SQLite 3.40 or newer.")
             }
         }
-        // SQLite makes the name of its log durable only when it makes the log, and does not say when that fails; the
-        // log may be that of an earlier start. And the journal of its change to the log must not come back: it would
+        // SQLite makes the name of its log durable only when it creates the log, and does not report a failure; the log
+        // may be that of an earlier start. And the journal of its change to the log mode must not reappear: it would
         // undo pages that were written since.
         try directory.sync()
         return pool
@@ -78,7 +78,7 @@ struct DatabaseFile {
         }
     }
 
-    /// Makes the file under another name and in the plain journal mode, so that a file with the real name always has
+    /// Creates the file under another name and in the plain journal mode, so that a file with the final name always has
     /// its identity in its header.
     private func create() throws {
         let descriptor = Glibc.open(directory.newDatabase, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0o600)

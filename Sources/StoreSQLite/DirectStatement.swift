@@ -2,22 +2,22 @@ import Core
 import GRDB
 import GRDBSQLite
 
-/// A statement of the hot path: prepared once, then bound, stepped and read by SQLite's own calls, without a value
+/// A statement of the hot path: prepared once, then bound, executed and read with SQLite's C interface, without a value
 /// object per column.
 ///
-/// On one thread only: the one that owns the database connection.
+/// Used only on the thread that owns the database connection.
 final class DirectStatement {
     /// Finalizes the statement.
     private let owner: Statement
     private let pointer: OpaquePointer
 
-    /// The calls that a prepared statement of `db` is driven with.
+    /// Prepares a statement of `db`.
     init(_ db: Database, _ sql: String) throws {
         self.owner = try db.makeStatement(sql: sql)
         self.pointer = owner.sqliteStatement
     }
 
-    /// One that GRDB keeps with its connection.
+    /// A statement that GRDB keeps with its connection.
     init(_ cached: Statement) {
         self.owner = cached
         self.pointer = cached.sqliteStatement
@@ -47,7 +47,7 @@ final class DirectStatement {
 
     /// Copies the bytes.
     func bind(_ position: Int32, _ bytes: UnsafeRawBufferPointer) {
-        // SQLite takes a missing address for NULL.
+        // SQLite reads a missing address as NULL.
         if bytes.isEmpty {
             sqlite3_bind_zeroblob(pointer, position, 0)
         } else {
@@ -65,12 +65,12 @@ final class DirectStatement {
 
     // MARK: Running
 
-    /// Runs to the end.
+    /// Runs the statement to its end.
     func run() throws {
         while try step() {}
     }
 
-    /// Goes to the next row; at the end, the statement is ready to be run again.
+    /// Advances to the next row; at the end, the statement can be run again.
     func step() throws -> Bool {
         let code = sqlite3_step(pointer)
         if code == SQLITE_ROW { return true }
@@ -84,12 +84,12 @@ final class DirectStatement {
         return false
     }
 
-    /// Gives up the rows that were not taken.
+    /// Discards the remaining rows.
     func reset() {
         sqlite3_reset(pointer)
     }
 
-    // MARK: The present row, from 0 on
+    // MARK: The current row, from 0 on
 
     func isNull(_ column: Int32) -> Bool { sqlite3_column_type(pointer, column) == SQLITE_NULL }
 
@@ -99,9 +99,9 @@ final class DirectStatement {
 
     func text(_ column: Int32) -> String? { sqlite3_column_text(pointer, column).map { String(cString: $0) } }
 
-    /// The bytes of a column, valid during the call; of a NULL, none.
+    /// The bytes of a column, valid during the call; empty for NULL.
     func withBytes<Value>(_ column: Int32, _ body: (UnsafeRawBufferPointer) throws -> Value) rethrows -> Value {
-        // The address first: asking for it may convert the value and change its length.
+        // The address first, because reading it may convert the value and change its length.
         let address = sqlite3_column_blob(pointer, column)
         return try body(UnsafeRawBufferPointer(start: address, count: Int(sqlite3_column_bytes(pointer, column))))
     }
@@ -117,12 +117,12 @@ final class DirectStatement {
         }
     }
 
-    /// The columns bytes, file and size of a body row; `nil` when there is no body row.
+    /// The columns bytes, file and size of a body row; `nil` if there is no body row.
     func body(from first: Int32) -> Body? {
         if let name = text(first + 1) { return .file(name: name, size: integer(first + 2)) }
         return isNull(first + 2) ? nil : .inline(bytes(first))
     }
 }
 
-/// Tells SQLite to copy what is bound (`SQLITE_TRANSIENT`, a cast that Swift does not import).
+/// Makes SQLite copy the bound value (`SQLITE_TRANSIENT`, a cast that Swift does not import).
 private let transient = unsafeBitCast(-1, to: sqlite3_destructor_type.self)

@@ -2,8 +2,8 @@ import Core
 import Foundation
 import Synchronization
 
-/// The right to use a data directory: a lock of the operating system on a file in it, gone with the process however it
-/// dies.
+/// The right to use a data directory: a lock of the operating system on a file in it, released with the end of the
+/// process.
 final class DirectoryLock: Sendable {
     private let descriptor: Mutex<Int32?>
 
@@ -24,13 +24,13 @@ final class DirectoryLock: Sendable {
                 "Another cortex\(holder) uses this data directory. Stop it first, or choose another directory with --data-dir.",
                 cause: cause)
         }
-        // The number is for people only, so a disk that cannot take it is no reason to refuse.
+        // The number is only for people, so a failure to write it is no reason to refuse.
         let text = Array("\(getpid())\n".utf8)
         if ftruncate(descriptor, 0) == 0 { _ = pwrite(descriptor, text, text.count, 0) }
         self.descriptor = Mutex(descriptor)
     }
 
-    /// Lets the next instance in. Nothing to do the second time.
+    /// Releases the lock. A second call does nothing.
     func release() {
         descriptor.withLock { descriptor in
             if let open = descriptor { Glibc.close(open) }

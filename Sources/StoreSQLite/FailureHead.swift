@@ -1,16 +1,16 @@
 import Core
 import Foundation
 
-/// What went wrong with a request, as the column `answer.head` has it (architecture decision 13; the rules are those of
+/// The failures of a request, as stored in the column `answer.head` (architecture decision 13; it follows the rules of
 /// ``DeployedAPIRecord``).
 struct FailureHead: Codable {
     static let format = 1
 
-    /// Why it failed.
+    /// The reason why it failed.
     var failure: RequestFailure?
-    /// What went wrong in each attempt that counted.
+    /// The failure of each attempt that counted.
     var failures: [AttemptFailure] = []
-    /// Deliveries that the platform itself cut off and that are counted apart (``Outcome/interrupted``).
+    /// Deliveries that the platform cut off, which are counted separately (``Outcome/interrupted``).
     var interruptions = 0
 
     private enum Key: String, CodingKey { case format, failure, failures, interruptions }

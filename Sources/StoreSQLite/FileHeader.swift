@@ -1,8 +1,8 @@
 import Core
 import Foundation
 
-/// The first bytes of a database file, read without SQLite, so that a file which is not ours is not touched
-/// (source: the SQLite documentation, "Database File Format", section 1.3).
+/// The first bytes of a database file, read without SQLite, so that a foreign file is not changed (source: the SQLite
+/// documentation, "Database File Format", section 1.3).
 struct FileHeader {
     private let bytes: [UInt8]
     private let fileSize: Int64
@@ -13,7 +13,7 @@ struct FileHeader {
         var status = stat()
         guard stat(path, &status) == 0 else {
             guard errno == ENOENT else { throw StoreFailure.SystemCall("stat database") }
-            // A log without its database would be taken for the new file's own.
+            // SQLite would use a log without its database for the new file.
             guard access(path + "-wal", F_OK) != 0 else { throw Self.damaged("its database file is missing") }
             return nil
         }
@@ -32,7 +32,7 @@ struct FileHeader {
     }
 
     /// - Parameter latest: the newest version that this release knows.
-    /// - Throws: ``PlatformError`` when this is not a store that it can open.
+    /// - Throws: ``PlatformError`` if this is not a store that it can open.
     func check(latest: Int) throws {
         guard bytes.prefix(16).elementsEqual(Array("SQLite format 3\0".utf8)) else {
             throw Self.damaged("its file is no database")
@@ -43,7 +43,7 @@ struct FileHeader {
                 "The database in the data directory belongs to another program; nothing was changed. Choose another directory with --data-dir."
             )
         }
-        // Our files get their version together with their tables.
+        // Files of Cortex get their version together with their tables.
         guard word(at: 60) > 0 || hasLog else { throw Self.damaged("its version is missing") }
         guard word(at: 60) <= UInt32(latest) else { throw Schema.newerVersion }
         let pageSize: Int64 = word(at: 16) >> 16 == 1 ? 65_536 : Int64(word(at: 16) >> 16)

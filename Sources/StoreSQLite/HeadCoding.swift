@@ -2,8 +2,7 @@ import Core
 import Foundation
 
 /// Headers and query of a request as one blob: a version byte, whether there is a query, then texts with their lengths
-/// (32 bits, big endian). Shorter and an order of magnitude cheaper than JSON, and any text survives, also one with a
-/// NUL.
+/// (32 bits, big endian). It is shorter than JSON and costs a tenth of it. Any text can be stored, also one with a NUL.
 struct RequestHead: Equatable {
     var headers: [HeaderField]
     var query: String?

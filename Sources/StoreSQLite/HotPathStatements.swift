@@ -2,9 +2,9 @@ import Core
 import GRDB
 import GRDBSQLite
 
-/// The statements that every request passes on its way, prepared once for the writer's connection.
+/// The statements that every request uses, prepared once for the writer's connection.
 ///
-/// `@unchecked Sendable`: made by the writer's thread inside a transaction, used and dropped only there
+/// `@unchecked Sendable`: created by the writer's thread inside a transaction, used and released only there
 /// (``Committer``).
 final class HotPathStatements: @unchecked Sendable {
     private let db: Database
@@ -64,7 +64,7 @@ final class HotPathStatements: @unchecked Sendable {
 
     private var changes: Int32 { sqlite3_changes(db.sqliteConnection) }
 
-    /// - Returns: whether there was none of this id.
+    /// - Returns: whether there was no request of this id.
     func insertRequest(
         api: Int64, id: RequestID, now: Timestamp, deadline: Timestamp?, key: String?, payload: Int64
     ) throws -> Bool {
@@ -101,7 +101,7 @@ final class HotPathStatements: @unchecked Sendable {
         try insert.run()
     }
 
-    /// Lets requests whose retry time has come be claimed.
+    /// Makes requests whose retry time has come claimable.
     func wakeRetries(api: Int64, now: Timestamp) throws {
         wakeRetries.bind(1, api)
         wakeRetries.bind(2, now.microseconds)
@@ -114,7 +114,7 @@ final class HotPathStatements: @unchecked Sendable {
         let attempts: Int64
         let submittedAt: Timestamp
         let payload: Int64?
-        /// What earlier deliveries said; `nil` for nearly all.
+        /// The results of earlier deliveries; `nil` for nearly all.
         let answer: Int64?
     }
 
@@ -137,7 +137,7 @@ final class HotPathStatements: @unchecked Sendable {
         return claimed
     }
 
-    /// Head and body of a payload; `nil` when it is gone.
+    /// Head and body of a payload; `nil` if it was erased.
     func payload(_ number: Int64) throws -> (head: RequestHead, body: Body)? {
         readPayload.bind(1, number)
         guard try readPayload.step() else { return nil }
@@ -146,9 +146,9 @@ final class HotPathStatements: @unchecked Sendable {
         return (try readPayload.withBytes(0) { try RequestHead(decoding: $0) }, body)
     }
 
-    /// The payload's number of a request that is leased with this token and has no answer row of earlier attempts.
+    /// The number of the payload of a request that is leased with this token and has no answer row of earlier attempts.
     ///
-    /// - Returns: `nil` when it does not stand so; a `nil` in it when it has no payload row.
+    /// - Returns: `nil` if there is no such request; a `nil` inside if it has no payload row.
     func leased(_ lease: Lease, api: Int64) throws -> Int64?? {
         readLeased.bind(1, api)
         readLeased.bind(2, lease.id)

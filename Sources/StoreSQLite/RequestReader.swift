@@ -3,10 +3,10 @@ import Foundation
 import GRDB
 import Synchronization
 
-/// Reads single requests: those asked for while others are being read share the next snapshot, so that a crowd of
-/// callers costs one change of threads and one read transaction, not one each.
+/// Reads single requests. Reads that arrive during a read share the next snapshot, so that many callers cost one change
+/// of threads and one read transaction together.
 final class RequestReader: Sendable {
-    /// Reads of one snapshot; a long one would keep the log from being emptied.
+    /// Reads of one snapshot; a longer one would keep the log from being emptied.
     static let batchLimit = 256
 
     private struct Item: Sendable {

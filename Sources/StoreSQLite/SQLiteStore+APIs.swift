@@ -6,7 +6,7 @@ import Synchronization
 
 extension SQLiteStore {
     package func deploy(_ api: DeployedAPI, now: Timestamp) async throws {
-        // Its open requests of before a deletion are cancelled first, in slices of their own.
+        // The open requests from before a deletion are cancelled first, in separate steps.
         while let old = committer.state.apis[api.name], old.isClosing {
             let deletion = Deletion(number: old.number, keptName: api.name)
             guard try await committer.perform({ try $0.step(deletion, limit: Self.stepLimit, now: now) }) else { break }
@@ -30,7 +30,7 @@ extension SQLiteStore {
     package func delete(api: String, keepRequests: Bool, now: Timestamp) async throws -> Bool {
         let deletion = try await committer.perform { try $0.delete(api: api, keepRequests: keepRequests) }
         guard let deletion else { return false }
-        // It is deleted, whatever becomes of the rest now.
+        // It is deleted, also if the rest fails now.
         do {
             if try await advance(deletion, steps: Self.promptSteps, now: now) { return true }
         } catch {
@@ -60,11 +60,11 @@ extension SQLiteStore {
 
     // MARK: Deletions in steps
 
-    /// A deletion whose first step is committed: nobody sees the API any more. The rest goes in steps, so that other
-    /// callers are not held up by a long queue, and is taken up again after a crash.
+    /// A deletion whose first step is committed: the API is not visible any more. The rest is done in steps, so that a
+    /// long queue does not delay other callers, and is continued after a crash.
     struct Deletion: Sendable {
         let number: Int64
-        /// Set when its requests are only to be cancelled and kept.
+        /// Set if its requests are only cancelled and kept.
         let keptName: String?
     }
 
@@ -79,7 +79,7 @@ extension SQLiteStore {
         return false
     }
 
-    /// Takes up every deletion that was not finished: does a few steps of each, and the rest in the background.
+    /// Continues every unfinished deletion: does a few steps of each, and the rest in the background.
     func finishDeletions(now: Timestamp) async throws {
         guard deletions.withLock({ $0 == nil }) else { return }
         var areFinished = true
@@ -96,7 +96,7 @@ extension SQLiteStore {
         }
     }
 
-    /// Goes on with all deletions until they are finished or the store closes, unless that is under way.
+    /// Continues all deletions until they are finished or the store closes, unless this is already running.
     private func continueDeletions(now: Timestamp) {
         deletions.withLock { task in
             guard task == nil else { return }
@@ -108,7 +108,7 @@ extension SQLiteStore {
                         }) { try await pause() }
                     }
                 } catch {
-                    // The upkeep, or the next start, takes it up again.
+                    // The upkeep, or the next start, continues the deletion.
                     if !Task.isCancelled {
                         logger.warning(
                             "the requests of a deleted API are erased later", metadata: ["error": "\(error)"])
@@ -119,29 +119,29 @@ extension SQLiteStore {
         }
     }
 
-    /// Ends the work of `continueDeletions`; what is left is taken up at the next start.
+    /// Ends the work of `continueDeletions`; the next start does the rest.
     func stopDeletions() async {
         let task = deletions.withLock { $0 }
         task?.cancel()
         await task?.value
     }
 
-    /// Leaves the writer to other callers between two steps of a long job: each of them waits for the step that is
-    /// under way, so steps are short, and most of the time there is none.
+    /// Leaves the writer to other callers between two steps of a long job. Each of them waits for the current step, so
+    /// steps are short, and most of the time there is none.
     func pause() async throws { try await Task.sleep(for: .milliseconds(20)) }
 
-    /// Rows that one step of a long job changes, when something waits for the job.
+    /// Rows that one step of a long job changes, when a caller waits for the job.
     static let stepLimit = 500
     /// Rows of one step in the background: a few milliseconds.
     private static let backgroundStepLimit = 100
-    /// Steps of a deletion that its caller waits for: well below a second.
+    /// Steps of a deletion for which its caller waits: well below a second.
     private static let promptSteps = 4
 }
 
 extension WriteTransaction {
     mutating func deploy(_ api: DeployedAPI, now: Timestamp) throws {
         if let old = state.apis[api.name], old.isClosing {
-            // Its old requests must not come to life again.
+            // Its old requests must not become active again.
             let deletion = SQLiteStore.Deletion(number: old.number, keptName: api.name)
             while try step(deletion, limit: .max, now: now) {}
         }
@@ -166,11 +166,11 @@ extension WriteTransaction {
         changes.apis.insert(api.name)
     }
 
-    /// - Returns: what is left to be done; `nil` when it was not deployed.
+    /// - Returns: the rest of the work; `nil` if it was not deployed.
     mutating func delete(api name: String, keepRequests: Bool) throws -> SQLiteStore.Deletion? {
         guard let api = state.deployed(name) else { return nil }
         changes.apis.insert(name)
-        // What containers work on is cut off now; the rest of the queue may take a while.
+        // Requests in containers are cut off now; the rest of the queue may take longer.
         for row in try rows(
             "SELECT id FROM request INDEXED BY request_leased WHERE state = 1 AND api = ?", [api.number])
         {
@@ -199,7 +199,7 @@ extension WriteTransaction {
     }
 
     private mutating func cancelOpen(_ name: String, number: Int64, limit: Int, now: Timestamp) throws -> Bool {
-        // Deployed again in the meantime: that has done the rest.
+        // Deployed again in the meantime: that deploy has done the rest.
         guard let api = state.apis[name], api.number == number, api.isClosing else { return false }
         for old in StoredState.open {
             let open = try rows(

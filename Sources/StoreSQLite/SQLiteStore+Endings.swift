@@ -16,7 +16,7 @@ extension SQLiteStore {
             let isDown = (error as? PlatformError)?.code == .storeUnavailable
             guard endings.count > 1, !isDown else { return endings.map { _ in .failure(error) } }
         }
-        // One of them may be to blame: each for itself then.
+        // One of them may be the cause: each is stored separately.
         var results: [Result<LeaseResult, any Error>] = []
         for ending in endings { results += await finish([ending], now: now) }
         return results
@@ -25,7 +25,7 @@ extension SQLiteStore {
     package func cancel(_ id: RequestID, api: String, now: Timestamp) async throws -> (
         record: RequestRecord, wasCancelled: Bool
     )? {
-        // Read in the same transaction: an answer must not fail after the deed.
+        // Read in the same transaction: the answer must not fail after the change.
         try await committer.perform { transaction in
             guard let wasCancelled = try transaction.cancel(id, api: api, now: now) else { return nil }
             return try transaction.record(of: id, api: api).map { ($0, wasCancelled) }
@@ -75,7 +75,7 @@ extension WriteTransaction {
             let attempt = AttemptFailure(at: now, failure: failure)
             let answer = try replaceAnswer(
                 request.answer, api: api.number, id: lease.id, attempt: attempt, failure: nil, result: nil)
-            // The deadline was for the first delivery, and that has happened.
+            // The deadline applied to the first delivery, which has happened.
             try run(
                 """
                 UPDATE request SET state = 5, answer = ?, not_before = ?, lease_end = NULL, holder = NULL, deadline = NULL
@@ -91,10 +91,10 @@ extension WriteTransaction {
         return .applied
     }
 
-    /// Ends a request with its result: the way of nearly all.
+    /// Ends a request with its result in the common case.
     ///
-    /// - Returns: `false` where it does not stand as most do (lease still good, no earlier attempt that failed);
-    ///   nothing was changed then.
+    /// - Returns: `false` if this is not the common case (a valid lease and no failed attempt before); then nothing was
+    ///   changed.
     private mutating func complete(_ lease: Lease, api: StoredAPI, result: Body, now: Timestamp) throws -> Bool {
         guard let payload = try hotPath.leased(lease, api: api.number) else { return false }
         let answer = try append(to: .answer, api: api.number, id: lease.id, head: nil, body: result)
@@ -106,7 +106,7 @@ extension WriteTransaction {
         return true
     }
 
-    /// - Returns: whether this cancelled it; `nil` for an unknown request.
+    /// - Returns: whether this call cancelled it; `nil` for an unknown request.
     mutating func cancel(_ id: RequestID, api name: String, now: Timestamp) throws -> Bool? {
         guard let api = state.deployed(name), let request = try requestRow(of: id, api: api.number, at: now) else {
             return nil
@@ -143,7 +143,7 @@ extension WriteTransaction {
         return .success(true)
     }
 
-    /// Ends a request: what is no longer needed is erased, and its retention begins.
+    /// Ends a request: data that is no longer needed is erased, and its retention begins.
     mutating func end(
         _ id: RequestID, api: StoredAPI, _ request: RequestRow, to new: StoredState, failure: RequestFailure? = nil,
         attempt: AttemptFailure? = nil, result: Body? = nil, now: Timestamp
@@ -169,9 +169,9 @@ extension WriteTransaction {
         changes.ended.insert(id)
     }
 
-    /// Writes what is known of a request's outcome anew, where there is anything; the old row is erased.
+    /// Writes the failures of a request to a new row, if there are any; the old row is erased.
     ///
-    /// - Returns: the number of the row.
+    /// - Returns: the number of the new row.
     private mutating func replaceAnswer(
         _ old: BodyLog.Place?, api: Int64, id: RequestID, attempt: AttemptFailure? = nil,
         failure: RequestFailure? = nil, result: Body? = nil, isInterruption: Bool = false
@@ -194,9 +194,9 @@ extension WriteTransaction {
             to: .answer, api: api, id: id, head: try head.map { Array(try JSONCoding.encode($0)) }, body: result)
     }
 
-    /// Writes a payload that is kept anew without the headers that carry a credential, if there are any.
+    /// Writes a kept payload to a new row without the headers that contain a credential, if there are any.
     ///
-    /// - Returns: the number of its row now.
+    /// - Returns: the current number of its row.
     private mutating func dropCredentials(_ place: BodyLog.Place?, api: Int64, id: RequestID) throws -> Int64? {
         guard let place else { return nil }
         guard let row = try row("SELECT head, bytes, file, size FROM payload WHERE number = ?", [place.number]) else {
@@ -211,7 +211,7 @@ extension WriteTransaction {
         return try append(to: .payload, api: api, id: id, head: head.bytes, body: body)
     }
 
-    /// Forgets a request altogether.
+    /// Removes a request completely.
     mutating func erase(_ id: RequestID, api: Int64) throws {
         guard let request = try requestRow(of: id, api: api) else { return }
         try erase(request.payload, in: .payload)
@@ -221,7 +221,7 @@ extension WriteTransaction {
         try run("DELETE FROM idempotency WHERE api = ? AND key = ? AND id = ?", [api, key, id.data])
     }
 
-    /// A request as it stands in this transaction.
+    /// A request in the state of this transaction.
     func record(of id: RequestID, api name: String) throws -> RequestRecord? {
         guard let api = state.deployed(name) else { return nil }
         let row = try row(
@@ -235,7 +235,7 @@ extension WriteTransaction {
         return record
     }
 
-    /// `nil` for an unknown request, and with a time for one that is past its retention then.
+    /// `nil` for an unknown request, and with a time also for one whose retention has ended by then.
     func requestRow(of id: RequestID, api: Int64, at now: Timestamp? = nil) throws -> RequestRow? {
         let row = try row(
             """

@@ -50,7 +50,7 @@ extension SQLiteStore {
 }
 
 extension WriteTransaction {
-    /// - Returns: `nil` when a request of this id exists.
+    /// - Returns: `nil` if a request of this id exists.
     mutating func submit(_ submission: Submission, maxQueueLength: Int?, now: Timestamp) throws -> SubmitResult? {
         guard let api = state.deployed(submission.api) else { return .unknownAPI }
         if let key = submission.idempotency, let used = try useOf(key, api: api, now: now) { return used }
@@ -75,7 +75,7 @@ extension WriteTransaction {
         return .accepted
     }
 
-    /// What an idempotency key stands for; `nil` when it is free.
+    /// The request of an idempotency key; `nil` if the key is free.
     private mutating func useOf(
         _ key: Submission.Idempotency, api: StoredAPI, now: Timestamp
     ) throws -> SubmitResult? {
@@ -113,13 +113,13 @@ extension WriteTransaction {
         }.sorted { $0.id < $1.id }
     }
 
-    /// Deliveries of a request that were interrupted, of which its answer row tells.
+    /// The number of interrupted deliveries of a request, which is stored in its answer row.
     private func interruptionCount(_ answer: Int64) throws -> Int {
         let row = try row("SELECT head FROM answer WHERE number = ?", [answer])
         return try FailureHead(decoding: row?[0]).interruptions
     }
 
-    /// - Returns: whether the lease is still good.
+    /// - Returns: whether the lease is still valid.
     func extend(_ lease: Lease, until end: Timestamp) throws -> Bool {
         guard let api = state.deployed(lease.api) else { return false }
         return try run(

@@ -37,8 +37,8 @@ extension SQLiteStore {
         return state.apis.filter(\.value.isDeployed).mapValues { state.counts[$0.number, default: QueueCounts()] }
     }
 
-    /// How the rows of a status are found, each with an index that has only those; most requests are completed, so
-    /// those need none.
+    /// The index for the rows of each status, which contains only these; completed requests need none, because most
+    /// requests are completed.
     private static func sources(for status: RequestStatus?) -> [String] {
         switch status {
         case nil: ["WHERE true"]

@@ -3,16 +3,16 @@ import Foundation
 import GRDB
 import Synchronization
 
-/// When the log was last emptied of what was erased.
+/// The time at which the log was last emptied of erased rows.
 struct ErasureClock {
-    /// Well inside the 60 seconds of contract C6, and seldom enough not to slow the writer down.
+    /// Well below the 60 seconds of contract C6, and rare enough not to slow down the writer.
     static let period: Duration = .seconds(15)
 
     var lastTime: Timestamp?
 
     func isDue(at now: Timestamp) -> Bool {
         guard let lastTime else { return true }
-        // A clock that was set back must not put the erasure off.
+        // A clock that was set back must not delay the erasure.
         return now < lastTime || now - lastTime >= Self.period
     }
 }
@@ -39,7 +39,7 @@ extension SQLiteStore {
         if due[4] { try await finishDeletions(now: now) }
         if due[5] { _ = try await inSteps { try $0.rescheduleAfterClockChange(now: now, limit: $1) } }
         for log in [committer.state.payloads, committer.state.answers] where log.isDirty {
-            // Lost in a power cut, it is only to be done again.
+            // If a power cut undoes it, it is done again.
             while try await committer.perform(durable: false, { try $0.compact(log.table, limit: Self.stepLimit) }) {}
         }
         try await eraseFromDisk(now: now)
@@ -47,7 +47,7 @@ extension SQLiteStore {
         return upkeep
     }
 
-    /// Repeats a step until it finds less than it may do; each one shares its transaction with other callers.
+    /// Repeats a step until it finds less than its limit; each step shares its transaction with other callers.
     private func inSteps(
         _ step: @escaping @Sendable (inout WriteTransaction, Int) throws -> Int
     ) async throws -> Int {
@@ -60,11 +60,11 @@ extension SQLiteStore {
         }
     }
 
-    /// Empties the log, so that erased rows are gone from the disk and not only from the tables, and gives free pages
-    /// back.
+    /// Empties the log, so that erased rows are removed from the disk and not only from the tables, and releases free
+    /// pages.
     private func eraseFromDisk(now: Timestamp) async throws {
         guard committer.holdsErasedBytes, erasure.withLock({ $0.isDue(at: now) }) else { return }
-        // Before the log is emptied: what is deleted while that happens must be seen next time.
+        // Before the log is emptied: deletions during that time must be seen the next time.
         committer.holdsErasedBytes = false
         do {
             let isDone = try await committer.onWriterThread { [committer] pool in
@@ -73,7 +73,7 @@ extension SQLiteStore {
                         try committer.emptyLog(db)
                         return true
                     } catch let error as DatabaseError where error.resultCode == .SQLITE_BUSY {
-                        // A reader still looks at an old snapshot; the next call tries again.
+                        // A reader still uses an old snapshot; the next call tries again.
                         return false
                     }
                 }
@@ -91,7 +91,7 @@ extension SQLiteStore {
         try await shrink()
     }
 
-    /// Gives pages back when more than a quarter of the file is free; fewer are kept for what comes next.
+    /// Releases pages when more than a quarter of the file is free; some are kept for new rows.
     private func shrink() async throws {
         for _ in 0..<Self.shrinkSteps {
             let isDone = try await committer.perform { transaction in
@@ -106,19 +106,19 @@ extension SQLiteStore {
         }
     }
 
-    /// At most this many steps of this many pages in one call: 32 MiB.
+    /// At most this number of steps of this number of pages in one call: 32 MiB.
     private static let shrinkSteps = 8
     private static let shrinkPages = 1024
 }
 
 extension WriteTransaction {
-    /// Gives back requests whose lease is over.
+    /// Releases requests whose lease has expired.
     mutating func rescue(now: Timestamp, limit: Int) throws -> Int {
         try giveBack(
             rows("SELECT api, id FROM request WHERE state = 1 AND lease_end <= ? LIMIT ?", [now.microseconds, limit]))
     }
 
-    /// Makes retries due that a clock put off which was set back since.
+    /// Reschedules retries that a backward clock change left too far in the future.
     mutating func rescheduleAfterClockChange(now: Timestamp, limit: Int) throws -> Int {
         let far = try rows(
             "SELECT api, id FROM request WHERE state = 5 AND not_before > ? LIMIT ?",
@@ -133,7 +133,7 @@ extension WriteTransaction {
         return far.count
     }
 
-    /// Fails requests that waited too long.
+    /// Fails requests that waited longer than `max_queue_time`.
     mutating func expire(now: Timestamp, limit: Int) throws -> Int {
         let late = try rows(
             "SELECT api, id FROM request WHERE deadline <= ? AND state IN (0, 5) LIMIT ?",
@@ -149,14 +149,14 @@ extension WriteTransaction {
         return late.count
     }
 
-    /// Forgets requests past their retention.
+    /// Removes requests after their retention.
     mutating func purge(now: Timestamp, limit: Int) throws -> Int {
         let old = try rows("SELECT api, id FROM request WHERE purge_at <= ? LIMIT ?", [now.microseconds, limit])
         for row in old { try erase(RequestID(row[1] as Data), api: row[0]) }
         return old.count
     }
 
-    /// Erases payloads of failed requests that were kept long enough.
+    /// Erases payloads of failed requests after `keep_failed`.
     mutating func dropKept(now: Timestamp, limit: Int) throws -> Int {
         let old = try rows("SELECT api, id FROM request WHERE keep_until <= ? LIMIT ?", [now.microseconds, limit])
         for row in old {

@@ -5,26 +5,27 @@ package import Logging
 import Support
 import Synchronization
 
-/// The store of a single machine: SQLite with one writer and group commit, large bodies in files beside it.
+/// The store of a single machine: SQLite with one writer and group commit, and files beside it for large bodies.
 ///
-/// One instance per data directory, kept so by a lock that the operating system drops with the process. Safe from any
-/// task; blocking calls run on the store's own threads.
+/// One instance per data directory, which a lock of the operating system ensures; it ends with the process. May be used
+/// from any task; blocking calls run on the store's own threads.
 package final class SQLiteStore: Store {
-    /// What a commit waits for before its callers hear of it.
+    /// What a commit waits for before its callers are answered.
     package enum Durability: String, Sendable, CaseIterable {
-        /// For the disk: survives a power cut.
+        /// The disk: survives a power cut.
         case full
-        /// For the operating system: survives the death of the process; a power cut may lose the last moments, but no
-        /// part of a request.
+        /// The operating system: survives a kill of the process; a power cut may lose the last moments, but no part of
+        /// a request.
         case normal
     }
 
-    /// Where the store keeps its files, and how it writes them.
+    /// The folder of the store, and how it writes.
     package struct Configuration: Sendable {
-        /// The folder of the store, made if missing. Nothing else may write into it.
+        /// The folder of the store, created if missing. Nothing else may write into it.
         package var directory: String
         package var durability: Durability
-        /// Past this many pages of 4 KiB a write is answered with `store_unavailable`; `nil` for what the disk holds.
+        /// Beyond this number of pages of 4 KiB a write is answered with `store_unavailable`; `nil`: the size of the
+        /// disk.
         package var maxPages: Int?
 
         package init(directory: String, durability: Durability = .full, maxPages: Int? = nil) {
@@ -49,12 +50,12 @@ package final class SQLiteStore: Store {
     /// Erases the requests of deleted APIs in the background.
     let deletions = Mutex<Task<Void, Never>?>(nil)
 
-    /// Opens the store, making or migrating its files as needed, removing what a crash left behind.
+    /// Opens the store: creates or migrates its files if needed, and removes what a crash left behind.
     ///
-    /// Leases of an earlier process still stand afterwards: give them back with `releaseLeases(heldBy: nil)`.
+    /// Leases of an earlier process are still valid afterwards: release them with `releaseLeases(heldBy: nil)`.
     ///
     /// - Throws: ``PlatformError`` `setup` (directory in use, not writable, full) or `store_corrupt` (damaged, foreign,
-    ///   of a newer version); the files are as they were.
+    ///   of a newer version); the files are not changed.
     package static func open(
         configuration: Configuration, now: Timestamp, logger: Logger
     ) async throws -> SQLiteStore {
@@ -91,11 +92,11 @@ package final class SQLiteStore: Store {
         self.logger = logger
     }
 
-    /// Answers what was begun, refuses what comes later, and hands the directory to the next instance.
+    /// Finishes the operations under way, refuses later ones, and releases the directory for the next instance. A
+    /// second call does nothing.
     ///
-    /// - Throws: ``PlatformError`` `store_unavailable` when the log could not be folded into the database; nothing is
-    ///   lost then either.
-    /// Nothing happens the second time.
+    /// - Throws: ``PlatformError`` `store_unavailable` if the log could not be written into the database; nothing is
+    ///   lost in that case either.
     package func close() async throws {
         guard isOpen.exchange(false, ordering: .relaxed) else { return }
         await stopDeletions()
@@ -105,7 +106,7 @@ package final class SQLiteStore: Store {
         do {
             try await committer.onWriterThread { pool in
                 let folded = Result { try pool.writeWithoutTransaction { _ = try $0.checkpoint(.truncate) } }
-                // The files are let go of either way.
+                // The files are released in both cases.
                 try pool.close()
                 try folded.get()
             }
@@ -118,7 +119,7 @@ package final class SQLiteStore: Store {
 
     package func changes() -> AsyncStream<StoreChanges> { hints.stream() }
 
-    /// Reads one request, on a snapshot that it may share with others.
+    /// Reads one request, on a snapshot that it may share with other reads.
     nonisolated(nonsending) func reading(_ id: RequestID, of api: String, number: Int64, now: Timestamp) async throws
         -> RequestRecord?
     {

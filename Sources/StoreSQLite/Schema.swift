@@ -1,9 +1,9 @@
 import Core
 import GRDB
 
-/// The tables, as a list of steps that is only ever added to: step n makes version n of version n - 1.
+/// The tables, as a list of steps that is only extended: step n creates version n from version n - 1.
 enum Schema {
-    /// `CRTX`: marks the file as ours.
+    /// `CRTX`: marks the file as a store of Cortex.
     static let applicationID: Int32 = 0x4352_5458
 
     static let migrations: [String] = [version1, version2]
@@ -30,7 +30,7 @@ enum Schema {
         }
     }
 
-    /// Brings the file to the last version, each step in a transaction of its own with its number.
+    /// Migrates the file to the last version, each step in its own transaction with its number.
     static func migrate(_ db: Database, migrations: [String] = migrations) throws {
         let present = try version(db)
         guard present <= migrations.count else { throw newerVersion }
@@ -43,13 +43,13 @@ enum Schema {
         }
     }
 
-    /// Bodies may stand in segments (``SegmentPlace``), whose files an older release would take for leftovers and
-    /// remove. The tables stay as they are.
+    /// Bodies may be in segments (``SegmentPlace``), whose files an older release would treat as leftovers and remove.
+    /// The tables are not changed.
     private static let version2 = "SELECT 1"
 
-    /// Requests are keyed by (api, id): ids grow with time, so inserts append, and a list of an API is a walk along its
-    /// key. What a user sent and what a container answered stands in tables of its own, see ``BodyLog``. States are
-    /// those of ``StoredState``; each index holds only the rows it is for. Times are microseconds since 1970.
+    /// Requests have the key (api, id): ids grow with time, so inserts append, and a list of an API is a range of the
+    /// key. The data of callers and containers is in separate tables, see ``BodyLog``. States are those of
+    /// ``StoredState``; each index contains only its rows. Times are microseconds since 1970.
     private static let version1 = """
         CREATE TABLE api (
             number INTEGER PRIMARY KEY AUTOINCREMENT,

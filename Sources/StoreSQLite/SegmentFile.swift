@@ -1,18 +1,19 @@
 import CStoreSQLite
 import Foundation
 
-/// A segment while it is written: bodies side by side, each from a block's beginning on. Used by one thread at a time.
+/// A segment while it is written: bodies one after the other, each at the beginning of a block. Used by one thread at a
+/// time.
 ///
-/// Bytes go past the page cache where the file system can do that: writing and syncing 100 KB then costs about 10 µs of
-/// processor time instead of 60.
+/// It uses direct I/O if the file system supports it: writing and syncing 100 KB then costs about 10 µs of processor
+/// time instead of 60.
 final class SegmentFile {
     /// Bytes written at a time.
     static let chunk = 2 << 20
 
     let name: String
-    /// Where the next body begins.
+    /// The beginning of the next body.
     private(set) var end: Int64 = 0
-    /// Whether the folder was synced since the file was made.
+    /// Whether the folder was synced since the file was created.
     var isNameDurable = false
     private let descriptor: OwnedDescriptor
     private var isDirect: Bool
@@ -23,7 +24,7 @@ final class SegmentFile {
         var descriptor = Glibc.open(path, flags | store_open_direct, 0o600)
         self.isDirect = descriptor >= 0
         if descriptor < 0, errno == EINVAL {
-            // The attempt may have made the file.
+            // The attempt may have created the file.
             unlink(path)
             descriptor = Glibc.open(path, flags, 0o600)
         }
@@ -32,7 +33,7 @@ final class SegmentFile {
         self.name = name
     }
 
-    /// Writes bodies one after the other; not durable before `sync`.
+    /// Writes bodies one after the other; they are durable after `sync`.
     ///
     /// - Returns: where they begin.
     func append(_ bodies: [[UInt8]]) throws -> [Int64] {
@@ -60,7 +61,7 @@ final class SegmentFile {
         guard fdatasync(descriptor.value) == 0 else { throw StoreFailure.SystemCall("sync segment") }
     }
 
-    /// Gives memory back; the next batch takes it again.
+    /// Releases memory; the next batch allocates it again.
     func releaseBuffer() { buffer = nil }
 
     private func flush(_ buffer: AlignedBuffer) throws {
@@ -70,12 +71,13 @@ final class SegmentFile {
                 descriptor.value, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count, off_t(end))
             if count < 0 {
                 if errno == EINTR { continue }
-                // Some file systems say only now that they cannot write past the cache, or not the rest of a piece.
+                // Some file systems report only now that they do not support direct I/O, or not for the rest of a
+                // piece.
                 if errno == EINVAL, isDirect, store_use_page_cache(descriptor.value) == 0 {
                     isDirect = false
                     continue
                 }
-                // What did arrive must be erased, and its length is not known.
+                // The written part must be erased, and its length is not known.
                 end += Int64(rest.count)
                 throw StoreFailure.SystemCall("write segment")
             }
@@ -85,7 +87,7 @@ final class SegmentFile {
     }
 }
 
-/// Memory that begins at a block's boundary, as writes past the page cache need it.
+/// Memory that begins at a block's boundary, as direct I/O requires.
 private final class AlignedBuffer {
     private let memory: UnsafeMutableRawBufferPointer
     private(set) var filled = 0
@@ -98,7 +100,7 @@ private final class AlignedBuffer {
 
     var isFull: Bool { filled == memory.count }
 
-    /// - Returns: how many bytes it took.
+    /// - Returns: the number of bytes that were copied.
     func take(_ bytes: Slice<UnsafeRawBufferPointer>) -> Int {
         let part = bytes.prefix(memory.count - filled)
         UnsafeMutableRawBufferPointer(rebasing: memory[filled...])
@@ -107,14 +109,14 @@ private final class AlignedBuffer {
         return part.count
     }
 
-    /// Fills up to the next block with zeros: the memory holds what others wrote before.
+    /// Fills up to the next block with zeros, because the memory contains earlier data.
     func pad() {
         let end = Int(SegmentPlace.blockEnd(Int64(filled)))
         UnsafeMutableRawBufferPointer(rebasing: memory[filled..<end]).initializeMemory(as: UInt8.self, repeating: 0)
         filled = end
     }
 
-    /// What it holds, valid until it takes more.
+    /// The content, valid until more is appended.
     func empty() -> Slice<UnsafeRawBufferPointer> {
         defer { filled = 0 }
         return UnsafeRawBufferPointer(rebasing: memory[..<filled])[...]

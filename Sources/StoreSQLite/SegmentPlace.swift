@@ -1,8 +1,8 @@
-/// Where a body stands among others in a segment file. Its name is what rows have in their column `file`:
-/// `SEGMENT+OFFSET+LENGTH`, hexadecimal.
+/// The place of a body in a segment file. Its name is the value of the column `file` in rows: `SEGMENT+OFFSET+LENGTH`,
+/// hexadecimal.
 struct SegmentPlace: Hashable, Sendable {
-    /// Bodies begin at multiples of this many bytes, so that each can be given back to the file system without touching
-    /// its neighbours.
+    /// Bodies begin at multiples of this number of bytes, so that the space of each can be released without its
+    /// neighbours.
     static let block: Int64 = 4096
 
     let segment: String
@@ -16,7 +16,7 @@ struct SegmentPlace: Hashable, Sendable {
         self.length = length
     }
 
-    /// `nil` for what is no name of a place.
+    /// `nil` if the text is not the name of a place.
     init?(_ name: String) {
         let parts = name.split(separator: "+", omittingEmptySubsequences: false)
         guard parts.count == 3, BodyName.isValid(parts[0]), let offset = Int64(parts[1], radix: 16), offset >= 0,
@@ -30,7 +30,7 @@ struct SegmentPlace: Hashable, Sendable {
     /// All blocks of the body.
     var blocks: Range<Int64> { offset..<Self.blockEnd(offset + length) }
 
-    /// The next block's beginning, or `offset` where one begins there.
+    /// The beginning of the next block, or `offset` if a block begins there.
     static func blockEnd(_ offset: Int64) -> Int64 { (offset + block - 1) / block * block }
 
     static func fileName(segment: String) -> String { segment + fileSuffix }
@@ -43,8 +43,8 @@ struct SegmentPlace: Hashable, Sendable {
     private static let fileSuffix = ".bodies"
 }
 
-/// Names of body files and of segments: `EPOCH-NUMBER`, hexadecimal. An epoch is that of one start of the store, so no
-/// name ever comes again.
+/// Names of body files and of segments: `EPOCH-NUMBER`, hexadecimal. Each start of the store has its own epoch, so no
+/// name is used twice.
 enum BodyName {
     static func make(epoch: UInt64, number: UInt64) -> String {
         "\(String(epoch, radix: 16))-\(String(number, radix: 16))"
@@ -54,7 +54,7 @@ enum BodyName {
         name.split(separator: "-").first.flatMap { UInt64($0, radix: 16) }
     }
 
-    /// Names are only ever ours, but they come back through callers.
+    /// The names are created here, but callers pass them back.
     static func isValid(_ name: some StringProtocol) -> Bool {
         !name.isEmpty && name.utf8.allSatisfy { isHexadecimal($0) || $0 == UInt8(ascii: "-") }
     }

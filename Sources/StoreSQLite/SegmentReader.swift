@@ -2,14 +2,14 @@ import CStoreSQLite
 import Foundation
 import Synchronization
 
-/// Reads bodies in segments as a whole. Only for places that cannot be erased meanwhile. Safe from any thread.
+/// Reads whole bodies in segments. Only for places that cannot be erased meanwhile. May be used from any thread.
 final class SegmentReader: Sendable {
-    /// Segments that stay open.
+    /// The number of segments that stay open.
     private static let openLimit = 16
 
     private let folder: BodyFolder
     private let table: SharedSegmentTable
-    /// The one used last at the end.
+    /// The segment used last is at the end.
     private let open = Mutex<[(segment: String, descriptor: OwnedDescriptor)]>([])
 
     init(folder: BodyFolder, table: SharedSegmentTable) {
@@ -17,7 +17,7 @@ final class SegmentReader: Sendable {
         self.table = table
     }
 
-    /// The body when it can be had without waiting for the disk.
+    /// The body if it can be read without waiting for the disk.
     func readCached(_ place: SegmentPlace) -> [UInt8]? {
         let descriptor = open.withLock { open in open.last { $0.segment == place.segment }?.descriptor }
         guard let descriptor else { return nil }
@@ -28,7 +28,7 @@ final class SegmentReader: Sendable {
         return bytes.count == size ? bytes : nil
     }
 
-    /// - Returns: `nil` when it is not there.
+    /// - Returns: `nil` if it is not there.
     func read(_ place: SegmentPlace) throws -> [UInt8]? {
         guard let descriptor = try descriptor(place.segment) else { return nil }
         let size = Int(place.length)
@@ -48,7 +48,7 @@ final class SegmentReader: Sendable {
         return bytes.count == size ? bytes : nil
     }
 
-    /// A removed segment's space is free only when it is no longer open.
+    /// The space of a removed segment is free only after it is closed.
     func forget(_ segment: String) {
         open.withLock { $0.removeAll { $0.segment == segment } }
     }

@@ -3,7 +3,7 @@ import Dispatch
 import Foundation
 import Synchronization
 
-/// Erases what was let go of in segments, on one thread.
+/// Erases released bodies in segments, on one thread.
 final class SegmentRemover: Sendable {
     private let folder: BodyFolder
     private let table: SharedSegmentTable
@@ -17,7 +17,7 @@ final class SegmentRemover: Sendable {
         self.queue = queue
     }
 
-    /// Does what is to be done to the files; what fails comes again with the next call for everything.
+    /// Performs the tasks on the files; failed tasks are repeated with the next call for everything.
     func reclaim(everything: Bool) {
         queue.async { [self] in
             for task in table.with({ $0.takeTasks(everything: everything) }) where !isDone(task) {
@@ -38,7 +38,7 @@ final class SegmentRemover: Sendable {
     }
 }
 
-/// A segment that is open to have parts of it erased.
+/// A segment that is open for erasing parts of it.
 struct SegmentErasure {
     private let descriptor: OwnedDescriptor
 
@@ -55,7 +55,7 @@ struct SegmentErasure {
         return Int64(status.st_size)
     }
 
-    /// Makes holes; where the file system has none, zeros.
+    /// Makes holes; if the file system has none, writes zeros.
     func erase(_ ranges: [Range<Int64>]) throws {
         var isOverwritten = false
         for range in ranges where !range.isEmpty {
@@ -67,7 +67,7 @@ struct SegmentErasure {
         if isOverwritten, fdatasync(descriptor.value) != 0 { throw StoreFailure.SystemCall("sync segment") }
     }
 
-    /// Erases what holds anything in a range; a hole costs nothing.
+    /// Erases the data in a range; a hole costs nothing.
     func eraseData(in range: Range<Int64>) throws {
         guard !range.isEmpty else { return }
         let first = Int64(store_next_data(descriptor.value, off_t(range.lowerBound)))

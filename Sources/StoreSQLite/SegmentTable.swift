@@ -1,15 +1,14 @@
-/// Which bodies stand in which segments, who reads them, and what is to be erased: a value that is told what happened
-/// and asked what to do.
+/// The bodies in each segment, their readers, and what is to be erased: a value that records events and returns tasks.
 struct SegmentTable {
-    /// Erased bytes that may wait for the next upkeep. Requests end nearly in the order in which they came, so most
-    /// segments are removed as a whole before that, and no hole is ever punched in them.
+    /// Erased bytes that may wait for the next upkeep. Requests end nearly in the order in which they arrived, so most
+    /// segments are removed as a whole before that, without a hole.
     static let deadLimit: Int64 = 128 << 20
-    /// Bytes of new bodies that are kept at hand: most are asked for in their first moments.
+    /// Bytes of new bodies that are kept in memory: most are read shortly after they are stored.
     static let recentLimit = 8 << 20
 
-    /// What is to be done to files.
+    /// A task for the files.
     enum Task: Equatable {
-        /// Nothing is left in this segment.
+        /// The segment has no content any more.
         case remove(segment: String)
         case erase(segment: String, ranges: [Range<Int64>])
     }
@@ -17,7 +16,7 @@ struct SegmentTable {
     private struct Entry {
         let length: Int64
         var readers = 0
-        /// Let go of while it was being read.
+        /// Released while it was read.
         var isErased = false
         var bytes: [UInt8]?
     }
@@ -34,20 +33,20 @@ struct SegmentTable {
     }
 
     private var segments: [String: Segment] = [:]
-    /// Sealed and without a body since tasks were last taken.
+    /// Sealed and without a body since tasks were last returned.
     private var emptied: Set<String> = []
     private var deadBytes: Int64 = 0
     private var recentBytes = 0
     private var recent: (older: Set<SegmentPlace>, newer: Set<SegmentPlace>) = ([], [])
 
-    // MARK: What the writer tells
+    // MARK: Events of the writer
 
     /// - Parameter isSealed: for a segment of an earlier process.
     mutating func open(_ segment: String, isSealed: Bool = false) {
         segments[segment] = Segment(isSealed: isSealed)
     }
 
-    /// A body that is durable.
+    /// Adds a durable body.
     mutating func add(_ place: SegmentPlace, bytes: [UInt8]? = nil) {
         var entry = Entry(length: place.length)
         if let bytes, recentBytes + bytes.count <= Self.recentLimit {
@@ -63,15 +62,15 @@ struct SegmentTable {
         sealIfFull(segment)
     }
 
-    /// What was written here belongs to no body.
+    /// Releases a range that was written here and belongs to no body.
     mutating func release(_ segment: String, _ range: Range<Int64>) {
         if !range.isEmpty { markAsGarbage(range, in: segment) }
         seal(segment)
     }
 
-    /// Seals a segment in which no body stands any more.
+    /// Seals a segment without bodies.
     ///
-    /// - Returns: whether it did.
+    /// - Returns: whether it was sealed.
     mutating func sealIfUnused(_ name: String) -> Bool {
         guard let segment = segments[name], segment.entries.isEmpty else { return false }
         seal(name)
@@ -80,7 +79,7 @@ struct SegmentTable {
 
     // MARK: Reading
 
-    /// What a reader gets: the bytes themselves, or the right to read them until `endReading`.
+    /// What a reader gets: the bytes, or the right to read them until `endReading`.
     enum Reading {
         case bytes([UInt8])
         case file
@@ -95,7 +94,7 @@ struct SegmentTable {
         return .file
     }
 
-    /// - Returns: whether there is something now that should not wait.
+    /// - Returns: whether there is a task that should not wait.
     mutating func endReading(_ place: SegmentPlace) -> Bool {
         segments[place.segment]?.entries[place.offset]?.readers -= 1
         guard let entry = segments[place.segment]?.entries[place.offset], entry.isErased else { return false }
@@ -103,7 +102,7 @@ struct SegmentTable {
         return isDue
     }
 
-    /// Lets go of bodies that were at hand since before the last call.
+    /// Removes bodies from memory that were added before the previous call.
     mutating func forgetOlder() {
         for place in recent.older { forget(place) }
         recent = (recent.newer, [])
@@ -116,12 +115,12 @@ struct SegmentTable {
         drop(place, entry)
     }
 
-    /// Whether there is something that should not wait.
+    /// Whether there is a task that should not wait.
     var isDue: Bool { !emptied.isEmpty || deadBytes > Self.deadLimit }
 
-    /// What is to be done to the files now.
+    /// The tasks for the files.
     ///
-    /// - Parameter everything: also what may wait, and what failed before.
+    /// - Parameter everything: also tasks that may wait, and those that failed before.
     mutating func takeTasks(everything: Bool) -> [Task] {
         let isOverLimit = deadBytes > Self.deadLimit
         let names = everything || isOverLimit ? Set(segments.keys) : emptied
@@ -142,7 +141,7 @@ struct SegmentTable {
         }
     }
 
-    /// A task could not be done: it comes again with everything else.
+    /// A task failed: it is returned again with the next call for everything.
     mutating func failed(_ task: Task) {
         switch task {
         case .remove(let name): open(name, isSealed: true)
@@ -150,7 +149,7 @@ struct SegmentTable {
         }
     }
 
-    /// How many segments hold something that could not be erased.
+    /// The number of segments with content that could not be erased.
     var failedCount: Int { segments.values.count { !$0.failed.isEmpty || $0.isOver } }
 
     // MARK: Tools
@@ -181,7 +180,7 @@ struct SegmentTable {
         recentBytes -= Int(place.length)
     }
 
-    /// The same bytes in as few ranges as can be.
+    /// The same bytes in as few ranges as possible.
     static func merged(_ ranges: [Range<Int64>]) -> [Range<Int64>] {
         var merged: [Range<Int64>] = []
         for range in ranges.sorted(by: { $0.lowerBound < $1.lowerBound }) {

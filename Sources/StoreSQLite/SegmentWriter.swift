@@ -3,15 +3,15 @@ import Dispatch
 import Foundation
 import Synchronization
 
-/// The one writer of segments. What callers hand in while the disk syncs is gathered, written side by side and made
-/// durable by one sync; each caller is answered after its own.
+/// The only writer of segments. Bodies that arrive while the disk syncs are collected, written one after the other and
+/// made durable by one sync; each caller is answered after its own.
 ///
-/// A failed write or sync fails those whose bytes it was for. The segment is never written to again: a failed sync may
-/// have dropped what it was to write, and the next one says nothing of that.
+/// A failed write or sync fails the callers whose bytes it covered. The segment is never written again: a failed sync
+/// may have dropped data, and the next sync would not report that.
 final class SegmentWriter: Sendable {
-    /// A segment that is this long gets no more batches.
+    /// A segment of this length gets no more batches.
     static let segmentSize: Int64 = 64 << 20
-    /// Bytes of one batch; more wait for the next, so that the first of a crowd need not wait for the last.
+    /// Bytes of one batch; more wait for the next one, so that the first of many callers does not wait for the last.
     static let batchBytes = 8 << 20
 
     private struct Item: Sendable {
@@ -29,10 +29,10 @@ final class SegmentWriter: Sendable {
     private let reclaim: @Sendable () -> Void
     private let queue = DispatchQueue(label: "cortex.store.segments", qos: .userInitiated)
     private let pending = Mutex(Pending())
-    /// Only the writer's thread looks.
+    /// Used only on the writer's thread.
     private let file = Mutex<SegmentFile?>(nil)
 
-    /// - Parameter reclaim: called after a failure, when there may be something to be erased and space is wanted.
+    /// - Parameter reclaim: called after a failure, when there may be something to erase and space is needed.
     init(folder: BodyFolder, table: SharedSegmentTable, reclaim: @escaping @Sendable () -> Void) {
         self.folder = folder
         self.table = table
@@ -41,7 +41,7 @@ final class SegmentWriter: Sendable {
 
     /// Stores a body durably.
     ///
-    /// - Throws: ``PlatformError`` `store_unavailable`; nothing of the body is kept then.
+    /// - Throws: ``PlatformError`` `store_unavailable`; then nothing of the body is kept.
     nonisolated(nonsending) func write(_ bytes: [UInt8]) async throws -> SegmentPlace {
         try await withCheckedThrowingContinuation { continuation in
             let isFirst = pending.withLock { pending in
@@ -53,7 +53,7 @@ final class SegmentWriter: Sendable {
         }
     }
 
-    /// Lets an idle store keep neither an empty segment nor memory for writing.
+    /// Releases an empty segment and the memory for writing when the store is idle.
     func rest() async {
         await onThread { [self] in
             file.withLock { file in
@@ -64,7 +64,7 @@ final class SegmentWriter: Sendable {
         }
     }
 
-    /// How many bodies wait for the next batch.
+    /// The number of bodies that wait for the next batch.
     var waiting: Int { pending.withLock { $0.items.count } }
 
     /// Runs blocking work between two batches.

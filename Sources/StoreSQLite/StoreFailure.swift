@@ -2,7 +2,7 @@ import Core
 import Foundation
 import GRDB
 
-/// What an error of SQLite or of the file system means for the caller.
+/// The meaning of an error of SQLite or of the file system for the caller.
 struct StoreFailure {
     let cause: any Error
 
@@ -13,7 +13,7 @@ struct StoreFailure {
         let name: String
         let code: Int32
 
-        /// Takes `errno` as the call left it.
+        /// Reads `errno` after the failed call.
         init(_ name: String) {
             self.code = errno
             self.name = name
@@ -25,10 +25,10 @@ struct StoreFailure {
     enum Kind {
         /// The disk is full, or a quota or file size limit is reached.
         case full
-        /// The disk cannot be read or written, or is busy; may pass.
+        /// The disk cannot be read or written, or is busy; this may be temporary.
         case unavailable
         case corrupt
-        /// The caller's or our own mistake; trying again does not help.
+        /// An error of the caller or of this program; a retry does not help.
         case fault
     }
 
@@ -51,7 +51,7 @@ struct StoreFailure {
         }
     }
 
-    /// Whether every other write would fail too, so that trying the items of a batch one by one is pointless.
+    /// Whether every other write would fail too, so that retrying the items of a batch one by one is pointless.
     var concernsEveryWrite: Bool {
         switch kind {
         case .full, .unavailable, .corrupt: true

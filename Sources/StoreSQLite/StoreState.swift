@@ -2,10 +2,10 @@ import Core
 import Foundation
 import GRDB
 
-/// What the writer keeps in memory of the last commit: the APIs and how many requests of each are open. With it
-/// counting, policies and "is there work at all" cost no SQL. Right because this process is the only writer.
+/// The writer's copy of the last commit in memory: the APIs and the number of open requests of each. With it, counts,
+/// policies and the check for work need no SQL. It is correct because this process is the only writer.
 struct StoreState: Sendable {
-    /// APIs that are deployed, and deleted ones whose requests are kept.
+    /// The deployed APIs, and deleted ones whose requests are kept.
     var apis: [String: StoredAPI] = [:]
     /// By the API's number.
     var counts: [Int64: QueueCounts] = [:]
@@ -50,16 +50,16 @@ struct StoreState: Sendable {
     }
 }
 
-/// An API's row and its present version.
+/// An API's row and its current version.
 struct StoredAPI: Sendable {
     var number: Int64
     var isDeployed: Bool
-    /// It was deleted and its open requests are not all cancelled yet.
+    /// It was deleted, and not all of its open requests are cancelled yet.
     var isClosing: Bool
     var requestedReplicas: Int?
     private let version: Version
 
-    /// A declaration has dozens of parts; as an object it is not copied by every request that looks its API up.
+    /// A declaration has dozens of members; as an object it is not copied by every request that reads its API.
     private final class Version: Sendable {
         let api: DeployedAPI
         init(_ api: DeployedAPI) { self.api = api }

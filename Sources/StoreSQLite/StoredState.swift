@@ -1,7 +1,6 @@
 import Core
 
-/// A request's status as its row has it. `waiting` is in the queue for everyone who asks, but its retry time has not
-/// come.
+/// A request's status in its row. `waiting` is shown as `in_queue`, but its retry time has not come.
 enum StoredState: Int {
     case queued = 0
     case inProgress = 1
@@ -10,7 +9,7 @@ enum StoredState: Int {
     case cancelled = 4
     case waiting = 5
 
-    /// The states that are not an end.
+    /// The states that are not final.
     static let open: [StoredState] = [.queued, .inProgress, .waiting]
 
     var status: RequestStatus {

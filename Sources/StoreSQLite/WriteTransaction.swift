@@ -2,16 +2,16 @@ import Core
 import Foundation
 import GRDB
 
-/// One transaction while it is being written: its SQL, and what follows from it once it is committed.
+/// A transaction while it is written: its SQL, and the effects that follow its commit.
 struct WriteTransaction {
     let db: Database
     let hotPath: HotPathStatements
-    /// As it will be after the commit.
+    /// The state after the commit.
     var state: StoreState
     var changes = StoreChanges()
     /// Body files that no row names any more.
     var orphanedFiles: [String] = []
-    /// Whether it deletes what must be gone from the disk soon (contract A12, C6).
+    /// Whether it deletes data that must be removed from the disk soon (contract A12, C6).
     var erasesBytes = false
 
     init(db: Database, hotPath: HotPathStatements, state: StoreState) {
@@ -22,7 +22,7 @@ struct WriteTransaction {
 
     /// Runs a statement that is prepared once.
     ///
-    /// - Returns: how many rows it changed.
+    /// - Returns: the number of changed rows.
     @discardableResult
     func run(_ sql: String, _ arguments: StatementArguments) throws -> Int {
         let statement = try db.cachedStatement(sql: sql)
@@ -45,7 +45,7 @@ struct WriteTransaction {
         state.counts[api.number, default: QueueCounts()].inProgress += inProgress
     }
 
-    /// Counts a request out of the state it leaves.
+    /// Removes a request from the count of its previous state.
     mutating func countOut(_ api: StoredAPI, of old: StoredState) {
         switch old.status {
         case .inQueue: count(api, inQueue: -1)
@@ -74,12 +74,12 @@ enum JSONCoding {
 }
 
 extension Body {
-    /// Reads the columns bytes, file and size from `first` on; `nil` when there is no body row.
+    /// Reads the columns bytes, file and size from `first` on; `nil` if there is no body row.
     init?(_ row: Row, from first: Int) {
         if let name: String = row[first + 1] {
             self = .file(name: name, size: row[first + 2])
         } else if let size: Int64 = row[first + 2] {
-            // SQLite may hand an empty blob back as nothing.
+            // SQLite may return a missing address for an empty blob.
             let bytes: Data? = row[first]
             self = .inline(size == 0 ? [] : [UInt8](bytes ?? Data()))
         } else {

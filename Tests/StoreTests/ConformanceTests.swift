@@ -39,7 +39,7 @@ struct SQLiteConformanceTests {
     }
 }
 
-/// The stores of one test, closed together before their folder goes.
+/// The stores of one test, closed together before their folder is removed.
 actor OpenStores {
     private var stores: [SQLiteStore] = []
 

@@ -8,8 +8,8 @@ import Testing
 
 @testable import StoreSQLite
 
-/// `Golden/format1` is a data directory as release 1.0.0-dev left it when it was killed, before records had a format.
-/// It is never changed; the next format gets a folder of its own.
+/// `Golden/format1` is a data directory of release 1.0.0-dev at the time when it was killed, before records had a
+/// format. It is never changed; the next format gets its own folder.
 @Suite("Golden files of earlier releases", .timeLimit(.minutes(2)))
 struct GoldenTests {
     static let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().appending(path: "Golden/format1")
@@ -130,7 +130,7 @@ struct GoldenTests {
         }
     }
 
-    @Test("S3: what this release writes is read by itself, and a deploy of the same version changes no identifier")
+    @Test("S3: this release reads what it writes, and a deploy of the same version changes no identifier")
     func rewritten() async throws {
         try await withGolden { directory in
             let store = try await Self.open(directory)
@@ -143,7 +143,7 @@ struct GoldenTests {
         }
     }
 
-    /// Changes each version's document of a closed store.
+    /// Changes each version's document in a closed store.
     private func rewrite(_ directory: URL, _ change: (String) -> String) throws {
         let pool = try DatabaseFile(DataDirectory(directory.path)).open(
             .init(directory: directory.path), logger: .init(label: "test"))
@@ -172,7 +172,7 @@ struct GoldenTests {
             + FileManager.default.contentsOfDirectory(atPath: directory.appending(path: "blobs").path).sorted()
     }
 
-    @Test("S3: a field that is missing has its default, and one that is not known is passed over")
+    @Test("S3: a missing field has its default, and an unknown field is ignored")
     func missingAndUnknownFields() async throws {
         try await withGolden { directory in
             try rewrite(directory) { text in
@@ -185,7 +185,7 @@ struct GoldenTests {
         }
     }
 
-    @Test("S3, U5: a record of a newer format is refused with one line that says so; the files stay as they were")
+    @Test("S3, U5: a record of a newer format is refused with one line that says so; the files are not changed")
     func newerFormat() async throws {
         try await withGolden { directory in
             try rewrite(directory) { $0.replacing(#"{"deploymentID""#, with: #"{"format":2,"deploymentID""#) }
@@ -198,7 +198,7 @@ struct GoldenTests {
     }
 
     @Test(
-        "U5: a damaged record is refused when the store opens; the files stay as they were",
+        "U5: a damaged record is refused when the store opens; the files are not changed",
         arguments: ["", "{", "null", #"{"format":"x"}"#, #"{"format":1}"#])
     func damaged(_ document: String) async throws {
         try await withGolden { directory in
@@ -210,7 +210,7 @@ struct GoldenTests {
         }
     }
 
-    @Test("S3: hostile bytes in a record are an error, never a crash, and what is read is written back the same")
+    @Test("S3: hostile bytes in a record are an error, never a crash, and a read record is written back unchanged")
     func fuzz() throws {
         let golden = try (1...3).map { number in
             try Array(Data(contentsOf: Self.folder.appending(path: "versions/\(number).json")))

@@ -22,7 +22,7 @@ struct HeadCodingTests {
     func damaged() {
         let whole = RequestHead(headers: [.init("name", "value")], query: "query").encoded
         for count in 0..<whole.count {
-            // A cut between two fields is a shorter list; every other cut is an error.
+            // A cut between two fields gives a shorter list; every other cut is an error.
             if let head = try? RequestHead(decoding: whole.prefix(count)) { #expect(head.headers.isEmpty) }
         }
         for bad: [UInt8] in [[], [1], [2, 0], [1, 1, 0xFF, 0xFF, 0xFF, 0xFF], [1, 0, 0, 0, 0, 1]] {

@@ -8,7 +8,7 @@ import Testing
 
 @Suite("StoreSQLite: crashes, failures and full disks", .timeLimit(.minutes(10)))
 struct SQLiteCrashTests {
-    /// What the process' death leaves: the files as they are now, without any closing word.
+    /// The files after a kill of the process, without closing the store.
     private func afterKill(
         _ directory: URL, _ body: (SQLiteStore) async throws -> Void
     ) async throws {
@@ -61,7 +61,7 @@ struct SQLiteCrashTests {
         }
     }
 
-    @Test("A13: a deletion that was cut off is finished at the next start", arguments: [true, false])
+    @Test("A13: an interrupted deletion is finished at the next start", arguments: [true, false])
     func cutOffDeletion(keepRequests: Bool) async throws {
         try await withStore { store, directory in
             try await store.deploySample()
@@ -82,14 +82,14 @@ struct SQLiteCrashTests {
                 }
                 #expect(payloads == 0)
             }
-            // An API that is deployed again before the old one was closed starts with nothing in its queue.
+            // An API that is deployed again before the old store was closed starts with an empty queue.
             try await store.deploySample()
             #expect(try await store.counts() == ["echo": QueueCounts()])
             #expect(try await store.claimSamples(10).isEmpty)
         }
     }
 
-    @Test("A13: a long deletion goes on in the background after a kill in its middle", arguments: [true, false])
+    @Test("A13: a long deletion continues in the background after a kill", arguments: [true, false])
     func killedInTheMiddle(keepRequests: Bool) async throws {
         try await withStore { store, directory in
             try await store.deploySample()
@@ -104,7 +104,7 @@ struct SQLiteCrashTests {
                 #expect(hasMore)
             }
             try await afterKill(directory) { found in
-                // Open at once: the rest is done beside new work, without being asked for.
+                // Open at once: the rest is done in the background, without a call.
                 try await expectEventually {
                     let rows = try await found.reading { db in
                         try Int.fetchOne(db, sql: "SELECT count(*) FROM request WHERE state IN (0, 1, 5)")
@@ -122,7 +122,7 @@ struct SQLiteCrashTests {
         }
     }
 
-    @Test("A13: a long deletion goes on in many short steps, so that no other caller waits for more than one of them")
+    @Test("A13: a long deletion is done in many short steps, so that no other caller waits for more than one of them")
     func shortSteps() async throws {
         try await withStore { store, _ in
             try await store.deploySample()
@@ -132,7 +132,7 @@ struct SQLiteCrashTests {
             }
             let before = store.committer.transactions
             #expect(try await store.delete(api: "echo", keepRequests: false, now: sampleStart))
-            // The delete itself and what it waits for: far from all.
+            // The delete itself and the steps for which it waits: far fewer than all.
             #expect(store.committer.transactions - before <= 5)
             try await expectEventually {
                 try await store.reading { try Int.fetchOne($0, sql: "SELECT count(*) FROM api") } == 0
@@ -141,7 +141,7 @@ struct SQLiteCrashTests {
         }
     }
 
-    @Test("A1: a database that was still being made is made again")
+    @Test("A1: a database that was not completed is created again")
     func unfinishedDatabase() async throws {
         try await withTemporaryDirectory { directory in
             try Data("half".utf8).write(to: directory.appendingPathComponent("cortex.sqlite.new"))
@@ -156,7 +156,7 @@ struct SQLiteCrashTests {
 
     struct Poison: Error {}
 
-    @Test("A1: one poisoned item fails alone; its neighbours in the same transaction are committed")
+    @Test("A1: only a failing item fails; the other items of the same transaction are committed")
     func poison() async throws {
         try await withStore { store, _ in
             try await store.deploySample()
@@ -186,11 +186,11 @@ struct SQLiteCrashTests {
         }
     }
 
-    @Test("A1: what arrives together is committed together, and hinted once")
+    @Test("A1: items that arrive together are committed together, with one hint")
     func groupCommit() async throws {
         try await withStore { store, _ in
             try await store.deploySample()
-            // Hints follow the answers: that of the deployment must not come into the stream.
+            // Hints follow the answers: the hint of the deploy must not be in the stream.
             try await store.committer.onWriterThread { _ in }
             let before = store.committer.transactions
             var hints = store.changes().makeAsyncIterator()
@@ -205,7 +205,7 @@ struct SQLiteCrashTests {
         }
     }
 
-    /// Holds the writer up until `count` items wait, so that they share a transaction.
+    /// Blocks the writer until `count` items wait, so that they share a transaction.
     private func together(
         _ store: SQLiteStore, _ count: Int, _ body: @escaping @Sendable (Int) async throws -> Void
     ) async throws -> [Result<Void, any Error>] {
@@ -261,7 +261,7 @@ struct SQLiteCrashTests {
     }
 
     @Test(
-        "A9: a body whose disk fails is refused by name and leaves nothing; the store works on when the disk is back",
+        "A9: a body on a failing disk is refused by name and leaves nothing; the store continues when the disk works again",
         arguments: [100_000, 300_000])
     func failingBodies(size: Int) async throws {
         try await withStore { store, directory in
@@ -288,7 +288,7 @@ struct SQLiteCrashTests {
     }
 
     @Test(
-        "A9: after a failed commit a body stays until a commit shows that the failed one cannot come back",
+        "A9: after a failed commit a body stays until a commit shows that the failed one cannot reappear",
         arguments: [100_000, 300_000])
     func uncertainCommit(size: Int) async throws {
         try await withTemporaryDirectory { directory in
@@ -315,7 +315,7 @@ struct SQLiteCrashTests {
     }
 
     @Test(
-        "Errors of the disk are told apart from faults of ours",
+        "Errors of the disk are distinguished from bugs",
         arguments: [
             (ResultCode.SQLITE_FULL, PlatformError.Code.storeUnavailable), (.SQLITE_IOERR_FSYNC, .storeUnavailable),
             (.SQLITE_READONLY, .storeUnavailable), (.SQLITE_CORRUPT, .storeUnavailable),

@@ -8,7 +8,7 @@ import Testing
 
 @Suite("StoreSQLite: erasing, space and migrations", .timeLimit(.minutes(10)))
 struct SQLiteErasureTests {
-    /// Whether any file of the store holds these bytes.
+    /// Whether any file of the store contains these bytes.
     private func isOnDisk(_ text: String, _ directory: URL) throws -> Bool {
         for name in try FileManager.default.subpathsOfDirectory(atPath: directory.path) {
             guard let data = FileManager.default.contents(atPath: "\(directory.path)/\(name)") else { continue }
@@ -34,7 +34,7 @@ struct SQLiteErasureTests {
         return marks
     }
 
-    /// A body in which a marker stands at the beginning and at the end.
+    /// A body with a marker at its beginning and its end.
     private func marked(_ number: Int, _ kind: String, size: Int) -> [UInt8] {
         let mark = Array("<\(kind)-\(number)-mark>".utf8)
         return mark + [UInt8](repeating: UInt8(ascii: "."), count: size) + mark
@@ -43,14 +43,14 @@ struct SQLiteErasureTests {
     /// Two thirds of the requests end in random order, so that a plain `DELETE` would split, merge and copy pages
     /// around those that stay.
     @Test(
-        "A12, C6: payloads, headers and results are gone from every file, whatever their size and order",
+        "A12, C6: payloads, headers and results are erased from every file, for any size and order",
         arguments: 1...8)
     func secureErase(seed: Int) async throws {
         try await withStore(durability: .normal) { store, directory in
             try await store.deploySample(policy: .init(retention: .seconds(100), keepFailed: .zero))
             var generator = SeededGenerator(seed: UInt64(seed))
             let sizes = [0, 1, 5, 10, 20, 40, 80, 150, 300, 900, 1100, 3000, 5000]
-            /// Every 25th stands in a segment, every 100th in a file of its own.
+            /// Every 25th is in a segment, every 100th in its own file.
             func body(_ number: Int, _ kind: String) async throws -> Body {
                 let size =
                     switch number {
@@ -96,7 +96,7 @@ struct SQLiteErasureTests {
             let answers = expected(["result"], results).union(expected(["failure"], failures))
             #expect(first.subtracting(alive).subtracting(answers) == [])
             #expect(first.isSuperset(of: alive.union(answers)))
-            // The first half of the results goes, then the other.
+            // The first half of the results is erased, then the other half.
             _ = try await store.maintain(now: sampleStart + .seconds(100))
             let second = try marks(directory)
             #expect(second == alive.union(expected(["result"], results.filter { $0 % 2 == 1 })))
@@ -105,12 +105,12 @@ struct SQLiteErasureTests {
         }
     }
 
-    @Test("The tables of bodies stay in proportion to what they hold, also when old rows stay among many that go")
+    @Test("The tables of bodies stay proportional to their content, also when old rows stay among many erased ones")
     func compaction() async throws {
         try await withStore(durability: .normal) { store, directory in
             try await store.deploySample()
             let id: @Sendable (Int64) -> Data = { sampleID(Int($0)).data }
-            // By the log's own door: every 100th row stays, the rest goes at once.
+            // With the log's own interface: every 100th row stays, the rest is erased at once.
             for step in 0..<24 {
                 try await store.committer.perform { transaction in
                     for number in Int64(step * 10_000)..<Int64((step + 1) * 10_000) {
@@ -145,7 +145,7 @@ struct SQLiteErasureTests {
         }
     }
 
-    @Test("A12: of a failed request's headers the credentials are gone from every file while the payload is kept")
+    @Test("A12: the credentials in a failed request's headers are erased from every file while the payload is kept")
     func credentials() async throws {
         try await withStore { store, directory in
             try await store.deploySample()
@@ -164,7 +164,7 @@ struct SQLiteErasureTests {
         }
     }
 
-    @Test("The file does not grow without bound: its space is used again, and given back when much is free")
+    @Test("The file does not grow without bound: its space is reused, and released when much is free")
     func space() async throws {
         try await withStore(durability: .normal) { store, directory in
             try await store.deploySample(policy: .init(retention: .seconds(60)))

@@ -6,7 +6,7 @@ import Testing
 
 @testable import StoreSQLite
 
-/// Every file call that the store makes in a small life fails once, in every way; afterwards what callers were told
+/// Every file call of the store in a short scenario fails once, in every way; afterwards the answers of the callers
 /// must hold.
 @Suite("StoreSQLite: every file call fails", .serialized, .timeLimit(.minutes(20)))
 struct SQLiteFaultTests {
@@ -17,14 +17,14 @@ struct SQLiteFaultTests {
         case fullOnce
         /// One read fails with EIO.
         case unreadable
-        /// From one call on every write fails with EIO.
+        /// From one call on, every write fails with EIO.
         case dead
-        /// From one call on the disk is full.
+        /// From one call on, the disk is full.
         case full
 
         var testDescription: String { rawValue }
         var lasts: Bool { self == .dead || self == .full }
-        /// What lasts is tried from every third call on: neighbours differ little.
+        /// Lasting faults begin at every third call: neighbouring calls differ little.
         var stride: Int { lasts ? 3 : 1 }
 
         func arm(_ disk: WatchedFolder, _ number: Int) {
@@ -39,16 +39,16 @@ struct SQLiteFaultTests {
     }
 
     @Test(
-        "A1, A4, A10: whichever file call fails, the store refuses by name, reads on, recovers by itself, and after a restart everything acknowledged is there and nothing refused",
+        "A1, A4, A10: for every failing file call, the store refuses by name, keeps reading, recovers by itself, and after a restart has everything acknowledged and nothing refused",
         arguments: Fault.allCases)
     func everyCall(_ fault: Fault) async throws {
         var number = 1
         while try await isReached(number, by: fault) { number += fault.stride }
-        // A scenario without files would prove nothing.
+        // A scenario without file calls would prove nothing.
         #expect(number > 30)
     }
 
-    /// - Returns: whether the scenario made that many calls.
+    /// - Returns: whether the scenario made that number of calls.
     private func isReached(_ number: Int, by fault: Fault) async throws -> Bool {
         try await withTemporaryDirectory { folder in
             let disk = try WatchedFolder(folder)
@@ -58,7 +58,7 @@ struct SQLiteFaultTests {
             let scenario = DiskScenario(
                 label,
                 refused: { ledger in
-                    // One fault and the death of the process right behind it.
+                    // One fault, and a kill of the process right after it.
                     guard fault == .once || fault == .fullOnce else { return }
                     atOnce.ledger.withLock { $0 = ledger }
                     try Self.copyFolder(directory, to: folder.appending(path: "at-once"))
@@ -70,9 +70,9 @@ struct SQLiteFaultTests {
             } catch {
                 isReached = true
                 let code = (error as? PlatformError)?.code
-                // SQLite takes a file that cannot be read for a damaged one.
+                // SQLite treats an unreadable file as damaged.
                 #expect(code == .setup || fault == .unreadable && code == .storeCorrupt, "\(label): \(error)")
-                // The fault is over, or the person has mended the disk.
+                // The fault is over, or the disk is repaired.
                 if fault.lasts { disk.heal() }
                 try await scenario.open(directory)
             }
@@ -83,7 +83,7 @@ struct SQLiteFaultTests {
             let store = try #require(await scenario.store)
             let ledger = await scenario.ledger
             let leases = await scenario.leases
-            // While the fault lasts, reading goes on.
+            // During the fault, reads work.
             let during = try await StoreAudit(store: store, possible: ledger.possible()).read()
             #expect(during.problems == [], "\(what), while it lasts")
             disk.heal()
@@ -95,7 +95,7 @@ struct SQLiteFaultTests {
                 try await audit(folder.appending(path: "at-once"), "\(what), killed at once", ledger, [])
             }
 
-            // Back to health without a restart.
+            // Recovers without a restart.
             await scenario.deployIfMissing()
             await scenario.submit(9, size: 100)
             await scenario.submit(10, size: 70_000)
@@ -127,7 +127,7 @@ struct SQLiteFaultTests {
         }
     }
 
-    /// What the death of the process leaves: the files as they are.
+    /// The files after a kill of the process.
     private static func copyFolder(_ folder: URL, to copy: URL) throws {
         try FileManager.default.createDirectory(at: copy, withIntermediateDirectories: true)
         for name in try FileManager.default.subpathsOfDirectory(atPath: folder.path) {
@@ -138,7 +138,7 @@ struct SQLiteFaultTests {
                 try FileManager.default.createDirectory(
                     at: copy.appending(path: name), withIntermediateDirectories: true)
             } else if let data = FileManager.default.contents(atPath: source) {
-                // The store may be removing a file just now.
+                // The store may be removing a file at this moment.
                 try data.write(to: copy.appending(path: name))
             }
         }

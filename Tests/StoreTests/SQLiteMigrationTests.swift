@@ -6,11 +6,11 @@ import Testing
 
 @testable import StoreSQLite
 
-/// Files that an earlier version wrote. `SchemaVersion1` is frozen: a change of the tables is a new step of
-/// `Schema.migrations` and a new frozen version here.
+/// Files of an earlier version. `SchemaVersion1` is frozen: a change of the tables is a new step of `Schema.migrations`
+/// and a new frozen version here.
 @Suite("StoreSQLite: files of earlier versions", .timeLimit(.minutes(10)))
 struct SQLiteMigrationTests {
-    /// A step that no version has: a column, an index, and every row rewritten.
+    /// A step that no version has: it adds a column and an index and rewrites every row.
     static let addedStep = """
         ALTER TABLE request ADD COLUMN priority INTEGER NOT NULL DEFAULT 0;
         UPDATE request SET priority = state + 1;
@@ -54,7 +54,7 @@ struct SQLiteMigrationTests {
         }
     }
 
-    @Test("A1: bodies in files of their own are read beside those in segments, which the release before is kept from")
+    @Test("A1: bodies in their own files are read beside those in segments, and an older release refuses the directory")
     func segmentsAfterVersion1() async throws {
         try await withTemporaryDirectory { directory in
             try SchemaVersion1.write(to: directory)
@@ -64,7 +64,7 @@ struct SQLiteMigrationTests {
             try await writer.write(bytes)
             try await store.submitSample(1, payload: try await writer.finish())
             try await store.close()
-            // It would take the segment for a leftover.
+            // It would treat the segment as a leftover.
             let blobs = directory.appending(path: "blobs").path
             let before = try FileManager.default.contentsOfDirectory(atPath: blobs).sorted()
             let refusal = #expect(throws: PlatformError.self) {
@@ -89,7 +89,7 @@ struct SQLiteMigrationTests {
         }
     }
 
-    @Test("A1: a store that version 2 wrote is opened, with its body in a segment; what no row names there is erased")
+    @Test("A1: a store that version 2 wrote is opened, with its body in a segment; bytes that no row names are erased")
     func opensVersion2() async throws {
         try await withTemporaryDirectory { directory in
             try SchemaVersion2.write(to: directory)
@@ -114,14 +114,14 @@ struct SQLiteMigrationTests {
             try migrate(directory)
             #expect(try header(directory) == 2)
             #expect(try found(directory) == .migrated)
-            // Only this version's own number is opened by it: to the release before, the file is a newer one's.
+            // Only a program with this version opens it: for an older release the file is newer.
             try migrate(directory)
             #expect(throws: PlatformError.self) { try migrate(directory, steps: Array(Self.steps.prefix(1))) }
         }
     }
 
     @Test(
-        "A1: a crash at any call of a migration leaves the old version whole or the new one, and the next start finishes it"
+        "A1: a crash at any call of a migration leaves the complete old or new version, and the next start finishes it"
     )
     func crashInTheMiddle() async throws {
         var number = 1
@@ -154,7 +154,7 @@ struct SQLiteMigrationTests {
         #expect(old > 5)
     }
 
-    @Test("U5: nothing is migrated without the lock: a file that another instance uses is not touched")
+    @Test("U5: nothing is migrated without the lock: a file that another instance uses is not changed")
     func underTheLock() async throws {
         try await withTemporaryDirectory { directory in
             try SchemaVersion1.write(to: directory)
@@ -169,7 +169,7 @@ struct SQLiteMigrationTests {
 
     // MARK: Tools
 
-    /// What a start does to the database, under the lock.
+    /// The database work of a start, with the lock.
     private func migrate(_ directory: URL, steps: [String] = steps) throws {
         let folder = try DataDirectory(directory.path)
         let lock = try DirectoryLock(folder)
@@ -180,7 +180,7 @@ struct SQLiteMigrationTests {
 
     private enum Found { case version1, migrated, broken }
 
-    /// Which version the file is of, judged by all that belongs to it.
+    /// The version of the file, judged by everything that belongs to it.
     private func found(_ directory: URL) throws -> Found {
         let queue = try DatabaseQueue(path: directory.path + "/cortex.sqlite")
         defer { try? queue.close() }
@@ -201,7 +201,7 @@ struct SQLiteMigrationTests {
         }
     }
 
-    /// The version in the file's own header, where an older release looks.
+    /// The version in the file's header, where an older release reads it.
     private func header(_ directory: URL) throws -> UInt8 {
         try Data(contentsOf: directory.appending(path: "cortex.sqlite"))[63]
     }

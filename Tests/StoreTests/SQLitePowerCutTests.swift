@@ -5,8 +5,8 @@ import Testing
 
 @testable import StoreSQLite
 
-/// The disk of a small life of the store is recorded; then the power is cut after every single call, and the store
-/// opened on what the disk holds.
+/// The disk of a short scenario is recorded; then the power is cut after every call, and the store is opened on the
+/// content of the disk.
 @Suite("StoreSQLite: power cuts", .timeLimit(.minutes(20)))
 struct SQLitePowerCutTests {
     private struct Recording {
@@ -17,22 +17,22 @@ struct SQLitePowerCutTests {
         var failure: String?
     }
 
-    @Test("A1, A10: at full, whatever was acknowledged before the power was cut is there, and nothing else")
+    @Test("A1, A10: with full, everything acknowledged before the power cut is there, and nothing else")
     func full() async throws {
         let recording = try await record()
-        // Everything the store does to files must have been seen.
+        // All file calls of the store must have been recorded.
         let isComplete = recording.ledger.steps.allSatisfy { $0.acknowledged != nil } && recording.events.count > 100
         #expect(isComplete)
         try await cut(recording) { recording.ledger.possible(at: $0) }
     }
 
-    @Test("U1: at normal, a power cut loses the last moments at most: the store opens, whole requests are there or not")
+    @Test("U1: with normal, a power cut loses at most the last moments: requests are complete or missing")
     func normal() async throws {
         let recording = try await record(durability: .normal)
         try await cut(recording, durability: .normal) { _ in recording.ledger.everPossible() }
     }
 
-    @Test("A1: a sync that failed once, and the power cut later: nothing that was acknowledged afterwards is lost")
+    @Test("A1: after a failed sync and a later power cut, nothing that was acknowledged in between is lost")
     func failedSync() async throws {
         var number = 1
         while true {
@@ -64,12 +64,12 @@ struct SQLitePowerCutTests {
             do {
                 try await scenario.open(folder.appending(path: "data"))
             } catch {
-                // A failed sync while the store was made: the person starts it again.
+                // A sync failed while the store was created: the user starts it again.
                 try await scenario.open(folder.appending(path: "data"))
             }
             await scenario.run()
             after(disk)
-            // What was not reached must not hit the closing.
+            // A fault that was not reached must not affect the closing.
             disk.heal()
             let recording = Recording(
                 root: folder.path, events: disk.events, ledger: await scenario.ledger,
@@ -79,7 +79,7 @@ struct SQLitePowerCutTests {
         }
     }
 
-    /// Cuts the power after every call from `first` on, with every kind of loss, and judges what is found.
+    /// Cuts the power after every call from `first` on, with every kind of loss, and checks the result.
     private func cut(
         _ recording: Recording, _ label: String = "", durability: SQLiteStore.Durability = .full, from first: Int = 0,
         _ possible: (Int) -> Ledger.Possible
@@ -90,7 +90,7 @@ struct SQLitePowerCutTests {
             if place > 0 { model.apply(recording.events[place - 1]) }
             guard place >= first else { continue }
             let possible = possible(place)
-            // The death of the process alone is the same for both durabilities.
+            // A kill of the process has the same effect for both durabilities.
             let losses: [DiskModel.Loss] = durability == .full ? [.all, .bytes, .nothing] : [.all, .bytes]
             for loss in losses + [.torn(UInt64(place))] {
                 let image = model.image(after: loss)
@@ -101,7 +101,7 @@ struct SQLitePowerCutTests {
         }
     }
 
-    /// Most cuts leave what an earlier one left.
+    /// Most cuts have the same result as an earlier one.
     private struct Judged: Hashable {
         var image: Int
         var possible: Ledger.Possible

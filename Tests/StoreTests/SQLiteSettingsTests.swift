@@ -9,7 +9,7 @@ import Testing
 @Suite("StoreSQLite: settings, lock and refusals", .timeLimit(.minutes(10)))
 struct SQLiteSettingsTests {
     @Test(
-        "A1: the settings that durability and erasing rest on are really in force",
+        "A1: the settings on which durability and erasing depend are in force",
         arguments: SQLiteStore.Durability.allCases)
     func settings(_ durability: SQLiteStore.Durability) async throws {
         try await withStore(durability: durability) { store, _ in
@@ -25,7 +25,7 @@ struct SQLiteSettingsTests {
             #expect(try await pragma("auto_vacuum") == "2")
             #expect(try await pragma("application_id") == "\(Schema.applicationID)")
             #expect(try await pragma("user_version") == "\(Schema.latest)")
-            // A claim is not synced; the submit after it is again.
+            // A claim is not synced; the submission after it is.
             try await store.deploySample()
             try await store.submitSample(1)
             _ = try await store.claim(api: "echo", limit: 1, visibility: .seconds(1), holder: "h", now: sampleStart)
@@ -35,7 +35,7 @@ struct SQLiteSettingsTests {
         }
     }
 
-    @Test("U5: a second instance on the same directory is refused with what to do, and let in after the first")
+    @Test("U5: a second instance on the same directory is refused with advice, and accepted after the first has closed")
     func lock() async throws {
         try await withTemporaryDirectory { directory in
             let first = try await openSample(directory)
@@ -55,7 +55,7 @@ struct SQLiteSettingsTests {
     }
 
     @Test(
-        "U5: a file that is not ours, damaged, newer or read-only is refused and not touched",
+        "U5: a foreign, damaged, newer or read-only file is refused and not changed",
         arguments: Unusable.allCases)
     func refusals(_ kind: Unusable) async throws {
         try await withTemporaryDirectory { directory in
@@ -71,7 +71,7 @@ struct SQLiteSettingsTests {
     }
 
     @Test(
-        "U5: a directory on a disk that is read-only, or not ours to write, is refused and not touched",
+        "U5: a directory that is read-only or not writable for this user is refused and not changed",
         arguments: [EROFS, EACCES])
     func readOnlyDirectory(_ code: Int32) async throws {
         try await withTemporaryDirectory { folder in
@@ -89,7 +89,7 @@ struct SQLiteSettingsTests {
             #expect(error?.message.contains(directory.path) == false)
             disk.heal()
             #expect(try contents(directory) == before)
-            // Mended, it is opened with all that was there.
+            // After the repair it is opened with its content.
             let again = try await openSample(directory)
             #expect(try await again.counts() == ["echo": QueueCounts(inQueue: 1)])
             try await again.close()
@@ -142,13 +142,13 @@ struct SQLiteSettingsTests {
         }
     }
 
-    /// Every file with its bytes, but for the lock and SQLite's shared memory, which say nothing.
+    /// Every file with its bytes, except the lock and SQLite's shared memory, which do not matter.
     private func contents(_ directory: URL) throws -> [String: Data] {
         var files: [String: Data] = [:]
         for name in try FileManager.default.subpathsOfDirectory(atPath: directory.path) where name != "lock" {
             guard !name.hasSuffix("-shm"), let data = FileManager.default.contents(atPath: "\(directory.path)/\(name)")
             else { continue }
-            // An empty log that SQLite made while looking is no change.
+            // An empty log that SQLite created while reading is no change.
             if name.hasSuffix("-wal"), data.isEmpty { continue }
             files[name] = data
         }
@@ -166,7 +166,7 @@ struct SQLiteSettingsTests {
         }
     }
 
-    @Test("U5: a directory that cannot be made is refused with what to do")
+    @Test("U5: a directory that cannot be created is refused with advice")
     func impossibleDirectory() async throws {
         try await withTemporaryDirectory { directory in
             let file = directory.appendingPathComponent("file")
@@ -179,7 +179,7 @@ struct SQLiteSettingsTests {
     }
 }
 
-// MARK: What the SQLite tests share
+// MARK: Shared by the SQLite tests
 
 let sampleStart = Timestamp(seconds: 1_800_000_000)
 

@@ -7,14 +7,14 @@ import Testing
 
 @Suite("StoreSQLite: space", .timeLimit(.minutes(30)))
 struct SQLiteSpaceTests {
-    /// Requests that pass through the store; `CORTEX_SPACE_REQUESTS=1000000` measures what docs/durability.md says.
+    /// The number of requests; `CORTEX_SPACE_REQUESTS=1000000` reproduces the measurement in docs/durability.md.
     static let requests = Int(ProcessInfo.processInfo.environment["CORTEX_SPACE_REQUESTS"] ?? "") ?? 20_000
     static let round = 1000
 
-    @Test("C6: the file does not grow with the requests that went through it: what they leave is used again")
+    @Test("C6: the file does not grow with the number of processed requests: their space is reused")
     func reuse() async throws {
         try await withTemporaryDirectory { directory in
-            // Watched, so that nothing is really synced: this is about space.
+            // Watched, so that nothing is really synced: this test is about space.
             let disk = try WatchedFolder(directory)
             let store = try await openSample(directory)
             try await store.deploySample(policy: .init(retention: .seconds(60)))
@@ -24,14 +24,14 @@ struct SQLiteSpaceTests {
             }
             try await store.close()
             disk.heal()
-            // The first rounds fill what is then used again.
+            // The first rounds allocate space that is reused later.
             let settled = try #require(sizes.prefix(3).max())
             let largest = try #require(sizes.max())
             #expect(largest <= settled * 3 / 2, "\(sizes)")
         }
     }
 
-    /// Lets a round of requests come, run, end and be forgotten.
+    /// Lets a round of requests arrive, run, end and expire.
     ///
     /// - Returns: the size of all files of the store.
     private func pass(_ round: Int, through store: SQLiteStore, _ directory: URL) async throws -> Int {
@@ -59,7 +59,7 @@ struct SQLiteSpaceTests {
             }
             try await group.waitForAll()
         }
-        // Half of their retention later, as the upkeep of a running platform comes by.
+        // Half of their retention later, like the upkeep of a running platform.
         _ = try await store.maintain(now: now + .seconds(30))
         _ = try await store.maintain(now: now + .seconds(90))
         return try FileManager.default.subpathsOfDirectory(atPath: directory.path).reduce(0) { sum, name in
@@ -69,7 +69,7 @@ struct SQLiteSpaceTests {
     }
 
     @Test(
-        "C6, A12: after many bodies of 100 KB went through, next to nothing of them takes room in the folder of bodies")
+        "C6, A12: after many bodies of 100 KB were processed, the folder of bodies is almost empty")
     func bodies() async throws {
         try await withTemporaryDirectory { directory in
             // Watched, so that nothing is really synced.
@@ -87,11 +87,11 @@ struct SQLiteSpaceTests {
                 }
                 largest = max(largest, try space(store))
                 _ = try await store.maintain(now: now + .seconds(30))
-                // The results, and with them whole segments, go after their retention.
+                // The results, and with them whole segments, are removed after their retention.
                 _ = try await store.maintain(now: now + .seconds(90))
                 #expect(try space(store) == 0, "round \(round)")
             }
-            // Payloads end as they come: only a part of the 300 MB that went through was ever there.
+            // Payloads end in the order of arrival: only a part of the 300 MB existed at any time.
             #expect(largest < 100 << 20)
             try await store.close()
             disk.heal()
@@ -99,7 +99,7 @@ struct SQLiteSpaceTests {
         }
     }
 
-    /// Lets one request with a payload and a result of 100 KB come, run and end.
+    /// Lets one request with a payload and a result of 100 KB arrive, run and end.
     private func pass(_ number: Int, through store: SQLiteStore, now: Timestamp) async throws {
         func body() async throws -> Body {
             let writer = try await store.makeBodyWriter()
@@ -115,7 +115,7 @@ struct SQLiteSpaceTests {
         }
     }
 
-    /// Bytes that the bodies outside the database take on the disk.
+    /// The disk space of the bodies outside the database.
     private func space(_ store: SQLiteStore) throws -> Int {
         try FileManager.default.contentsOfDirectory(atPath: store.files.path).reduce(0) { sum, name in
             var status = stat()

@@ -4,8 +4,8 @@ import GRDB
 
 @testable import StoreSQLite
 
-/// A data directory as version 1 of the schema left it. Never changed: that would hide that an old file is not opened
-/// any more. Only the two documents in it are those of the present code: their form is `Core`'s.
+/// A data directory of version 1 of the schema. Never changed: a change would hide that an old file cannot be opened
+/// any more. Only the two documents in it are those of the current code: their form is defined in `Core`.
 enum SchemaVersion1 {
     static func id(_ number: Int) -> RequestID {
         let bytes = [UInt8](repeating: 0, count: 6) + [0x70, 0, 0x80, 0, 0, 0, 0, 0, 0, UInt8(number)]

@@ -3,7 +3,7 @@ import GRDB
 
 @testable import StoreSQLite
 
-/// A data directory as version 2 of the schema left it: that of version 1, with a body in a segment. Never changed, as
+/// A data directory of version 2 of the schema: that of version 1, with a body in a segment. Never changed, like
 /// `SchemaVersion1`.
 enum SchemaVersion2 {
     static let segment = "5f-1.bodies"

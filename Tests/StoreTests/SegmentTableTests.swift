@@ -4,7 +4,7 @@ import Testing
 
 @Suite("StoreSQLite: the table of segments")
 struct SegmentTableTests {
-    /// Calls that change a value cannot stand in an expectation.
+    /// Mutating calls cannot be part of an expectation.
     private final class Table {
         private var value = SegmentTable()
 
@@ -31,7 +31,7 @@ struct SegmentTableTests {
         range.lowerBound * SegmentPlace.block..<range.upperBound * SegmentPlace.block
     }
 
-    @Test("A place's name leads back to it, and nothing else is one")
+    @Test("A place is restored from its name, and any other text is refused")
     func names() {
         let place = SegmentPlace(segment: "5f-1a", offset: 0x3000, length: 70_000)
         #expect(place.name == "5f-1a+3000+11170")
@@ -42,11 +42,11 @@ struct SegmentTableTests {
         }
     }
 
-    @Test("C6: neighbours are erased as one, a sealed segment without a body as a whole")
+    @Test("C6: adjacent bodies are erased together, a sealed segment without a body as a whole")
     func erasing() {
         let table = Table()
         table.open("1-1")
-        // The second reaches into a second block.
+        // The second body extends into a second block.
         for place in [place(0), place(1, 5000), place(3), place(4)] { table.add(place) }
         for place in [place(3), place(0), place(1, 5000)] { table.erase(place) }
         #expect(!table.isDue)
@@ -61,7 +61,7 @@ struct SegmentTableTests {
         #expect(table.takeTasks(everything: true).isEmpty)
     }
 
-    @Test("C6: what could not be erased comes again, and is counted until then")
+    @Test("C6: a failed erasure is repeated, and counted until then")
     func failures() {
         let table = Table()
         table.open("1-1")
@@ -85,7 +85,7 @@ struct SegmentTableTests {
         #expect(table.takeTasks(everything: true) == [removing])
     }
 
-    @Test("A12: a body that is being read is erased after that, and nobody begins to read it meanwhile")
+    @Test("A12: a body that is being read is erased afterwards, and no new read of it begins")
     func reading() {
         let table = Table()
         table.open("1-1", isSealed: true)
@@ -112,7 +112,7 @@ struct SegmentTableTests {
         #expect(table.beginReading(place(1)) != nil)
     }
 
-    @Test("Much that is erased does not wait for the upkeep")
+    @Test("Many erased bytes do not wait for the upkeep")
     func limit() {
         let table = Table()
         table.open("1-1")
@@ -127,7 +127,7 @@ struct SegmentTableTests {
         #expect(!table.isDue)
     }
 
-    @Test("New bodies are at hand for a while, as many as there is room for")
+    @Test("New bodies stay in memory for a while, as many as fit")
     func recent() {
         let table = Table()
         table.open("1-1")
@@ -147,7 +147,7 @@ struct SegmentTableTests {
         #expect(!isAtHand(1) && !isAtHand(3))
     }
 
-    @Test("What was written in vain is erased, and nothing more is written there")
+    @Test("The bytes of a failed write are erased, and the segment is not written again")
     func abandoned() {
         let table = Table()
         table.open("1-1")

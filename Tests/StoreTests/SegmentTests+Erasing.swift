@@ -5,9 +5,9 @@ import Testing
 
 @testable import StoreSQLite
 
-/// What is let go of is gone, and what a start finds.
+/// Released bodies are erased, and the work of a start.
 extension SegmentTests {
-    @Test("C6: bodies that are let go of leave neither bytes nor space, and an idle store no segment")
+    @Test("C6: released bodies leave neither bytes nor space, and an idle store no segment")
     func erased() async throws {
         try await withStore { store, _ in
             var bodies: [Body] = []
@@ -26,7 +26,7 @@ extension SegmentTests {
         }
     }
 
-    @Test("C6: what is between two bodies holds nothing of one that was written before")
+    @Test("C6: the space between two bodies contains nothing of an earlier body")
     func padding() async throws {
         try await withStore { store, _ in
             let first = try await body(store, bytes(1))
@@ -41,7 +41,7 @@ extension SegmentTests {
         }
     }
 
-    @Test("A1: a body that its file is too short for is missing, and what there is of it is erased")
+    @Test("A1: a body beyond the end of its file is missing, and its existing part is erased")
     func tooShort() async throws {
         try await withTemporaryDirectory { directory in
             let file = directory.appending(path: SegmentPlace.fileName(segment: "5f-1"))
@@ -55,7 +55,7 @@ extension SegmentTests {
         }
     }
 
-    @Test("C6: where a file system makes no holes, zeros take the bytes' place")
+    @Test("C6: on a file system without holes, zeros replace the bytes")
     func noHoles() async throws {
         try await withTemporaryDirectory { directory in
             let disk = try WatchedFolder(directory)
@@ -75,7 +75,7 @@ extension SegmentTests {
         }
     }
 
-    @Test("C6: what could not be erased or removed is, with the next upkeep", arguments: [true, false])
+    @Test("C6: a failed erasure or removal is repeated with the next upkeep", arguments: [true, false])
     func erasedLater(whole: Bool) async throws {
         try await withTemporaryDirectory { directory in
             let disk = try WatchedFolder(directory)
@@ -96,7 +96,7 @@ extension SegmentTests {
         }
     }
 
-    @Test("A12: at normal, bytes stay until the deletion of their row is on the disk")
+    @Test("A12: with normal, bytes stay until the deletion of their row is on the disk")
     func deferred() async throws {
         try await withStore(durability: .normal) { store, _ in
             try await store.deploySample()
@@ -111,7 +111,7 @@ extension SegmentTests {
         }
     }
 
-    @Test("A1, C6: a start keeps what rows name, erases the rest, and says what is missing")
+    @Test("A1, C6: a start keeps what rows name, erases the rest, and reports what is missing")
     func start() async throws {
         try await withTemporaryDirectory { directory in
             let old = try await openSample(directory)

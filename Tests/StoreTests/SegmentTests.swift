@@ -5,7 +5,7 @@ import Testing
 
 @testable import StoreSQLite
 
-/// Bodies of middling size, by the store's own doors: together on the disk, apart in everything else.
+/// Medium bodies through the store's interface: together on the disk, independent in everything else.
 @Suite("StoreSQLite: bodies in segments", .timeLimit(.minutes(10)))
 struct SegmentTests {
     func bytes(_ number: Int, _ size: Int = 100_000) -> [UInt8] {
@@ -39,7 +39,7 @@ struct SegmentTests {
         try FileManager.default.contentsOfDirectory(atPath: store.files.path).sorted()
     }
 
-    /// Bytes that the files of bodies take on the disk.
+    /// The disk space of the files of bodies.
     func space(_ store: SQLiteStore) throws -> Int {
         try files(store).reduce(0) { sum, name in
             var status = stat()
@@ -48,7 +48,7 @@ struct SegmentTests {
         }
     }
 
-    /// Holds the writer up until `count` bodies wait, so that they share a batch.
+    /// Blocks the writer until `count` bodies wait, so that they share a batch.
     func together(
         _ store: SQLiteStore, _ count: Int, before: @escaping @Sendable () -> Void = {}
     ) async throws -> [Result<Body, any Error>] {
@@ -74,13 +74,13 @@ struct SegmentTests {
         return (0..<count).compactMap { results[$0] }
     }
 
-    @Test("A1, A9: bodies that come together are made durable by one sync, each for itself")
+    @Test("A1, A9: bodies that arrive together are made durable by one sync, and each is answered separately")
     func oneSync() async throws {
         try await withTemporaryDirectory { directory in
             let disk = try WatchedFolder(directory)
             let store = try await openSample(directory)
             let results = try await together(store, 20) { disk.count(.syncing) }
-            // The segment, and once the folder of its name.
+            // The segment, and once the folder for its name.
             #expect(disk.calls == 2)
             let bodies = try results.map { try $0.get() }
             for (number, body) in bodies.enumerated() { #expect(try await read(store, body) == bytes(number)) }
@@ -93,7 +93,7 @@ struct SegmentTests {
     }
 
     @Test(
-        "A1, A4: a write or a sync that fails refuses those of its batch by name and leaves nothing of them; all others are there",
+        "A1, A4: a failing write or sync refuses the bodies of its batch by name and leaves nothing of them; all others are there",
         arguments: [WatchedFolder.Calls.spending, .syncing], [EIO, ENOSPC])
     func failedBatch(_ calls: WatchedFolder.Calls, _ code: Int32) async throws {
         try await withTemporaryDirectory { directory in
@@ -107,7 +107,7 @@ struct SegmentTests {
             }
             disk.heal()
             let after = try await body(store, bytes(1))
-            // A failed sync may have dropped pages: nothing more goes where it failed.
+            // A failed sync may have dropped pages: the segment is not written again.
             #expect(try place(after).segment != place(before).segment)
             await store.files.drain()
             #expect(try await read(store, before) == bytes(0))
@@ -119,7 +119,7 @@ struct SegmentTests {
         }
     }
 
-    @Test("A4: a disk on which no segment can be made refuses by name, and is recovered from without a restart")
+    @Test("A4: if no segment can be created, bodies are refused by name, and the store recovers without a restart")
     func noSegment() async throws {
         try await withTemporaryDirectory { directory in
             let disk = try WatchedFolder(directory)
@@ -135,7 +135,7 @@ struct SegmentTests {
     }
 
     @Test(
-        "A9: a file system that cannot write past the page cache, and says so at once or with the first write, is used with it",
+        "A9: a file system without direct I/O, which reports that at once or with the first write, is used through the page cache",
         arguments: [1, 2])
     func pageCache(call: Int) async throws {
         try await withTemporaryDirectory { directory in
@@ -150,7 +150,7 @@ struct SegmentTests {
         }
     }
 
-    @Test("A full segment is followed by another, and removed when its bodies are gone")
+    @Test("After a full segment a new one begins, and the full one is removed when its bodies are gone")
     func rollover() async throws {
         try await withTemporaryDirectory { directory in
             let disk = try WatchedFolder(directory)
@@ -163,7 +163,7 @@ struct SegmentTests {
             let count = Int(SegmentWriter.segmentSize) / BodySegments.bodyLimit
             #expect(bodies.count == 2 * count + 1)
             let names = bodies.map { if case .file(let name, _) = $0 { name } else { "" } }
-            // In the order in which they came, without any hole being made.
+            // In the order of arrival, without any hole.
             disk.count(.erasing)
             store.files.remove(Array(names.prefix(count)))
             #expect(try await eventually { try files(store).count == 2 })
@@ -174,7 +174,7 @@ struct SegmentTests {
     }
 
     @Test(
-        "A9: many readers, writers and erasers at once: a reader gets the bytes or hears that they are gone, nothing else"
+        "A9: with many readers, writers and erasers at once, a reader gets the bytes or the answer that they are gone"
     )
     func atOnce() async throws {
         try await withStore { store, _ in

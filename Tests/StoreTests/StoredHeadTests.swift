@@ -36,7 +36,7 @@ struct StoredHeadTests {
                 default: if place < bytes.count { bytes.remove(at: place) }
                 }
             }
-            // What is read is a head that would be written and read as the same.
+            // A head that was read is the same after writing and reading it.
             if let read = try? RequestHead(decoding: Data(bytes)) {
                 #expect(try RequestHead(decoding: Data(read.bytes)) == read)
             }

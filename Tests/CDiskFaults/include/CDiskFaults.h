@@ -1,8 +1,8 @@
 // Stands between this program and the kernel for file calls below watched folders: counts them, tells of them, and lets
 // chosen ones fail.
 //
-// The functions of the C library are defined anew in the test program, so that every caller is seen, SQLite's library
-// and our own code alike. Calls elsewhere go straight to the kernel. Tests only.
+// The test program redefines these functions of the C library, so that every call is seen, of SQLite's library and of the
+// store. Calls for other folders go directly to the kernel. Tests only.
 #ifndef CORTEX_DISK_FAULTS_H
 #define CORTEX_DISK_FAULTS_H
 
@@ -22,8 +22,8 @@ enum {
     disk_erase = 512,    // a hole made with fallocate
 };
 
-// A call that happened, or failed with `error`. `file` is a number that each open gets anew. Pointers hold during the
-// call back.
+// A call that happened, or failed with `error`. `file` is a number that is new for each open. Pointers are valid during
+// the callback.
 struct disk_event {
     int kind;
     int error;
@@ -37,7 +37,7 @@ struct disk_event {
 
 typedef void (*disk_listener)(void *context, const struct disk_event *event);
 
-// Watches everything below `folder`, an absolute path. Syncs are told of but not carried out: other readers see the
+// Watches everything below `folder`, an absolute path. Syncs are reported but not performed: other readers see the
 // page cache anyway. The listener is called with a lock held and must not touch files. Returns the watch, or -1 when
 // there are too many.
 int disk_watch(const char *folder, disk_listener listener, void *context);

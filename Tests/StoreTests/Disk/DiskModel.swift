@@ -1,18 +1,18 @@
 import Foundation
 import TestSupport
 
-/// What a disk holds after a power cut, by the letter of POSIX: the bytes of a file that was synced since they were
-/// written, and the names of a folder that was synced since they were given. Whether anything else arrived is open.
+/// The content of a disk after a power cut, as POSIX specifies it: the bytes of a file that was synced after they were
+/// written, and the names of a folder that was synced after they were given. Anything else may or may not have arrived.
 struct DiskModel {
-    /// What becomes of everything that was not synced.
+    /// What happens to everything that was not synced.
     enum Loss: Hashable, Sendable, CustomStringConvertible {
-        /// Nothing of it arrived.
+        /// Nothing arrived.
         case all
         /// Names arrived, bytes did not.
         case bytes
-        /// Some names in their order and some bytes in any order arrived, torn at 512 bytes; the seed decides.
+        /// Some names in order and some bytes in any order arrived, torn at 512 bytes; the seed decides.
         case torn(UInt64)
-        /// All of it arrived: the death of the process alone.
+        /// Everything arrived: only the process was killed.
         case nothing
 
         var description: String {
@@ -81,7 +81,7 @@ struct DiskModel {
     private var nodes: [Node] = []
     private var present = Names()
     private var durable = Names()
-    /// By folder, in their order.
+    /// By folder, in order.
     private var pendingNames: [String: [NameChange]] = [:]
     private var opened: [Int: Opened] = [:]
 
@@ -101,7 +101,7 @@ struct DiskModel {
         case .erased(let file, let range): change(file, .erase(range))
         case .synced(let file): sync(file)
         case .syncFailed(let file):
-            // The system says so once and may forget the bytes; a later sync says nothing of them.
+            // The system reports that once and may drop the bytes; a later sync does not report it.
             guard case .node(let node)? = opened[file] else { return }
             nodes[node].pending.removeAll { if case .write = $0 { true } else { false } }
         case .renamed(let from, let to): rename(.rename(from, to), in: to)
@@ -153,7 +153,7 @@ struct DiskModel {
         if length < data.count { data = data.prefix(length) } else { data.append(Data(count: length - data.count)) }
     }
 
-    /// What the disk holds when the power goes now.
+    /// The content of the disk if the power is cut now.
     func image(after loss: Loss) -> Image {
         var generator = SeededGenerator(seed: 0)
         var names = durable
@@ -169,7 +169,7 @@ struct DiskModel {
             }
         }
         var image = Image()
-        // What lies in a folder whose own name is lost is lost with it.
+        // The content of a folder is lost with the folder's name.
         for path in names.folders.sorted() where isReachable(path, image.folders) { image.folders.insert(path) }
         for (path, node) in names.files.sorted(by: { $0.key < $1.key }) where isReachable(path, image.folders) {
             image.files[path] = content(nodes[node], loss, &generator)
@@ -192,7 +192,7 @@ struct DiskModel {
                 switch change {
                 case .truncate, .erase: if Bool.random(using: &generator) { Self.apply(change, to: &data) }
                 case .write(let offset, let bytes):
-                    // Whole, not at all, or the sectors that chance picks.
+                    // All sectors, none, or a random selection.
                     switch Int.random(in: 0..<3, using: &generator) {
                     case 0: break
                     case 1: Self.apply(change, to: &data)

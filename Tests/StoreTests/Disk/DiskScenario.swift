@@ -4,19 +4,19 @@ import Testing
 
 @testable import StoreSQLite
 
-/// A small life of a store in which it does everything that it ever does to files: bodies in rows, in segments and in
-/// files of their own, every ending, upkeep. It goes on after a refusal, as the platform does, and keeps the ledger.
+/// A short scenario in which a store does everything that it does to files: bodies in rows, in segments and in their
+/// own files, every ending, upkeep. It continues after a refusal, as the platform does, and keeps the ledger.
 actor DiskScenario {
     static let retention: Duration = .seconds(100)
-    /// When the scenario is over.
+    /// The end of the scenario.
     static let end = sampleStart + .seconds(140)
-    /// The request whose retention is over then.
+    /// The request whose retention is over at the end.
     static let shortLived = sampleID(1)
     static let key = Submission.Idempotency(key: "key", fingerprint: [3])
 
     private(set) var ledger = Ledger()
     private(set) var store: SQLiteStore?
-    /// Every lease that was given, also those that are over.
+    /// Every lease that was given, including ended ones.
     private(set) var leases: [Lease] = []
     private var held: [RequestID: Lease] = [:]
     private let label: String
@@ -25,8 +25,8 @@ actor DiskScenario {
     private let refused: @Sendable (Ledger) throws -> Void
 
     /// - Parameters:
-    ///   - place: where in the recording of the disk things stand now.
-    ///   - refused: called right after the first step that was refused.
+    ///   - place: returns the current position in the recording of the disk.
+    ///   - refused: called after the first step that was refused.
     init(
         _ label: String = "", durability: SQLiteStore.Durability = .full, place: @escaping @Sendable () -> Int = { 0 },
         refused: @escaping @Sendable (Ledger) throws -> Void = { _ in }
@@ -37,14 +37,14 @@ actor DiskScenario {
         self.refused = refused
     }
 
-    /// - Throws: when the directory could not be opened.
+    /// - Throws: the directory could not be opened.
     func open(_ directory: URL) async throws {
         store = try await openSample(directory, durability: durability)
     }
 
     func run() async {
         await deployIfMissing()
-        // A person whose deployment was refused tries again.
+        // A user whose deploy was refused tries again.
         await deployIfMissing()
         await submit(1, size: 100)
         await submit(2, size: 70_000)
@@ -82,7 +82,7 @@ actor DiskScenario {
         do {
             value = try await body(store)
         } catch {
-            // The one way to refuse: what is wrong with the disk, by name.
+            // The only allowed refusal: the problem of the disk, by name.
             let code = (error as? PlatformError)?.code
             #expect(code == .storeUnavailable, "\(label): \(name): \(error)")
         }
@@ -136,7 +136,7 @@ actor DiskScenario {
         }
     }
 
-    /// The state that a request is known to be in, if it is one.
+    /// The known state of a request, if there is only one.
     private func known(_ number: Int) -> Ledger.Expected? {
         let possible = ledger.possible()[sampleID(number)] ?? [nil]
         return possible.count == 1 ? possible.first ?? nil : nil
@@ -184,7 +184,7 @@ actor DiskScenario {
         }
     }
 
-    /// Gives a request back; its old lease is void from then on.
+    /// Releases a request; its old lease is invalid from then on.
     private func giveBack(_ number: Int, at second: Int) async {
         guard let lease = held[sampleID(number)] else { return }
         let now = sampleStart + .seconds(second)

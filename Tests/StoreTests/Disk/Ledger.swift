@@ -1,10 +1,10 @@
 import Core
 
-/// What callers were told: which step was acknowledged when, and what it makes of which request. Against this a store
-/// is judged after a fault.
+/// The answers that callers got: when each step was acknowledged, and its effect on each request. After a fault a store
+/// is compared with it.
 struct Ledger: Sendable {
-    /// A request as its caller knows it. In queue and in progress are one: a lease may be lost, and then the request is
-    /// delivered again.
+    /// A request as its caller knows it. In queue and in progress are the same: a lease may be lost, and then the
+    /// request is delivered again.
     struct Expected: Hashable, Sendable {
         var status: RequestStatus
         var payload: [UInt8]
@@ -13,24 +13,23 @@ struct Ledger: Sendable {
 
     struct Step: Sendable {
         var name: String
-        /// Places in the recording of the disk: when it was asked for, and when it was acknowledged (`nil`: it was
-        /// refused).
+        /// Positions in the recording of the disk: of the call, and of its acknowledgement (`nil`: it was refused).
         var began: Int
         var acknowledged: Int?
-        /// What it makes of requests; `nil` for one that is gone.
+        /// Its effect on requests; `nil` for one that is removed.
         var effects: [RequestID: Expected?]
-        /// Refused, it may have done a part all the same: upkeep.
+        /// A refused step that may have had a part of its effect: upkeep.
         var isPartial = false
     }
 
-    /// What may be found of each request; `nil` means that it is unknown.
+    /// The allowed states of each request; `nil` means that it is unknown.
     typealias Possible = [RequestID: Set<Expected?>]
 
     var steps: [Step] = []
 
-    /// What may be found when everything stopped at a place of the recording (`nil`: after the last step).
+    /// The allowed states when everything stopped at a position of the recording (`nil`: after the last step).
     ///
-    /// - Parameter refusalsMayCount: whether what was refused may be found as if it had been accepted.
+    /// - Parameter refusalsMayCount: whether a refused step may have had its effect.
     func possible(at place: Int? = nil, refusalsMayCount: Bool = false) -> Possible {
         var possible: Possible = [:]
         for step in steps {
@@ -48,7 +47,7 @@ struct Ledger: Sendable {
         return possible
     }
 
-    /// What may be found when the last moments may be lost: any state that the request ever had.
+    /// The allowed states when the last moments may be lost: any state that the request ever had.
     func everPossible() -> Possible {
         var possible: Possible = [:]
         for step in steps {

@@ -4,16 +4,16 @@ import GRDB
 
 @testable import StoreSQLite
 
-/// Judges a store by what its callers were told. Every problem is a line for a person.
+/// Compares a store with the answers that its callers got. Every problem is one line of text.
 struct StoreAudit {
     let store: SQLiteStore
     let possible: Ledger.Possible
     var leases: [Lease] = []
     var now = DiskScenario.end
 
-    /// What can be seen without changing anything: every request as its caller may expect it.
+    /// Checks everything that can be read without a change: every request as its caller may expect it.
     ///
-    /// - Returns: what was found, and the problems.
+    /// - Returns: the found states, and the problems.
     func read() async throws -> (found: [RequestID: RequestRecord], problems: [String]) {
         var found: [RequestID: RequestRecord] = [:]
         var problems: [String] = []
@@ -25,7 +25,7 @@ struct StoreAudit {
                 guard let state, let record else { return state == nil && record == nil }
                 return state.status == record.status.withoutLease && state.result == result
             }
-            // Past its retention it is unknown, whether it was erased yet or not.
+            // After its retention it is unknown, whether it was erased yet or not.
             let isOver =
                 id == DiskScenario.shortLived && record == nil && states.contains { $0?.status == .completed }
             if !isPossible && !isOver {
@@ -36,7 +36,7 @@ struct StoreAudit {
         return (found, problems)
     }
 
-    /// Everything there is to see after a restart. Takes all requests from the queue.
+    /// Checks everything after a restart. Takes all requests from the queue.
     func afterRestart() async throws -> [String] {
         var (found, problems) = try await read()
         let integrity = try await store.reading { try String.fetchAll($0, sql: "PRAGMA integrity_check") }
@@ -73,7 +73,7 @@ struct StoreAudit {
         return problems
     }
 
-    /// The idempotency key stands exactly as long as its request.
+    /// The idempotency key exists exactly as long as its request.
     private func resubmission(_ found: [RequestID: RequestRecord]) async throws -> [String] {
         let again = Submission(
             id: sampleID(900), api: "echo", payload: .empty, idempotency: DiskScenario.key)
@@ -97,6 +97,6 @@ struct StoreAudit {
 }
 
 extension RequestStatus {
-    /// In queue and in progress as one.
+    /// In queue and in progress are the same.
     fileprivate var withoutLease: RequestStatus { self == .inProgress ? .inQueue : self }
 }

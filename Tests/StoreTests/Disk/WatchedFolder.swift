@@ -3,7 +3,7 @@ import Foundation
 import Synchronization
 import TestSupport
 
-/// A folder in which every file call is seen, and chosen ones fail (`CDiskFaults`): SQLite's and the store's own alike.
+/// A folder in which every file call of SQLite and of the store is recorded, and selected ones fail (`CDiskFaults`).
 final class WatchedFolder: Sendable {
     struct Calls: OptionSet, Sendable {
         let rawValue: Int
@@ -11,7 +11,7 @@ final class WatchedFolder: Sendable {
         static let writing = Calls(
             rawValue: disk_open | disk_create | disk_write | disk_sync | disk_truncate | disk_rename | disk_unlink
                 | disk_mkdir | disk_erase)
-        /// What needs space: a full disk refuses these and takes the others.
+        /// Calls that need space: a full disk refuses these and accepts the others.
         static let spending = Calls(rawValue: disk_create | disk_write | disk_mkdir)
         static let syncing = Calls(rawValue: disk_sync)
         static let creating = Calls(rawValue: disk_create)
@@ -40,7 +40,7 @@ final class WatchedFolder: Sendable {
 
     deinit { disk_unwatch(watch) }
 
-    /// Lets calls fail, by their number from 1 on; `count` of them, or all that follow.
+    /// Makes calls fail, by their number from 1 on: `count` of them, or all that follow.
     func fail(_ calls: Calls, from first: Int, count: Int? = nil, code: Int32) {
         disk_fail(watch, Int32(calls.rawValue), first, count ?? .max, code)
     }
@@ -48,10 +48,10 @@ final class WatchedFolder: Sendable {
     /// Counts calls, none of which fails.
     func count(_ calls: Calls) { disk_fail(watch, Int32(calls.rawValue), .max, 0, 0) }
 
-    /// Nothing fails any more.
+    /// No call fails any more.
     func heal() { disk_fail(watch, 0, .max, 0, 0) }
 
-    /// How many calls were counted since `fail` or `count`.
+    /// The number of calls since `fail` or `count`.
     var calls: Int { disk_calls(watch) }
 
     var events: [DiskEvent] { listener.state.withLock { $0.events } }
@@ -61,7 +61,7 @@ final class WatchedFolder: Sendable {
     var firstFailure: String? { listener.state.withLock { $0.firstFailure } }
 }
 
-/// What happened to a file below a watched folder. `file` numbers what was opened.
+/// An event of a file below a watched folder. `file` is the number of an opened file.
 enum DiskEvent: Sendable {
     case opened(file: Int, path: String, isNew: Bool)
     case wrote(file: Int, offset: Int, bytes: Data)
@@ -69,14 +69,14 @@ enum DiskEvent: Sendable {
     /// A hole was made.
     case erased(file: Int, range: Range<Int>)
     case synced(file: Int)
-    /// A sync that answered with an error. The system may have let go of what was to be written.
+    /// A sync that returned an error. The system may have dropped the unwritten data.
     case syncFailed(file: Int)
     case renamed(from: String, to: String)
     case unlinked(path: String)
     case madeFolder(path: String)
 }
 
-/// Called under the lock of `CDiskFaults`, from any thread.
+/// Called with the lock of `CDiskFaults`, from any thread.
 private final class Listener: Sendable {
     struct State {
         var events: [DiskEvent] = []
