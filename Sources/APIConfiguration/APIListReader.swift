@@ -1,7 +1,7 @@
 import Core
 
-/// Reads the list of APIs that a file is: name and kind first, then the whole by the kind's schema, then what must be
-/// unique in a file.
+/// Reads the list of APIs in a file: first name and kind, then the fields by the schema of the kind, then the rules for
+/// uniqueness in a file.
 struct APIListReader {
     private let baseDirectory: String?
     private var reader: ConfigurationReader
@@ -75,7 +75,7 @@ struct APIListReader {
     }
 
     private static let servedKinds = APIKind.allCases.filter(\.isServed).map(\.rawValue)
-    /// What `kind` may be, for messages.
+    /// The allowed values of `kind`, for messages.
     private static let allowedKinds = (servedKinds.count == 1 ? "" : "one of ") + servedKinds.joined(separator: ", ")
 
     private mutating func checkName(_ name: YAMLNode?, _ kind: APIKind?) {
@@ -90,9 +90,9 @@ struct APIListReader {
         }
     }
 
-    /// Checks what an API's fields say together.
+    /// Checks the rules over several fields of an API.
     ///
-    /// - Returns: its specification; `nil` where there is a problem, or for a kind that is not served.
+    /// - Returns: its specification; `nil` if there is a problem, or for a kind that is not served.
     private mutating func check(_ object: ConfigurationObject, of kind: APIKind) -> APISpecification? {
         claimEndpoint(of: object)
         if kind == .trafficSplitter { splitters.append((reader.api, object)) }
@@ -110,7 +110,7 @@ struct APIListReader {
             "\(endpoint.path.quoted) is already the endpoint of \(other); choose another")
     }
 
-    /// An API whose kind is missing or unknown. A misspelt kind is read as the one that is suggested, so that the API's
+    /// Reads an API whose kind is missing or unknown. A misspelt kind is read as the suggested one, so that the API's
     /// other problems are reported too; without a suggestion only name and kind can be checked.
     private mutating func readOfUnknownKind(_ element: YAMLNode, _ entries: [YAMLNode.Entry], _ kind: YAMLNode?) {
         let fields = APISchema.unknownKind.fields
@@ -154,7 +154,7 @@ struct APIListReader {
             as: SchemaObject(fields.filter { $0.key == "name" }), path: "")
     }
 
-    /// A splitter shares out among RealtimeAPIs; those that are not in the file may be deployed.
+    /// The targets of a splitter are RealtimeAPIs; those that are not in the file may be deployed.
     private mutating func judge(_ splitter: (api: String?, object: ConfigurationObject)) {
         reader.api = splitter.api
         defer { reader.api = nil }
@@ -168,8 +168,7 @@ struct APIListReader {
         }
     }
 
-    /// The name of the API in whose part of the file a place is; `nil` for a place before the first API, or an API
-    /// without a name.
+    /// The name of the API that contains a place in the file; `nil` before the first API, or for an API without a name.
     static func api(at mark: SourceMark, in root: YAMLNode) -> String? {
         guard case .sequence(let elements) = root.content,
             let element = elements.last(where: { ($0.mark.line, $0.mark.column) <= (mark.line, mark.column) }),

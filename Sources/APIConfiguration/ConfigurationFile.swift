@@ -1,13 +1,12 @@
 package import Core
 
-/// A `cortex.yaml` (or the same as JSON, which is YAML too): bytes in, specifications and problems out (contract
-/// Y1–Y3).
+/// A `cortex.yaml` (or JSON, which is YAML too): converts bytes to specifications and problems (contract Y1–Y3).
 package enum ConfigurationFile {
-    /// Reads a whole file. Pure: nothing but the bytes is looked at.
+    /// Reads a whole file. A pure function of the bytes.
     ///
     /// - Parameters:
     ///   - fileName: for messages only.
-    ///   - baseDirectory: an absolute folder that relative volume sources are resolved against; `nil` where there is
+    ///   - baseDirectory: the absolute folder against which relative volume sources are resolved; `nil` if there is
     ///     none, and then such sources are a problem.
     package static func parse(_ bytes: [UInt8], fileName: String, baseDirectory: String?) -> ConfigurationResult {
         var reader = ConfigurationReader(file: fileName)
@@ -16,7 +15,7 @@ package enum ConfigurationFile {
             reader.report(
                 SourceMark(line: 1, column: 1), "", .tooLarge,
                 "the file has \(bytes.count) bytes; at most \(Limits.configuration) are read",
-                hint: "is it the right file?")
+                hint: "check that it is the right file")
         } else if let mark = UTF8Check.firstFault(in: bytes) {
             let isUTF16 = bytes.starts(with: [0xFF, 0xFE]) || bytes.starts(with: [0xFE, 0xFF])
             reader.report(
@@ -25,7 +24,7 @@ package enum ConfigurationFile {
         } else {
             let (root, findings) = compose(bytes)
             for finding in findings {
-                // A further document is in no API.
+                // A second document belongs to no API.
                 reader.api =
                     finding.kind == .multipleDocuments
                     ? nil : root.flatMap { APIListReader.api(at: finding.mark, in: $0) }
@@ -47,8 +46,8 @@ package enum ConfigurationFile {
             apis: problems.isEmpty ? apis : [], problems: problems.map(\.element), refusals: reader.refusals)
     }
 
-    /// The whole file as one JSON text with sorted keys, aliases and merge keys written out; `nil` where its YAML
-    /// cannot be read.
+    /// The whole file as JSON text with sorted keys and expanded aliases and merge keys; `nil` if its YAML cannot be
+    /// read.
     package static func json(of bytes: [UInt8]) -> String? {
         guard bytes.count <= Limits.configuration, UTF8Check.firstFault(in: bytes) == nil else { return nil }
         return compose(bytes).root.map(SubmittedJSON.text)
@@ -60,14 +59,14 @@ package enum ConfigurationFile {
     }
 }
 
-/// What a file declares, or what is wrong with it.
+/// The declarations of a file, or its problems.
 package struct ConfigurationResult: Sendable, Hashable {
-    /// In the file's order, those of kinds that are served; empty when there is any problem: a file is taken whole or
-    /// not at all.
+    /// The APIs of served kinds, in the order of the file; empty if there is any problem: a file is accepted completely
+    /// or not at all.
     package var apis: [ConfiguredAPI]
     /// In the order of their places.
     package var problems: [ConfigurationProblem]
-    /// APIs of kinds that this version does not serve: the file may be right, and is not deployed all the same.
+    /// APIs of kinds that this version does not serve: the file may be correct but is not deployed.
     package var refusals: [ConfigurationProblem]
 
     package init(
@@ -78,7 +77,7 @@ package struct ConfigurationResult: Sendable, Hashable {
         self.refusals = refusals
     }
 
-    /// Everything that keeps the file from being deployed, in the order of the file.
+    /// Everything that prevents the deploy of the file, in the order of the file.
     package var obstacles: [ConfigurationProblem] {
         (problems + refusals).enumerated().sorted {
             ($0.element.line, $0.element.column, $0.offset) < ($1.element.line, $1.element.column, $1.offset)
@@ -89,7 +88,7 @@ package struct ConfigurationResult: Sendable, Hashable {
 
     /// The APIs.
     ///
-    /// - Throws: ``PlatformError`` `configuration_invalid`, listing all problems, one a line.
+    /// - Throws: ``PlatformError`` `configuration_invalid` with all problems, one per line.
     package func validated() throws(PlatformError) -> [ConfiguredAPI] {
         guard obstacles.isEmpty else { throw PlatformError(.configurationInvalid, obstacles.rendered) }
         return apis
@@ -99,7 +98,7 @@ package struct ConfigurationResult: Sendable, Hashable {
 /// One API of a file.
 package struct ConfiguredAPI: Sendable, Hashable {
     package var specification: APISpecification
-    /// What the user wrote, as compact JSON text with sorted keys; aliases and merge keys written out.
+    /// The user's text as compact JSON with sorted keys and expanded aliases and merge keys.
     package var submitted: String
     package var places: SourceMap
 
@@ -111,7 +110,7 @@ package struct ConfiguredAPI: Sendable, Hashable {
 }
 
 enum UTF8Check {
-    /// The place of the first byte that is no UTF-8.
+    /// The place of the first byte that is not UTF-8.
     static func firstFault(in bytes: [UInt8]) -> SourceMark? {
         guard String(validating: bytes, as: UTF8.self) == nil else { return nil }
         var mark = SourceMark(line: 1, column: 1)

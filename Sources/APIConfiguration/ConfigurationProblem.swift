@@ -1,8 +1,8 @@
 package import Core
 
-/// One thing that is wrong in a `cortex.yaml`, with its place (contract Y3).
+/// A problem of a `cortex.yaml`, with its place (contract Y3).
 package struct ConfigurationProblem: Sendable, Hashable {
-    /// What is wrong, as a word for programs.
+    /// The kind of problem, for programs.
     package enum Kind: String, Sendable, Hashable, CaseIterable {
         // The file.
         case notUTF8 = "not_utf8"
@@ -29,7 +29,7 @@ package struct ConfigurationProblem: Sendable, Hashable {
         case kindNotServed = "kind_not_served"
         case resourceReference = "cortex_resource_not_allowed"
         case reservedEnvironment = "cortex_prefixed_env_var_not_allowed"
-        // Fields together; the original's words where it had one.
+        // Rules over several fields; with the original's word if it had one.
         case specifyExactlyOne = "specify_exactly_one_field"
         case duplicateName = "duplicate_name"
         case duplicateContainerName = "duplicate_container_name"
@@ -55,18 +55,18 @@ package struct ConfigurationProblem: Sendable, Hashable {
     package var line: Int
     /// From 1, in Unicode scalars.
     package var column: Int
-    /// The API's name; `nil` where it has none (yet).
+    /// The API's name; `nil` if it has none (yet).
     package var api: String?
     /// `pod.containers[0].readiness_probe.http_get.port`; empty for a whole API or the file.
     package var path: String
     package var kind: Kind
-    /// How much of the line it is about, in Unicode scalars; at least 1.
+    /// The length of the marked part of the line, in Unicode scalars; at least 1.
     package var length: Int
     /// What was found and what is allowed, in one line.
     package var message: String
-    /// What to do about it, in one line, where that is not plain from the message.
+    /// What to do about it, in one line, if the message does not make that clear.
     package var hint: String?
-    /// The known key that a misspelt one is near to.
+    /// The known key that is similar to a misspelt one.
     package var suggestion: String?
 
     package init(
@@ -90,12 +90,12 @@ package struct ConfigurationProblem: Sendable, Hashable {
 }
 
 extension Sequence<ConfigurationProblem> {
-    /// All problems, one a line.
+    /// All problems, one per line.
     package var rendered: String { map(\.rendered).joined(separator: "\n") }
 }
 
 extension ReportedProblem {
-    /// As it goes over the wire.
+    /// The problem as a document.
     package init(_ problem: ConfigurationProblem) {
         self.init(
             file: problem.file, line: problem.line, column: problem.column, length: problem.length, api: problem.api,
@@ -106,7 +106,7 @@ extension ReportedProblem {
 
     /// Place, API, path and message.
     ///
-    /// - Parameter file: how the file is called.
+    /// - Parameter file: the shown name of the file.
     package func headline(file: String) -> String {
         [place(file: file), api, path, message].compactMap(\.self).joined(separator: ": ")
     }
@@ -117,7 +117,7 @@ extension ReportedProblem {
         return "\(file):\(line)" + (column.map { ":\($0)" } ?? "")
     }
 
-    /// What to do about it, one thing an element.
+    /// What to do about it, one element for each advice.
     package var advice: [String] {
         [hint, suggestion.map { "did you mean \($0.quoted)?" }].compactMap(\.self)
     }

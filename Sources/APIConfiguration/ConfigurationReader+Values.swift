@@ -1,5 +1,5 @@
 extension ConfigurationReader {
-    /// Reads a value that is not null. `nil` when there was a problem with it.
+    /// Reads a value that is not null. `nil` if there was a problem with it.
     mutating func read(_ node: YAMLNode, as type: SchemaType, path: String) -> ConfigurationValue? {
         func value(_ content: ConfigurationValue.Content?) -> ConfigurationValue? {
             content.map { ConfigurationValue(content: $0, mark: node.mark, isDefault: false) }
@@ -58,7 +58,7 @@ extension ConfigurationReader {
             }
             guard let value = read(node, as: element, path: place) else { continue }
             if unique, let text = value.string, !seen.insert(text).inserted {
-                report(node.mark, place, .duplicateValue, "\(text.quoted) stands in the list twice")
+                report(node.mark, place, .duplicateValue, "\(text.quoted) is in the list twice")
                 continue
             }
             values.append(value)

@@ -1,16 +1,16 @@
 import Core
 
-/// Reads nodes of a file by a schema: collects every problem, and what is good.
+/// Reads nodes of a file by a schema: collects every problem, and the valid values.
 struct ConfigurationReader {
     private let file: String
-    /// The kind of the API whose fields are being read: messages about unknown keys say where these belong in it.
+    /// The kind of the API whose fields are being read; messages about unknown keys say where in it they belong.
     var kind: APIKind?
     /// The API whose fields are being read.
     var api: String?
-    /// Places about which enough was said, such as an alias that refers to nothing.
+    /// Places whose problem is already reported, such as an alias that refers to nothing.
     var settled: Set<SourceMark> = []
     private(set) var problems: [ConfigurationProblem] = []
-    /// APIs of kinds that this version does not serve, whether or not there are problems with them.
+    /// APIs of kinds that this version does not serve, with or without problems.
     private(set) var refusals: [ConfigurationProblem] = []
 
     init(file: String) {
@@ -111,7 +111,7 @@ struct ConfigurationReader {
         switch field.presence {
         case .optional, .derived: return
         case .required:
-            // The misspelt key that was meant is already reported.
+            // The misspelt key is already reported.
             if !meant.contains(field.key) {
                 report(mark, join(path, field.key), .missing, "is missing; it must be \(field.type.described)")
             }
@@ -121,7 +121,7 @@ struct ConfigurationReader {
             node = YAMLNode(
                 sequence: texts.map { YAMLNode(scalar: YAMLScalar($0, isPlain: false), mark: mark) }, mark: mark)
         case .defaultObject:
-            // What the absent map had to hold is missing because its key is misspelt.
+            // The fields of the absent map are missing because its key is misspelt.
             if meant.contains(field.key), field.isRequired { return }
             node = YAMLNode(mapping: [], mark: mark)
         }
@@ -132,7 +132,7 @@ struct ConfigurationReader {
 
     // MARK: Unknown keys
 
-    /// - Returns: the known key that was probably meant.
+    /// - Returns: the known key that was probably intended.
     private mutating func reportUnknown(_ entry: YAMLNode.Entry, path: String, _ schema: SchemaObject) -> String? {
         let known = schema.fields.map(\.key)
         let suggestion = NearestKey.find(entry.key, among: known)
@@ -144,14 +144,14 @@ struct ConfigurationReader {
 
     private func advice(for key: String, _ schema: SchemaObject) -> String {
         if key.unicodeScalars.contains(where: { $0 != " " && $0.isInvisible }) {
-            return "there is a character in it that cannot be seen; write the key anew"
+            return "there is a character in it that cannot be seen; write the key again"
         }
         if let name = Self.foreignWords[key], schema.field(name) != nil { return "here it is called \(name)" }
         if Self.olderKeys.contains(key) { return Self.olderVersion }
         return home(of: key) ?? "allowed are \(schema.fields.map(\.key).joined(separator: ", "))"
     }
 
-    /// Words of Docker Compose, Kubernetes and older versions, and what they are here.
+    /// Keys of Docker Compose, Kubernetes and older versions, with the keys of this version.
     private static let foreignWords = [
         "resources": "compute", "memory": "mem", "environment": "env", "entrypoint": "command",
         "concurrency": "max_concurrency", "replicas": "autoscaling", "scaling": "autoscaling", "lifecycle": "pre_stop",
@@ -168,9 +168,9 @@ struct ConfigurationReader {
         "deployment", "api", "SyncAPI", "aggregate", "transformer", "estimator", "model",
     ]
     static let olderVersion =
-        "files of Cortex before version 0.36 are written like this; docs/moving-from-cortex.md says how to bring them over"
+        "files of Cortex before version 0.36 are written like this; docs/moving-from-cortex.md says how to migrate them"
 
-    /// Where a key would be right: elsewhere in this kind of API, or in another kind.
+    /// Where a key is allowed: elsewhere in this kind of API, or in another kind.
     private func home(of key: String) -> String? {
         guard let kind else { return nil }
         let places = APISchema.root(of: kind).places(of: key)

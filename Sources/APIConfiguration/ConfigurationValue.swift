@@ -1,6 +1,6 @@
 import Core
 
-/// What a field of the file holds once it has passed its checks, with its place.
+/// The value of a field of the file after its checks, with its place.
 struct ConfigurationValue: Sendable {
     enum Content: Sendable {
         case none
@@ -18,10 +18,10 @@ struct ConfigurationValue: Sendable {
 
     var content: Content
     var mark: SourceMark
-    /// Whether the file does not say it.
+    /// Whether the value is a default.
     var isDefault: Bool
 
-    // Not inlined: inlined into the long guards of SpecificationBuilder they make the optimizer of Swift 6.3.1 fail.
+    // Not inlined: inlining it into the long guards of SpecificationBuilder makes the optimizer of Swift 6.3.1 fail.
     @inline(never) var string: String? { if case .string(let value) = content { value } else { nil } }
     @inline(never) var boolean: Bool? { if case .boolean(let value) = content { value } else { nil } }
     @inline(never) var integer: Int64? { if case .integer(let value) = content { value } else { nil } }
@@ -34,14 +34,14 @@ struct ConfigurationValue: Sendable {
     @inline(never) var object: ConfigurationObject? { if case .object(let value) = content { value } else { nil } }
 }
 
-/// A map of the file once it was read: its good fields, defaults filled in.
+/// A map of the file after reading: its valid fields, with defaults.
 struct ConfigurationObject: Sendable {
     var mark: SourceMark
     var fields: [String: ConfigurationValue] = [:]
     /// Every known key that the file gives, also those whose value is wrong.
     var given: Set<String> = []
 
-    /// `nil` where the field is absent, null or wrong.
+    /// `nil` if the field is absent, null or wrong.
     subscript(key: String) -> ConfigurationValue? {
         guard let value = fields[key] else { return nil }
         if case .none = value.content { return nil }

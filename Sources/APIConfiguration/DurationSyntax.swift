@@ -5,7 +5,7 @@ package enum DurationSyntax {
         ("m", 60_000_000_000), ("h", 3_600_000_000_000), ("d", 86_400_000_000_000),
     ]
 
-    /// `nil` where `text` is no duration or does not fit into 64 bits of nanoseconds.
+    /// `nil` if `text` is not a duration or exceeds 64 bits of nanoseconds.
     package static func parse(_ text: String) -> Duration? {
         guard text.utf8.count <= 100 else { return nil }
         var rest = Substring(text)
@@ -23,7 +23,7 @@ package enum DurationSyntax {
         return .nanoseconds(isNegative ? -total : total)
     }
 
-    /// Takes one number with its unit from the front, in nanoseconds, rounded down.
+    /// Removes one number with its unit from the front; returns nanoseconds, rounded down.
     private static func takePart(_ rest: inout Substring) -> Int64? {
         let whole = rest.prefix { $0.isASCII && $0.isNumber }
         rest = rest.dropFirst(whole.count)
@@ -44,7 +44,7 @@ package enum DurationSyntax {
         var part: Int64 = 0
         var place = unit
         for digit in fraction.utf8 {
-            // Below a nanosecond nothing is left to add; dividing first keeps the sum within 64 bits.
+            // Digits below a nanosecond add nothing; dividing first keeps the sum within 64 bits.
             part += Int64(digit - 48) * (place / 10) + Int64(digit - 48) * (place % 10) / 10
             place /= 10
         }

@@ -1,7 +1,7 @@
-/// JSON is YAML but for one thing: it writes characters beyond the first 65536 as two escapes (`\ud83d\ude00`), which
+/// JSON is YAML with one exception: it writes characters beyond the first 65536 as two escapes (`\ud83d\ude00`), which
 /// YAML refuses.
 enum JSONSurrogates {
-    /// The same text with such pairs replaced by the character itself, if it is JSON; anything else as it is.
+    /// The same text with such pairs replaced by the character, if it is JSON; any other text unchanged.
     static func joined(_ bytes: ArraySlice<UInt8>) -> ArraySlice<UInt8> {
         guard bytes.first(where: { !isSpace($0) }).map({ $0 == UInt8(ascii: "[") }) == true else { return bytes }
         var output: [UInt8] = []
@@ -34,7 +34,7 @@ enum JSONSurrogates {
 
     private static func isSpace(_ byte: UInt8) -> Bool { byte == 32 || (9...13).contains(byte) }
 
-    /// What JSON has outside of strings.
+    /// The characters of JSON outside of strings.
     private static func isStructure(_ byte: UInt8) -> Bool {
         isSpace(byte) || isAlphanumeric(byte) || "{}[],:\"+-.".utf8.contains(byte)
     }

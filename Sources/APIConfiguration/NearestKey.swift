@@ -1,6 +1,6 @@
-/// Finds the key that someone probably meant.
+/// Finds the key that was probably intended.
 package enum NearestKey {
-    /// The one of `keys` nearest to `key`, if one is near enough to be worth a suggestion.
+    /// The most similar one of `keys`, if one is similar enough for a suggestion.
     package static func find(_ key: String, among keys: some Sequence<String>) -> String? {
         guard key.utf8.count <= 64 else { return nil }
         let wanted = normalized(key)

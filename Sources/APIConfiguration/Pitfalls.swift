@@ -1,9 +1,8 @@
 import Core
 
-/// What to do about a value that is wrong in a way that people often get wrong: YAML's own traps, units, lists and
-/// maps.
+/// Hints for frequent errors: YAML's traps, units, lists and maps.
 ///
-/// A hint finishes the message after a semicolon, or stands on a line of its own below it.
+/// A hint follows the message after a semicolon, or is on a separate line below it.
 enum Pitfalls {
     static func hint(for scalar: YAMLScalar, as type: SchemaType, _ kind: ConfigurationProblem.Kind) -> String? {
         switch type {
@@ -23,9 +22,9 @@ enum Pitfalls {
 
     // MARK: Text
 
-    /// Text was wanted, and YAML reads the word as something else when it has no quotes.
+    /// Text is expected, and YAML reads the word without quotes as another type.
     ///
-    /// - Parameter isRight: whether the word in quotes would be taken.
+    /// - Parameter isRight: whether the word in quotes would be accepted.
     private static func unquoted(_ scalar: YAMLScalar, isRight: (String) -> Bool) -> String? {
         guard isRight(scalar.text) else { return nil }
         let quotes = "write it in quotes: \(scalar.text.quoted)"
@@ -83,7 +82,7 @@ enum Pitfalls {
         }
     }
 
-    /// Digits with a zero in front.
+    /// Digits with a leading zero.
     private static func isOctal(_ text: String) -> Bool {
         text.utf8.count > 1 && text.utf8.first == UInt8(ascii: "0") && text.utf8.allSatisfy { (48...57).contains($0) }
     }
@@ -124,13 +123,13 @@ enum Pitfalls {
         let wayOut =
             switch field.presence {
             case .required: "it is required"
-            case .default(let text): "leave the key out for the default (\(text))"
-            case .defaultList(let texts): "leave the key out for the default (\(texts.joined(separator: ", ")))"
-            case .derived(let text): "leave the key out for the default (\(text))"
-            case .optional, .defaultObject: "leave the key out"
+            case .default(let text): "omit the key for the default (\(text))"
+            case .defaultList(let texts): "omit the key for the default (\(texts.joined(separator: ", ")))"
+            case .derived(let text): "omit the key for the default (\(text))"
+            case .optional, .defaultObject: "omit the key"
             }
         switch field.type {
-        case .object, .map: return "\(wayOut), or indent what belongs to it further than the key"
+        case .object, .map: return "\(wayOut), or indent its content further than the key"
         default: return wayOut
         }
     }
@@ -158,7 +157,7 @@ enum Pitfalls {
         }
     }
 
-    /// As an element between brackets.
+    /// The text of an element between brackets.
     private static func inFlow(_ word: String) -> String {
         let needsQuotes =
             word.contains { "[]{},:#&*!|>%@`".contains($0) }
@@ -166,15 +165,14 @@ enum Pitfalls {
         return needsQuotes ? word.quoted : word
     }
 
-    /// A program's name that holds its arguments too, such as `python3 /app/app.py`; `nil` where the spaces may belong
-    /// to the name.
+    /// A program's name with its arguments, such as `python3 /app/app.py`; `nil` if the spaces may belong to the name.
     static func programWithArguments(_ text: String) -> String? {
         let words = text.split(whereSeparator: \.isWhitespace).map(String.init)
         guard words.count > 1, !words[0].contains("/") || words.dropFirst().contains(where: isArgument) else {
             return nil
         }
         let list = words.map(inFlow).joined(separator: ", ")
-        return "the program and each argument must be an item of its own, found \(text.quoted); write [\(list)]"
+        return "the program and each argument must be a separate item, found \(text.quoted); write [\(list)]"
     }
 
     /// An absolute path, or an option.

@@ -1,6 +1,6 @@
 import Core
 
-/// Reads one scalar as one type of the schema; pure.
+/// Reads one scalar as one type of the schema; a pure function.
 enum ScalarReader {
     struct Fault: Error {
         var kind: ConfigurationProblem.Kind
@@ -110,7 +110,7 @@ enum ScalarReader {
         case .number where fractions: break
         case .null, .boolean, .number: throw wrongType(scalar, type.described)
         }
-        // 0x10 and 1_000 are whole numbers of YAML, but no quantities.
+        // 0x10 and 1_000 are integers in YAML, but not quantities.
         let text = if case .integer(let value) = scalar.value { String(value) } else { scalar.text }
         guard let quantity = Quantity(text) else {
             throw Fault(kind: .invalidFormat, message: "must be \(type.described), found \(scalar.described)")
@@ -171,7 +171,7 @@ extension SchemaType {
         return "from \(size.lowerBound) \(size.lowerBound == 1 ? "byte" : "bytes") to \(upper)"
     }
 
-    /// What is allowed, in words that follow "must be".
+    /// The allowed values, as the continuation of "must be".
     package var described: String {
         switch self {
         case .string(let rule): return rule.allowed

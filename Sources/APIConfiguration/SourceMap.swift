@@ -1,4 +1,4 @@
-/// Where the values of one API stand in its file, by path (`pod.containers[0].image`): for problems that are found
+/// The places of the values of one API in its file, by path (`pod.containers[0].image`): for problems that are found
 /// after the file was read.
 package struct SourceMap: Sendable, Hashable {
     private let marks: [String: SourceMark]
@@ -18,7 +18,7 @@ package struct SourceMap: Sendable, Hashable {
                 for entry in entries {
                     let inner = path.isEmpty ? entry.key : "\(path).\(entry.key)"
                     let isScalar = if case .scalar = entry.value.content { true } else { false }
-                    // A map or list is best pointed at by its key.
+                    // The place of a map or list is its key.
                     marks[inner] = isScalar && !entry.value.isNull ? entry.value.mark : entry.keyMark
                     note(entry.value, inner)
                 }
@@ -29,7 +29,7 @@ package struct SourceMap: Sendable, Hashable {
         self.start = api.mark
     }
 
-    /// The place of a path, else of the nearest thing around it that the file has.
+    /// The place of a path, or of the nearest enclosing value in the file.
     package func place(of path: String) -> SourceMark {
         var path = Substring(path)
         while !path.isEmpty {

@@ -1,7 +1,7 @@
 import Core
 
-/// Makes a specification of an API's fields once they are read. Every default is filled in by then; only those taken
-/// from elsewhere are added here.
+/// Builds a specification from an API's fields. Defaults are already set, except those that are derived from other
+/// values, which are added here.
 struct SpecificationBuilder {
     struct Fault {
         var mark: SourceMark
@@ -17,7 +17,7 @@ struct SpecificationBuilder {
         self.baseDirectory = baseDirectory
     }
 
-    /// The canonical endpoint and the place that says it.
+    /// The canonical endpoint and its place in the file.
     static func endpoint(of api: ConfigurationObject) -> (path: String, mark: SourceMark)? {
         guard let networking = api["networking"]?.object else { return nil }
         if let endpoint = networking["endpoint"], let text = endpoint.string {
@@ -28,7 +28,7 @@ struct SpecificationBuilder {
         return ("/" + text, name.mark)
     }
 
-    /// `nil` for a kind that is not served, and where a field that is needed is wrong: that was reported.
+    /// `nil` for a kind that is not served, and if a required field is wrong, which is already reported.
     mutating func build(_ api: ConfigurationObject, of kind: APIKind) -> APISpecification? {
         guard let part = kind.builder?(&self, api), let name = api["name"]?.string,
             let endpoint = Self.endpoint(of: api)?.path,
@@ -104,7 +104,7 @@ struct SpecificationBuilder {
             let timeout = probe["timeout_seconds"]?.integer, let period = probe["period_seconds"]?.integer,
             let success = probe["success_threshold"]?.integer, let failure = probe["failure_threshold"]?.integer
         else { return nil }
-        // The original took these zeros, and Kubernetes reads them as its defaults.
+        // The original accepted these zeros, and Kubernetes reads them as its defaults.
         return Probe(
             handler: handler, initialDelay: .seconds(delay), timeout: .seconds(timeout == 0 ? 1 : timeout),
             period: .seconds(period), successThreshold: Int(success), failureThreshold: Int(failure == 0 ? 3 : failure))
@@ -164,11 +164,11 @@ struct SpecificationBuilder {
 }
 
 extension APIKind {
-    /// Whether this release runs APIs of this kind: whether a specification can be made of one. APIs of other kinds are
-    /// checked all the same, and refused when they are deployed.
+    /// Whether this release serves APIs of this kind, that is, whether a specification can be built for one. APIs of
+    /// other kinds are checked too, and refused when they are deployed.
     package var isServed: Bool { builder != nil }
 
-    /// Makes the part of a specification that depends on the kind; the one place that decides which kinds are served.
+    /// Builds the part of a specification that depends on the kind; the only place that decides which kinds are served.
     fileprivate var builder: ((inout SpecificationBuilder, ConfigurationObject) -> KindSpecification?)? {
         switch self {
         case .async: { builder, api in builder.async(api) }

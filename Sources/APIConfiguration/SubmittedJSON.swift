@@ -33,7 +33,7 @@ enum SubmittedJSON {
         case .null: output += "null"
         case .boolean(let value): output += value ? "true" : "false"
         case .integer(let value): output += String(value)
-        // JSON has no word for infinity; no field takes it, so it is only ever shown.
+        // JSON cannot express infinity; no field accepts it, so it is only shown.
         case .number(let value): if value.isFinite { output += String(value) } else { write(scalar.text, to: &output) }
         case .string(let text): write(text, to: &output)
         }

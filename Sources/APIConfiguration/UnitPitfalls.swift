@@ -1,6 +1,6 @@
 import Core
 
-/// Units that people write out of habit, and what they are here.
+/// Frequent wrong units, and the correct ones.
 enum UnitPitfalls {
     // MARK: Durations
 

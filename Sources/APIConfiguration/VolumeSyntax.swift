@@ -2,7 +2,7 @@ import Core
 
 /// The short syntax of a volume: `source:target`, `source:target:ro` (or `:rw`).
 package enum VolumeSyntax {
-    /// Folders that are the platform's or the system's own inside every container.
+    /// Folders of the platform or the system inside every container.
     private static let reserved = ["/mnt", "/cortex", "/proc", "/sys", "/dev"]
 
     /// The same as an ECMA 262 expression: no `~` or `@` at the start, no `..`, `/` or reserved folder as target.
@@ -18,7 +18,7 @@ package enum VolumeSyntax {
         var message: String?
     }
 
-    /// What is wrong with it, whatever folder it is relative to.
+    /// The fault of the text, independent of the folder to which it is relative.
     static func fault(in text: String) -> Fault? {
         guard let (source, target, _) = split(text) else { return Fault(kind: .invalidFormat) }
         if source.hasPrefix("~") {
@@ -32,13 +32,13 @@ package enum VolumeSyntax {
         if path == "/" { return Fault(kind: .notAllowed, message: "the target must not be / itself") }
         for folder in reserved where path == folder || path.hasPrefix(folder + "/") {
             return Fault(
-                kind: .notAllowed, message: "the target must not be in \(folder), which is not the container's own")
+                kind: .notAllowed, message: "the target must not be in \(folder), which is reserved")
         }
         return nil
     }
 
-    /// The volume, with its source resolved; `nil` where the source is relative and there is no folder to resolve it
-    /// against, or where there is a fault.
+    /// The volume, with its source resolved; `nil` if the source is relative and there is no folder to resolve it
+    /// against, or if there is a fault.
     static func parse(_ text: String, baseDirectory: String?) -> ContainerSpecification.Volume? {
         guard fault(in: text) == nil, let (source, target, readOnly) = split(text) else { return nil }
         guard let absolute = source.hasPrefix("/") ? source : baseDirectory.map({ "\($0)/\(source)" }),
@@ -55,7 +55,7 @@ package enum VolumeSyntax {
         return (parts[0], parts[1], parts[2] == "ro")
     }
 
-    /// Without `.`, `..` and doubled slashes; what climbs above the root stays there.
+    /// Without `.`, `..` and doubled slashes; `..` at the root stays at the root.
     package static func normalized(_ path: String) -> String {
         var parts: [Substring] = []
         for part in path.split(separator: "/") where part != "." {

@@ -29,11 +29,11 @@ struct MessageTests {
             ),
             (
                 Document.container("command: [\"python3 /app/ok.py\"]"),
-                "cortex.yaml:6:17: iris: pod.containers[0].command[0]: the program and each argument must be an item of its own, found \"python3 /app/ok.py\"; write [python3, /app/ok.py]"
+                "cortex.yaml:6:17: iris: pod.containers[0].command[0]: the program and each argument must be a separate item, found \"python3 /app/ok.py\"; write [python3, /app/ok.py]"
             ),
             (
                 Document.container("liveness_probe: {exec: {command: [\"/bin/test -f /tmp/ready\"]}}"),
-                "cortex.yaml:6:41: iris: pod.containers[0].liveness_probe.exec.command[0]: the program and each argument must be an item of its own, found \"/bin/test -f /tmp/ready\"; write [/bin/test, -f, /tmp/ready]"
+                "cortex.yaml:6:41: iris: pod.containers[0].liveness_probe.exec.command[0]: the program and each argument must be a separate item, found \"/bin/test -f /tmp/ready\"; write [/bin/test, -f, /tmp/ready]"
             ),
             (
                 Document.top("timeout: 60"),
@@ -45,7 +45,7 @@ struct MessageTests {
             ),
             (
                 "- name: iris\n\tkind: BatchAPI",
-                "cortex.yaml:2:1: not valid YAML: a tab character where YAML wants spaces; indent with spaces; most editors can turn tabs into them"
+                "cortex.yaml:2:1: not valid YAML: a tab character where YAML requires spaces; indent with spaces; most editors can turn tabs into them"
             ),
             (
                 Document.top("node_groups: [gpu]"),

@@ -1,14 +1,14 @@
 package import Core
 
-/// Problems of a file as a person reads them on a terminal: place and message, the line of the file with what is wrong
-/// underlined, and what to do.
+/// Problems of a file for a terminal: place and message, the line of the file with the wrong part underlined, and what
+/// to do.
 ///
-/// Pure. It takes the documents that a server sends, so it shows what that server found, whichever version it is.
+/// A pure function. Its input are the documents that a server sends, so it shows the problems of any server version.
 package struct ProblemRenderer: Sendable {
-    /// How the file is called, such as the path that was typed; `nil` keeps the name that the problems carry.
+    /// The shown name of the file, such as the path that was typed; `nil` keeps the name in the problems.
     package var file: String?
     package var source: SourceText
-    /// Width of the terminal: lines of the file are cut to it, messages are broken between words.
+    /// Width of the terminal: lines of the file are cut to it, messages are wrapped between words.
     package var columns: Int
     package var hasColor: Bool
 
@@ -19,7 +19,7 @@ package struct ProblemRenderer: Sendable {
         self.hasColor = hasColor
     }
 
-    /// All problems, with an empty line between them and none at the end.
+    /// All problems, separated by an empty line.
     package func render(_ problems: [ReportedProblem]) -> String {
         let last = problems.compactMap(\.line).filter { source[$0] != nil }.max() ?? 0
         let gutter = String(last).count
@@ -57,13 +57,13 @@ package struct ProblemRenderer: Sendable {
         return lines
     }
 
-    /// Of a headline's further lines.
+    /// The indentation of the headline's further lines.
     private static let indent = 4
 
     private func blue(_ text: String) -> String { hasColor ? "\u{1B}[34m\(text)\u{1B}[0m" : text }
     private func red(_ text: String) -> String { hasColor ? "\u{1B}[1;31m\(text)\u{1B}[0m" : text }
 
-    /// In one line, without anything that could move the cursor: a server's text is shown, never obeyed.
+    /// One line, without characters that could move the cursor: a server's text is only shown.
     private static func visible(_ text: String) -> String {
         var result = String.UnicodeScalarView()
         for scalar in text.unicodeScalars {
@@ -74,11 +74,11 @@ package struct ProblemRenderer: Sendable {
     }
 }
 
-/// The lines of a file, cut where YAML sees a line's end.
+/// The lines of a file, separated at YAML's line ends.
 package struct SourceText: Sendable {
     private let lines: [Substring.UnicodeScalarView]
 
-    /// - Parameter bytes: what is no UTF-8 in them becomes U+FFFD, one for each problem that a reader would have.
+    /// - Parameter bytes: invalid UTF-8 becomes U+FFFD, one for each problem that a reader would have.
     package init(_ bytes: [UInt8]) {
         let text = String(
             decoding: bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? bytes.dropFirst(3) : bytes[...], as: UTF8.self)
@@ -104,7 +104,7 @@ package struct SourceText: Sendable {
 
     private static let breaks: Set<Unicode.Scalar> = ["\n", "\r", "\u{85}", "\u{2028}", "\u{2029}"]
 
-    /// A line, counted from 1; `nil` where there is none.
+    /// A line, counted from 1; `nil` if there is none.
     package subscript(number: Int) -> Substring.UnicodeScalarView? {
         lines.indices.contains(number - 1) ? lines[number - 1] : nil
     }

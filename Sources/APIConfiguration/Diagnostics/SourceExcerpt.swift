@@ -1,5 +1,5 @@
-/// One line of a file for a terminal, with marks under a part of it: tabs as spaces, wide and combining characters
-/// measured, a long line cut around the part.
+/// One line of a file for a terminal, with marks under a part of it: tabs become spaces, wide and combining characters
+/// are measured, a long line is cut around the part.
 struct SourceExcerpt {
     private(set) var text = ""
     /// Spaces up to the part.
@@ -15,9 +15,9 @@ struct SourceExcerpt {
     private static let cut = Cell(text: "…", width: 1)
 
     /// - Parameters:
-    ///   - column: where the part begins, counted from 1 in Unicode scalars; may be behind the line's end.
+    ///   - column: the beginning of the part, counted from 1 in Unicode scalars; may be after the line's end.
     ///   - length: of the part, in Unicode scalars.
-    ///   - columns: width there is.
+    ///   - columns: the available width.
     init(_ line: some Sequence<Unicode.Scalar>, column: Int, length: Int, columns: Int) {
         var cells: [Cell] = []
         var width = 0
@@ -44,7 +44,7 @@ struct SourceExcerpt {
         underline = String(repeating: "^", count: max(1, marked))
     }
 
-    /// The cells to show: all if they fit, else as many as do, with the part in view and some of what stands before it.
+    /// The cells to show: all if they fit, otherwise as many as fit, with the part and some of the text before it.
     private static func window(_ cells: [Cell], width: Int, start: Int, end: Int, columns: Int) -> Range<Int> {
         guard width > columns else { return 0..<cells.count }
         var first = start
@@ -53,7 +53,7 @@ struct SourceExcerpt {
             first -= 1
             room -= cells[first].width
         }
-        // What fits before the end of a line is worth more than empty space behind it.
+        // Text before the end of a line is more useful than empty space after it.
         let rest = cells[first...].reduce(0) { $0 + $1.width }
         var spare = columns - 2 - rest
         while first > 0, cells[first - 1].width <= spare {
@@ -83,11 +83,11 @@ struct SourceExcerpt {
         }
     }
 
-    /// What joins characters into one, and takes no room.
+    /// Characters that join others and have no width.
     static let joiners: Set<Unicode.Scalar> = ["\u{200C}", "\u{200D}"]
 }
 
-/// How many columns of a terminal a character takes (Unicode, East Asian Width: W and F; emoji).
+/// The number of terminal columns of a character (Unicode, East Asian Width: W and F; emoji).
 enum DisplayWidth {
     private static let wide: [ClosedRange<UInt32>] = [
         0x1100...0x115F, 0x2329...0x232A, 0x2E80...0x303E, 0x3041...0x33FF, 0x3400...0x4DBF, 0x4E00...0xA4CF,
@@ -95,7 +95,7 @@ enum DisplayWidth {
         0xFFE0...0xFFE6, 0x20000...0x3FFFD,
     ]
 
-    /// Of a text in one line.
+    /// The columns of a text in one line.
     static func of(_ text: some StringProtocol) -> Int {
         if text.utf8.allSatisfy({ $0 < 0x80 }) { return text.utf8.count }
         return text.unicodeScalars.reduce(0) { $0 + width(of: $1) }

@@ -1,12 +1,12 @@
-/// Text for a terminal in lines that are broken between words.
+/// Wraps text for a terminal between words.
 package enum TextWrap {
-    /// Breaks a text where a line would get wider than the terminal. A word that no line can hold stays whole: an
-    /// address or a path that the terminal breaks can still be copied.
+    /// Wraps a text to the width of the terminal. A word that is longer than a line stays whole: an address or a path
+    /// that the terminal wraps can still be copied.
     ///
     /// - Parameters:
     ///   - columns: width of the terminal.
-    ///   - indent: spaces before every line but the first; fewer on a terminal that is hardly wider.
-    /// - Returns: at least one line; a text that fits is returned as it is.
+    ///   - indent: spaces before every line except the first; fewer on a terminal that is hardly wider.
+    /// - Returns: at least one line; a text that fits is returned unchanged.
     package static func lines(_ text: String, columns: Int, indent: Int = 0) -> [String] {
         guard DisplayWidth.of(text) > columns else { return [text] }
         let indent = min(indent, max(0, columns / 2))
@@ -22,7 +22,7 @@ package enum TextWrap {
                 lines.append(line)
                 (line, width, isEmpty) = (blank, indent, true)
             }
-            // Spaces at a break are part of it.
+            // Spaces at the end of a line are removed.
             if isEmpty, !lines.isEmpty, partWidth == 0 { continue }
             if !isEmpty {
                 line += " "

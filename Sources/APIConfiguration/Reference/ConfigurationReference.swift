@@ -1,7 +1,7 @@
 import Core
 
-/// The reference page of `cortex.yaml` as Markdown: made from the same table that the reader uses, so that it cannot
-/// say anything else.
+/// The reference page of `cortex.yaml` as Markdown, generated from the reader's table, so that it cannot differ from
+/// it.
 package enum ConfigurationReference {
     /// The reference page as Markdown.
     package static func page() -> String {
@@ -14,8 +14,8 @@ package enum ConfigurationReference {
 
         <!-- Generated from the table in Sources/APIConfiguration/Schema; CONTRIBUTING.md says how. Do not edit. -->
 
-        A `cortex.yaml` is a list of APIs. `cortex deploy` reads it, reports every problem of it at once, and deploys all of its APIs or none.
-        The least that one can say is a name, a kind and a container:
+        A `cortex.yaml` is a list of APIs. `cortex deploy` reads it, reports all of its problems at once, and deploys all of its APIs or none.
+        The minimum is a name, a kind and a container:
 
         ```yaml
         - name: hello
@@ -27,8 +27,8 @@ package enum ConfigurationReference {
         ```
 
         `cortex deploy --check cortex.yaml` only checks the file; no running platform is needed. `cortex schema > cortex.schema.json` writes
-        the same rules as a JSON Schema (2020-12). Editors that know YAML (VS Code, JetBrains, Neovim, Helix) complete and check the file
-        with it once its first line is
+        the same rules as a JSON Schema (2020-12). Editors with YAML support (VS Code, JetBrains, Neovim, Helix) complete and check the file
+        with it if its first line is
 
         ```yaml
         # yaml-language-server: $schema=cortex.schema.json
@@ -105,13 +105,13 @@ package enum ConfigurationReference {
         let text = """
             ## Other kinds
 
-            \(names) of the original Cortex are not served by this version. They are checked by their own rules, which follow, and then
-            refused by name: a file with one of them is not deployed.
+            \(names) of the original Cortex are not served by this version. They are checked by the rules below, and then
+            refused: a file with one of them is not deployed.
             """
         return ([text] + kinds.map(comparison)).joined(separator: "\n\n")
     }
 
-    /// What a kind has that AsyncAPI has not, and the other way round.
+    /// The fields that a kind has and AsyncAPI does not, and the reverse.
     private static func comparison(_ kind: APIKind) -> String {
         let served = flattened(APISchema.root(of: .async))
         let own = flattened(APISchema.root(of: kind))
@@ -132,7 +132,7 @@ package enum ConfigurationReference {
         let rules = APISchema.root(of: kind).rules
         if !rules.isEmpty { lines += [""] + rules.map { "- \($0.summary)" } }
         let list = absent.map { "`\($0)`" }.joined(separator: ", ")
-        lines += ["", "All else is as in an AsyncAPI, but there is no \(list)."]
+        lines += ["", "Everything else is as in an AsyncAPI, except that there is no \(list)."]
         return lines.joined(separator: "\n")
     }
 

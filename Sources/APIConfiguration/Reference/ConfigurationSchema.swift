@@ -1,11 +1,11 @@
 package import Core
 
-/// `cortex.yaml` as a JSON Schema (2020-12), for editors: made from the same table that the reader uses.
+/// `cortex.yaml` as a JSON Schema (2020-12) for editors, generated from the reader's table.
 ///
-/// What JSON Schema cannot express is in the descriptions: ranges of durations and of quantities written as text,
-/// and rules over several fields.
+/// The descriptions state what JSON Schema cannot express: ranges of durations and of quantities written as text, and
+/// rules over several fields.
 package enum ConfigurationSchema {
-    /// - Parameter kinds: those that an API of the file may have.
+    /// - Parameter kinds: the allowed kinds of the APIs of the file.
     package static func document(kinds: [APIKind] = APIKind.allCases) -> JSONValue {
         let names = kinds.map { JSONValue.string($0.rawValue) }
         return .object([
@@ -63,7 +63,7 @@ package enum ConfigurationSchema {
     }
 
     private static func orNull(_ members: [String: JSONValue]) -> [String: JSONValue] {
-        // A rule of an object would judge null too, so such an object gets an alternative of its own.
+        // A rule of an object would apply to null too, so such an object gets a separate alternative.
         guard case .string(let name) = members["type"], members["allOf"] == nil else {
             return ["anyOf": .array([.object(members), .object(["type": .string("null")])])]
         }

@@ -1,5 +1,5 @@
 extension SchemaType {
-    /// What it is, in one or two words.
+    /// The type in one or two words.
     var name: String {
         switch self {
         case .string: "text"
@@ -25,7 +25,7 @@ extension SchemaType {
         }
     }
 
-    /// What is allowed beyond the type; `nil` where the type says all.
+    /// The restrictions beyond the type; `nil` if there are none.
     var rule: String? {
         switch self {
         case .string(let rule):

@@ -1,7 +1,7 @@
 package import Core
 
-/// The one table behind `cortex.yaml`: what each kind of API may say. Validation, defaults, the JSON Schema and the
-/// reference page come from it (reference: cortex.md §1; contract Y1, Y2).
+/// The schema table of `cortex.yaml` for each kind of API. Validation, defaults, the JSON Schema and the reference page
+/// are derived from it (reference: cortex.md §1; contract Y1, Y2).
 package enum APISchema {
     /// The schema of one element of the file.
     package static func root(of kind: APIKind) -> SchemaObject {
@@ -14,7 +14,7 @@ package enum APISchema {
         }
     }
 
-    /// What can be said of an element whose kind is not known.
+    /// The schema of an element whose kind is not known.
     static let unknownKind = SchemaObject([CommonSchema.name, kind])
 
     private static let kind = SchemaField(
@@ -29,14 +29,14 @@ enum AsyncAPISchema {
 
     static let root = SchemaObject([
         CommonSchema.name,
-        CommonSchema.kind(.async, "AsyncAPI: requests wait in a durable queue, results are fetched later."),
+        CommonSchema.kind(.async, "AsyncAPI: requests wait in a durable queue, results are read later."),
         SchemaField(
             "pod", .object(PodSchema.async), .defaultObject, "The containers that run together as one replica."),
-        SchemaField("networking", .object(networking), .defaultObject, "Where the API is reached."),
+        SchemaField("networking", .object(networking), .defaultObject, "Address of the API."),
         CommonSchema.autoscaling,
         CommonSchema.updateStrategy,
         CommonSchema.nodeGroups,
-        SchemaField("retries", .object(retries), .defaultObject, "Which failed attempts are made again."),
+        SchemaField("retries", .object(retries), .defaultObject, "Which failed attempts are retried."),
         SchemaField(
             "timeout", .duration(.milliseconds(1)...year), .default("12h"),
             "How long the container may work on one attempt."),
@@ -57,7 +57,7 @@ enum AsyncAPISchema {
 
     private static let networking = SchemaObject([
         CommonSchema.endpoint,
-        SchemaField("cors", .object(cors), .defaultObject, "What browsers on other origins may do."),
+        SchemaField("cors", .object(cors), .defaultObject, "Rules for browsers on other origins."),
     ])
 
     private static let cors = SchemaObject([
@@ -68,17 +68,17 @@ enum AsyncAPISchema {
 
     private static let retries = SchemaObject([
         SchemaField(
-            "max_attempts", .integer(1...100), .default("3"), "Deliveries of a request in all, the first included."),
+            "max_attempts", .integer(1...100), .default("3"), "Deliveries of a request in total, including the first."),
         SchemaField(
             "on", .list(of: .choice(RetryPolicy.Reason.allCases.map(\.rawValue)), unique: true),
-            .defaultList([RetryPolicy.Reason.unreachable.rawValue]), "What is tried again."),
+            .defaultList([RetryPolicy.Reason.unreachable.rawValue]), "The failures that are retried."),
         SchemaField(
             "backoff", .duration(.zero...Limits.retryBackoff), .default("1s"),
-            "Wait before the second attempt; doubles with each further one, up to five minutes."),
+            "Delay before the second attempt; doubles with each further one, up to five minutes."),
     ])
 }
 
-// The kinds of the original that this version does not serve: they are checked against the original's own schema, and
+// The kinds of the original that this version does not serve: they are checked against the original's schema, and
 // refused when deployed.
 
 /// The schema of `kind: RealtimeAPI`.
@@ -113,7 +113,7 @@ enum RealtimeAPISchema {
 enum BatchAPISchema {
     static let root = SchemaObject([
         CommonSchema.name,
-        CommonSchema.kind(.batch, "BatchAPI: a job works through many items, then ends."),
+        CommonSchema.kind(.batch, "BatchAPI: a job processes many items, then ends."),
         SchemaField(
             "pod", .object(PodSchema.batch), .defaultObject, "The containers that run together as one worker."),
         CommonSchema.networking, CommonSchema.nodeGroups,
@@ -135,7 +135,7 @@ enum TrafficSplitterSchema {
     static let root = SchemaObject(
         [
             CommonSchema.name,
-            CommonSchema.kind(.trafficSplitter, "TrafficSplitter: shares requests out among RealtimeAPIs."),
+            CommonSchema.kind(.trafficSplitter, "TrafficSplitter: distributes requests among RealtimeAPIs."),
             CommonSchema.networking,
             SchemaField("apis", .list(of: .object(share), minimum: 1), .required, "The APIs that share the requests."),
         ], rules: [hundred, uniqueNames, oneShadow])
@@ -144,7 +144,7 @@ enum TrafficSplitterSchema {
         SchemaField("name", .string(.apiName), .required, "Name of a RealtimeAPI, deployed or in the same file."),
         SchemaField("weight", .integer(0...100), .required, "Its share of the requests, in percent."),
         SchemaField(
-            "shadow", .boolean, .default("false"), "Whether it gets copies of the requests, its answers unused."),
+            "shadow", .boolean, .default("false"), "Whether it gets copies of the requests; its answers are discarded."),
     ])
 
     private static let hundred = SchemaRule("The weights of all but shadow APIs sum to 100.") { splitter in
@@ -152,7 +152,7 @@ enum TrafficSplitterSchema {
         let shares = elements.compactMap(\.object)
         let counted = shares.filter { $0["shadow"]?.boolean == false }
         let weights = counted.compactMap { $0["weight"]?.integer }
-        // A share that is wrong itself would make the sum wrong too.
+        // A wrong weight would make the sum wrong too.
         guard shares.allSatisfy({ $0["shadow"] != nil }), weights.count == counted.count,
             weights.reduce(0, +) != 100
         else { return [] }
@@ -165,7 +165,7 @@ enum TrafficSplitterSchema {
         ]
     }
 
-    private static let uniqueNames = SchemaRule("Each API stands in the list once.") { splitter in
+    private static let uniqueNames = SchemaRule("Each API is in the list once.") { splitter in
         var seen: Set<String> = []
         return (splitter["apis"]?.list ?? []).enumerated().compactMap { index, share in
             guard let name = share.object?["name"], let text = name.string, !seen.insert(text).inserted else {
@@ -173,7 +173,7 @@ enum TrafficSplitterSchema {
             }
             return .init(
                 path: "apis[\(index)].name", mark: name.mark, kind: .trafficSplitterAPIsNotUnique,
-                message: "\(text.quoted) stands in the list twice")
+                message: "\(text.quoted) is in the list twice")
         }
     }
 

@@ -18,9 +18,9 @@ enum CommonSchema {
         "endpoint", .string(.endpoint), .derived("a slash and the API's name"),
         "Path under which the API is served; unique among all APIs.")
 
-    /// `networking` of the kinds that have nothing but an endpoint.
+    /// `networking` of the kinds that have only an endpoint.
     static let networking = SchemaField(
-        "networking", .object(SchemaObject([endpoint])), .defaultObject, "Where the API is reached.")
+        "networking", .object(SchemaObject([endpoint])), .defaultObject, "Address of the API.")
 
     static let nodeGroups = SchemaField(
         "node_groups",
@@ -51,10 +51,10 @@ enum CommonSchema {
                         "Replicas are added only up to the lowest recommendation of this time."),
                     SchemaField(
                         "max_downscale_factor", .number(.atLeast(0, below: 1)), .default("0.75"),
-                        "Share of the replicas that one step down leaves at least."),
+                        "Smallest share of the replicas that one step down leaves."),
                     SchemaField(
                         "max_upscale_factor", .number(.above(1)), .default("1.5"),
-                        "Multiple of the replicas that one step up reaches at most."),
+                        "Largest factor by which one step increases the replicas."),
                     SchemaField(
                         "downscale_tolerance", .number(.atLeast(0, below: 1)), .default("0.05"),
                         "Shortfall of load, as a share, that changes nothing."),
@@ -66,7 +66,7 @@ enum CommonSchema {
                     atMost("min_replicas", "max_replicas", .minReplicasGreaterThanMax),
                     atMost("init_replicas", "max_replicas", .initReplicasGreaterThanMax), initAtLeastMin,
                 ])),
-        .defaultObject, "How many replicas there are.")
+        .defaultObject, "The number of replicas.")
 
     static let updateStrategy = SchemaField(
         "update_strategy",
@@ -102,7 +102,7 @@ enum CommonSchema {
             else { return [] }
             let isLimitDefault = object[upper]?.isDefault == true
             let bound = "\(upper) (\(limit)\(isLimitDefault ? " by default" : ""))"
-            // The place of the one that the file gives: a default has no line of its own.
+            // The place of the value in the file: a default has no line.
             let mark = value.isDefault ? object[upper]?.mark ?? value.mark : value.mark
             let number = "\(found)\(value.isDefault ? " by default" : "")"
             return [.init(path: lower, mark: mark, kind: kind, message: "must be at most \(bound), found \(number)")]

@@ -1,23 +1,23 @@
 import Core
 
-/// The schema of `pod`, kind by kind.
+/// The schemas of `pod` for each kind.
 enum PodSchema {
     static let async = SchemaObject(
         [
             port, concurrency(1000),
             SchemaField(
                 "termination_grace_period", .duration(.zero...(.seconds(3600))), .default("60s"),
-                "How long requests may finish and containers may stop before they are killed."),
+                "Time for requests to finish and containers to stop before they are killed."),
             SchemaField(
                 "operator_access", .choice(OperatorAccess.allCases.map(\.rawValue)),
                 .default(OperatorAccess.standard.rawValue),
-                "What the credential in the pod may do at the operator; full needs cortex up --allow-pod-operator-access full."
+                "Rights of the pod's credential at the operator; full needs cortex up --allow-pod-operator-access full."
             ),
             containers(
                 [
                     image(
                         .optional,
-                        "Docker image; may be left out only on the sandbox engine, which runs this machine's programs."),
+                        "Docker image; optional only on the sandbox engine, which runs this machine's programs."),
                     env, command(.derived("the image's ENTRYPOINT")), args,
                     probe("readiness_probe", ProbeSchema.readinessWithoutExec), liveness, preStop, compute, volumes,
                 ], rules: [uniqueVolumeTargets]),
@@ -28,7 +28,7 @@ enum PodSchema {
             port, concurrency(30_000),
             SchemaField(
                 "max_queue_length", .integer(1...30_000), .default("100"),
-                "Most requests that wait in front of one replica."),
+                "Most requests that wait for one replica."),
             containers([
                 image(.required, "Docker image."), env, command(.derived("the image's ENTRYPOINT")), args,
                 probe("readiness_probe", ProbeSchema.readiness), liveness, preStop, compute,
@@ -92,7 +92,7 @@ enum PodSchema {
 
     private static let requiredCommand = SchemaField(
         "command", .list(of: .string(.any), minimum: 1), .required,
-        "Program and arguments, which a job must know to see its end; $(NAME) is replaced by the variable's value.")
+        "Program and arguments, which a job needs to detect its end; $(NAME) is replaced by the variable's value.")
 
     private static let args = SchemaField(
         "args", .list(of: .string(.any)), .derived("the image's CMD"), null: .asAbsent,
@@ -101,7 +101,7 @@ enum PodSchema {
     private static func probe(_ key: String, _ schema: SchemaObject) -> SchemaField {
         SchemaField(
             key, .object(schema), .optional, null: .asAbsent,
-            "The replica gets requests only while this succeeds; without it, once pod.port takes connections.")
+            "The replica gets requests only while this succeeds; without it, when pod.port accepts connections.")
     }
 
     private static let liveness = SchemaField(
@@ -110,10 +110,10 @@ enum PodSchema {
 
     private static let preStop = SchemaField(
         "pre_stop", .object(ProbeSchema.preStop), .optional, null: .asAbsent,
-        "What is done before the container is asked to stop.")
+        "Runs before the container is asked to stop.")
 
     private static let compute = SchemaField(
-        "compute", .object(computeObject), .defaultObject, "What the container needs.")
+        "compute", .object(computeObject), .defaultObject, "Resources of the container.")
 
     private static let volumes = SchemaField(
         "volumes", .list(of: .string(.volume)), .optional, null: .asAbsent,
@@ -123,17 +123,17 @@ enum PodSchema {
         [
             SchemaField(
                 "cpu", .quantity(minimum: Quantity("20m"), fractions: true), .default("200m"), null: .asNone,
-                "Share of the processors that is guaranteed under contention; never a ceiling."),
+                "Share of the processors that is guaranteed under contention; not a limit."),
             SchemaField(
                 "mem", .quantity(minimum: Quantity("20Mi"), fractions: false), .optional, null: .asNone,
-                "Memory that must be free to start; also the limit."),
+                "Memory that must be free for the start; also the limit."),
             SchemaField(
                 "shm", .quantity(minimum: nil, fractions: false), .optional, null: .asNone, "Size of /dev/shm."),
             SchemaField(
                 "disk", .quantity(minimum: Quantity("1Mi"), fractions: false), .optional, null: .asNone,
-                "What the pod may store in /mnt, /tmp and its home; beyond it the replica is replaced. The containers' values are added up."
+                "Limit of what the pod stores in /mnt, /tmp and its home; a replica above it is replaced. The containers' values are added."
             ),
-            SchemaField("gpu", .integer(0...Int64.max), .default("0"), "GPU devices for this container alone."),
+            SchemaField("gpu", .integer(0...Int64.max), .default("0"), "GPU devices, exclusive to this container."),
             SchemaField("inf", .integer(0...Int64.max), .default("0"), "AWS Inferentia chips; only 0 is accepted."),
         ],
         rules: [sharedMemoryWithinMemory, noInferentia])
@@ -142,7 +142,7 @@ enum PodSchema {
 
     private static let rules = [reservedPort, uniqueContainerNames, oneKindOfAccelerator]
 
-    /// The platform's own ports inside a pod; the same for `pod.port` and for probes.
+    /// The platform's ports inside a pod; the same for `pod.port` and for probes.
     static let reservedPort = SchemaRule(
         "port is not 8888 or 15000, which are the platform's.",
         schema: .object([
@@ -193,7 +193,7 @@ enum PodSchema {
     }
 
     /// For containers and for the commands of probes and hooks.
-    static let programAlone = SchemaRule("The first item of command is the program alone, without its arguments.") {
+    static let programAlone = SchemaRule("The first item of command is only the program, without its arguments.") {
         object in
         guard let program = object["command"]?.list?.first, let text = program.string,
             let message = Pitfalls.programWithArguments(text)

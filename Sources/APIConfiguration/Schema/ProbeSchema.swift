@@ -4,7 +4,7 @@ import Core
 enum ProbeSchema {
     static let readiness = probe([httpGetField, tcpSocketField, execField])
 
-    /// Of the kinds whose probes are made from outside of the container.
+    /// For the kinds whose probes run outside of the container.
     static let readinessWithoutExec = probe([
         httpGetField, tcpSocketField,
         SchemaField(

@@ -1,29 +1,29 @@
 package import Core
 
 /// One key of `cortex.yaml`: the single description from which validation, defaults, the JSON Schema and the reference
-/// page come.
+/// page are derived.
 package struct SchemaField: Sendable {
-    /// What holds when the key is not there.
+    /// The value of an absent key.
     package enum Presence: Sendable {
         case required
-        /// Nothing: the feature is off.
+        /// None: the feature is off.
         case optional
-        /// A scalar, as it would be written in the file.
+        /// A scalar, in the syntax of the file.
         case `default`(String)
         /// A list of strings.
         case defaultList([String])
-        /// An object, with the defaults of its own fields.
+        /// An object, with the defaults of its fields.
         case defaultObject
-        /// Taken from elsewhere; the text says from where.
+        /// Derived from another value; the text says from which.
         case derived(String)
     }
 
-    /// What `key: null` means.
+    /// The meaning of `key: null`.
     package enum NullRule: Sendable {
         case refused
-        /// The same as leaving the key out.
+        /// The same as an absent key.
         case asAbsent
-        /// None, even where there is a default.
+        /// None, also if there is a default.
         case asNone
     }
 
@@ -47,7 +47,7 @@ package struct SchemaField: Sendable {
 }
 
 extension SchemaField {
-    /// Whether the file must have it; also a map that may be left out as such, but for a field in it that is required.
+    /// Whether the file must have it; also true for a map that may be absent but has a required field.
     package var isRequired: Bool {
         switch (presence, type) {
         case (.required, _): true
@@ -57,7 +57,7 @@ extension SchemaField {
     }
 }
 
-/// What a field may hold.
+/// The type of a field.
 package indirect enum SchemaType: Sendable {
     case string(StringRule)
     /// Any of these strings.
@@ -67,15 +67,14 @@ package indirect enum SchemaType: Sendable {
     case number(NumberRange)
     /// Go's duration syntax, as a string.
     case duration(ClosedRange<Duration>, multipleOf: Duration? = nil)
-    /// A Kubernetes quantity: a string, or (with `fractions`) also a bare number with a fraction, or a bare whole
-    /// number.
+    /// A Kubernetes quantity: a string, or a bare integer, or (with `fractions`) a bare number with a fraction.
     case quantity(minimum: Quantity?, fractions: Bool)
-    /// Bytes: a quantity, or a bare whole number.
+    /// Bytes: a quantity, or a bare integer.
     case size(ClosedRange<Int64>)
     /// `25%` or a count.
     case amount
     case list(of: SchemaType, minimum: Int = 0, unique: Bool = false)
-    /// Free keys.
+    /// A map with arbitrary keys.
     case map(key: StringRule, value: StringRule)
     case object(SchemaObject)
     /// Known, but refused unless it is null; the text says what to do instead.
@@ -85,7 +84,7 @@ package indirect enum SchemaType: Sendable {
 /// A map with known keys.
 package struct SchemaObject: Sendable {
     package let fields: [SchemaField]
-    /// Checked once the fields are read, also when some of them are wrong.
+    /// Checked after the fields are read, also if some of them are wrong.
     package let rules: [SchemaRule]
 
     package init(_ fields: [SchemaField], rules: [SchemaRule] = []) {
@@ -93,7 +92,7 @@ package struct SchemaObject: Sendable {
         self.rules = rules
     }
 
-    /// The field below this one with that key.
+    /// The field with that key.
     package func field(_ key: String) -> SchemaField? { fields.first { $0.key == key } }
 }
 
@@ -101,13 +100,13 @@ package struct SchemaObject: Sendable {
 package struct SchemaRule: Sendable {
     /// One line for the reference page.
     package let summary: String
-    /// The same as a part of a JSON Schema of the object; `nil` where JSON Schema cannot express it.
+    /// The same as a part of a JSON Schema of the object; `nil` if JSON Schema cannot express it.
     package let schema: JSONValue?
-    /// What it finds; fields that are wrong themselves are absent from the object, and the rule then passes over them.
+    /// Finds the problems; wrong fields are absent from the object, and the rule then ignores them.
     let check: @Sendable (ConfigurationObject) -> [Violation]
 
     struct Violation: Sendable {
-        /// Under the object, such as `min_replicas`; empty for the object itself.
+        /// The path below the object, such as `min_replicas`; empty for the object itself.
         var path: String
         var mark: SourceMark
         var kind: ConfigurationProblem.Kind
@@ -124,14 +123,14 @@ package struct SchemaRule: Sendable {
     }
 }
 
-/// A range of numbers, with or without its ends.
+/// A range of numbers, with or without its bounds.
 package struct NumberRange: Sendable {
     package let lower: Double
     package let includesLower: Bool
-    /// Never included; `nil` for none.
+    /// Never included; `nil` for no bound.
     package let upper: Double?
 
-    /// `lower` or more and, where given, less than `upper`.
+    /// At least `lower` and, if given, less than `upper`.
     package static func atLeast(_ lower: Double, below upper: Double? = nil) -> NumberRange {
         NumberRange(lower: lower, includesLower: true, upper: upper)
     }
@@ -157,21 +156,21 @@ package struct NumberRange: Sendable {
     }
 }
 
-/// What a string must look like.
+/// The syntax of a string.
 package struct StringRule: Sendable {
-    /// Finishes "must be …".
+    /// Continues "must be …".
     package let allowed: String
-    /// The same as an ECMA 262 expression; lengths apart.
+    /// The same as an ECMA 262 expression, without the length.
     package let pattern: String
     package let maximumLength: Int?
-    /// `nil` when the string is fine; otherwise what kind of problem it is, and what to say instead of "must be …" if
-    /// that is not enough.
+    /// `nil` if the string is valid; otherwise the kind of problem, and a message if "must be …" is not specific
+    /// enough.
     let check: @Sendable (String) -> Fault?
 
     struct Fault: Sendable {
         var kind: ConfigurationProblem.Kind = .invalidFormat
         var message: String?
-        /// What was probably meant.
+        /// The value that was probably intended.
         var suggestion: String?
     }
 

@@ -72,13 +72,13 @@ extension StringRule {
         VolumeSyntax.fault(in: $0).map { Fault(kind: $0.kind, message: $0.message) }
     }
 
-    /// What was probably meant: `my-iris` for `My_Iris`.
+    /// The name that was probably intended: `my-iris` for `My_Iris`.
     private static func nearName(_ text: String) -> String? {
         let near = String(text.lowercased().map { "_ .".contains($0) ? "-" : $0 })
         return isName(near) && !near.hasPrefix("b-") ? near : nil
     }
 
-    /// Without a scheme, the name in lower case, the tag as it is.
+    /// Without a scheme, the name in lower case, the tag unchanged.
     private static func nearImage(_ text: String) -> String? {
         var name = Substring(text)
         for scheme in ["https://", "http://", "docker://"] where name.hasPrefix(scheme) {

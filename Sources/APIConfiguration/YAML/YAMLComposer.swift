@@ -1,7 +1,7 @@
 import Core
 
-/// Builds the one document of a file. What can be passed over (duplicate keys, unknown aliases, tags) is noted and the
-/// reading goes on; only broken syntax and limits end it.
+/// Builds the only document of a file. Duplicate keys, unknown aliases and tags are recorded and reading continues;
+/// only invalid syntax and limits end it.
 struct YAMLComposer: ~Copyable {
     struct Finding: Error, Hashable {
         var mark: SourceMark
@@ -19,8 +19,7 @@ struct YAMLComposer: ~Copyable {
         events = YAMLEvents(bytes)
     }
 
-    /// The root of the document, `nil` for a file without one or one that cannot be read, and what was found on the
-    /// way.
+    /// The root of the document, `nil` for a file without one or one that cannot be read, and the findings.
     static func compose(_ bytes: some Collection<UInt8>) -> (root: YAMLNode?, findings: [Finding]) {
         var composer = YAMLComposer(bytes)
         do {
@@ -50,7 +49,7 @@ struct YAMLComposer: ~Copyable {
         if case .documentStart = event {
             note(
                 mark, .multipleDocuments, "a second document begins here; a file is one list of APIs",
-                hint: "remove this line and go on with \"- name:\"")
+                hint: "remove this line and continue with \"- name:\"")
         }
         return root
     }
@@ -116,7 +115,7 @@ struct YAMLComposer: ~Copyable {
             if let first = seen[scalar.text] {
                 note(
                     mark, .duplicateKey,
-                    "the key \(scalar.text.quoted) stands here a second time, first in line \(first.line)",
+                    "the key \(scalar.text.quoted) is repeated here; it is also in line \(first.line)",
                     hint: "YAML readers disagree on which of them counts; remove one")
                 continue
             }
@@ -131,7 +130,7 @@ struct YAMLComposer: ~Copyable {
         return entries
     }
 
-    /// `<<: *base` or `<<: [*one, *two]`: keys that are already there win.
+    /// `<<: *base` or `<<: [*one, *two]`: existing keys take precedence.
     private mutating func merge(
         _ node: YAMLNode, into entries: inout [YAMLNode.Entry], seen: inout [String: SourceMark]
     ) throws(Finding) {
@@ -160,7 +159,7 @@ struct YAMLComposer: ~Copyable {
         static let known = Set(["str", "int", "float", "bool", "null", "seq", "map"].map { prefix + $0 })
     }
 
-    /// Whether there is a tag of YAML's own.
+    /// Whether there is a standard tag of YAML.
     private mutating func tagged(_ tag: String?, _ mark: SourceMark) -> Bool {
         guard let tag, tag != "!" else { return false }
         if Tags.known.contains(tag) { return true }
@@ -179,7 +178,7 @@ struct YAMLComposer: ~Copyable {
         }
     }
 
-    /// Counts a node with all that its aliases repeat, so that a small file cannot stand for a huge tree.
+    /// Counts a node with everything that its aliases repeat, so that a small file cannot represent a huge tree.
     private mutating func add(_ node: YAMLNode, _ anchor: String?) throws(Finding) -> YAMLNode {
         try charge(1, node.mark)
         if node.weight > Limits.configurationNodes { try charge(node.weight, node.mark) }
@@ -192,7 +191,7 @@ struct YAMLComposer: ~Copyable {
         guard nodes <= Limits.configurationNodes else {
             throw Finding(
                 mark: mark, kind: .tooLarge,
-                message: "more than \(Limits.configurationNodes) values, with what aliases repeat; make it smaller")
+                message: "more than \(Limits.configurationNodes) values, counting each alias; shorten the file")
         }
     }
 }

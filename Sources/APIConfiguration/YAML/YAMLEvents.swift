@@ -1,10 +1,10 @@
 // Yams' own composer stops at the first duplicate key, hashes keys through aliases (so a small file can keep it busy
-// for ever), and forgets where an alias stood. The file's problems are to be reported all at once, so we read the
-// events of the libyaml inside Yams ourselves.
+// for ever), and loses the place of an alias. All problems of a file must be reported at once, so this file reads the
+// events of Yams' libyaml.
 import CYaml
 import Yams
 
-/// What libyaml reports of a document, one piece after the other. Not thread-safe: one parse, one owner.
+/// The events of libyaml for a document, one after the other. Not thread-safe: one parse, one owner.
 struct YAMLEvents: ~Copyable {
     enum Event {
         case documentStart
@@ -24,7 +24,7 @@ struct YAMLEvents: ~Copyable {
         var hint: String?
     }
 
-    // libyaml keeps pointers into both, so they live at fixed addresses until the parse is over.
+    // libyaml keeps pointers into both, so they have fixed addresses until the parse is over.
     private let parser: UnsafeMutablePointer<yaml_parser_t>
     private let input: UnsafeMutableBufferPointer<UInt8>
 
@@ -45,7 +45,7 @@ struct YAMLEvents: ~Copyable {
         input.deallocate()
     }
 
-    /// The next piece and where it begins.
+    /// The next event and its place.
     mutating func next() throws(SyntaxError) -> (event: Event, mark: SourceMark) {
         var event = yaml_event_t()
         defer { yaml_event_delete(&event) }
@@ -100,7 +100,7 @@ struct YAMLEvents: ~Copyable {
         let start = SourceMark(line: state.context_mark.line + 1, column: state.context_mark.column + 1)
         if byte(at: state.problem_mark.index) == UInt8(ascii: "\t") {
             return SyntaxError(
-                mark: mark, message: "a tab character where YAML wants spaces",
+                mark: mark, message: "a tab character where YAML requires spaces",
                 hint: "indent with spaces; most editors can turn tabs into them")
         }
         let context = state.context.map { String(cString: $0) }
@@ -110,7 +110,7 @@ struct YAMLEvents: ~Copyable {
         return SyntaxError(mark: words.isAboutItsBegin ? start : mark, message: words.message, hint: words.hint)
     }
 
-    /// libyaml counts characters, not bytes; `nil` behind the end.
+    /// libyaml counts characters, not bytes; `nil` after the end.
     private func byte(at index: Int) -> UInt8? {
         var count = 0
         for byte in input where byte & 0xC0 != 0x80 {

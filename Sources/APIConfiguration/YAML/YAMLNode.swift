@@ -2,7 +2,7 @@
 package struct SourceMark: Sendable, Hashable, Comparable {
     package var line: Int
     package var column: Int
-    /// How much of the line it is about, in Unicode scalars; at least 1.
+    /// The length of the marked part of the line, in Unicode scalars; at least 1.
     package var length: Int
 
     package init(line: Int, column: Int, length: Int = 1) {
@@ -16,7 +16,7 @@ package struct SourceMark: Sendable, Hashable, Comparable {
     }
 }
 
-/// A node of a YAML document, with its place. Aliases are resolved, merge keys (`<<`) are carried out.
+/// A node of a YAML document, with its place. Aliases and merge keys (`<<`) are resolved.
 struct YAMLNode: Sendable {
     struct Entry: Sendable {
         var key: String
@@ -32,7 +32,8 @@ struct YAMLNode: Sendable {
 
     var content: Content
     var mark: SourceMark
-    /// Nodes in this subtree once every alias is written out, itself included. What an alias repeats counts each time.
+    /// The number of nodes in this subtree with every alias expanded, including this one. Repeated nodes count each
+    /// time.
     var weight: Int
     /// Levels below this node.
     var height: Int
@@ -58,7 +59,7 @@ struct YAMLNode: Sendable {
         self.height = (mapping.map(\.value.height).max() ?? -1) + 1
     }
 
-    /// What it is, for a message: `a list`, `the number 3`, `"abc"`.
+    /// The value for a message: `a list`, `the number 3`, `"abc"`.
     var described: String {
         switch content {
         case .sequence: "a list"

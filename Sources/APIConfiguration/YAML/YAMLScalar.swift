@@ -1,4 +1,4 @@
-/// A YAML scalar as written, and what it means.
+/// A YAML scalar as written, and its value.
 ///
 /// Strings are strict, as in the original: an unquoted `1` is a number, `true` and `yes` are booleans, and neither is
 /// ever read as text.
@@ -6,9 +6,9 @@ struct YAMLScalar: Sendable, Hashable {
     enum Value: Sendable, Hashable {
         case null
         case boolean(Bool)
-        /// A whole number that fits into 64 bits.
+        /// An integer that fits into 64 bits.
         case integer(Int64)
-        /// Any other number; also a whole number that does not fit.
+        /// Any other number; also an integer that does not fit.
         case number(Double)
         case string(String)
     }
@@ -17,7 +17,7 @@ struct YAMLScalar: Sendable, Hashable {
     var text: String
     var value: Value
 
-    /// - Parameter isPlain: without quotes, so that it may be something other than text.
+    /// - Parameter isPlain: without quotes, so that it may have another type than text.
     init(_ text: String, isPlain: Bool) {
         self.text = text
         self.value = isPlain ? Self.resolve(text) : .string(text)
@@ -33,7 +33,7 @@ struct YAMLScalar: Sendable, Hashable {
         }
     }
 
-    /// The meaning of a scalar without quotes (YAML 1.2 core schema, with the words for booleans that YAML 1.1 had).
+    /// The value of a scalar without quotes (YAML 1.2 core schema, with the words for booleans of YAML 1.1).
     static func resolve(_ text: String) -> Value {
         switch text {
         case "", "~", "null", "Null", "NULL": return .null
@@ -63,7 +63,7 @@ struct YAMLScalar: Sendable, Hashable {
         let digits = unsigned.filter { $0 != "_" }
         guard hasDecimalForm(digits) else { return nil }
         let isWhole = digits.utf8.allSatisfy { (48...57).contains($0) }
-        // 0755 is octal in YAML 1.1 and decimal in 1.2: it is no whole number that anyone can rely on.
+        // 0755 is octal in YAML 1.1 and decimal in 1.2, so it is not read as an integer.
         let isAmbiguous = digits.utf8.count > 1 && digits.utf8.first == UInt8(ascii: "0")
         if isWhole, !isAmbiguous, let value = Int64((isNegative ? "-" : "") + digits) { return .integer(value) }
         return Double((isNegative ? "-" : "") + digits).map { .number($0) }
@@ -93,7 +93,7 @@ struct YAMLScalar: Sendable, Hashable {
 }
 
 extension String {
-    /// In quotes for a message: on one line, without control characters, cut when long.
+    /// In quotes for a message: on one line, without control characters, cut if it is long.
     var quoted: String {
         var result = "\""
         for scalar in shortened(to: 80).unicodeScalars {
@@ -117,7 +117,7 @@ extension String {
 }
 
 extension Unicode.Scalar {
-    /// White space or a mark that steers how text is shown: something that a reader cannot see.
+    /// White space or a control mark for the display of text: invisible to a reader.
     var isInvisible: Bool {
         switch properties.generalCategory {
         case .format, .control, .spaceSeparator, .lineSeparator, .paragraphSeparator: true

@@ -1,20 +1,21 @@
-/// What libyaml says about broken syntax, in words for someone who does not know how a YAML parser works, and what to
-/// do about it.
+/// libyaml's messages about invalid syntax, rewritten for readers who do not know how a YAML parser works, and with a
+/// hint.
 struct YAMLSyntaxWords {
     private(set) var message = ""
     private(set) var hint: String?
-    /// Whether the place to look at is where the list, map or quotation begins rather than where the parser gave up.
+    /// Whether the place to show is the beginning of the list, map or quotation rather than the place of the parser's
+    /// error.
     private(set) var isAboutItsBegin = false
 
     /// - Parameters:
-    ///   - begin: where the thing that was being read begins, and the character there.
-    ///   - found: the character that the parser stumbled over; `nil` at the end of the file.
-    ///   - isFirstInLine: whether only spaces stand before it.
+    ///   - begin: the beginning of the value that was being read, and the character there.
+    ///   - found: the character of the error; `nil` at the end of the file.
+    ///   - isFirstInLine: whether only spaces are before it.
     init(
         problem: String, context: String?, begin: (mark: SourceMark, byte: UInt8?)? = nil, found: UInt8? = nil,
         isFirstInLine: Bool = true
     ) {
-        let start = begin.map { "begun in line \($0.mark.line), column \($0.mark.column)" } ?? ""
+        let start = begin.map { "that begins in line \($0.mark.line), column \($0.mark.column)" } ?? ""
         let character = found.map { Self.name(of: $0) } ?? "the end of the file"
         switch (problem, context) {
         case ("did not find expected ',' or ']'", _):
@@ -22,31 +23,31 @@ struct YAMLSyntaxWords {
         case ("did not find expected ',' or '}'", _):
             setOpen("map", closing: "}", start: start, found: found)
         case ("found unexpected end of stream", _), ("found unexpected document indicator", _):
-            message = "this text in quotes is never closed"
+            message = "this quoted text is not closed"
             hint = "end it with the quote that it begins with"
             isAboutItsBegin = true
         case ("mapping values are not allowed in this context", _):
-            message = "a colon that begins a value where none can stand"
+            message = "a colon that begins a value where no value is allowed"
             hint = "text with \": \" in it needs quotes; else compare the indentation with the line above"
         case ("could not find expected ':'", _):
             message = "a key without a colon"
             hint = "write key: value, with a space after the colon"
             isAboutItsBegin = true
         case ("did not find expected key", _) where !isFirstInLine:
-            message = "text behind a value that has ended already"
+            message = "text after the end of a value"
             hint = "if quotes are part of the text, put other quotes around all of it"
         case ("did not find expected key", _):
             message = "this line does not fit into the map \(start)"
-            hint = "the keys of one map stand in the same column"
+            hint = "the keys of a map begin in the same column"
         case ("did not find expected '-' indicator", _):
             message = "this line does not fit into the list \(start)"
-            hint = "every element begins with \"- \" in the same column; what belongs to it is indented further"
+            hint = "every element begins with \"- \" in the same column; its content is indented further"
         case ("block sequence entries are not allowed in this context", _):
             message = "a list cannot begin here"
-            hint = "put each \"- \" on a line of its own, below the key"
+            hint = "put each \"- \" on a separate line below the key"
         case ("mapping keys are not allowed in this context", _):
             message = "a map cannot begin here"
-            hint = "put it on a line of its own, or into { }"
+            hint = "put it on a separate line, or into { }"
         case ("found character that cannot start any token", _):
             message = "text cannot begin with \(character)"
             hint = "write it in quotes"
@@ -80,7 +81,7 @@ struct YAMLSyntaxWords {
 
     private mutating func setOpen(_ thing: String, closing: String, start: String, found: UInt8?) {
         if found == nil {
-            message = "this \(thing) is never closed"
+            message = "this \(thing) is not closed"
             hint = "end it with \(closing)"
             isAboutItsBegin = true
         } else {
