@@ -100,7 +100,7 @@ extension EndToEnd {
         }
 
         @Test(
-            "C10: gateway and operator answer under the cluster's names, with a pod that itself serves port 80",
+            "C10: gateway and operator answer under the cluster's names, also for a pod that serves port 80",
             arguments: engines)
         func clusterNames(_ engine: Platform.EngineKind) async throws {
             try await EndToEnd.platform(engine).with("inner", pod: "port: 80") { api async throws in
@@ -130,7 +130,7 @@ extension EndToEnd {
             }
         }
 
-        @Test("C12: mem is a limit; the container that goes over it is killed and says so", arguments: engines)
+        @Test("C12: mem is a limit; a container above it is killed, and its state says so", arguments: engines)
         func memory(_ engine: Platform.EngineKind) async throws {
             let platform = try EndToEnd.platform(engine)
             try await platform.with("hungry", container: "compute: {mem: 128Mi}") { api async throws in
@@ -147,7 +147,7 @@ extension EndToEnd {
             }
         }
 
-        @Test("C12: what an engine cannot do is refused with the field and the way out", arguments: engines)
+        @Test("C12: an unsupported field is refused by name with advice", arguments: engines)
         func refusals(_ engine: Platform.EngineKind) async throws {
             let platform = try EndToEnd.platform(engine)
             let file = platform.folder.appending(path: "gpu.yaml")
@@ -158,13 +158,14 @@ extension EndToEnd {
             #expect(try await platform.cli("get", "gpu").status == 1)
         }
 
-        @Test("C13: on delete, the request inside finishes, then pre_stop, then SIGTERM", arguments: engines)
+        @Test(
+            "C13: on delete the request inside finishes, then pre_stop runs, then SIGTERM follows", arguments: engines)
         func stopOrder(_ engine: Platform.EngineKind) async throws {
             let platform = try EndToEnd.platform(engine)
             let shared = platform.folder.appending(path: "stop-order")
             try FileManager.default.createDirectory(at: shared, withIntermediateDirectories: true)
             chmod(shared.path, 0o777)
-            // The replica's own /mnt goes with it, so what happened is written to a volume.
+            // The replica's /mnt is removed with it, so the events are written to a volume.
             let container = """
                 pre_stop: {exec: {command: [python3, -c, "open('/out/log','a').write('pre_stop ')"]}}
                 """
@@ -215,8 +216,7 @@ extension EndToEnd {
             let platform = try EndToEnd.platform(engine)
             try await platform.with("patient", container: container) { api async throws in
                 #expect(try await api.result("", do: "most-inside")["most"].int == 1)
-                // The probe's file is removed again by nobody: the container restarts over and over, each time a new
-                // process.
+                // The probe's file is not removed: the container restarts repeatedly, each time with a new process.
                 _ = try await api.result(#"{"path":"/mnt/sick","write":""}"#, do: "file")
                 try await expectEventually {
                     let restarts = try await platform.describe("patient")?["status"]["replicas"][0]["restarts"].int

@@ -4,17 +4,20 @@ import TestSupport
 import Testing
 
 extension EndToEnd {
-    /// What is gone is really gone from the disk. The store does that alone, so one engine says it all.
+    /// Erased data is really removed from the disk. The store does that independently of the engine, so one engine is
+    /// enough.
     @Suite("Erasure")
     struct Erasure {
-        @Test("C6, A12: payloads go with a request's end, results after retention; then no file holds a byte of them")
+        @Test(
+            "C6, A12: payloads are erased with a request's end, results after retention; then no file contains a byte of them"
+        )
         func erased() async throws {
             let platform = try EndToEnd.platform(.sandbox)
-            // Long enough that the result can be read, so short that nothing has to be waited for.
+            // Long enough to read the result, short enough for the test.
             try await platform.with("short-lived", api: "retention: 5s\nkeep_failed: 0s") { api async throws in
                 let small = "\"small \(UUID().uuidString)\""
                 let marker = UUID().uuidString
-                // In a segment, and in a file of its own.
+                // In a segment, and in its own file.
                 let large = [4000, 9000].map { "\"\(String(repeating: marker, count: $0))\"" }
                 let header = "header-\(UUID().uuidString)"
                 var ids: [String] = []
@@ -39,14 +42,14 @@ extension EndToEnd {
             }
         }
 
-        /// Files below the data directory in which one of the texts stands.
+        /// Files below the data directory that contain one of the texts.
         private static func files(of platform: Platform, with texts: [String]) throws -> [String] {
             let needles = texts.map { Data($0.utf8) }
             let names = FileManager.default.enumerator(atPath: platform.data.path)?.compactMap { $0 as? String } ?? []
             return names.filter { name in
                 let path = platform.data.appending(path: name).path
                 let type = try? FileManager.default.attributesOfItem(atPath: path)[.type] as? FileAttributeType
-                // A file that went away meanwhile holds nothing.
+                // A file that was removed meanwhile contains nothing.
                 guard type == .typeRegular, let data = FileManager.default.contents(atPath: path) else { return false }
                 return needles.contains { data.range(of: $0) != nil }
             }

@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 extension EndToEnd {
-    /// Rows of docs/failures.md on the built program: what `describe` shows, what becomes of the request, and that
+    /// Rows of docs/failures.md on the built program: the output of `describe`, the end of the request, and that
     /// nothing is left.
     @Suite("Failures of pods")
     struct Failures {
@@ -23,7 +23,7 @@ extension EndToEnd {
                 let container = "liveness_probe: {\(probe), period_seconds: 1, failure_threshold: 2}"
                 // On a busy machine the probe may fail twice before the replica was ever ready.
                 try await platform.with("sick", container: container, wait: false) { _ async throws in
-                    try await expectEventually(within: .seconds(40), "\(words) is not told") {
+                    try await expectEventually(within: .seconds(40), "\(words) is not shown") {
                         guard let replica = try await platform.describe("sick")?["status"]["replicas"][0] else {
                             return false
                         }
@@ -37,7 +37,7 @@ extension EndToEnd {
         }
 
         @Test(
-            "C12, A11: a container killed for its memory shows as killed_oom, and its request is delivered again",
+            "C12, A11: a container killed for its memory shows as killed_oom, and its request is retried",
             arguments: engines)
         func outOfMemory(_ engine: Platform.EngineKind) async throws {
             let platform = try EndToEnd.platform(engine)
@@ -58,7 +58,7 @@ extension EndToEnd {
             try await expectNothingLeft(of: "hog", platform)
         }
 
-        @Test("S3: an image that is not there shows as err_image_pull; requests wait, nothing is made")
+        @Test("S3: a missing image shows as err_image_pull; requests wait, nothing is created")
         func missingImage() async throws {
             let platform = try EndToEnd.platform(.podman)
             try await withUnstartable("imageless", platform, ("cortex-test-python:1", "cortex-test-nothing:1")) {
@@ -68,7 +68,7 @@ extension EndToEnd {
         }
 
         @Test(
-            "S3: a program that is missing or may not be executed shows as failed with the reason; requests wait, nothing is left",
+            "S3: a missing or not executable program shows as failed with the reason; requests wait, nothing is left",
             arguments: engines)
         func notExecutable(_ engine: Platform.EngineKind) async throws {
             let platform = try EndToEnd.platform(engine)
@@ -79,7 +79,7 @@ extension EndToEnd {
             }
         }
 
-        /// Deploys what cannot start, expects how its replica shows, that a request waits, and that nothing of it is on
+        /// Deploys an API that cannot start; expects the state of its replica, a waiting request, and nothing of it on
         /// the machine.
         private func withUnstartable(
             _ name: String, _ platform: Platform, _ change: (String, String),
@@ -101,7 +101,7 @@ extension EndToEnd {
         }
 
         @Test(
-            "U4, A11: PodInit is killed with a request inside: another replica answers it, and nothing is left of the first",
+            "U4, A11: when PodInit is killed with a request inside, another replica answers it, and nothing is left of the first",
             arguments: engines)
         func podInit(_ engine: Platform.EngineKind) async throws {
             let platform = try EndToEnd.platform(engine)
@@ -111,8 +111,8 @@ extension EndToEnd {
                 try await expectEventually { try await api.read(id).json?["status"].string == "in_progress" }
                 try await platform.killPodInit(of: try #require(before))
                 let document = try await api.ended(id).json
-                // Whoever is first: the container's death, which uses up an attempt, or the platform, which takes the
-                // request back.
+                // Either comes first: the end of the container, which uses an attempt, or the platform, which releases
+                // the request.
                 #expect(document?["status"].string == "completed" && (1...2).contains(document?["attempts"].int ?? 0))
                 let after = try await api.result("", do: "environment")["environment"]["CORTEX_REPLICA_ID"].string
                 #expect(after != before)
@@ -132,7 +132,7 @@ extension EndToEnd {
 }
 
 extension Platform {
-    /// Kills a pod's `PodInit` with SIGKILL, and that alone.
+    /// Sends SIGKILL to a pod's `PodInit` only.
     func killPodInit(of replica: String) async throws {
         guard let podman else {
             let text = try String(contentsOf: data.appending(path: "pods/\(replica)/init.pid"), encoding: .utf8)
@@ -145,8 +145,8 @@ extension Platform {
             ["kill", "--signal", "KILL", id.trimmingCharacters(in: .whitespacesAndNewlines)])
     }
 
-    /// What is on this machine of the pods of an API, or of one pod: folders, containers, control groups, processes,
-    /// mounts.
+    /// Everything on this machine that belongs to the pods of an API, or to one pod: folders, containers, control
+    /// groups, processes, mounts.
     func leftovers(of name: String) async throws -> [String] {
         let manager = FileManager.default
         let pods = data.appending(path: "pods").path

@@ -15,7 +15,7 @@ extension EndToEnd {
                 in: CharacterSet(charactersIn: " \"'"))
         }
 
-        @Test("O1: without a token 401, with it the original's documents", arguments: engines)
+        @Test("O1: a call without a token is 401, with it the answers are the original's documents", arguments: engines)
         func documents(_ engine: Platform.EngineKind) async throws {
             let platform = try EndToEnd.platform(engine)
             let url = platform.addresses.operator
@@ -35,7 +35,9 @@ extension EndToEnd {
             #expect(try await HTTP.get("\(url)/describe/nothing", headers: credential).status == 404)
         }
 
-        @Test("O1: deploy takes a plain YAML or JSON body, and names every problem of a bad one", arguments: engines)
+        @Test(
+            "O1: deploy accepts a plain YAML or JSON body, and names every problem of an invalid one",
+            arguments: engines)
         func plainDeploy(_ engine: Platform.EngineKind) async throws {
             let platform = try EndToEnd.platform(engine)
             let url = "\(platform.addresses.operator)/deploy"
@@ -92,7 +94,7 @@ extension EndToEnd {
         }
 
         @Test(
-            "U3, O1: the environment `local` is made and is the default; configure, default, delete",
+            "U3, O1: the environment `local` is created and is the default; configure, default, delete",
             arguments: [Platform.EngineKind.sandbox])
         func environments(_ engine: Platform.EngineKind) async throws {
             let platform = try EndToEnd.platform(engine)
@@ -128,7 +130,7 @@ extension EndToEnd {
         }
 
         @Test(
-            "A13: delete cancels what is queued; kept requests are readable again after the next deploy",
+            "A13: delete cancels queued requests; kept requests are readable again after the next deploy",
             arguments: engines)
         func deleteAndKeep(_ engine: Platform.EngineKind) async throws {
             let platform = try EndToEnd.platform(engine)

@@ -4,11 +4,12 @@ import TestSupport
 import Testing
 
 extension EndToEnd {
-    @Suite("Replicas that look after themselves")
+    @Suite("Scaling and updates of replicas")
     struct Replicas {
         static let engines = Platform.EngineKind.allCases
 
-        @Test("S2: at zero the first request wakes a replica; silence takes it away again", arguments: engines)
+        @Test(
+            "S2: at zero the first request starts a replica; without requests it is removed again", arguments: engines)
         func zero(_ engine: Platform.EngineKind) async throws {
             let platform = try EndToEnd.platform(engine)
             let scaling = """
@@ -31,7 +32,7 @@ extension EndToEnd {
         }
 
         @Test(
-            "S3: a version that never gets ready leaves the old one serving and says why; rollback ends it",
+            "S3: while a version does not become ready the old one serves, and the reason is shown; rollback ends it",
             arguments: engines)
         func brokenVersion(_ engine: Platform.EngineKind) async throws {
             let platform = try EndToEnd.platform(engine)
@@ -65,7 +66,7 @@ extension EndToEnd {
         }
 
         @Test(
-            "C12: what does not fit the machine is pending with the reason, and starts when room comes",
+            "C12: a pod that does not fit the machine is pending with the reason, and starts when resources are free",
             arguments: engines)
         func capacity(_ engine: Platform.EngineKind) async throws {
             let platform = try EndToEnd.platform(engine)

@@ -11,7 +11,7 @@ extension EndToEnd {
     struct Requests {
         static let engines = Platform.EngineKind.allCases
 
-        @Test("A1, A2, A3: POST gives a UUID v7 at once, the result stays readable under it", arguments: engines)
+        @Test("A1, A2, A3: POST returns a UUID v7 at once, under which the result stays readable", arguments: engines)
         func submitAndRead(_ engine: Platform.EngineKind) async throws {
             let api = try EndToEnd.echo(engine)
             let id = try await api.submit("{}")
@@ -55,7 +55,7 @@ extension EndToEnd {
             }
         }
 
-        @Test("C2: an empty body and an absent content type stay what they are", arguments: engines)
+        @Test("C2: an empty body and an absent content type are unchanged", arguments: engines)
         func emptyBody(_ engine: Platform.EngineKind) async throws {
             let result = try await EndToEnd.echo(engine).result("")
             #expect(result["size"].int == 0)
@@ -75,7 +75,7 @@ extension EndToEnd {
             #expect(answer.text.contains("\"result\":\(json),"), "\(answer.text)")
         }
 
-        @Test("C5, A9: a result of 5 MB comes back whole", arguments: engines)
+        @Test("C5, A9: a result of 5 MB is returned completely", arguments: engines)
         func largeResult(_ engine: Platform.EngineKind) async throws {
             let answer = try await EndToEnd.echo(engine).call("5000000", do: "big")
             #expect(answer.json?["result"].string?.utf8.count == 4_999_998)
@@ -117,7 +117,7 @@ extension EndToEnd {
             #expect(document["error"]["body"].string == String(repeating: "y", count: 4096))
         }
 
-        @Test("C4: the media type may carry parameters and any case", arguments: engines)
+        @Test("C4: the media type may have parameters and any case", arguments: engines)
         func mediaType(_ engine: Platform.EngineKind) async throws {
             let result = try await EndToEnd.echo(engine).call(
                 #"{"type":"Application/JSON; charset=utf-8","body":"[1]"}"#, do: "answer")
@@ -166,7 +166,7 @@ extension EndToEnd {
             #expect(head.status == 200 && head.bytes.isEmpty)
         }
 
-        @Test("A9: 64 MiB go through with little memory", arguments: engines)
+        @Test("A9: 64 MiB need little memory", arguments: engines)
         func streams(_ engine: Platform.EngineKind) async throws {
             let api = try EndToEnd.echo(engine)
             let before = try residentMemory(of: api.platform.pid)
@@ -193,7 +193,7 @@ extension EndToEnd {
         }
 
         @Test(
-            "A11, A3: a container that dies under a request gets it again; after three times it fails with replica_lost",
+            "A11, A3: a container that ends during a request gets it again; after three attempts it fails with replica_lost",
             arguments: engines)
         func redelivers(_ engine: Platform.EngineKind) async throws {
             try await EndToEnd.platform(engine).with("dying") { api async throws in

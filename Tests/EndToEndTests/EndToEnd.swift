@@ -4,8 +4,8 @@ import PodmanSupport
 import TestSupport
 import Testing
 
-/// The built program, end to end, on both engines. One platform per engine serves all tests of this suite; tests that
-/// stop or kill it start their own.
+/// The built program, end to end, on both engines. All tests of this suite share one platform per engine; tests that
+/// stop or kill a platform start their own.
 @Suite("End to end", .platforms, .serialized, .timeLimit(.minutes(8)))
 enum EndToEnd {
     @TaskLocal static var platforms: [Platform.EngineKind: Platform] = [:]
@@ -14,7 +14,7 @@ enum EndToEnd {
         try #require(platforms[engine])
     }
 
-    /// The API that most tests call: eight at a time, answers as the header `X-Do` says.
+    /// The API that most tests call: eight requests at a time; the header `X-Do` selects the answer.
     static func echo(_ engine: Platform.EngineKind) throws -> TestAPI {
         TestAPI(platform: try platform(engine), name: "echo")
     }
@@ -57,7 +57,7 @@ struct TestAPI: Sendable {
         try await submit(Array(body.utf8), do: action, headers: headers, within: limit)
     }
 
-    /// POSTs and gives back the id.
+    /// POSTs and returns the id.
     func submit(
         _ body: [UInt8], do action: String? = nil, headers: [(String, String)] = [],
         within limit: Duration = .seconds(120)
@@ -72,7 +72,7 @@ struct TestAPI: Sendable {
 
     func read(_ id: String) async throws -> HTTP.Answer { try await HTTP.get("\(url)/\(id)") }
 
-    /// Waits until a request has ended, and gives its document.
+    /// Waits until a request has ended, and returns its document.
     func ended(_ id: String) async throws -> HTTP.Answer {
         let deadline = ContinuousClock.now + .seconds(90)
         while true {
@@ -90,7 +90,7 @@ struct TestAPI: Sendable {
         try await ended(try await submit(body, do: action, headers: headers))
     }
 
-    /// Submits, waits, and gives the result; a test fails where it did not complete.
+    /// Submits, waits, and returns the result; fails the test if it did not complete.
     func result(_ body: String, do action: String? = nil, headers: [(String, String)] = []) async throws -> JSON {
         let answer = try await call(body, do: action, headers: headers)
         let document = try #require(answer.json)
@@ -102,7 +102,8 @@ struct TestAPI: Sendable {
 extension Platform {
     static let fixtures = URL(filePath: #filePath).deletingLastPathComponent().appending(path: "Fixtures").path
 
-    /// `cortex.yaml` of an API whose container is `Fixtures/server.py`. The texts are lines of YAML at their level.
+    /// `cortex.yaml` of an API whose container is `Fixtures/server.py`. The texts are lines of YAML at their
+    /// indentation.
     func yaml(_ name: String, api: String = "", pod: String = "", container: String = "", more: String = "")
         async throws
         -> String
@@ -139,7 +140,7 @@ extension Platform {
         return TestAPI(platform: self, name: name)
     }
 
-    /// What `cortex describe NAME -o json` says of the API.
+    /// The document of the API from `cortex describe NAME -o json`.
     func describe(_ name: String) async throws -> JSON? {
         JSON(try await cli("describe", name, "-o", "json").output.utf8)?[0]
     }

@@ -5,11 +5,10 @@ import Support
 import TestSupport
 import Testing
 
-/// What breaks below the platform: its engine, and the machine itself. Each test has a platform, and a Podman, of its
-/// own.
+/// Failures of the engine and of the machine. Each test has its own platform and Podman.
 @Suite("Failures below the platform", .serialized, .timeLimit(.minutes(4)))
 struct FailureRunTests {
-    /// Runs `body` with a folder and, for Podman, with an engine that nobody else uses.
+    /// Runs `body` with a folder and, for Podman, with an engine of its own.
     private static func with(
         _ engine: Platform.EngineKind, _ body: (URL, PrivatePodman?) async throws -> Void
     ) async throws {
@@ -18,14 +17,14 @@ struct FailureRunTests {
         try await withTemporaryDirectory { try await body($0, podman) }
     }
 
-    // The API is called "lasting" here and nowhere else: control groups are the whole machine's, and what is left is
-    // looked for by name.
+    // Only these tests use the API name "lasting": control groups belong to the whole machine, and remains are searched
+    // by name.
     private func replicas(_ platform: Platform) async throws -> [JSON] {
         try await platform.describe("lasting")?["status"]["replicas"].array ?? []
     }
 
     @Test(
-        "U4, A10: the engine is killed and started again: the request inside and those that come meanwhile are answered, nothing is concluded, and what ended meanwhile is restarted"
+        "U4, A10: the engine is killed and restarted: the request inside and those that arrive meanwhile are answered, no state is inferred, and containers that ended meanwhile are restarted"
     )
     func engineRestart() async throws {
         try await Self.with(.podman) { (folder, engine) async throws in
@@ -40,12 +39,12 @@ struct FailureRunTests {
             #expect(meanwhile?["status"].string == "completed", "\(meanwhile as Any)")
             let first = try await api.ended(inside).json
             #expect(first?["status"].string == "completed" && first?["attempts"].int == 1, "\(first as Any)")
-            try await expectEventually("the engine's absence is not told") {
+            try await expectEventually("the missing engine is not reported") {
                 let status = try await platform.describe("lasting")?["status"]
                 return status?["reason"].string?.contains("engine does not answer") == true
                     && status?["ready"].int == 1
             }
-            // A container ends while nobody can tell.
+            // A container ends while no event can be sent.
             let process = try await podman.command(
                 ["ps", "--filter", "label=cortex.role=member", "--format", "{{.Pid}}"])
             Foundation.kill(
@@ -67,7 +66,7 @@ struct FailureRunTests {
     }
 
     @Test(
-        "U4, A10: the power fails: every dead pod goes, as many are started, each request is answered, and no process that has a dead one's number is touched",
+        "U4, A10: after a power failure every dead pod is replaced, each request is answered, and no process that reuses the id of a dead one is touched",
         arguments: Platform.EngineKind.allCases)
     func powerCut(_ engine: Platform.EngineKind) async throws {
         try await Self.with(engine) { (folder, podman) async throws in
@@ -108,13 +107,13 @@ struct FailureRunTests {
     }
 
     @Test(
-        "A5, A10, A11: the clock is set an hour forward, then two hours back, each under a request: its first delivery is waited for and answered, and no replica is touched",
+        "A5, A10, A11: the clock is set an hour forward, then two hours back, each during a request: its first delivery is answered, and no replica is touched",
         arguments: Platform.EngineKind.allCases)
     func setClock(_ engine: Platform.EngineKind) async throws {
         try await withTemporaryDirectory { folder async throws in
             let clock = folder.appending(path: "ahead")
             func set(ahead: Duration) throws {
-                // In place, since the program has the file mapped.
+                // In place, because the program has the file mapped.
                 let file = try FileHandle(forWritingTo: clock)
                 try file.write(contentsOf: withUnsafeBytes(of: ahead.wholeMicroseconds) { Data($0) })
                 try file.close()
@@ -135,7 +134,7 @@ struct FailureRunTests {
                 let document = try await api.ended(id).json
                 #expect(document?["status"].string == "completed", "\(document as Any)")
                 #expect(document?["attempts"].int == 1)
-                // Such texts sort like the moments that they name.
+                // The order of such texts is the order of their times.
                 let ended = try #require(document?["timestamp"].string)
                 let about = SystemClock().now() + ahead
                 #expect(ended > (about - .seconds(60)).rfc3339 && ended < (about + .seconds(60)).rfc3339)
@@ -148,8 +147,8 @@ struct FailureRunTests {
         }
     }
 
-    /// Kills the supervisors, and with them all in their pods; removes the control groups; the folders stay, with a
-    /// number of another process in them.
+    /// Kills the supervisors, and with them everything in their pods; removes the control groups. The folders stay,
+    /// with the number of another process in them.
     private func cutPower(_ platform: Platform, _ pods: Set<String>) async throws {
         for pod in pods {
             try await platform.killPodInit(of: pod)

@@ -5,7 +5,7 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 
-/// A plain HTTP call, as a user's program would make it.
+/// A plain HTTP call, like a user's program makes it.
 enum HTTP {
     struct Answer: Sendable {
         var status: Int
@@ -14,7 +14,7 @@ enum HTTP {
 
         var text: String { String(decoding: bytes, as: UTF8.self) }
 
-        /// The body as JSON; `nil` where it is none.
+        /// The body as JSON; `nil` if it is not JSON.
         var json: JSON? { JSON(bytes) }
     }
 
@@ -28,8 +28,8 @@ enum HTTP {
         try await call(.POST, url, body: .bytes(ByteBuffer(bytes: body)), headers: headers, within: limit)
     }
 
-    /// - Throws: when the whole answer has not come within `limit`, also where the server died under the call and
-    ///   nobody noticed.
+    /// - Throws: the complete answer did not arrive within `limit`, also if the server ended without closing the
+    ///   connection.
     static func call(
         _ method: HTTPMethod, _ url: String, body: HTTPClientRequest.Body? = nil, headers: [(String, String)] = [],
         within limit: Duration = .seconds(120)
@@ -46,9 +46,8 @@ enum HTTP {
         }
     }
 
-    /// It lives as long as the tests do. A refused connection is told at once: `HTTPClient.shared` would try it again
-    /// for 90 seconds, and a caller that is between two calls when the platform is killed would stand still for as
-    /// long.
+    /// It exists as long as the tests. A refused connection is reported at once: `HTTPClient.shared` would retry for 90
+    /// seconds, and a caller between two calls would wait that long when the platform is killed.
     private static let client = {
         var configuration = HTTPClient.Configuration()
         configuration.connectionPool.retryConnectionEstablishment = false

@@ -5,14 +5,14 @@ import Synchronization
 import TestSupport
 import Testing
 
-/// The built program is killed again and again at random moments on one data directory, so that each start recovers
-/// what the one before recovered.
-@Suite("Fifty deaths of the platform", .serialized, .timeLimit(.minutes(20)))
+/// The built program is killed repeatedly at random moments on one data directory, so that each start recovers what the
+/// previous one recovered.
+@Suite("Fifty kills of the platform", .serialized, .timeLimit(.minutes(20)))
 struct KillTests {
     static let rounds = 50
 
     @Test(
-        "A1, A2, A6, A7, A10: kill -9 at fifty random moments under mixed load: every acknowledged id is known at once and ends with what the container answered"
+        "A1, A2, A6, A7, A10: kill -9 at fifty random moments under mixed load: every acknowledged id is known at once and ends with its container's answer"
     )
     func fiftyDeaths() async throws {
         try await withTemporaryDirectory { folder async throws in
@@ -24,7 +24,7 @@ struct KillTests {
                 let moment = Duration.milliseconds(Int.random(in: 20...500))
                 await withTaskGroup(of: Void.self) { group in
                     for worker in 0..<4 { group.addTask { await callers.work(api, round: round, worker: worker) } }
-                    // The moment is the point of the test, not something to wait for.
+                    // The random moment is the purpose of the test, so there is no event to wait for.
                     try? await Task.sleep(for: moment)
                     await platform.kill()
                 }
@@ -41,7 +41,7 @@ struct KillTests {
             let api = TestAPI(platform: platform, name: "echo")
             let calls = callers.all
             #expect(calls.count > Self.rounds)
-            // Every kind of call was among them.
+            // Every kind of call was made.
             for kind in Call.Kind.allCases { #expect(calls.contains { $0.value.kind == kind }, "\(kind)") }
             try await withThrowingTaskGroup(of: Void.self) { group in
                 for slice in 0..<8 {
@@ -60,13 +60,13 @@ struct KillTests {
     }
 }
 
-/// What a caller asked for and was told.
+/// A caller's request and the answers it got.
 struct Call: Sendable, CustomStringConvertible {
     enum Kind: CaseIterable { case small, inFiles, failing, keyed, cancelled }
 
     var kind: Kind
     var body: String
-    /// The answer to a cancel; `nil` when none came, or none was asked for.
+    /// The answer to a cancellation; `nil` if there was none.
     var cancelStatus: Int?
     var keyName: String?
 
@@ -83,13 +83,13 @@ struct Call: Sendable, CustomStringConvertible {
         case 4, 8: kind = .cancelled
         default: kind = .small
         }
-        // More than stands in a row, as a payload and as a result: in a segment, or in a file of its own.
+        // Larger than a row allows, as a payload and as a result: in a segment, or in its own file.
         let filler = kind == .inFiles ? String(repeating: "f", count: number % 10 == 1 ? 70_000 : 270_000) : ""
         body = kind == .failing ? #"{"status":503,"body":"[\#(name)]"}"# : "[\(name), \"\(filler)\"]"
         if kind == .keyed { keyName = "key \(round)-\(worker)-\(number)" }
     }
 
-    /// What is wrong with how the request ended.
+    /// The difference between the request's end and the expected one.
     func problem(_ answer: HTTP.Answer) -> String? {
         let document = answer.json
         let status = document?["status"].string ?? "\(answer.status)"
@@ -103,16 +103,16 @@ struct Call: Sendable, CustomStringConvertible {
                 kind == .failing && error?["kind"].string == "container_status"
                 && error?["body"].string.map { body.contains($0) } == true
             return isRight ? nil : "failed with \(answer.text.prefix(300))"
-        case "cancelled": return kind == .cancelled && cancelStatus != 409 ? nil : "cancelled, which nobody asked for"
+        case "cancelled": return kind == .cancelled && cancelStatus != 409 ? nil : "cancelled, which was not requested"
         default: return "is \(status)"
         }
     }
 }
 
-/// Callers that keep what they were told.
+/// Callers that record their answers.
 final class Callers: Sendable {
-    /// A call under which the platform dies ends at once, or now and then never: the client may miss that its
-    /// connection is gone.
+    /// A call during which the platform is killed ends at once, or sometimes never: the client may not detect that its
+    /// connection is closed.
     private static let answerTime: Duration = .seconds(10)
 
     private let calls = Mutex<[String: (round: Int, call: Call)]>([:])
@@ -123,7 +123,7 @@ final class Callers: Sendable {
         calls.withLock { $0.filter { $0.value.round == round }.mapValues(\.call) }
     }
 
-    /// Calls until the platform is gone.
+    /// Calls until the platform has ended.
     func work(_ api: TestAPI, round: Int, worker: Int) async {
         for number in 0..<20 {
             var call = Call(round: round, worker: worker, number: number + round)

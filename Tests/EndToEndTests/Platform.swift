@@ -4,7 +4,7 @@ import PodmanSupport
 import TestSupport
 import Testing
 
-/// The built `cortex` program, running as a user would run it, on ports and in folders of its own.
+/// The built `cortex` program, run as a user would run it, on its own ports and folders.
 final class Platform: Sendable {
     enum EngineKind: String, Sendable, CaseIterable, CustomTestStringConvertible {
         case sandbox
@@ -19,7 +19,7 @@ final class Platform: Sendable {
     }
 
     let engine: EngineKind
-    /// Where `engine` is Podman.
+    /// The Podman if `engine` is Podman.
     let podman: PrivatePodman?
     let folder: URL
     let addresses: Addresses
@@ -38,9 +38,9 @@ final class Platform: Sendable {
         self.process = process
     }
 
-    /// Folder of the programs that the build made.
+    /// The folder of the built programs.
     static let programs: URL = {
-        // The test bundle lies beside the programs.
+        // The test bundle is beside the programs.
         var url = URL(filePath: CommandLine.arguments[0]).resolvingSymlinksInPath().deletingLastPathComponent()
         while url.path != "/", !FileManager.default.isExecutableFile(atPath: url.appending(path: "cortex").path) {
             url.deleteLastPathComponent()
@@ -50,11 +50,11 @@ final class Platform: Sendable {
 
     static var cortex: URL { programs.appending(path: "cortex") }
 
-    /// Starts the platform in `folder` and returns once `/readyz` says so.
+    /// Starts the platform in `folder` and returns when `/readyz` succeeds.
     ///
     /// - Parameters:
-    ///   - podman: another than the one that all tests share.
-    ///   - errors: where standard error goes instead of into the file that ``log`` reads.
+    ///   - podman: another one than the one that all tests share.
+    ///   - errors: the target of standard error, instead of the file that ``log`` reads.
     static func start(
         _ engine: EngineKind, on podman: PrivatePodman? = nil, in folder: URL, arguments: [String] = [],
         environment: [String: String] = [:], errors: ChildProcess.Stream? = nil
@@ -117,13 +117,13 @@ final class Platform: Sendable {
     var log: String { (try? String(contentsOf: folder.appending(path: "cortex.log"), encoding: .utf8)) ?? "" }
     var output: String { (try? String(contentsOf: folder.appending(path: "cortex.out"), encoding: .utf8)) ?? "" }
 
-    /// SIGTERM, and the exit status.
+    /// Sends SIGTERM; returns the exit status.
     func stop() async throws -> Int32 {
         process.send(SIGTERM)
         return await process.wait()
     }
 
-    /// SIGKILL to the platform alone.
+    /// Sends SIGKILL to the platform only.
     func kill() async {
         process.send(SIGKILL)
         _ = await process.wait()

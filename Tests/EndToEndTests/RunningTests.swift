@@ -3,12 +3,12 @@ import Foundation
 import TestSupport
 import Testing
 
-/// `cortex up` itself: starting, stopping, crashing. Each test has platforms of its own.
+/// Starting, stopping and crashing `cortex up`. Each test has its own platforms.
 @Suite("Running the platform", .serialized, .timeLimit(.minutes(8)))
 struct RunningTests {
     static let engines = Platform.EngineKind.allCases
 
-    @Test("U1, U2: it prints where it listens and writes addresses.json")
+    @Test("U1, U2: it prints its addresses and writes addresses.json")
     func addresses() async throws {
         try await Platform.with(.sandbox) { platform async throws in
             #expect(platform.output.contains(platform.addresses.gateway))
@@ -48,7 +48,7 @@ struct RunningTests {
             }
             platform.send(SIGINT)
             #expect(await platform.wait() != 0)
-            // What the hard exit left running is found and removed by the next start.
+            // The next start finds and removes what the immediate exit left running.
             let again = try await Platform.start(.sandbox, in: folder)
             #expect(try await again.cli("delete", "echo", "-f").status == 0)
             try await expectEventually {
@@ -90,7 +90,7 @@ struct RunningTests {
                         group.addTask {
                             var accepted: [String: String] = [:]
                             for number in 0..<1000 {
-                                // One in ten goes into a file.
+                                // One in ten is stored in a file.
                                 let filler = number % 10 == 0 ? String(repeating: "f", count: 70_000) : ""
                                 let body = "[\(round), \(worker), \(number), \"\(filler)\"]"
                                 guard let id = try? await api.submit(body, do: "verbatim", within: .seconds(10)) else {

@@ -6,10 +6,10 @@ import TestSupport
 import Testing
 import Wire
 
-/// The built program ends in time, whatever does not answer it.
+/// The built program ends in time, whatever does not answer.
 @Suite("U4: the platform stops in every case", .serialized, .timeLimit(.minutes(5)))
 struct ShutdownTests {
-    /// Contract U4: 15 s after the grace period, which is 10 s here; and a slow machine.
+    /// Contract U4: 15 s after the grace period, which is 10 s here; plus time for a slow machine.
     private static let limit: Duration = .seconds(32)
 
     private static func stop(_ platform: Platform, with signal: Int32 = SIGTERM) async throws -> Int32 {
@@ -21,7 +21,7 @@ struct ShutdownTests {
     }
 
     @Test(
-        "U4: standard error is a full pipe that nobody reads: SIGTERM drains and exits 0, a second signal exits at once"
+        "U4: with standard error a full pipe without a reader, SIGTERM drains and exits 0, and a second signal exits at once"
     )
     func blockedStandardError() async throws {
         var ends: [CInt] = [-1, -1]
@@ -41,21 +41,21 @@ struct ShutdownTests {
             let id = try await busy.submit("50", do: "sleep")
             try await expectEventually { try await busy.read(id).json?["status"].string == "in_progress" }
             platform.send(SIGTERM)
-            // The first signal has been taken when the gateway refuses connections.
+            // The gateway refuses connections after the first signal was handled.
             let gateway = platform.addresses.gateway
             try await expectEventually { (try? await HTTP.get("\(gateway)/echo/\(id)").status) == nil }
             let start = SystemClock().instant()
             platform.send(SIGTERM)
             #expect(await platform.wait() == 130)
             #expect(SystemClock().instant() - start < .seconds(3))
-            // What the second signal left behind is found and removed.
+            // What the second signal left is found and removed.
             platform = try await Platform.start(.sandbox, in: folder)
             _ = try await platform.cli("delete", "echo", "--force")
             #expect(try await platform.stop() == 0)
         }
     }
 
-    @Test("U4, N4: a pod whose PodInit is frozen does not keep the platform from ending; the next start removes it")
+    @Test("U4, N4: a pod with a frozen PodInit does not prevent the platform from ending; the next start removes it")
     func frozenPodInit() async throws {
         try await withTemporaryDirectory { folder async throws in
             var platform = try await Platform.start(.sandbox, in: folder)
@@ -74,7 +74,7 @@ struct ShutdownTests {
         }
     }
 
-    @Test("U4: an engine that takes connections and never answers: SIGTERM ends the start")
+    @Test("U4: SIGTERM ends the start with an engine that accepts connections and never answers")
     func silentEngine() async throws {
         try await withTemporaryDirectory { folder async throws in
             let path = folder.appending(path: "engine.sock").path
@@ -95,7 +95,7 @@ struct ShutdownTests {
         }
     }
 
-    @Test("U4: a closed terminal (SIGHUP) drains as SIGTERM does: it exits 0 and no pod is left")
+    @Test("U4: a closed terminal (SIGHUP) drains like SIGTERM: the exit status is 0 and no pod is left")
     func hangup() async throws {
         try await withTemporaryDirectory { folder async throws in
             let platform = try await Platform.start(.sandbox, in: folder)
@@ -130,7 +130,7 @@ struct ShutdownTests {
     }
 
     @Test(
-        "U5, N9: a host that cannot be had ends the start with one line that names --host, also with port 0, and no secret",
+        "U5, N9: an invalid host ends the start with one line that names --host, also with port 0, and no secret",
         arguments: [
             ["--host", "nosuchhost.invalid", "--port", "0", "--operator-port", "0"],
             ["--host", "10.255.255.1", "--port", "0", "--operator-port", "0"],
@@ -153,7 +153,7 @@ struct ShutdownTests {
         }
     }
 
-    /// Processes whose command line names the folder, but for the platform itself.
+    /// Processes whose command line names the folder, except the platform.
     private static func processes(of folder: URL) -> [pid_t] {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
         return names.compactMap { pid_t($0) }.filter { process in
@@ -164,7 +164,7 @@ struct ShutdownTests {
     }
 }
 
-/// A unix server that accepts and answers nothing.
+/// A unix server that accepts connections and never answers.
 private final class SilentEngine: Sendable {
     private let count = Mutex(0)
     private let listener: CInt

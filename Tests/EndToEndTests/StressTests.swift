@@ -4,15 +4,15 @@ import NIOHTTP1
 import TestSupport
 import Testing
 
-/// Deploy, refresh and delete within a second, many times. `CORTEX_STRESS_ROUNDS` says how many; `CORTEX_STRESS_ENGINE`
-/// is `sandbox` or `podman`.
+/// Deploys, refreshes and deletes within a second, many times. `CORTEX_STRESS_ROUNDS` is the number of rounds;
+/// `CORTEX_STRESS_ENGINE` is `sandbox` or `podman`.
 @Suite("Stress", .serialized, .timeLimit(.minutes(60)))
 struct StressTests {
     static let rounds = ProcessInfo.processInfo.environment["CORTEX_STRESS_ROUNDS"].flatMap { Int($0) } ?? 12
     static let engine =
         ProcessInfo.processInfo.environment["CORTEX_STRESS_ENGINE"].flatMap { Platform.EngineKind(rawValue: $0) }
         ?? .sandbox
-    /// APIs that change beside one another.
+    /// APIs that change concurrently.
     private static let names = ["quick-a", "quick-b", "quick-c"]
 
     @Test(
@@ -48,7 +48,7 @@ struct StressTests {
                 }
                 return try await group.reduce(.zero) { max($0, $1) }
             }
-            // The promise is 2 s (A13), on a machine that is not overloaded by other tests.
+            // The limit is 2 s (A13), on a machine that other tests do not overload.
             #expect(slowest < .seconds(10), "the slowest delete")
             // Another API has served all the time.
             #expect(try await steady.ended(try await steady.submit("1")).json?["status"].string == "completed")

@@ -9,12 +9,12 @@ import Testing
 
 private let start = Instant(seconds: 1_000_000)
 
-/// Rules that hold for every sequence of events, tried on a few thousand of them.
-@Suite("Machines: rules that hold for every sequence of events")
+/// Rules that hold for every sequence of events, tested on a few thousand of them.
+@Suite("State machines: rules that hold for every sequence of events")
 struct MachineTests {
     private static let seeds: Range<UInt64> = 1..<400
 
-    @Test("The dispatcher never claims twice at once, and never forgets to look again")
+    @Test("The dispatcher never claims twice at once, and always plans the next poll")
     func dispatch() {
         for seed in Self.seeds {
             let dice = Dice(seed: seed)
@@ -40,18 +40,18 @@ struct MachineTests {
                     #expect(!machine.wantsClaim(now: now + .seconds(3600)))
                     #expect(machine.nextLook == nil)
                 } else if let look = machine.nextLook {
-                    // Not later than the longest poll and the longest hold, each spread by a fifth.
+                    // Not later than the longest poll and the longest pause, each with a random share of a fifth.
                     let isSoon = machine.wantsClaim(now: now) || machine.wantsClaim(now: now + .seconds(7))
                     #expect(isSoon, "seed \(seed): would wait too long")
-                    #expect(machine.wantsClaim(now: look), "seed \(seed): looks at \(look), and then does not claim")
+                    #expect(machine.wantsClaim(now: look), "seed \(seed): polls at \(look), and then does not claim")
                 } else {
-                    Issue.record("seed \(seed): neither claims nor knows when to look")
+                    Issue.record("seed \(seed): neither claims nor plans a poll")
                 }
             }
         }
     }
 
-    @Test("A11: a failed delivery is tried again exactly when the policy says so, within the backoff's bounds")
+    @Test("A11: a failed delivery is retried exactly when the policy says so, within the bounds of the retry delay")
     func retries() {
         for seed in Self.seeds {
             let dice = Dice(seed: seed)
@@ -80,7 +80,7 @@ struct MachineTests {
         }
     }
 
-    @Test("C7: a probe turns only after its thresholds in a row, checks one at a time and never in a busy loop")
+    @Test("C7: a probe changes only after its thresholds in a row, and checks one at a time and never in a busy loop")
     func probes() {
         for seed in Self.seeds {
             let dice = Dice(seed: seed)
@@ -117,7 +117,7 @@ struct MachineTests {
         }
     }
 
-    @Test("C11: however slots are asked for and given back, never more than max_concurrency are out")
+    @Test("C11: for every order of requests and releases, never more than max_concurrency slots are in use")
     func slots() {
         for seed in Self.seeds {
             let dice = Dice(seed: seed)
@@ -145,7 +145,7 @@ struct MachineTests {
         }
     }
 
-    @Test("C14: restarts wait 1 s, then double to 5 minutes, and begin anew after 10 minutes of health")
+    @Test("C14: restarts wait 1 s, doubling to 5 minutes, and 1 s again after 10 minutes of health")
     func restarts() {
         for seed in Self.seeds {
             let dice = Dice(seed: seed)

@@ -2,7 +2,7 @@ import Core
 import Foundation
 import Synchronization
 
-/// Many seeds, spread over the machine's cores, each on one thread from its beginning to its end.
+/// Many seeds, distributed over the machine's cores; each runs on one thread from beginning to end.
 struct Simulation: Sendable {
     struct Report: Sendable {
         var seeds = 0
@@ -15,7 +15,7 @@ struct Simulation: Sendable {
         var violation: Violation
     }
 
-    /// A thread's stack must hold what a main thread's would.
+    /// The stack of a thread must be as large as that of a main thread.
     private static let stackBytes = 8 << 20
 
     /// Runs the seeds; stops early after a few failures.

@@ -2,15 +2,15 @@ import Core
 import Foundation
 import Testing
 
-/// The numbers that the environment may set: `CORTEX_SIMULATION_SEED` runs one seed and shows its history,
-/// `CORTEX_SIMULATION_SEEDS` so many.
+/// Numbers from the environment: `CORTEX_SIMULATION_SEED` runs one seed and shows its history,
+/// `CORTEX_SIMULATION_SEEDS` is the number of seeds.
 private enum Wish {
     static let seed = ProcessInfo.processInfo.environment["CORTEX_SIMULATION_SEED"].flatMap { UInt64($0) }
     static let seeds = ProcessInfo.processInfo.environment["CORTEX_SIMULATION_SEEDS"].flatMap { UInt64($0) } ?? 10_000
     static let first = ProcessInfo.processInfo.environment["CORTEX_SIMULATION_FIRST"].flatMap { UInt64($0) } ?? 1
 }
 
-@Suite("Simulation: the real dispatch, lease, retry and probe code in seeded worlds that go wrong", .serialized)
+@Suite("Simulation: the real dispatch, lease, retry and probe code in seeded worlds with faults", .serialized)
 struct SimulationTests {
     @Test("A1, A2, A5, A7, A10, A11, A3, C7, C11, C13: the rules hold in every seed, and every request ends")
     func everySeed() async throws {
@@ -26,13 +26,13 @@ struct SimulationTests {
         #expect(report.seeds == Int(Wish.seeds))
         let summary = zip(Happening.allCases, report.counts).map { "\($0) \($1)" }.joined(separator: ", ")
         FileHandle.standardError.write(Data("\(report.seeds) seeds: \(summary)\n".utf8))
-        // A simulation in which a fault never happens proves nothing about it.
+        // A simulation in which a fault never happens proves nothing about that fault.
         guard Wish.seeds >= 2000 else { return }
         let never = zip(Happening.allCases, report.counts).filter { $1 < 10 }.map(\.0)
-        #expect(never.isEmpty, "too seldom: \(never)")
+        #expect(never.isEmpty, "too rare: \(never)")
     }
 
-    @Test("The same seed gives the same history, and another seed another")
+    @Test("The same seed gives the same history, and another seed gives another history")
     func sameSeedSameHistory() async throws {
         try #require(
             ProcessInfo.processInfo.environment["SWIFT_DETERMINISTIC_HASHING"] != nil,
@@ -52,7 +52,7 @@ struct SimulationTests {
         let (lines, violation) = await Simulation.history(of: failure.seed)
         let again =
             violation.map { $0.text == failure.violation.text } == true
-            ? "" : "\n(run again, it ended differently: \(violation?.inWords ?? "without a violation"))"
+            ? "" : "\n(a repeated run ended differently: \(violation?.inWords ?? "without a violation"))"
         Issue.record(
             """
             seed \(failure.seed): \(failure.violation.inWords)\(again)

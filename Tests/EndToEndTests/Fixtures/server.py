@@ -1,4 +1,4 @@
-"""The container of the end-to-end tests: does what the header X-Do asks. Standard library only."""
+"""The container of the end-to-end tests: the header X-Do selects the answer. Standard library only."""
 
 import hashlib
 import json

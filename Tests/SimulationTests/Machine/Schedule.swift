@@ -2,12 +2,12 @@ import CSimulation
 import Core
 import TestSupport
 
-/// The only thread of a simulated world: its jobs, its event loops and its time, in an order that the seed alone
-/// decides.
+/// The only thread of a simulated world: its jobs, its event loops and its time, in an order that depends only on the
+/// seed.
 ///
-/// What is ready runs first, one after the other; only when nothing is ready does time move on, straight to the next
-/// timer. `@unchecked Sendable`, like everything else of a world: all of it is used by the thread that is inside `run`
-/// and by no other, because every job that this thread enqueues comes back to it (`CSimulation`).
+/// Ready jobs run first, one after the other. Only when no job is ready does time advance, directly to the next timer.
+/// `@unchecked Sendable`, like all types of a world: only the thread inside `run` uses it, because every job that this
+/// thread enqueues comes back to it (`CSimulation`).
 final class Schedule: @unchecked Sendable {
     private enum Entry {
         case job(UnsafeMutableRawPointer)
@@ -27,7 +27,7 @@ final class Schedule: @unchecked Sendable {
         var action: () -> Void
     }
 
-    /// Whether ready jobs run in a random order. The global executor promises none, so every order must do.
+    /// Whether ready jobs run in a random order. The global executor promises no order, so every order must work.
     private let isShuffled: Bool
     private var random: SeededGenerator
     private var ready: [Entry] = []
@@ -37,7 +37,7 @@ final class Schedule: @unchecked Sendable {
     private var timers: [Timer] = []
     private var nextNumber = 0
     private var cancelled: Set<Int> = []
-    /// Microseconds since the world began. Never goes back.
+    /// Microseconds since the beginning of the world. Never decreases.
     private(set) var elapsed: Int64 = 0
     private(set) var steps = 0
     /// Ends `run` before the next step.
@@ -52,7 +52,7 @@ final class Schedule: @unchecked Sendable {
         Unmanaged<Schedule>.fromOpaque(context).takeUnretainedValue().ready.append(.job(job))
     }
 
-    // MARK: What is to be done
+    // MARK: Scheduling
 
     func soon(_ action: @escaping () -> Void) { ready.append(.action(action)) }
 
@@ -69,7 +69,7 @@ final class Schedule: @unchecked Sendable {
         if lane.jobs.count - lane.next == 1 { ready.append(.lane(lane)) }
     }
 
-    /// - Returns: what `cancel` takes.
+    /// - Returns: the argument for `cancel`.
     @discardableResult
     func after(_ duration: Duration, _ action: @escaping () -> Void) -> Int {
         nextNumber += 1
@@ -80,9 +80,9 @@ final class Schedule: @unchecked Sendable {
 
     func cancel(_ timer: Int) { cancelled.insert(timer) }
 
-    // MARK: Doing it
+    // MARK: Running
 
-    /// Runs until nothing is left to do, `isStopped`, or `limit` steps were taken.
+    /// Runs until no job is left, `isStopped` is set, or `limit` steps were done.
     func run(limit: Int) {
         _ = Self.install
         csim_enter(Unmanaged.passUnretained(self).toOpaque())

@@ -1,7 +1,6 @@
 import Core
 
-/// The world's clock. Waiting goes by the schedule's time; what `now` says can be set forward and back, as an operator
-/// or NTP would.
+/// The world's clock. Waits use the schedule's time; `now` can be set forward and back, as an operator or NTP does.
 ///
 /// `@unchecked Sendable`: confined to its world's thread, see `Schedule`.
 final class SimulatedClock: PlatformClock, @unchecked Sendable {

@@ -2,7 +2,7 @@ import Core
 
 @testable import StoreMemory
 
-/// One caller: submits, looks now and then, waits, cancels, tries again by hand.
+/// One caller: submits, reads, waits, cancels, retries by hand.
 struct Caller {
     let world: World
     let call: Scenario.Call
@@ -22,7 +22,7 @@ struct Caller {
 
     private var payload: [UInt8] { Array("payload of call \(number)".utf8) }
 
-    /// Sends the request until it is accepted, as a client that wants its answer does.
+    /// Sends the request until it is accepted, like a client that needs the result.
     private func submit() async -> RequestID? {
         for _ in 0..<12 {
             guard let store = world.platform?.store, !store.isDead else {
@@ -87,7 +87,7 @@ struct Caller {
                     return
                 }
             } catch {
-                // The store was away, or the request cannot be retried (any more).
+                // The store did not answer, or the request cannot be retried (any more).
             }
             await world.pause(world.dice.seconds(0.1...8))
         }
@@ -96,7 +96,7 @@ struct Caller {
     private func cancel(_ id: RequestID) async {
         guard let store = world.platform?.store else { return }
         world.history.note("caller \(number)", "cancels \(world.ledger.name(id))")
-        // A store that is away answers 503; whether the request was cancelled shows when it is read.
+        // A store that does not answer causes a 503; a later read shows whether the request was cancelled.
         _ = try? await store.cancel(id, api: "api", now: world.clock.now())
     }
 }

@@ -2,7 +2,7 @@ import Core
 import StoreMemory
 
 extension World {
-    /// What the seed planned, one after the other.
+    /// The faults that the seed planned, one after the other.
     func wreak() async {
         for (at, event) in scenario.events {
             let wait = at - .microseconds(schedule.elapsed)
@@ -50,7 +50,7 @@ extension World {
             await rollOut()
         case .outage(let duration):
             history.count(.outage)
-            history.note("store", "is away for \(duration)")
+            history.note("store", "does not answer for \(duration)")
             isStoreOut = true
             schedule.after(duration) { [self] in isStoreOut = false }
         case .ghost(let duration):
@@ -67,14 +67,14 @@ extension World {
         version += 1
         let api = deployedAPI()
         history.note("operator", "deploys version \(version)")
-        // The operator deploys first, and tells the orchestrator then.
+        // The operator stores the deploy first, and informs the orchestrator then.
         try? await memory.deploy(api, now: clock.now())
         await platform?.apply(api)
     }
 
     static let ghost = "ghost"
 
-    /// A worker that takes requests and is not heard of for longer than its leases last.
+    /// A worker that takes requests and is silent for longer than its leases last.
     private func haunt(_ duration: Duration?) async {
         let store = SimulatedStore(self, run: Self.ghost)
         guard

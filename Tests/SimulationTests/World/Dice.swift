@@ -1,7 +1,7 @@
 import Core
 import TestSupport
 
-/// The chances of a world, in the order in which they are asked for.
+/// The random numbers of a world, in the order of their use.
 ///
 /// `@unchecked Sendable`: confined to its world's thread, see `Schedule`.
 final class Dice: @unchecked Sendable {
@@ -20,7 +20,7 @@ final class Dice: @unchecked Sendable {
 
     func pick<Element>(_ elements: [Element]) -> Element { elements[int(0...elements.count - 1)] }
 
-    /// Evenly between two numbers of seconds.
+    /// A uniform value between two numbers of seconds.
     func seconds(_ range: ClosedRange<Double>) -> Duration {
         let part = Double(generator.next() >> 11) * 0x1p-53
         return .microseconds(Int64((range.lowerBound + (range.upperBound - range.lowerBound) * part) * 1_000_000))

@@ -1,6 +1,6 @@
 import Core
 
-/// One request inside a container, and what the container does with it.
+/// One request inside a container, and the container's behaviour.
 ///
 /// `@unchecked Sendable`: confined to its world's thread, see `Schedule`.
 final class Exchange: @unchecked Sendable {
@@ -9,7 +9,7 @@ final class Exchange: @unchecked Sendable {
     private let link: Link
     /// The request's body has arrived.
     var isComplete = false
-    /// It left the container, one way or the other.
+    /// It left the container, with or without an answer.
     var isOver = false
 
     init(id: RequestID, length: Int, link: Link) {
@@ -52,7 +52,7 @@ final class Exchange: @unchecked Sendable {
         case 4:
             after(wait, world) { [self] in
                 world.history.count(.malformed)
-                world.history.note(link.pod.id, "\(name): answers with no HTTP at all")
+                world.history.note(link.pod.id, "\(name): answers with bytes that are not HTTP")
                 world.ledger.excuse(id, .containerInvalidJSON)
                 finish("SSH-2.0-OpenSSH_9.2\r\n\r\n", world, isKept: false)
             }
@@ -72,9 +72,9 @@ final class Exchange: @unchecked Sendable {
             }
         case 8:
             world.history.count(.neverAnswered)
-            world.history.note(link.pod.id, "\(name): will never answer")
+            world.history.note(link.pod.id, "\(name): never answers")
         case 9:
-            // A good answer in pieces, too late for many a timeout.
+            // A good answer in pieces, too late for many timeouts.
             after(dice.seconds(0...40), world) { [self] in
                 guard let text = goodAnswer(world) else { return }
                 let first = text.prefix(text.count / 2)
@@ -84,7 +84,7 @@ final class Exchange: @unchecked Sendable {
                 }
             }
         default:
-            // A good answer, and more than was asked for behind it.
+            // A good answer, followed by unrequested bytes.
             after(wait, world) { [self] in
                 guard let text = goodAnswer(world) else { return }
                 finish(text + head("application/json", 6) + "\"evil\"", world, isGood: true)
@@ -95,7 +95,7 @@ final class Exchange: @unchecked Sendable {
     private func answer(_ world: World) {
         guard let text = goodAnswer(world) else { return }
         finish(text, world, isKept: !world.dice.chance(0.1), isGood: true)
-        // Some servers close a kept connection at their own pleasure.
+        // Some servers close a kept connection at any time.
         if world.dice.chance(0.1) {
             after(world.dice.seconds(0...1.2), world, whenOver: true) { [link] in
                 if link.present == nil { link.hangUp() }
@@ -105,7 +105,7 @@ final class Exchange: @unchecked Sendable {
 
     private var answerIndex: Int?
 
-    /// The whole answer with a result that tells which delivery made it.
+    /// The whole answer, with a result that names its delivery.
     private func goodAnswer(_ world: World) -> String? {
         let number = world.ledger.answers.count
         var text = "{\"request\":\"\(id)\",\"delivery\":\(number),\"number\":12345678901234567890.0}"
@@ -120,7 +120,7 @@ final class Exchange: @unchecked Sendable {
         return head("application/json", text.utf8.count) + text
     }
 
-    /// Sends the last bytes; from here on the request is not inside any more.
+    /// Sends the last bytes; from then on the request is no longer inside.
     private func finish(_ text: String, _ world: World, isKept: Bool = true, isGood: Bool = false) {
         if isGood, let answerIndex { world.ledger.answers[answerIndex].isComplete = true }
         link.send(text)

@@ -1,7 +1,6 @@
 import Core
 
-/// What happened in a world, in order: time, actor, event. Kept only when somebody will read it; a seed that failed is
-/// run again for it.
+/// The events of a world, in order: time, actor, event. Recorded only on demand; a failed seed is run again for it.
 ///
 /// `@unchecked Sendable`: confined to its world's thread, see `Schedule`.
 final class History: @unchecked Sendable {
@@ -28,7 +27,7 @@ final class History: @unchecked Sendable {
     var counts: [Int] { tally }
 }
 
-/// What must have happened in some seed, or the simulation would prove nothing about it.
+/// Events that must have happened in some seed; otherwise the simulation proves nothing about them.
 enum Happening: Int, CaseIterable {
     case submitted, duplicate, completed, failed, cancelled, expired, purged, retriedByHand, retriedByPolicy
     case releasedUncounted, leaseLost, staleFinish, rescued, returnedAtStart, longPollSawEnd
@@ -41,7 +40,7 @@ enum Happening: Int, CaseIterable {
 }
 
 extension String {
-    /// Filled up with blanks on the right, or for a negative width on the left.
+    /// Padded with blanks on the right, or for a negative width on the left.
     func padded(to width: Int) -> String {
         let blanks = String(repeating: " ", count: max(0, abs(width) - count))
         return width < 0 ? blanks + self : self + blanks

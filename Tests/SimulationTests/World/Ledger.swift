@@ -2,13 +2,13 @@ import Core
 
 @testable import StoreMemory
 
-/// What is true of every request, written down beside the store and judged by rules of its own (contract A1, A2, A7,
-/// A10, A11, A3).
+/// The facts about every request, recorded beside the store and checked by independent rules (contract A1, A2, A7, A10,
+/// A11, A3).
 ///
-/// It is told of every operation in the same step in which the operation took effect, so nothing can come in between.
-/// `@unchecked Sendable`: confined to its world's thread, see `Schedule`.
+/// Every operation is recorded in the same step in which it takes effect, so nothing can happen in between. `@unchecked
+/// Sendable`: confined to its world's thread, see `Schedule`.
 final class Ledger: @unchecked Sendable {
-    /// A request as it was last seen, and why it may change.
+    /// The last known state of a request, and the allowed causes of a change.
     struct Known {
         let name: String
         let payload: [UInt8]
@@ -19,15 +19,15 @@ final class Ledger: @unchecked Sendable {
         var token: Int64 = 0
         var holder = ""
         var claimedAt: Int64 = 0
-        /// Nobody holds a lease that the store does not know of, but a claim whose answer was lost is held by nobody.
+        /// Every lease is known to the store; a claim whose answer was lost has no holder.
         var leaseEnd: Timestamp?
         var notBefore: Timestamp?
         var queueDeadline: Timestamp?
         var purgeAt: Timestamp?
         var changedAt: Int64 = 0
-        /// Failures that really happened to the present delivery.
+        /// Failures that really happened to the current delivery.
         var excuses: [Excuse] = []
-        /// What was recorded when it ended.
+        /// The record of its end.
         var ending: RequestRecord?
     }
 
@@ -36,7 +36,7 @@ final class Ledger: @unchecked Sendable {
         var status: Int?
     }
 
-    /// What a container, or a ghost, answered with.
+    /// The answer of a container, or of a ghost.
     struct Answer {
         var id: RequestID
         var bytes: [UInt8]
@@ -51,17 +51,17 @@ final class Ledger: @unchecked Sendable {
     let history: History
     let schedule: Schedule
     let policy: RequestPolicy
-    /// Told of the first broken rule.
+    /// Called with the first violated rule.
     var onViolation: (_ clause: String, _ text: String) -> Void = { _, _ in }
     private(set) var requests: [RequestID: Known] = [:]
     private(set) var order: [RequestID] = []
     var answers: [Answer] = []
-    /// Whether the present delivery of a request is inside its holder, which is alive, and nothing stood in the way of
-    /// extending its lease.
+    /// Whether the current delivery of a request is inside its holder, which is alive, and nothing prevented the
+    /// extension of its lease.
     var isAtWork: (Known, RequestID) -> Bool = { _, _ in false }
-    /// Looks later whether a container still works on a request that was cancelled.
+    /// Checks later whether a container still works on a cancelled request.
     var watchCancelled: (RequestID) -> Void = { _ in }
-    /// When connections to a replica were last refused or cut before anything was sent.
+    /// The time of the last refused connection to a replica, or one that was cut before anything was sent.
     var refusals: [String: Int64] = [:]
 
     init(_ history: History, _ schedule: Schedule, policy: RequestPolicy) {
@@ -83,7 +83,7 @@ final class Ledger: @unchecked Sendable {
 
     var open: [Known] { order.compactMap { requests[$0] }.filter { !$0.isGone && !$0.status.isEnded } }
 
-    // MARK: What callers do
+    // MARK: Operations of callers
 
     func submitting(_ id: RequestID, payload: [UInt8]) {
         guard requests[id] == nil else { return }
@@ -111,7 +111,7 @@ final class Ledger: @unchecked Sendable {
         requests[id]?.isAcknowledged = true
     }
 
-    /// A caller's look; `record` is what the store said in this very step.
+    /// A read of a caller; `record` is the store's answer in this step.
     func read(_ id: RequestID, _ record: RequestRecord?, now: Timestamp) {
         guard let known = requests[id] else { return }
         guard let record else {
@@ -129,7 +129,7 @@ final class Ledger: @unchecked Sendable {
         }
     }
 
-    // MARK: What the store did
+    // MARK: Operations of the store
 
     func claimed(
         _ claims: [ClaimedRequest], holder: String, limit: Int, visibility: Duration, now: Timestamp,
@@ -159,7 +159,7 @@ final class Ledger: @unchecked Sendable {
         }
     }
 
-    /// The present delivery of a request is another replica's than the claim's holder.
+    /// The current delivery of a request belongs to another replica than the claim's holder.
     func handedOver(_ id: RequestID, token: Int64, to replica: String) {
         guard let known = requests[id], known.status == .inProgress, known.token == token else { return }
         requests[id]?.holder = replica
@@ -217,7 +217,7 @@ final class Ledger: @unchecked Sendable {
             if known.status == .inProgress, known.token == lease.token {
                 history.count(.releasedUncounted)
                 move(lease.id, store, .release, now)
-                expect(requests[lease.id]?.status == .inQueue, "C13", "\(known.name) was given back, but is not queued")
+                expect(requests[lease.id]?.status == .inQueue, "C13", "\(known.name) was released, but is not queued")
             } else {
                 unchanged(lease.id, store, "A10", "by a stale release")
             }
@@ -268,7 +268,7 @@ final class Ledger: @unchecked Sendable {
 
     // MARK: Rules
 
-    /// Takes over what the store holds now, if `cause` allows the change.
+    /// Takes over the store's current state, if `cause` allows the change.
     private func move(_ id: RequestID, _ store: isolated MemoryStore, _ cause: Cause, _ now: Timestamp) {
         guard let known = requests[id] else { return }
         guard let stored = store.apis["api"]?.requests[id] else {
@@ -282,7 +282,7 @@ final class Ledger: @unchecked Sendable {
         let from = known.status
         let to = stored.status
         if from != to {
-            // Given back and expired in one round of upkeep.
+            // Released and expired in one round of upkeep.
             let isBoth =
                 cause == .upkeep && from == .inProgress && to == .failed && known.leaseEnd.map { $0 <= now } ?? false
             expect(
@@ -377,7 +377,7 @@ final class Ledger: @unchecked Sendable {
         return reason.map { policy.retries.on.contains($0) } ?? false
     }
 
-    // MARK: What containers do
+    // MARK: Operations of containers
 
     func excuse(_ id: RequestID, _ kind: RequestFailure.Kind, status: Int? = nil) {
         requests[id]?.excuses.append(Excuse(kind: kind, status: status))

@@ -2,7 +2,7 @@ import Core
 import NIOCore
 import NIOEmbedded
 
-/// One connection between the platform and a container: the platform's end is a real channel with the dequeuer's own
+/// One connection between the platform and a container: the platform's end is a real channel with the dequeuer's
 /// handlers, the other end a script.
 ///
 /// `@unchecked Sendable`: confined to its world's thread, see `Schedule`.
@@ -17,7 +17,7 @@ final class Link: @unchecked Sendable {
     fileprivate let world: World
     private var channel: EmbeddedChannel?
     private var received: [UInt8] = []
-    /// What is on its way to the platform.
+    /// The bytes on their way to the platform.
     private var outbox: [Piece] = []
     fileprivate var wantsRead = false
     /// The container's end is closed.
@@ -27,11 +27,11 @@ final class Link: @unchecked Sendable {
     private(set) var present: Exchange?
     private var exchanges = 0
 
-    /// The number that stands for the platform's end.
+    /// The number that represents the platform's end.
     let descriptor: CInt
-    /// Bytes that the container's system took from the platform.
+    /// Bytes that the container's system received from the platform.
     private(set) var acknowledged: Int64 = 0
-    /// The container closed in the moment in which the present request was written: its bytes reach nobody.
+    /// The container closed while the current request was written: its bytes are lost.
     private var isDeadEnd = false
 
     init(_ pod: SimulatedPod, door: Door, descriptor: CInt) {
@@ -44,7 +44,7 @@ final class Link: @unchecked Sendable {
     func open(_ initialize: @Sendable (any Channel) -> EventLoopFuture<Void>) -> EventLoopFuture<any Channel> {
         let channel = EmbeddedChannel(handler: Wire(self), loop: world.embedded)
         self.channel = channel
-        // A pod that died between connecting and now.
+        // A pod that was killed between connecting and now.
         if !pod.isAlive || pod.state != .running { hangUp() }
         return initialize(channel).flatMapThrowing {
             channel.connect(to: try SocketAddress(unixDomainSocketPath: "/simulation"), promise: nil)
@@ -54,11 +54,11 @@ final class Link: @unchecked Sendable {
 
     // MARK: The platform's end
 
-    /// Takes what the platform flushed.
+    /// Receives the bytes that the platform flushed.
     ///
-    /// - Returns: `false` when nobody is there to take it.
+    /// - Returns: `false` if no process receives them.
     fileprivate func take(_ bytes: ByteBuffer) -> Bool {
-        // A server that closes a kept connection in the very moment in which it is used again.
+        // A server that closes a kept connection at the moment when it is used again.
         let isUsedAgain = present == nil && exchanges > 0 && received.isEmpty
         if isUsedAgain, !isHungUp, !world.isCalm, world.dice.chance(0.05) {
             isDeadEnd = world.dice.chance(0.5)
@@ -89,7 +89,7 @@ final class Link: @unchecked Sendable {
         world.history.note(pod.id, "\(world.ledger.name(exchange.id)): its connection is closed")
     }
 
-    /// The platform's process is gone, and its sockets with it.
+    /// The platform's process has ended, and its sockets with it.
     func platformLeaves() {
         closedByPlatform()
         guard let channel, channel.isActive else { return }
@@ -126,7 +126,7 @@ final class Link: @unchecked Sendable {
 
     func send(_ text: String) { send(.bytes(Array(text.utf8))) }
 
-    /// Closes the container's end. What was inside is lost.
+    /// Closes the container's end. The requests inside are lost.
     func hangUp() {
         pod.links.removeAll { $0 === self }
         guard !isHungUp, !isLeft else { return }
@@ -142,7 +142,7 @@ final class Link: @unchecked Sendable {
         isHungUp = true
     }
 
-    /// The answer was sent as a whole.
+    /// The whole answer was sent.
     func answered() {
         guard let exchange = present else { return }
         present = nil
@@ -195,7 +195,7 @@ final class Link: @unchecked Sendable {
     }
 }
 
-/// The bottom of a channel: hands what is written to the container, and says when the platform reads or closes.
+/// The end of a channel: passes written bytes to the container, and reports when the platform reads or closes.
 private final class Wire: ChannelOutboundHandler {
     typealias OutboundIn = IOData
     typealias OutboundOut = IOData
@@ -246,7 +246,7 @@ private final class Wire: ChannelOutboundHandler {
 }
 
 extension [UInt8] {
-    /// Where the blank line after an HTTP head begins.
+    /// The beginning of the blank line after an HTTP head.
     fileprivate func indexOfHeadEnd() -> Int? {
         guard count >= 4 else { return nil }
         return withUnsafeBufferPointer { bytes in

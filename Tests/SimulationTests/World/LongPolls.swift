@@ -20,12 +20,12 @@ final class LongPolls: Service, @unchecked Sendable {
         self.waiting = WaitingCallers(store: store, clock: world.clock)
     }
 
-    /// As `Gateway.run` does.
+    /// Like `Gateway.run`.
     func run() async throws {
         await withGracefulShutdownHandler {
             await cancelWhenGracefulShutdown {
                 for await change in self.store.changes() where !change.ended.isEmpty { self.hub.ended(change.ended) }
-                // The stream may also end with a dead store; the service goes on until it is told to end.
+                // The stream may also end with a dead store; the service continues until it is stopped.
                 try? await gracefulShutdown()
             }
         } onGracefulShutdown: {
@@ -33,7 +33,7 @@ final class LongPolls: Service, @unchecked Sendable {
         }
     }
 
-    /// As `GET /<endpoint>/<id>?wait=N` does.
+    /// Like `GET /<endpoint>/<id>?wait=N`.
     func wait(for id: RequestID, within duration: Duration) async throws -> RequestRecord? {
         let began = world.schedule.elapsed
         let poll = waiting.enter(id, api: "api", within: duration, caller: CallerPresence())
@@ -52,7 +52,7 @@ final class LongPolls: Service, @unchecked Sendable {
             }
         }
         let took = Duration.microseconds(world.schedule.elapsed - began)
-        // A slow store can add to it, nothing else.
+        // Only a slow store can extend it.
         if world.scenario.storeIsSlow == 0 {
             world.ledger.expect(
                 took <= duration + .seconds(2), "A5", "a long poll of \(duration) took \(took)")
@@ -67,7 +67,7 @@ final class LongPolls: Service, @unchecked Sendable {
         return end
     }
 
-    /// The gateway's timer, with wider steps, and only while somebody waits.
+    /// The gateway's timer, with larger steps, and only while a caller waits.
     private func tick() {
         guard !isTicking else { return }
         isTicking = true

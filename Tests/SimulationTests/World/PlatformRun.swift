@@ -5,8 +5,7 @@ import LocalOrchestrator
 import Logging
 import ServiceLifecycle
 
-/// One run of the platform's process: the real orchestrator, dequeuer and rescuer, put together as `Platform/Assembly`
-/// does.
+/// One run of the platform's process: the real orchestrator, dequeuer and rescuer, assembled as in `Platform/Assembly`.
 ///
 /// `@unchecked Sendable`: confined to its world's thread, see `Schedule`.
 final class PlatformRun: @unchecked Sendable {
@@ -30,12 +29,12 @@ final class PlatformRun: @unchecked Sendable {
         longPolls = LongPolls(world, store)
     }
 
-    // MARK: Life
+    // MARK: Lifecycle
 
     /// Returns when requests are served, or when the run was killed before.
     func start() async {
         world.history.note(name, "starts")
-        // A platform that cannot begin exits, and is started again by whoever watches it.
+        // A platform that cannot start exits, and its supervisor starts it again.
         while !isDead {
             do {
                 _ = try await store.releaseLeases(heldBy: nil, now: world.clock.now())
@@ -78,7 +77,7 @@ final class PlatformRun: @unchecked Sendable {
         task = Task {
             for versions in versions { await orchestrator.recall(versions) }
             for api in apis { await orchestrator.apply(api, replicas: replicas) }
-            // It ends with an error only when it is cancelled, which is what `crash` does.
+            // It ends with an error only when it is cancelled, which `crash` does.
             _ = try? await group.run()
         }
     }
@@ -87,14 +86,14 @@ final class PlatformRun: @unchecked Sendable {
 
     func scale() async { await orchestrator?.scale(api: "api", replicas: world.replicas) }
 
-    /// `kill -9`: nothing that the process still does has an effect, its connections are gone, its leases are not.
+    /// `kill -9`: further operations of the process have no effect; its connections end, its leases do not.
     func crash() {
         isDead = true
         store.isDead = true
         door.isDead = true
         world.history.note(name, "is killed")
         for link in world.engine.links where link.door === door { link.platformLeaves() }
-        // What is left of it ends by itself.
+        // The rest of it ends by itself.
         task?.cancel()
     }
 
@@ -114,7 +113,7 @@ final class PlatformRun: @unchecked Sendable {
         }
         guard world.scenario.storeIsGood else { return }
         for known in world.ledger.open where known.status == .inProgress && known.holder != World.ghost {
-            world.ledger.expect(false, "C13", "\(known.name) was not given back by a platform that has ended")
+            world.ledger.expect(false, "C13", "\(known.name) was not released by a platform that has ended")
         }
     }
 
@@ -132,11 +131,11 @@ final class PlatformRun: @unchecked Sendable {
         }
     }
 
-    /// Whether a replica is ready, or was when this instant began.
+    /// Whether a replica is ready, or was at the beginning of this instant.
     private func mayServe(_ replica: String) -> Bool {
         if replica == World.ghost { return true }
         if let pod = world.engine.pods[replica], !pod.isListening, pod.isAlive, let probe = world.scenario.probe {
-            // The orchestrator must have noticed by now, whatever it thinks.
+            // The orchestrator must have noticed by now.
             let longestRun = (probe.period + probe.timeout + .seconds(1)) * (probe.failureThreshold + 1) + .seconds(2)
             let deaf = Duration.microseconds(world.schedule.elapsed - pod.deafSince)
             world.ledger.expect(

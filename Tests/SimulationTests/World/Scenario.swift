@@ -1,6 +1,6 @@
 import Core
 
-/// What a seed stands for: the API, its callers, and what goes wrong when.
+/// The world of a seed: the API, its callers, and the faults with their times.
 struct Scenario: Sendable {
     enum Event: Sendable {
         case killPod
@@ -12,7 +12,7 @@ struct Scenario: Sendable {
         case scale(Int)
         case rollout
         case outage(Duration)
-        /// A worker of another machine takes requests and is silent, until it comes back after this long, or never.
+        /// A worker of another machine takes requests and is silent; it returns after this time, or never.
         case ghost(Duration?)
     }
 
@@ -29,14 +29,14 @@ struct Scenario: Sendable {
     let seed: UInt64
     var calls: [Call] = []
     var events: [(at: Duration, event: Event)] = []
-    /// When faults stop.
+    /// The end of the faults.
     var calmAt: Duration
     var replicas: Int
     var maxConcurrency: Int
     var policy: RequestPolicy
     var probe: Probe?
     var grace: Duration
-    /// Shares of the store's operations that fail without and with effect, and that are slow.
+    /// The shares of the store's operations that fail without effect, fail with effect, and are slow.
     var storeFails: Double
     var storeFailsAfterwards: Double
     var storeIsSlow: Double
@@ -45,7 +45,7 @@ struct Scenario: Sendable {
     var engineFails: Double
     var connectFails: Double
     var connectHangs: Double
-    /// Share of deliveries in which the container misbehaves.
+    /// The share of deliveries with a faulty container.
     var containerErrs: Double
     /// Longest time of a good answer, in seconds.
     var slowest: Double
@@ -87,7 +87,7 @@ struct Scenario: Sendable {
         events.sort { $0.at < $1.at }
     }
 
-    /// Whether the store does what it is asked for, at once.
+    /// Whether the store works without delay and faults.
     var storeIsGood: Bool {
         storeFails == 0 && storeFailsAfterwards == 0 && storeIsSlow == 0
             && !events.contains { if case .outage = $0.event { true } else { false } }

@@ -5,7 +5,7 @@ import NIOCore
 import NIOEmbedded
 import Synchronization
 
-/// The pods of a world. They outlive the platform's runs, which reach them through a `Door` each.
+/// The pods of a world. They survive the platform's runs, each of which reaches them through its own `Door`.
 ///
 /// `@unchecked Sendable`: confined to its world's thread, see `Schedule`.
 final class SimulatedEngine: @unchecked Sendable {
@@ -41,7 +41,7 @@ final class SimulatedEngine: @unchecked Sendable {
         for hint in hints { hint.yield(id) }
     }
 
-    /// A connected descriptor: a number that no file of this process has, so that closing it does no harm.
+    /// A connected descriptor: a number of no open file of this process, so that closing it is harmless.
     func connect(_ pod: SimulatedPod, door: Door) -> CInt {
         nextDescriptor -= 1
         pending[nextDescriptor] = Link(pod, door: door, descriptor: nextDescriptor)
@@ -71,10 +71,10 @@ final class SimulatedPod: @unchecked Sendable {
     var isAlive = true
     var state = ObservedContainer.State.running
     private(set) var isListening = false
-    /// Since when nobody can connect.
+    /// The time since which connections are refused.
     private(set) var deafSince: Int64
     var links: [Link] = []
-    /// Requests inside, counted by the container itself.
+    /// Requests inside, counted by the container.
     var inside = 0
     private var incarnation = 0
 
@@ -102,7 +102,7 @@ final class SimulatedPod: @unchecked Sendable {
         world.history.note(id, "listens")
     }
 
-    /// Refuses new connections for a while; those there are go on.
+    /// Refuses new connections for a while; existing ones continue.
     func goDeaf(for duration: Duration) {
         guard isListening else { return }
         isListening = false
@@ -140,7 +140,7 @@ final class SimulatedPod: @unchecked Sendable {
     }
 }
 
-/// The engine as one run of the platform reaches it.
+/// The engine for one run of the platform.
 ///
 /// `@unchecked Sendable`: confined to its world's thread, see `Schedule`.
 final class Door: Engine, ContainerTransport, @unchecked Sendable {
@@ -154,9 +154,9 @@ final class Door: Engine, ContainerTransport, @unchecked Sendable {
 
     private func enter(_ what: String) async throws {
         if !world.isCalm, world.dice.chance(0.3) { await world.pause(world.dice.seconds(0.001...1.5)) }
-        guard !isDead else { throw PlatformError(.engineUnavailable, "The engine is away.") }
+        guard !isDead else { throw PlatformError(.engineUnavailable, "The engine does not answer.") }
         if !world.isCalm, world.dice.chance(world.scenario.engineFails) {
-            throw PlatformError(.engineUnavailable, "The engine is away: \(what).")
+            throw PlatformError(.engineUnavailable, "The engine does not answer: \(what).")
         }
     }
 
@@ -232,7 +232,7 @@ final class Door: Engine, ContainerTransport, @unchecked Sendable {
         if !world.isCalm {
             if world.dice.chance(world.scenario.connectHangs) {
                 world.history.count(.hung)
-                // A connector need not heed cancellation.
+                // A connector need not react to cancellation.
                 await world.pause(world.dice.seconds(1...70))
             } else if world.dice.chance(0.1) {
                 try await world.clock.sleep(for: world.dice.seconds(0.001...1))
@@ -257,7 +257,7 @@ final class Door: Engine, ContainerTransport, @unchecked Sendable {
         return link.open(initialize)
     }
 
-    /// Nothing waits anywhere but in the link itself.
+    /// No bytes wait outside of the link.
     func isQuiet(_ descriptor: CInt) -> Bool { true }
 
     func acknowledgement(_ descriptor: CInt) -> Acknowledgement? {

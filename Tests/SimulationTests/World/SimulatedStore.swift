@@ -2,17 +2,17 @@ import Core
 
 @testable import StoreMemory
 
-/// The store as one run of the platform sees it: slow, failing before or after the effect, its hints lost. Dead with
-/// its platform.
+/// The store for one run of the platform: slow, failing before or after the effect, with lost hints. It ends with its
+/// platform.
 ///
 /// `@unchecked Sendable`: confined to its world's thread, see `Schedule`.
 final class SimulatedStore: Store, @unchecked Sendable {
     let name = "simulated"
     private let world: World
     private let run: String
-    /// The process is gone: nothing that it still does has any effect.
+    /// The process has ended: its further operations have no effect.
     var isDead = false
-    /// Which replicas this run may claim for; `nil`: anyone.
+    /// The replicas for which this run may claim; `nil`: all.
     var mayClaim: (String) -> Bool = { _ in true }
 
     init(_ world: World, run: String) {
@@ -20,7 +20,7 @@ final class SimulatedStore: Store, @unchecked Sendable {
         self.run = run
     }
 
-    private static let away = PlatformError(.storeUnavailable, "The store is away.")
+    private static let away = PlatformError(.storeUnavailable, "The store does not answer.")
 
     private func perform<Result: Sendable>(
         _ what: @autoclosure () -> String, isFaulty: Bool = true,
@@ -35,7 +35,7 @@ final class SimulatedStore: Store, @unchecked Sendable {
         guard !isDead else { throw Self.away }
         if hasFaults, world.isStoreOut || world.dice.chance(scenario.storeFails) {
             world.history.count(.storeFailedBefore)
-            world.history.note(run, "\(what()): the store fails, nothing happened")
+            world.history.note(run, "\(what()): the store fails without effect")
             throw Self.away
         }
         let result = try await world.memory.turn(turn)
@@ -45,7 +45,7 @@ final class SimulatedStore: Store, @unchecked Sendable {
         guard !isDead else { throw Self.away }
         if hasFaults, world.dice.chance(scenario.storeFailsAfterwards) {
             world.history.count(.storeFailedAfter)
-            world.history.note(run, "\(what()): it happened, but the store says that it failed")
+            world.history.note(run, "\(what()): the store reports a failure after the effect")
             throw Self.away
         }
         return result
@@ -209,7 +209,7 @@ final class SimulatedStore: Store, @unchecked Sendable {
         }
     }
 
-    /// One reader's place in the store's stream. `@unchecked Sendable`: confined to its world's thread.
+    /// One reader's position in the store's stream. `@unchecked Sendable`: confined to its world's thread.
     private final class Source: @unchecked Sendable {
         private var iterator: AsyncStream<StoreChanges>.Iterator
 
@@ -220,7 +220,7 @@ final class SimulatedStore: Store, @unchecked Sendable {
 }
 
 extension MemoryStore {
-    /// Runs an operation and what is to be concluded from it in one step.
+    /// Runs an operation and records its effects in one step.
     func turn<Result: Sendable>(_ body: @Sendable (isolated MemoryStore) async throws -> Result) async rethrows
         -> Result
     {
@@ -233,7 +233,7 @@ extension Outcome {
         switch self {
         case .completed: "completed"
         case .failed(let failure): "failed with \(failure.kind.rawValue)"
-        case .retry(let failure, _): "to be tried again after \(failure.kind.rawValue)"
+        case .retry(let failure, _): "to be retried after \(failure.kind.rawValue)"
         case .interrupted: "cut off by the platform"
         }
     }

@@ -4,15 +4,15 @@ import Logging
 import NIOEmbedded
 import StoreMemory
 
-/// A broken rule.
+/// A violated rule.
 struct Violation: Sendable {
     var clause: String
     var text: String
     var at: Duration
 }
 
-/// One seed's world: the real platform on the memory store, with pods, callers, faults and a clock of the seed's
-/// making.
+/// One seed's world: the real platform on the memory store, with pods, callers, faults and a clock that depend on the
+/// seed.
 ///
 /// `@unchecked Sendable`: confined to its own thread, see `Schedule`.
 final class World: @unchecked Sendable {
@@ -27,14 +27,14 @@ final class World: @unchecked Sendable {
     private(set) lazy var engine = SimulatedEngine(self)
     private(set) var platform: PlatformRun?
     private(set) var violation: Violation?
-    /// Nothing goes wrong any more, and containers answer soon.
+    /// There are no more faults, and containers answer soon.
     private(set) var isCalm = false
     var isStoreOut = false
     var replicas: Int
     var version = 1
     private var runs = 0
     private var podCount = 0
-    /// Callers and others that are still at work.
+    /// The number of callers and other actors that are still active.
     private var busy = 0
     private(set) var hasEnded = false
 
@@ -49,7 +49,7 @@ final class World: @unchecked Sendable {
         ledger.onViolation = { [unowned self] in fail($0, $1) }
         ledger.watchCancelled = { [unowned self] id in
             guard scenario.storeIsGood else { return }
-            // Without any hint, the next extension of the lease tells.
+            // Without a hint, the next extension of the lease reports it.
             schedule.after(.seconds(12)) { [self] in
                 let isInside = engine.links.contains { $0.present?.id == id && !$0.door.isDead }
                 ledger.expect(
@@ -64,7 +64,7 @@ final class World: @unchecked Sendable {
 
     /// Steps of one seed; far more than any needs.
     static let stepLimit = 400_000
-    /// How long after the faults every request must have ended.
+    /// The time after the faults by which every request must have ended.
     static let longestRun: Duration = .seconds(1800)
 
     /// Runs the seed on the calling thread.
@@ -74,13 +74,13 @@ final class World: @unchecked Sendable {
         if !hasEnded, violation == nil {
             fail(
                 "every request ends",
-                schedule.steps >= Self.stepLimit ? "the world does not come to rest" : "nothing is left to happen")
+                schedule.steps >= Self.stepLimit ? "the world does not become idle" : "nothing is left to happen")
         }
         if violation != nil {
-            // Suspended tasks hold on to the rest of the world; it stays as it is.
+            // Suspended tasks keep references to the rest of the world, so it is not released.
             _ = Unmanaged.passRetained(self)
         }
-        // The platform holds on to its world.
+        // The platform keeps a reference to its world.
         platform = nil
         return violation
     }
@@ -92,14 +92,14 @@ final class World: @unchecked Sendable {
         schedule.isStopped = true
     }
 
-    /// A channel was closed: its loop has something to clear away.
+    /// A channel was closed: its loop has to clean up.
     func stir() {
         schedule.soon { [self] in embedded.run() }
     }
 
     // MARK: Tools
 
-    /// Starts something that the end waits for.
+    /// Starts a task for which the end of the world waits.
     func go(_ work: @escaping @Sendable () async -> Void) {
         busy += 1
         Task { [self] in
@@ -136,7 +136,7 @@ final class World: @unchecked Sendable {
         await platform.start()
     }
 
-    // MARK: The story
+    // MARK: The course of events
 
     private func main() async {
         history.note("operator", "deploys the API, \(replicas) replicas of \(scenario.maxConcurrency)")
@@ -160,18 +160,18 @@ final class World: @unchecked Sendable {
     }
 
     private func calm() async {
-        history.note("world", "is calm from here on")
+        history.note("world", "has no faults from here on")
         isCalm = true
         isStoreOut = false
-        // Nobody can be served without a replica.
+        // Without a replica no request can be served.
         replicas = max(1, replicas)
         await platform?.scale()
     }
 
-    /// Dead workers' requests come back in time, and containers see that a request is not wanted any more (contract
-    /// A10, A7).
+    /// Requests of dead workers return in time, and containers detect that a request is no longer needed (contract A10,
+    /// A7).
     private func checkTimes() async {
-        // The longest lease, the rescuer's round and its longest wait after a failure, and two claims.
+        // The longest lease, the rescuer's period and its longest delay after a failure, and two claims.
         await pause(.seconds(45))
         let now = clock.now()
         for known in ledger.open where known.status == .inProgress {
@@ -201,7 +201,7 @@ final class World: @unchecked Sendable {
         }
     }
 
-    /// What must hold when all is over.
+    /// The invariants at the end.
     private func checkEnds() async {
         let store = SimulatedStore(self, run: "auditor")
         for id in ledger.order {
@@ -224,8 +224,8 @@ final class World: @unchecked Sendable {
     }
 }
 
-/// What the platform logs, as part of the history. The ledger learns from it which replica a request was claimed for
-/// when that is not the claim's holder.
+/// The platform's log as part of the history. The ledger learns from it for which replica a request was claimed if that
+/// is not the claim's holder.
 private struct HistoryLog: LogHandler {
     let run: String
     let history: History
