@@ -52,8 +52,8 @@ def blocks(path: Path):
 def compare(shown: str, found: str, line: int) -> None:
     """Compares an output with the lines that a document shows, in order.
 
-    `…` matches any text within a line; a line with only `…` matches any number of lines. The width of columns may differ.
-
+    `…` matches any text within a line; a line with only `…` matches any number of lines. The width of columns may
+    differ.
     `line` is the line of the document with the first line shown.
     """
     # A block in a document has no empty lines around its text.

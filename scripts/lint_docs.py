@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Fails when too few of the types and functions that other modules use have a documentation comment.
 
-Not counted is what takes its documentation from elsewhere: operators, and functions that a protocol declares.
-`scripts/lint_docs.py --missing` lists what has none."""
+Operators and functions that a protocol declares do not count, because their documentation is elsewhere.
+`scripts/lint_docs.py --missing` lists the undocumented ones."""
 import re
 import subprocess
 import sys
@@ -53,7 +53,7 @@ def main():
             if not found:
                 continue
             kind, name = found.groups()
-            # An operator has no name of letters.
+            # The name of an operator has no letters.
             if kind == "func" and (not name or name in elsewhere):
                 continue
             total += 1
@@ -65,7 +65,7 @@ def main():
     share = 1 - len(missing) / total
     if "--missing" in sys.argv or share < WANTED:
         print("\n".join(missing))
-    print(f"{total - len(missing)} of {total} types and functions that other modules use are documented ({share:.0%}; {WANTED:.0%} are wanted)")
+    print(f"{total - len(missing)} of {total} types and functions that other modules use are documented ({share:.0%}; at least {WANTED:.0%} are required)")
     return 0 if share >= WANTED else 1
 
 

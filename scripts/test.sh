@@ -27,8 +27,8 @@ unfinished() {
 
 run_target() {
   local target=$1 log=$2 options=() variables=()
-  # Tests with real containers run one after the other: an engine that starts dozens of pods at once on two cores does not
-  # answer in time.
+  # Tests with real containers run one after the other: an engine that starts dozens of pods at once on two cores does
+  # not answer in time.
   case "$target" in
     EngineDockerTests | EndToEndTests) options=(--no-parallel) ;;
     SimulationTests) variables=(SWIFT_DETERMINISTIC_HASHING=1) ;;
