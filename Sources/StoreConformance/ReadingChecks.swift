@@ -106,7 +106,7 @@ extension StoreFixture {
         }
     }
 
-    /// Gives back those of these requests that are in progress. Their leases were let go of, so every token is tried.
+    /// Releases those of these requests that are in progress. Their leases are not kept, so every token is tried.
     fileprivate func giveBack(_ numbers: [Int]) async throws {
         let leases = numbers.flatMap { number in
             (1...40).map { Lease(api: "echo", id: id(number), token: $0) }

@@ -1,7 +1,7 @@
 package import Core
 import Synchronization
 
-/// A clock that stands still until a test moves it. Sleepers wake in the order of their deadlines.
+/// A clock that only a test advances. Sleepers wake in the order of their deadlines.
 package final class ManualClock: PlatformClock {
     private struct Sleeper {
         let deadline: Instant
@@ -41,8 +41,8 @@ package final class ManualClock: PlatformClock {
         for sleeper in due { sleeper.continuation.resume() }
     }
 
-    /// Sets the clock forward or back, as an administrator or a time server does. Whoever is asleep sleeps on for as
-    /// long as before.
+    /// Sets the clock forward or back, as an administrator or a time server does. The remaining times of sleepers do not
+    /// change.
     package func jump(by duration: Duration) {
         state.withLock { $0.now = $0.now + duration }
     }

@@ -16,8 +16,8 @@ package struct RequestDocument: Sendable, Hashable, Codable {
     package var timestamp: String?
     /// Only for `failed`.
     package var error: RequestFailure?
-    /// What went wrong in each attempt that counted, oldest first. The operator leaves it out when none did; the
-    /// gateway lists it on request.
+    /// The failure of each attempt that counted, oldest first. The operator omits it if no attempt failed; the gateway
+    /// includes it on request.
     package var attemptErrors: [AttemptError]?
     /// ``attemptErrors`` in the form that clients up to version 1.0 read. Only the operator has it.
     package var failures: [Attempt]?
@@ -42,7 +42,7 @@ package struct RequestDocument: Sendable, Hashable, Codable {
         case attemptErrors = "attempt_errors"
     }
 
-    /// One attempt that went wrong: the members of the failure, and when.
+    /// One failed attempt: the members of the failure, and the time.
     package struct AttemptError: Sendable, Hashable, Codable {
         /// RFC 3339, UTC.
         package var timestamp: String
@@ -69,7 +69,7 @@ package struct RequestDocument: Sendable, Hashable, Codable {
         }
     }
 
-    /// One attempt that went wrong, in the form of ``failures``.
+    /// One failed attempt, in the form of ``failures``.
     package struct Attempt: Sendable, Hashable, Codable {
         /// RFC 3339, UTC.
         package var timestamp: String
@@ -106,7 +106,7 @@ package struct RequestText: Sendable {
     /// After the result.
     package let tail: [UInt8]
 
-    /// - Parameter verbose: whether what went wrong in each attempt is listed too.
+    /// - Parameter verbose: whether the failures of all attempts are included.
     package init(_ record: RequestRecord, verbose: Bool = false) {
         var head: [UInt8] = []
         head.reserveCapacity(96)

@@ -12,7 +12,7 @@ import Testing
 private final class Ambush: ContainerTransport {
     private let action = Mutex<(@Sendable () -> Void)?>(nil)
     private let sockets = SocketTransport()
-    /// Bytes; a small one keeps a payload whose reader stands still from being written as a whole.
+    /// In bytes; with a small one, a payload without a reader cannot be written completely.
     private let sendBuffer: CInt?
 
     init(sendBuffer: CInt? = nil) { self.sendBuffer = sendBuffer }

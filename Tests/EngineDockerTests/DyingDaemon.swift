@@ -3,10 +3,10 @@ import Foundation
 import TestSupport
 import Testing
 
-/// An engine in a process of its own that stands still in the middle of an answer, so that it can be killed, stopped or
-/// made to hang up just there.
+/// An engine in a separate process that hangs in the middle of an answer, so that it can be killed, stopped or made to
+/// close the connection there.
 final class DyingDaemon: Sendable {
-    /// Where in an answer it stands still.
+    /// Where in an answer it hangs.
     enum Place: String, CaseIterable, Sendable {
         case beforeHead
         case afterHead

@@ -8,7 +8,7 @@ import Testing
 
 @testable import EngineDocker
 
-/// An engine that goes away, or stands still, in the middle of an answer: whoever waits for that answer is told.
+/// An engine that ends or hangs in the middle of an answer: the caller that waits for the answer gets an error.
 @Suite("Answers that are cut off", .timeLimit(.minutes(2)))
 struct DyingStreamTests {
     /// Everything that reads an answer which goes on.

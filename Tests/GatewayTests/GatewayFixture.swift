@@ -73,7 +73,7 @@ struct GatewayFixture: Sendable {
             status: Int(response.status.code), headers: response.headers, bytes: Array(bytes.readableBytesView))
     }
 
-    /// Submits and gives back the id.
+    /// Submits and returns the id.
     func submit(_ body: String = "x", path: String = "/hello", headers: HTTPHeaders = [:]) async throws -> String {
         try await send(.POST, path, headers: headers, body: Array(body.utf8)).id
     }

@@ -180,7 +180,7 @@ struct LimitTests {
         #expect(check(&watch, 620, unsent: 9, read: 1000) == .look(at: at(680)))
         #expect(check(&watch, 680, unsent: 9, read: 1000 + 60 * 240) == .look(at: at(740)))
         #expect(check(&watch, 740, unsent: 9, read: 1000 + 120 * 240 - 1) == .close)
-        // All was read in between: the time begins anew.
+        // Everything was read in between: the time starts again.
         #expect(check(&watch, 750) == .look(at: at(870)))
         #expect(check(&watch, 760, unsent: 9, read: 99_999) == .look(at: at(820)))
     }

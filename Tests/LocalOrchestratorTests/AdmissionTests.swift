@@ -76,7 +76,7 @@ struct AdmissionTests {
         var now = now
         for _ in 0..<400 {
             now = now + .seconds(5)
-            // Everybody always wants more, and replicas end by and by.
+            // Every API always wants more replicas, and replicas end gradually.
             for (api, size) in sizes.sorted(by: { $0.key < $1.key }) where waiting.count(where: { $0.api == api }) < 2 {
                 made += 1
                 waiting.append(

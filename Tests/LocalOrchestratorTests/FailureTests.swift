@@ -38,7 +38,7 @@ struct FailureTests {
             }
             // The clock moves in steps, and a step may pass before the restart is seen.
             for (wait, least) in zip(waits, [1, 2, 4, 8]) { #expect(wait >= .seconds(least), "\(waits)") }
-            // While it runs again and does not listen, both reasons are told.
+            // While it runs again and does not listen, both reasons are shown.
             try await fixture.advance() {
                 let reason = await self.replica(fixture)?.reason ?? ""
                 return reason.contains("port 8080") && reason.contains("exited with code 3")

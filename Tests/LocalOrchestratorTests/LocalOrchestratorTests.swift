@@ -283,7 +283,7 @@ struct LocalOrchestratorTests {
             }
             let failure = "echo-p1 [cortex] this log ends here, because it cannot be read: disk broken"
             try await expectEventually { seen.withLock { $0 } == ["echo-p1 one", failure] }
-            // The clock stands still: only the change itself brings the new replica's lines, and all of them.
+            // The clock does not advance: only the change brings the new replica's lines, and all of them.
             await fixture.orchestrator.scale(api: "echo", replicas: 2)
             try await expectEventually {
                 seen.withLock { $0.isSuperset(of: (1...9).map { "echo-p2 new \($0)" }) }

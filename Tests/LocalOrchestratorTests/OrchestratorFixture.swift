@@ -7,7 +7,7 @@ import Testing
 
 @testable import LocalOrchestrator
 
-/// A running orchestrator over a fake engine and a clock that stands still.
+/// A running orchestrator with a fake engine and a manual clock.
 struct OrchestratorFixture: Sendable {
     let engine: FakeEngine
     let clock: ManualClock

@@ -30,7 +30,7 @@ struct RefreshLogTests {
                 let api = OrchestratorFixture.api(deployment: "d\(number)", containers: 2)
                 await orchestrator.apply(api, replicas: 2)
                 guard waits || number == 50 else { continue }
-                // The clock stands still: nothing but the changes themselves leads to the next step.
+                // The clock does not advance: only the changes lead to the next step.
                 _ = await fixture.ready { $0.count == 2 && $0.allSatisfy { $0.api.deploymentID == "d\(number)" } }
             }
             try await expectEventually { engine.pods.count == 2 }

@@ -18,7 +18,7 @@ struct ThreadTests {
         for _ in 0..<10_000 { writer.write(line) }
         #expect(SystemClock().instant() - start < .seconds(5))
         #expect(!writer.flush(milliseconds: 20))
-        // Now somebody reads.
+        // Now a reader starts.
         let text = Mutex("")
         try PlatformThread.start(name: "reader") {
             var buffer = [UInt8](repeating: 0, count: 65536)

@@ -1,4 +1,4 @@
-/// Why an attempt went wrong; goes to the caller as `error` (contract A3).
+/// The reason for a failed attempt; callers see it as `error` (contract A3).
 package struct RequestFailure: Error, Sendable, Hashable, Codable {
     /// The kinds of failure that users see (contract A3).
     package enum Kind: String, Sendable, Hashable, Codable, CaseIterable {

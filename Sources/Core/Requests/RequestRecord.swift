@@ -12,7 +12,7 @@ package struct RequestRecord: Sendable, Hashable {
     package var result: Body?
     /// Why it failed; only for `failed`.
     package var failure: RequestFailure?
-    /// What went wrong in each attempt that counted, oldest first.
+    /// The failure of each attempt that counted, oldest first.
     package var failures: [AttemptFailure]
 
     package init(
@@ -31,7 +31,7 @@ package struct RequestRecord: Sendable, Hashable {
     }
 }
 
-/// One attempt that counted and went wrong.
+/// One failed attempt that counted.
 package struct AttemptFailure: Sendable, Hashable, Codable {
     package var at: Timestamp
     package var failure: RequestFailure

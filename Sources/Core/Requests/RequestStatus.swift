@@ -22,11 +22,11 @@ package enum RequestTransition: String, Sendable, Hashable, CaseIterable {
     case claim
     /// The container's answer was stored as the result.
     case complete
-    /// The last allowed attempt went wrong.
+    /// The last allowed attempt failed.
     case fail
-    /// An attempt went wrong and another one is allowed.
+    /// An attempt failed and another one is allowed.
     case retryAttempt
-    /// The platform gave it back without using an attempt: shutdown, drain, expired lease, a container that it killed.
+    /// The platform released it without using an attempt: shutdown, drain, expired lease, a container that it killed.
     case giveBack
     /// The caller took it back.
     case cancel

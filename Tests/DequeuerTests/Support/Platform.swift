@@ -156,7 +156,7 @@ final class Journal<Element: Sendable>: Sendable {
     var all: [Element] { state.withLock { $0 } }
 }
 
-/// Opens once; whoever waits goes on then.
+/// Opens once; waiting tasks continue then.
 final class Gate: Sendable {
     private let state = Mutex<(isOpen: Bool, waiters: [CheckedContinuation<Void, Never>])>((false, []))
 

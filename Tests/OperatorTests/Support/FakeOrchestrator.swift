@@ -2,7 +2,7 @@ import Core
 import Synchronization
 import TestSupport
 
-/// Remembers what it was told and says what a test wants it to say.
+/// Records the calls and returns the answers that a test sets.
 final class FakeOrchestrator: Orchestrator {
     struct Applied: Equatable {
         var api: String
