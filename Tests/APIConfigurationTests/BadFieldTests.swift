@@ -2,7 +2,7 @@ import APIConfiguration
 import Core
 import Testing
 
-@Suite("Y1, Y2: fields that are refused, each with its place")
+@Suite("Y1, Y2: refused fields, each with its place")
 struct BadFieldTests {
     @Test("Y3: line, column, path and kind of every problem", arguments: names + pods + containers)
     func nameAndPod(_ document: Document) {

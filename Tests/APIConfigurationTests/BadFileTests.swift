@@ -2,7 +2,7 @@ import APIConfiguration
 import Core
 import Testing
 
-@Suite("Y3: files that are refused as a whole")
+@Suite("Y3: completely refused files")
 struct BadFileTests {
     @Test("Y3: line, column, path and kind of every problem", arguments: documents)
     func problems(_ document: Document) {
@@ -72,7 +72,7 @@ struct BadFileTests {
             "10:9 name invalid_format", "11:3 knd unknown_key"),
     ]
 
-    @Test("Y3: bytes that are no UTF-8 are refused with their place")
+    @Test("Y3: bytes that are not UTF-8 are refused with their place")
     func notUTF8() {
         let result = ConfigurationFile.parse(
             Array("- name: a\n  kind: \u{e9}".utf8) + [0xC3, 0x28], fileName: "c.yaml", baseDirectory: nil)
@@ -88,7 +88,7 @@ struct BadFileTests {
         #expect(result.problems.map(\.place) == ["1:1  too_large"])
     }
 
-    @Test("Y3: aliases that stand for a huge tree are refused, also as keys and as merges", arguments: bombs)
+    @Test("Y3: aliases that represent a huge tree are refused, also as keys and as merges", arguments: bombs)
     func bomb(_ document: Document) {
         #expect(document.parsed().problems.map(\.kind).contains(.tooLarge))
     }
@@ -113,7 +113,7 @@ struct BadFileTests {
         #expect(result.problems.map(\.kind) == [.tooDeep])
     }
 
-    @Test("Y3: depth counts what aliases nest")
+    @Test("Y3: the depth includes nesting by aliases")
     func aliasDepth() {
         let text = "- &a0 [x]\n" + (1...70).map { "- &a\($0) [*a\($0 - 1)]\n" }.joined()
         let result = ConfigurationFile.parse(Array(text.utf8), fileName: "c.yaml", baseDirectory: nil)

@@ -28,7 +28,7 @@ struct ConfigurationFuzzTests {
         #"[{"name": "j", "kind": "TaskAPI", "pod": {"containers": [{"name": "x", "image": "y", "command": ["z"]}]}}]"#,
     ]
 
-    @Test("Y3: no file makes the reader crash, and a file is taken whole or refused with a place")
+    @Test("Y3: no file crashes the reader, and a file is accepted completely or refused with a place")
     func parse() {
         var fuzz = Fuzz(texts: Self.corpus)
         for round in 0..<Fuzz.rounds(3000) {

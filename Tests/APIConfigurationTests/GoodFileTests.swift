@@ -19,7 +19,7 @@ struct GoodFileTests {
         }
     }
 
-    @Test("Y1, Y2: every field is read, every default is filled in", arguments: originals + extensions + syntax)
+    @Test("Y1, Y2: every field is read, every default is set", arguments: originals + extensions + syntax)
     func specification(_ example: Case) throws {
         let document = Document(example.description, example.text)
         let result = document.parsed()
@@ -307,7 +307,7 @@ struct GoodFileTests {
     }
 
     @Test(
-        "Y3: an image reference is taken apart, with its full name",
+        "Y3: an image reference is parsed into its parts, with its full name",
         arguments: [
             ("python", "docker.io", "docker.io/library/python:latest"),
             ("python:3.11", "docker.io", "docker.io/library/python:3.11"),
@@ -327,7 +327,7 @@ struct GoodFileTests {
         #expect(reference.registry == registry && reference.fullName == fullName)
     }
 
-    @Test("Y2: several APIs keep their order; what the user wrote is kept as JSON with sorted keys")
+    @Test("Y2: several APIs keep their order; the user's text is kept as JSON with sorted keys")
     func submitted() throws {
         let apis = try Document(
             "",

@@ -2,7 +2,7 @@ import APIConfiguration
 import Core
 import Testing
 
-@Suite("Y3: what a problem says")
+@Suite("Y3: the text of a problem")
 struct MessageTests {
     @Test(
         "Y3: file, line, column, API, path, what was found, what is allowed, and a suggestion",
@@ -61,7 +61,7 @@ struct MessageTests {
         #expect(result.problems.rendered == expected)
     }
 
-    @Test("Y3: spaces that may belong to a program's name are no mistake")
+    @Test("Y3: spaces that may belong to a program's name are allowed")
     func programs() {
         for program in ["/opt/My Program/run", "/opt/a - b/run", "python3", "/app/run me.sh"] {
             let document = Document(program, Document.container("command: [\"\(program)\", \"a b\"]"))
@@ -69,7 +69,7 @@ struct MessageTests {
         }
     }
 
-    @Test("Y3: validated() throws one error that lists all problems, one a line")
+    @Test("Y3: validated() throws one error that lists all problems, one per line")
     func validated() {
         let result = Document("", Document.pod("port: 0\nmax_concurrency: 0")).parsed()
         let error = #expect(throws: PlatformError.self) { try result.validated() }
@@ -77,7 +77,7 @@ struct MessageTests {
         #expect(error?.message.split(separator: "\n").count == 2)
     }
 
-    @Test("Y2: a relative volume is a problem where the folder of the file is not known")
+    @Test("Y2: a relative volume is a problem if the folder of the file is not known")
     func relativeVolume() {
         let document = Document("", Document.container("volumes: ['data:/data', '/a:/b']"))
         #expect(

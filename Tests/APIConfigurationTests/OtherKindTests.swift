@@ -2,7 +2,7 @@ import APIConfiguration
 import Core
 import Testing
 
-@Suite("Y1: kinds that are not served yet are checked all the same, and refused by name")
+@Suite("Y1: kinds that are not served yet are checked too, and refused by name")
 struct OtherKindTests {
     @Test("Y1: a good file of another kind has no problem and one refusal", arguments: good)
     func refused(_ document: Document) throws {
@@ -15,14 +15,14 @@ struct OtherKindTests {
         #expect(error.message.contains("is not served by this version; only AsyncAPI is"))
     }
 
-    @Test("Y1: each kind has the fields of its own", arguments: bad)
+    @Test("Y1: each kind has its own fields", arguments: bad)
     func problems(_ document: Document) {
         let result = document.parsed()
         #expect(result.problems.map(\.place) == document.problems)
         #expect(result.refusals.count == 1)
     }
 
-    @Test("Y1: refusals and problems come in the order of the file, and keep good APIs of the file from being deployed")
+    @Test("Y1: refusals and problems are in the order of the file, and prevent the deploy of its valid APIs")
     func order() {
         let async = "- {name: good, kind: AsyncAPI, pod: {containers: [{name: a}]}}\n"
         let mixed = Document("", async + Self.task("command: [a]")).parsed()
@@ -127,7 +127,7 @@ struct OtherKindTests {
             "shadow as text", splitter("{name: a, weight: 100, shadow: 'true'}"), "3:41 apis[0].shadow wrong_type"),
     ]
 
-    @Test("Y1: a splitter takes RealtimeAPIs only, and shares names and endpoints with all other APIs")
+    @Test("Y1: the targets of a splitter are RealtimeAPIs, and its name and endpoint are unique among all APIs")
     func splitterInFile() {
         let text = """
             - {name: a, kind: AsyncAPI, pod: {containers: [{name: a}]}}
@@ -165,7 +165,7 @@ struct OtherKindTests {
         #expect(result.apis.isEmpty)
     }
 
-    @Test("Y3: a problem of the file's text names the API in whose part it stands")
+    @Test("Y3: a problem of the file's text names the API that contains it")
     func apiOfAFinding() {
         let text = """
             - {name: a, kind: AsyncAPI, pod: {containers: [{name: a}]}}

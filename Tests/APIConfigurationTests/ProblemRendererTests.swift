@@ -19,7 +19,7 @@ struct ProblemRendererTests {
         .init(file: "f.yaml", line: line, column: column, length: length, message: message, hint: hint, text: "")
     }
 
-    @Test("Y3: numbers of lines are aligned, problems are apart, the file is called as it was typed")
+    @Test("Y3: line numbers are aligned, problems are separated, the file has its typed name")
     func several() {
         let source = (1...12).map { "line \($0)" }.joined(separator: "\n")
         let text = render(
@@ -39,20 +39,21 @@ struct ProblemRendererTests {
     }
 
     @Test(
-        "Y3: what has no line in the file has no excerpt",
+        "Y3: a problem without a line in the file has no excerpt",
         arguments: [(nil, "f.yaml: bad"), (9, "f.yaml:9:1: bad"), (0, "f.yaml:0:1: bad")] as [(Int?, String)])
     func noLine(line: Int?, expected: String) {
         #expect(render([problem(line: line)], "a\nb") == expected)
     }
 
-    @Test("Y3: a mark may stand behind the line's end, and never goes past it", arguments: [(4, 1), (4, 99), (900, 3)])
+    @Test(
+        "Y3: a mark may be after the line's end, and never extends beyond it", arguments: [(4, 1), (4, 99), (900, 3)])
     func behind(column: Int, length: Int) {
         let text = render([problem(line: 1, column: column, length: length)], "abc\nd")
         #expect(text.hasSuffix(" 1 | abc\n   |    ^"))
     }
 
     @Test(
-        "Y3: no line is wider than the terminal, and the mark stands under what it means", arguments: [20, 33, 60, 80])
+        "Y3: no line is wider than the terminal, and the mark is under the marked part", arguments: [20, 33, 60, 80])
     func narrow(columns: Int) throws {
         let source = String(repeating: "x", count: 150) + "HERE" + String(repeating: "y", count: 150)
         for text in [
@@ -69,7 +70,7 @@ struct ProblemRendererTests {
         }
     }
 
-    @Test("Y3: colours only where they are wanted")
+    @Test("Y3: colours appear only if requested")
     func color() {
         let colored = render([problem(line: 1, hint: "do")], "abc", hasColor: true)
         #expect(colored.contains("\u{1B}[1mf.yaml:1:1\u{1B}[0m: bad"))
@@ -77,7 +78,7 @@ struct ProblemRendererTests {
         #expect(!render([problem(line: 1, hint: "do")], "abc").contains("\u{1B}"))
     }
 
-    @Test("Y3: what a server or a file says cannot move the cursor")
+    @Test("Y3: text of a server or a file cannot move the cursor")
     func hostile() {
         let text = render(
             [problem(line: 1, column: 3, "a\u{1B}[2Jb\nc\u{202E}", hint: "\u{7}")], "\u{1B}[31m\u{9B}1m\u{202E}",
@@ -98,7 +99,7 @@ struct ProblemRendererTests {
         #expect(shown.contains(" 3 |   pod: {port: 0, containers: [{name: a}]}\n   |               ^"))
     }
 
-    @Test("Y3: a place found after the file was read is the field's, or the nearest around it")
+    @Test("Y3: the place of a later problem is that of the field or of the nearest enclosing value")
     func places() throws {
         let text = Document.container("image: a\ncompute: {gpu: 1}\nvolumes:\n- a:/b")
         let api = try #require(Document("", text).parsed().apis.first)

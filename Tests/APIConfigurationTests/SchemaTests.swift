@@ -5,7 +5,7 @@ import TestSupport
 import Testing
 
 /// The JSON Schema, held against the reader by a validator that is not ours (Debian's python3-jsonschema).
-@Suite("Y3: the JSON Schema of cortex.yaml says what the reader says")
+@Suite("Y3: the JSON Schema of cortex.yaml agrees with the reader")
 struct SchemaTests {
     private static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent()
@@ -111,7 +111,7 @@ struct SchemaTests {
     }
 
     @Test(
-        "Y3: a real validator agrees with the reader on every document of the tables, but for what JSON Schema cannot say"
+        "Y3: a JSON Schema validator agrees with the reader on every document of the tables, except what JSON Schema cannot express"
     )
     func agreement() async throws {
         var texts: [String] = []
@@ -179,7 +179,7 @@ struct ReferenceTests {
     private static let page = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .deletingLastPathComponent().appending(path: "docs/configuration.md")
 
-    @Test("Y3: docs/configuration.md is what the table says (CORTEX_RECORD=1 writes it anew)")
+    @Test("Y3: docs/configuration.md agrees with the table (CORTEX_RECORD=1 rewrites it)")
     func committed() throws {
         let text = ConfigurationReference.page()
         if GoldenTests.isRecording {
@@ -189,7 +189,7 @@ struct ReferenceTests {
         #expect(try String(contentsOf: Self.page, encoding: .utf8) == text)
     }
 
-    @Test("Y3: every field of every kind stands in the page", arguments: APIKind.allCases)
+    @Test("Y3: every field of every kind is on the page", arguments: APIKind.allCases)
     func complete(_ kind: APIKind) {
         let page = ConfigurationReference.page()
         func check(_ object: SchemaObject) {

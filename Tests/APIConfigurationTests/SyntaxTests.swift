@@ -23,7 +23,7 @@ struct SyntaxTests {
     }
 
     @Test(
-        "Y2: what is no duration",
+        "Y2: invalid durations",
         arguments: [
             "", "s", "60", "1.5", ".s", "1 s", "1h 30m", "1w", "1y", "1H", "--1s", "1e3s", "1s2", "∞", "1\u{301}s",
             "9223372036854775807s", "106752d", "٣s", "1_0s",
@@ -32,7 +32,7 @@ struct SyntaxTests {
         #expect(DurationSyntax.parse(text) == nil)
     }
 
-    @Test("Y2: a formatted duration reads back the same")
+    @Test("Y2: a formatted duration is parsed to the same value")
     func roundTrip() {
         var generator = SeededGenerator(seed: 7)
         for _ in 0..<500 {
@@ -44,7 +44,7 @@ struct SyntaxTests {
     }
 
     @Test(
-        "Y3: the key that was probably meant",
+        "Y3: the key that was probably intended",
         arguments: [
             ("imge", "image"), ("images", "image"), ("cmd", nil), ("readinessProbe", "readiness_probe"),
             ("liveness-probe", "liveness_probe"), ("envs", "env"), ("nmae", "name"), ("xyz", nil), ("", nil),
@@ -55,7 +55,7 @@ struct SyntaxTests {
         #expect(NearestKey.find(key, among: keys) == expected)
     }
 
-    @Test("Y3: whatever the bytes, the reader ends with problems or with APIs")
+    @Test("Y3: for any bytes, the reader returns problems or APIs")
     func arbitrary() {
         var generator = SeededGenerator(seed: 11)
         let pieces = [

@@ -5,14 +5,14 @@ import Testing
 
 @Suite("Y3, O2: long texts on a terminal")
 struct TextWrapTests {
-    @Test("O2: what fits stays as it is, spaces and all")
+    @Test("O2: text that fits is unchanged, including spaces")
     func fits() {
         for text in ["", "a", "  a  b ", String(repeating: "x", count: 20)] {
             #expect(TextWrap.lines(text, columns: 20, indent: 4) == [text])
         }
     }
 
-    @Test("O2: lines are broken between words, further ones are indented")
+    @Test("O2: lines are wrapped between words, and further lines are indented")
     func between() {
         #expect(
             TextWrap.lines("error: no API \"x\" is deployed: see cortex get", columns: 24, indent: 2)
@@ -21,7 +21,7 @@ struct TextWrapTests {
         #expect(TextWrap.lines("日本語 日本語 日本", columns: 13) == ["日本語 日本語", "日本"])
     }
 
-    @Test("O2: an address that no line can hold stays whole, so that it can be copied")
+    @Test("O2: an address that is longer than a line stays whole, so that it can be copied")
     func long() {
         let address = "http://" + String(repeating: "a", count: 40) + ":8889/hello"
         #expect(
@@ -29,7 +29,7 @@ struct TextWrapTests {
         #expect(TextWrap.lines(address, columns: 20) == [address])
     }
 
-    @Test("O2: nothing is lost and no line is too wide, whatever the width")
+    @Test("O2: nothing is lost and no line is too wide, for any width")
     func always() {
         let words = (0..<60).map { String(repeating: "w", count: $0 % 9 + 1) }
         let text = words.joined(separator: " ")

@@ -2,7 +2,7 @@ import Core
 import Foundation
 import Testing
 
-@Suite("Architecture: the picture of a request's states")
+@Suite("Architecture: the diagram of a request's states")
 struct RequestStatesTests {
     struct Arrow: Hashable, CustomStringConvertible {
         var from: String
@@ -11,7 +11,7 @@ struct RequestStatesTests {
         var description: String { "\(from) --> \(to) : \(change)" }
     }
 
-    @Test("A2: docs/request-states.md shows every arrow of the table in Core, and no other")
+    @Test("A2: docs/request-states.md shows exactly the transitions of the table in Core")
     func picture() throws {
         let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
             .deletingLastPathComponent()

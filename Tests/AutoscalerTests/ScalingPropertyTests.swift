@@ -4,7 +4,7 @@ import Testing
 
 @testable import Autoscaler
 
-@Suite("S1: what holds for the autoscaler under any policy and load, by seeds")
+@Suite("S1: invariants of the autoscaler for any policy and load, by seeds")
 struct ScalingPropertyTests {
     private static func policy(_ generator: inout SeededGenerator) -> AutoscalingPolicy {
         let least = Int.random(in: 0...5, using: &generator)
@@ -20,7 +20,7 @@ struct ScalingPropertyTests {
             upscaleTolerance: Double.random(in: 0...1, using: &generator))
     }
 
-    @Test("S1, S2: whatever the load, the scale keeps its bounds, its pace, and holds when blind", arguments: 0..<40)
+    @Test("S1, S2: for any load, the scale keeps its bounds and factors, and stays without data", arguments: 0..<40)
     func property(_ seed: Int) {
         var generator = SeededGenerator(seed: UInt64(seed))
         let policy = Self.policy(&generator)
@@ -66,7 +66,7 @@ struct ScalingPropertyTests {
         }
     }
 
-    @Test("S1: a load that wavers inside the tolerance moves nothing, however long", arguments: 0..<40)
+    @Test("S1: a load that varies within the tolerance changes nothing, for any time", arguments: 0..<40)
     func noFlapping(_ seed: Int) {
         var generator = SeededGenerator(seed: UInt64(seed))
         var policy = AutoscalingPolicy(
@@ -88,7 +88,7 @@ struct ScalingPropertyTests {
         }
     }
 
-    @Test("S1: under a constant load the scale comes to rest", arguments: 0..<20)
+    @Test("S1: under a constant load the scale becomes constant", arguments: 0..<20)
     func comesToRest(_ seed: Int) {
         var generator = SeededGenerator(seed: UInt64(seed))
         let policy = Self.policy(&generator)

@@ -135,7 +135,7 @@ struct ScalingRuleTests {
         #expect(replicas == [10, 10, 10, 6, 2, 2, 2])
     }
 
-    @Test("S1: step 7: a low recommendation holds back, but never pushes below what there is")
+    @Test("S1: step 7: a low recommendation limits an increase, but never decreases the number of replicas")
     func upscaleStabilization() {
         var history = ScalingHistory()
         let policy = AutoscalingPolicy(
@@ -156,7 +156,7 @@ struct ScalingRuleTests {
         #expect(run(policy, from: 6, history: &history, loads: [6, 6, 0, 0, 0]) == [6, 6, 4, 2, 0])
     }
 
-    @Test("S1: unknown is not zero: missing data holds the scale and leaves no record")
+    @Test("S1: unknown is not zero: missing data keeps the scale and leaves no record")
     func unknown() {
         var history = ScalingHistory()
         let policy = Self.wide
@@ -174,7 +174,7 @@ struct ScalingRuleTests {
         #expect(history.recommendations.count <= 31 && history.samples.count <= 7)
     }
 
-    @Test("S1: a clock that is set back starts the history anew instead of trusting records of the future")
+    @Test("S1: a clock that is set back clears the history instead of trusting records of the future")
     func clockSetBack() {
         var history = ScalingHistory()
         _ = run(AutoscalingPolicy(), from: 5, history: &history, at: 10_000, loads: [5, 5])
@@ -183,7 +183,7 @@ struct ScalingRuleTests {
         #expect(history.recommendations.count == 1 && history.samples.count == 1)
     }
 
-    @Test("S2: at zero the first request wakes one at once, and it stays for the downscale period")
+    @Test("S2: at zero the first request starts a replica at once, and it stays for the downscale period")
     func wake() {
         var history = ScalingHistory()
         let policy = AutoscalingPolicy(minReplicas: 0, window: .seconds(10))
@@ -205,7 +205,7 @@ struct ScalingRuleTests {
         #expect(replicas == Array(repeating: 1, count: 29) + [0, 0])
     }
 
-    @Test("S2: the regular look wakes too, when no hint came")
+    @Test("S2: the regular round also starts a replica when no hint arrived")
     func wakeByLook() {
         var history = ScalingHistory()
         #expect(run(AutoscalingPolicy(minReplicas: 0), from: 0, history: &history, loads: [0, 1]) == [0, 1])

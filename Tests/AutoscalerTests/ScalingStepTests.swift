@@ -87,7 +87,7 @@ struct ScalingStepTests {
             maxDownscaleFactor: 0, maxUpscaleFactor: 100)
     }
 
-    @Test("S1: step 6: a record exactly as old as the period counts no more")
+    @Test("S1: step 6: a record exactly as old as the period does not count")
     func downscaleEdge() {
         var history = ScalingHistory()
         let policy = Self.stabilized(down: .seconds(20))
@@ -97,7 +97,7 @@ struct ScalingStepTests {
         #expect(decisions.map(\.reason) == [.downscaleHeld, .downscaleHeld, .lessLoad, .steady])
     }
 
-    @Test("S1: step 6: the highest record never lifts above what there is")
+    @Test("S1: step 6: the highest record never increases the number of replicas")
     func downscaleNeverUp() {
         var history = ScalingHistory()
         let policy = Self.stabilized(down: .seconds(100), up: .seconds(1000))
@@ -106,7 +106,7 @@ struct ScalingStepTests {
         #expect(decisions.last?.reason == .downscaleHeld)
     }
 
-    @Test("S1: step 7: a record exactly as old as the period counts no more")
+    @Test("S1: step 7: a record exactly as old as the period does not count")
     func upscaleEdge() {
         var history = ScalingHistory()
         let decisions = run(Self.stabilized(up: .seconds(20)), from: 1, loads: [1, 6, 6, 6], history: &history)
@@ -114,14 +114,14 @@ struct ScalingStepTests {
         #expect(decisions.map(\.reason) == [.steady, .upscaleHeld, .moreLoad, .steady])
     }
 
-    @Test("S1: with periods of zero every recommendation acts at once, at the first look too")
+    @Test("S1: with periods of zero every recommendation applies at once, also in the first round")
     func noPeriods() {
         var history = ScalingHistory()
         #expect(
             run(Self.stabilized(), from: 3, loads: [9, 1, 4], history: &history).map(\.replicas) == [9, 1, 4])
     }
 
-    @Test("S1: what stays within each step's limits says so in one line")
+    @Test("S1: a decision within each step's limits explains that in one line")
     func explanations() {
         var history = ScalingHistory()
         let policy = AutoscalingPolicy(
@@ -144,7 +144,7 @@ struct ScalingStepTests {
         #expect(unknown.explanation == "6 replicas: the load is not known")
     }
 
-    @Test("S1: after a gap longer than all that is remembered the history begins anew: nothing is known of that time")
+    @Test("S1: after a gap longer than the recorded history it is cleared, because that time is unknown")
     func gap() {
         var history = ScalingHistory()
         let policy = AutoscalingPolicy(minReplicas: 0)

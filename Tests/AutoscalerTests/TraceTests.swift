@@ -9,7 +9,7 @@ struct TraceTests {
         .deletingLastPathComponent().appending(path: "docs/images")
 
     @Test(
-        "S1: the pictures of docs/autoscaling.md show what the rule does (CORTEX_REWRITE_DOCS=1 draws them anew)",
+        "S1: the pictures of docs/autoscaling.md show the rule (CORTEX_REWRITE_DOCS=1 draws them)",
         arguments: ScalingTrace.all)
     func pictures(_ trace: ScalingTrace) throws {
         let file = Self.folder.appending(path: "autoscaling-\(trace.name).svg")
@@ -55,7 +55,9 @@ struct TraceTests {
         #expect(most - least <= 5, "\(late)")
     }
 
-    @Test("S2: silence goes to zero, and one request wakes one replica at once for a whole downscale period")
+    @Test(
+        "S2: without requests the scale becomes zero, and one request starts a replica at once for a whole downscale period"
+    )
     func silence() throws {
         let points = try replicas("silence")
         #expect(points.first { $0.second == 2690 }?.replicas == 0)

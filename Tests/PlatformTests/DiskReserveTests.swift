@@ -11,14 +11,14 @@ import Testing
 
 @Suite("N7: reserve of free disk", .timeLimit(.minutes(1)))
 struct DiskReserveTests {
-    @Test("N7: by default the larger of 1 GiB and 5 % is kept")
+    @Test("N7: the default is the larger of 1 GiB and 5 %")
     func standard() {
         #expect(DiskReserve.standard.bytes(of: 10 << 30) == 1 << 30)
         #expect(DiskReserve.standard.bytes(of: 100 << 30) == 5 << 30)
         #expect(DiskReserve.standard.bytes(of: nil) == 1 << 30)
     }
 
-    @Test("N7: a reserve is a size, as Kubernetes or people write it, or a part of the disk")
+    @Test("N7: a reserve is a size in a usual spelling, or a share of the disk")
     func sizes() {
         for (text, bytes) in [
             ("0", 0), ("500", 500), ("2Gi", 2 << 30), ("2GiB", 2 << 30), ("500M", 500_000_000), ("0%", 0), ("5%", 50),
@@ -54,7 +54,7 @@ struct DiskReserveTests {
         try await run.value
     }
 
-    @Test("N7: the fuller disk counts for submissions, the data directory's for pods, and an unknown one for nothing")
+    @Test("N7: the fuller disk counts for submissions, the data directory's for pods, and an unknown one is ignored")
     func severalDisks() async throws {
         let spaces = Mutex<[DiskSpace]?>([DiskSpace(free: 3000, total: 5000), DiskSpace(free: 1200, total: 5000)])
         let watch = DiskWatch(
@@ -72,7 +72,7 @@ struct DiskReserveTests {
         #expect(watch.spare == 200 && watch.pods == nil)
     }
 
-    @Test("N7: the disk of a folder that exists, or is still to be made, is measured")
+    @Test("N7: the disk of an existing or a future folder is measured")
     func measure() async throws {
         let watch = DiskWatch(
             reserve: try #require(DiskReserve("0")), folders: ["/", "/does/not/exist"], clock: SystemClock(),

@@ -7,9 +7,9 @@ import Testing
 
 @testable import Platform
 
-@Suite("U1: memory of a platform that runs for long", .timeLimit(.minutes(1)))
+@Suite("U1: memory of a long-running platform", .timeLimit(.minutes(1)))
 struct MemoryTrimTests {
-    @Test("It is given back every minute until the platform stops")
+    @Test("Free memory is released every minute until the platform stops")
     func everyMinute() async throws {
         let clock = ManualClock()
         let count = Counter()
@@ -28,7 +28,7 @@ struct MemoryTrimTests {
         try await run.value
     }
 
-    @Test("The C library of this machine can do it", .enabled(if: isGlibc))
+    @Test("The C library of this machine has malloc_trim", .enabled(if: isGlibc))
     func system() throws {
         let trim = try #require(MemoryTrim.system)
         trim()

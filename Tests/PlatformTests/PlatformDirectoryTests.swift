@@ -23,7 +23,7 @@ struct PlatformDirectoryTests {
         return error.message
     }
 
-    @Test("N9: what is made, and what an earlier version left, is for the owner alone")
+    @Test("N9: new files, and files of an earlier version, are accessible to their owner only")
     func modes() async throws {
         try await withTemporaryDirectory { folder in
             let path = folder.path + "/data"
@@ -65,7 +65,7 @@ struct PlatformDirectoryTests {
     }
 
     @Test(
-        "N9: an entry of the data directory that is a link is refused in one line, and its target stays as it is",
+        "N9: a link in the data directory is refused in one line, and its target is not changed",
         arguments: ["lock", "run", "pods", "cortex.sqlite", "tokens.json", "engine.key", "addresses.json"])
     func links(name: String) async throws {
         try await withTemporaryDirectory { folder in
@@ -87,7 +87,7 @@ struct PlatformDirectoryTests {
         }
     }
 
-    @Test("N9: a secret that another user could have written is refused and stays as it is")
+    @Test("N9: a secret that another user could have written is refused and not changed")
     func writableSecrets() async throws {
         try await withTemporaryDirectory { folder in
             let path = folder.path + "/data"
@@ -107,7 +107,7 @@ struct PlatformDirectoryTests {
         }
     }
 
-    @Test("U5: a data directory below a file is refused in plain words")
+    @Test("U5: a data directory below a file is refused with a clear message")
     func belowFile() async throws {
         try await withTemporaryDirectory { folder in
             let file = folder.path + "/file"
@@ -132,7 +132,7 @@ struct PlatformDirectoryTests {
         }
     }
 
-    @Test("C9, N1: what a pod finds is read by every client, and its token is the replica's own")
+    @Test("C9, N1: every client can read a pod's configuration, and each replica has its own token")
     func clientConfiguration() throws {
         let tokens = TokenStore(admin: "0123456789abcdef", podKey: "0123456789abcdef")
         let now = Timestamp(seconds: 0)

@@ -21,7 +21,7 @@ struct PlatformSettingsTests {
     }
 
     @Test(
-        "N10: --pod-network can be repeated, and be a variable or a line of the file; what is wrong is named with its origin"
+        "N10: --pod-network can be repeated, and be a variable or a line of the file; an invalid value is named with its origin"
     )
     func podNetwork() throws {
         #expect(try settings().podNetwork == .init())
@@ -41,7 +41,7 @@ struct PlatformSettingsTests {
         #expect(settings.gatewayPort == 3 && settings.operatorPort == 5 && settings.host == "0.0.0.0")
     }
 
-    @Test("U1, N1, N2: the operator's address is its own, and pods may do little unless it is said")
+    @Test("U1, N1, N2: the operator has its own address, and pods have few rights by default")
     func operatorAndPods() throws {
         let plain = try settings([.host: "0.0.0.0"])
         #expect(plain.operatorHost == "127.0.0.1" && plain.podAccessLimit == .own && plain.allowedVolumes.isEmpty)
@@ -67,18 +67,18 @@ struct PlatformSettingsTests {
         #expect(try settings([:], ["CORTEX_DURABILITY": "full"], file: "durability: normal").durability == .full)
     }
 
-    @Test("U1: CORTEX_PORT is the container's own variable and is never read")
+    @Test("U1: CORTEX_PORT is a variable of containers and is never read")
     func containerVariable() throws {
         #expect(try settings([:], ["CORTEX_PORT": "9"]).gatewayPort == 8889)
     }
 
-    @Test("U1: the store is SQLite in the data directory, or in a directory of its own")
+    @Test("U1: the store is SQLite in the data directory, or in another directory")
     func store() throws {
         #expect(try settings([.store: "sqlite"]).storeDirectory == nil)
         #expect(try settings([.store: "sqlite:/var/queue"]).storeDirectory == "/var/queue")
     }
 
-    @Test("N7: the reserve is a size or a part of the disk; N6: proxies are addresses or ranges")
+    @Test("N7: the reserve is a size or a share of the disk; N6: proxies are addresses or ranges")
     func reserveAndProxies() throws {
         #expect(try settings().diskReserve == .standard && settings().trustedProxies.isEmpty)
         #expect(try settings([.diskReserve: "2Gi"]).diskReserve.bytes(of: nil) == 2 << 30)
@@ -102,7 +102,7 @@ struct PlatformSettingsTests {
     }
 
     @Test(
-        "U5: each wrong value is named with where it came from",
+        "U5: each wrong value is named with its origin",
         arguments: [
             ([PlatformSettings.Key.gatewayPort: "x"], [:], nil, "--port is x"),
             ([.gatewayPort: "70000"], [:], nil, "--port is 70000"),

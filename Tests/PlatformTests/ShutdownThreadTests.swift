@@ -11,7 +11,7 @@ import Wire
 
 @testable import Platform
 
-@Suite("U4: the end of the process depends on nothing", .serialized, .timeLimit(.minutes(2)))
+@Suite("U4: the end of the process depends on no other part", .serialized, .timeLimit(.minutes(2)))
 struct ShutdownThreadTests {
     /// Keeps every thread of the cooperative pool busy, and standard error full.
     private static func blockEverything() {
@@ -52,7 +52,7 @@ struct ShutdownThreadTests {
         }
     }
 
-    @Test("U4: SIGHUP beside SIGTERM is no second signal; a signal that came before is not lost")
+    @Test("U4: a SIGHUP together with SIGTERM is not a second signal; an earlier signal is not lost")
     func hangupBesideTerm() async throws {
         await #expect(processExitsWith: .exitCode(7)) {
             let thread = try ShutdownThread.start()
@@ -87,7 +87,7 @@ struct ShutdownThreadTests {
         #expect(error?.message.hasSuffix("choose an address of this machine with --operator-host") == true)
     }
 
-    @Test("U4: what is under way is named, a line each, with its age")
+    @Test("U4: operations under way are listed with their age, one per line")
     func lines() async throws {
         let registry = OperationRegistry()
         #expect(ShutdownThread.lines(of: registry) == "; no operation is under way\n")
@@ -135,7 +135,7 @@ struct ShutdownThreadTests {
         #expect(lines.all.first?.contains("much longer") == true)
     }
 
-    @Test("U4: the health check returns in time although the engine neither answers nor heeds its cancellation")
+    @Test("U4: the health check returns in time although the engine neither answers nor reacts to cancellation")
     func healthInTime() async throws {
         let engine = FakeEngine()
         engine.holdLists()
@@ -164,7 +164,7 @@ struct ShutdownThreadTests {
         #expect(!PlatformSettings.shown("u:secret@h").contains("secret"))
     }
 
-    @Test("N9: an error that is not ours is never printed with what it holds")
+    @Test("N9: errors of libraries are never printed with their values")
     func foreignErrors() {
         struct Foreign: Error { var token = "s3cr3t" }
         enum Other: Error { case failed(token: String), plain }

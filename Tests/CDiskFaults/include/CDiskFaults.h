@@ -1,8 +1,7 @@
-// Stands between this program and the kernel for file calls below watched folders: counts them, tells of them, and lets
-// chosen ones fail.
+// Intercepts file calls below watched folders: counts and reports them, and makes selected ones fail.
 //
-// The test program redefines these functions of the C library, so that every call is seen, of SQLite's library and of the
-// store. Calls for other folders go directly to the kernel. Tests only.
+// The test program redefines these functions of the C library, so that every call of SQLite and of the store is seen.
+// Calls for other folders go directly to the kernel. Tests only.
 #ifndef CORTEX_DISK_FAULTS_H
 #define CORTEX_DISK_FAULTS_H
 
