@@ -1,7 +1,7 @@
 import APIConfiguration
 import Core
 
-/// A `cortex.yaml` for a table test: what it holds, and what is to be found in it.
+/// A `cortex.yaml` for a table test: its content, and the expected problems.
 struct Document: Sendable, CustomStringConvertible {
     var description: String
     var text: String

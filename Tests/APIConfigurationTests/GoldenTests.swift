@@ -3,11 +3,11 @@ import Core
 import Foundation
 import Testing
 
-/// Documents and what is said of them, as text files that can be read from top to bottom.
+/// Documents and their problems, as text files that can be read from top to bottom.
 ///
-/// A case is a line `==== title`, the document, a line `---->`, and the whole text. In documents ␉ stands for a tab and
-/// ␍ for a carriage return. With `CORTEX_RECORD=1` in the environment the files are rewritten instead of
-/// compared: review the difference.
+/// A case is a line `==== title`, the document, a line `---->`, and the whole text. In documents ␉ represents a tab and
+/// ␍ a carriage return. With `CORTEX_RECORD=1` in the environment the files are rewritten instead of compared: review
+/// the difference.
 @Suite("Y3: the whole text of every problem")
 struct GoldenTests {
     struct Case {

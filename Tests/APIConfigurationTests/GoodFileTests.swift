@@ -301,7 +301,7 @@ struct GoodFileTests {
         ])
     func images(_ text: String, _ isValid: Bool) throws {
         #expect(ImageReference.isValid(text) == isValid)
-        // What editors check with the schema is the same.
+        // Editors check the same with the schema.
         let pattern = try Regex(ImageReference.pattern)
         #expect((try pattern.wholeMatch(in: text) != nil) == isValid)
     }

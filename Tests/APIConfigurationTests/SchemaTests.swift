@@ -4,7 +4,7 @@ import Foundation
 import TestSupport
 import Testing
 
-/// The JSON Schema, held against the reader by a validator that is not ours (Debian's python3-jsonschema).
+/// Compares the JSON Schema with the reader by an independent validator (Debian's python3-jsonschema).
 @Suite("Y3: the JSON Schema of cortex.yaml agrees with the reader")
 struct SchemaTests {
     private static let root = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
@@ -38,9 +38,9 @@ struct SchemaTests {
     }
 
     private struct Report: Decodable {
-        /// Defaults that their own field would refuse.
+        /// Defaults that their own field refuses.
         var defaults: [String]
-        /// For each document what is wrong with it.
+        /// The problems of each document.
         var found: [[String]]
     }
 
@@ -55,7 +55,7 @@ struct SchemaTests {
         return try JSONDecoder().decode(Report.self, from: Data(result.output.utf8))
     }
 
-    /// What the reader refuses and JSON Schema cannot say, each with its reason.
+    /// Documents that the reader refuses and JSON Schema cannot express, each with its reason.
     private static let exceptions: [(reason: String, applies: @Sendable (ConfigurationProblem) -> Bool)] = [
         (
             "what YAML says is gone once the file is JSON",
@@ -119,7 +119,7 @@ struct SchemaTests {
         for document in try Self.documents() {
             let bytes = Array(document.text.utf8)
             let result = ConfigurationFile.parse(bytes, fileName: "f", baseDirectory: "/home/ada/iris")
-            // An alias that refers to nothing has no value that could be held against a schema.
+            // An alias that refers to nothing has no value to validate.
             guard let json = ConfigurationFile.json(of: bytes), !result.problems.map(\.kind).contains(.unknownAlias)
             else { continue }
             texts.append(json)
@@ -147,7 +147,7 @@ struct SchemaTests {
     @Test("Y3: the examples and the reader's own page pass the schema")
     func examples() async throws {
         let folder = Self.root.appending(path: "examples")
-        // Two levels only: `make demo` installs packages with YAML files of their own below an example.
+        // Two levels only: `make demo` installs packages with other YAML files below an example.
         let names = try FileManager.default.contentsOfDirectory(atPath: folder.path).flatMap { example in
             try FileManager.default.contentsOfDirectory(atPath: folder.appending(path: example).path)
                 .filter { $0.hasSuffix(".yaml") }.map { "\(example)/\($0)" }

@@ -18,7 +18,7 @@ struct SyntaxTests {
         ] as [(String, Duration)])
     func durations(_ text: String, _ expected: Duration) throws {
         let value = try #require(DurationSyntax.parse(text))
-        // Go, too, loses less than a microsecond to rounding in long fractions.
+        // Go loses less than a microsecond to rounding in long fractions too.
         #expect(abs((value - expected).inSeconds) < 1e-6)
     }
 

@@ -6,7 +6,7 @@ import Testing
 
 @Suite("S1: the autoscaler's steps")
 struct ScalingRuleTests {
-    /// Without stabilization: a recommendation acts at once.
+    /// Without stabilization: a recommendation applies at once.
     private static func immediate(
         min: Int = 0, max: Int = 1000, target: Double = 1, down: Double = 0.75, up: Double = 1.5,
         downTolerance: Double = 0.05, upTolerance: Double = 0.05
@@ -83,7 +83,7 @@ struct ScalingRuleTests {
             gives: 2_000_000_000),
     ]
 
-    /// Asks every ten seconds, carrying each decision out; gives the replicas after each look.
+    /// Decides every ten seconds and applies each decision; returns the replicas after each round.
     private func run(
         _ policy: AutoscalingPolicy, from start: Int, history: inout ScalingHistory, at begin: Int64 = 0, loads: [Int?]
     ) -> [Int] {

@@ -3,7 +3,7 @@ import Testing
 
 @testable import Autoscaler
 
-/// Each step of cortex.md §7 by itself, by the number that it leaves behind.
+/// Each step of cortex.md §7 separately, by its resulting number.
 @Suite("S1: step by step")
 struct ScalingStepTests {
     struct Case: Sendable, CustomTestStringConvertible {
@@ -40,7 +40,7 @@ struct ScalingStepTests {
         Case("a whole number stays", policy(), 4, at: 5, gives: [4, 4, 4, 4, 4]),
         Case("nothing is zero", policy(), 0, at: 1, gives: [0, 0, 0, 0, 0]),
         Case("the smallest load is one", policy(), 0.001, at: 0, gives: [1, 1, 1, 1, 1]),
-        // 0.75 and 1.25 are exact in binary, so the edges are the edges.
+        // 0.75 and 1.25 are exact in binary, so the bounds are exact.
         Case("below by less than the tolerance", policy(downTolerance: 0.25), 6.1, at: 8, gives: [7, 8, 8, 8, 8]),
         Case("below by exactly the tolerance", policy(downTolerance: 0.25), 6, at: 8, gives: [6, 6, 6, 6, 6]),
         Case("above by less than the tolerance", policy(upTolerance: 0.25), 9.9, at: 8, gives: [10, 8, 8, 8, 8]),
@@ -67,7 +67,7 @@ struct ScalingStepTests {
             [steps.load, steps.tolerance, steps.downscaleFactor, steps.upscaleFactor, steps.bounds] == example.expected)
     }
 
-    /// One look every ten seconds; the replicas and the reasons.
+    /// One round every ten seconds; the replicas and the reasons.
     private func run(
         _ policy: AutoscalingPolicy, from start: Int, loads: [Int], history: inout ScalingHistory, at begin: Int64 = 0
     ) -> [ScalingDecision] {
@@ -91,7 +91,7 @@ struct ScalingStepTests {
     func downscaleEdge() {
         var history = ScalingHistory()
         let policy = Self.stabilized(down: .seconds(20))
-        // The first period ends with the third look, and the record of the first has just lapsed.
+        // The first period ends with the third round, and the record of the first has just expired.
         let decisions = run(policy, from: 9, loads: [8, 2, 2, 2], history: &history)
         #expect(decisions.map(\.replicas) == [9, 9, 2, 2])
         #expect(decisions.map(\.reason) == [.downscaleHeld, .downscaleHeld, .lessLoad, .steady])

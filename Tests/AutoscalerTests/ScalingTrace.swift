@@ -2,7 +2,7 @@ import Core
 
 @testable import Autoscaler
 
-/// A load over time, replayed through the rule at one look every ten seconds.
+/// A load over time, replayed through the rule in rounds of ten seconds.
 struct ScalingTrace: Sendable, CustomStringConvertible {
     struct Point: Sendable {
         /// Seconds since the beginning.

@@ -50,7 +50,7 @@ enum TraceDrawing {
         return lines.joined(separator: "\n") + "\n"
     }
 
-    /// Horizontal until the next change, then vertical; what does not change is left out.
+    /// Horizontal until the next change, then vertical; unchanged values are omitted.
     private static func stepped(_ points: [(x: Int, y: Int)]) -> String {
         var path = ""
         var last: Int?

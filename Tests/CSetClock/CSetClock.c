@@ -1,6 +1,6 @@
-// Preloaded into a program (LD_PRELOAD), sets that program's calendar: the file that SET_CLOCK names holds the
-// microseconds by which it is ahead, as eight bytes, and may be changed at any time. Clocks that nobody can set on a
-// real machine stay as they are.
+// Preloaded into a program (LD_PRELOAD), sets that program's calendar: the file in SET_CLOCK contains the offset in
+// microseconds, as eight bytes, and may be changed at any time. Clocks that cannot be set on a real machine are not
+// changed.
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdint.h>

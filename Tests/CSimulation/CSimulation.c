@@ -1,15 +1,14 @@
 #include "CSimulation.h"
 #include <stdint.h>
 
-// The concurrency runtime's own hook (stdlib/public/Concurrency, GlobalExecutor): consulted for every job of the global
-// executor. With it, tasks that the code under test starts by itself are under the simulation's control too, and that
-// code needs no change for it.
+// A hook of the concurrency runtime (stdlib/public/Concurrency, GlobalExecutor), called for every job of the global
+// executor. With it the simulation also controls tasks that the code under test starts, without a change of that code.
 #define SWIFTCC __attribute__((swiftcall))
 
 typedef SWIFTCC void (*enqueue_original)(void *job);
 extern SWIFTCC void (*swift_task_enqueueGlobal_hook)(void *job, enqueue_original original);
 
-// "No executor in particular", as the runtime passes it.
+// "No executor", as the runtime passes it.
 struct executor {
     void *identity;
     uintptr_t implementation;

@@ -13,7 +13,7 @@ import Wire
 
 @Suite("U4: the end of the process depends on no other part", .serialized, .timeLimit(.minutes(2)))
 struct ShutdownThreadTests {
-    /// Keeps every thread of the cooperative pool busy, and standard error full.
+    /// Blocks every thread of the cooperative pool, and fills standard error.
     private static func blockEverything() {
         var ends: [CInt] = [-1, -1]
         guard pipe(&ends) == 0 else { return }
@@ -29,7 +29,7 @@ struct ShutdownThreadTests {
     func watchdog() async throws {
         let start = SystemClock().instant()
         await #expect(processExitsWith: .exitCode(1)) {
-            // Half a second after SIGTERM: the grace period is 10 s at least.
+            // Half a second after SIGTERM: the grace period is at least 10 s.
             _ = try ShutdownThread.start(exitAfter: .milliseconds(-9500))
             Self.blockEverything()
             kill(getpid(), SIGTERM)
@@ -79,7 +79,7 @@ struct ShutdownThreadTests {
 
     @Test("U5: the message about an address names the flag that chose it")
     func addressFlags() async throws {
-        // TEST-NET-3 (RFC 5737): an address of no machine.
+        // TEST-NET-3 (RFC 5737): an address that no machine has.
         let addresses = [
             PortCheck.Address(host: "203.0.113.7", port: 0, hostFlag: "--operator-host", portFlag: "--operator-port")
         ]

@@ -1,1 +1,1 @@
-// Nothing to call: the library stands in for the C library's clock where it is preloaded.
+// There is nothing to call: a preloaded library replaces the C library's clock.
