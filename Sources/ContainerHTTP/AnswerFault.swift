@@ -1,14 +1,13 @@
 import Core
 import NIOHTTP1
 
-/// Why the bytes of a container's answer are not HTTP/1.1, in words for the author of the container (contract A3).
-/// Pure.
+/// Explains to the author of a container why its answer is not HTTP/1.1 (contract A3). Pure.
 ///
-/// The parser only says that it failed; the cause is found by looking at the bytes again.
+/// The parser reports only that it failed; this examines the bytes again to find the cause.
 enum AnswerFault {
     /// - Parameters:
-    ///   - head: what arrived, from the first byte of the answer on, as far as it is known.
-    ///   - error: what the parser made of it.
+    ///   - head: the bytes of the answer from the first one on, as far as they are known.
+    ///   - error: what the parser reported.
     /// - Returns: the end of the sentence "The container's answer could not be read: …", without a full stop.
     static func reason(head bytes: [UInt8], error: HTTPParserError?) -> String {
         if let reason = preface(bytes) ?? fields(bytes) { return reason }
@@ -23,7 +22,7 @@ enum AnswerFault {
         }
     }
 
-    /// What stands in the place of a status line.
+    /// What the answer has instead of a status line.
     private static func preface(_ bytes: [UInt8]) -> String? {
         guard let first = bytes.first else { return nil }
         if bytes.starts(with: Array("HTTP/".utf8)) {
@@ -37,7 +36,7 @@ enum AnswerFault {
             }
             return nil
         }
-        // The beginning of a status line that has not arrived as a whole is none of these.
+        // The beginning of a status line whose rest has not arrived.
         if Array("HTTP/".utf8).starts(with: bytes) { return nil }
         if (0x14...0x17).contains(first), bytes.count > 1, bytes[1] == 3 {
             return "it is TLS; the platform talks plain HTTP to port \"pod.port\""
@@ -58,7 +57,7 @@ enum AnswerFault {
             guard end > start, bytes[end - 1] == 0x0D else { return bareLineFeed }
             let line = bytes[start..<(end - 1)]
             start = end + 1
-            // The head is over; what follows is the body.
+            // The head ends here; the body follows.
             if line.isEmpty { break }
             if line.first == 0x20 || line.first == 0x09 {
                 return "a header is continued on a second line (\(quote(line))), which HTTP/1.1 does not allow any more"

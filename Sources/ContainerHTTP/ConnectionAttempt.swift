@@ -9,9 +9,9 @@ import Synchronization
     import Darwin
 #endif
 
-/// A connection attempt that can be cancelled at any moment, for one caller.
+/// An attempt to connect that can be cancelled at any time, for one caller. Safe from any thread.
 ///
-/// It runs in a task of its own, because a connector need not heed cancellation. A descriptor that arrives too late is
+/// It runs in a task of its own, because a connector may ignore cancellation. A descriptor that arrives too late is
 /// closed.
 package final class ConnectionAttempt: Sendable {
     private struct State {
@@ -49,7 +49,7 @@ package final class ConnectionAttempt: Sendable {
         }
     }
 
-    /// Ends the wait at once. Safe from any task.
+    /// Ends the attempt at once.
     package func cancel() {
         let task = state.withLock { $0.task }
         end(.failure(CancellationError()))

@@ -1,15 +1,16 @@
-package import Core
+import Core
 package import NIOCore
 package import NIOHTTP1
 
-/// One HTTP/1.1 connection into a container, for one request at a time. Everything happens on its event loop.
+/// One HTTP/1.1 connection into a container, for one request at a time. It is used on its event loop only.
 ///
-/// The answer is read only as fast as it is taken (`next`), so a fast container cannot fill the memory.
+/// The answer is read only as fast as the caller takes it (``next(isolation:)``), so a fast container cannot fill the
+/// memory.
 package final class ContainerConnection: ChannelInboundHandler {
     package typealias InboundIn = HTTPClientResponsePart
     package typealias OutboundOut = HTTPClientRequestPart
 
-    /// Pieces that wait at most before the socket is left alone; one read may bring more.
+    /// The socket is not read while this many pieces wait. One read may add several.
     private static let limit = 4
 
     /// A piece of the answer.
@@ -17,15 +18,16 @@ package final class ContainerConnection: ChannelInboundHandler {
         case head(HTTPResponseHead)
         case body(ByteBuffer)
         case end
-        /// Nothing more comes.
+        /// The connection is gone; nothing follows.
         case lost(Loss)
     }
 
-    /// Why a connection brings nothing more.
+    /// Why a connection is gone.
     package enum Loss {
-        /// Closed or reset by the other side, or closed by us.
+        /// It was closed by either side, or reset.
         case closed
-        /// What came is not HTTP, or its headers have no end; a text for people.
+        /// What arrived is not HTTP/1.1, or not within its limits. The text ends the sentence "The container's answer
+        /// could not be read: …".
         case malformed(String)
     }
 
@@ -33,29 +35,27 @@ package final class ContainerConnection: ChannelInboundHandler {
     private let descriptor: CInt
     private let transport: any ContainerTransport
     private var context: ChannelHandlerContext?
-    /// Taken from the front; few, so that moving them costs nothing.
+    /// Taken from the front. There are few, so that moving them is cheap.
     private var events: [Event] = []
     private var waiter: CheckedContinuation<Void, Never>?
     private var loss: Loss?
-    /// Whether the head of the present request has left this process as a whole; before that no container can have
-    /// acted on it.
+    /// Whether the whole head of the present request was written to the socket. Before that the container cannot have
+    /// acted on the request.
     package private(set) var isHeadWritten = false
-    /// Whether all of the present request has left this process.
+    /// Whether all of the present request was written to the socket.
     private var isRequestWritten = false
     /// Whether an earlier request was answered on this connection.
     private var isReused = false
     /// Bytes of earlier requests on this connection.
     private var bytesBefore: Int64 = 0
-    /// What the system had counted as acknowledged before the first request; `nil` where it does not count.
+    /// The bytes that the system counted as acknowledged before the first request; `nil` where it does not count.
     private let acknowledgedAtStart: Int64?
-    /// Whether the container closed this kept connection, and its system had acknowledged no byte of the present
-    /// request.
+    /// Whether the container closed this kept connection before its system acknowledged any byte of the present request.
     private var isClosedUnseen = false
-    /// When the connection became idle; the owner sets it with ``rest(since:)``.
-    package var idleSince = Instant(microseconds: 0)
+    /// When the connection became idle.
+    private(set) var idleSince = Instant(microseconds: 0)
 
-    /// Whether the socket is being watched for more. Asking again before it is served spares the system a change of
-    /// what it watches.
+    /// Whether a read of the socket was requested and has not ended yet.
     private var isReading = false
 
     private init(limiter: FramingLimiter, descriptor: CInt, transport: any ContainerTransport) {
@@ -65,7 +65,7 @@ package final class ContainerConnection: ChannelInboundHandler {
         self.acknowledgedAtStart = transport.acknowledgement(descriptor)?.bytes
     }
 
-    /// Makes a connection of a connected descriptor, which it owns from now on. To be called on `loop`.
+    /// Makes a connection of a connected descriptor, which it owns from now on. Must be called on `loop`.
     package static func adopt(
         _ descriptor: CInt, loop: any EventLoop, transport: any ContainerTransport,
         isolation: isolated (any Actor)? = #isolation
@@ -93,22 +93,22 @@ package final class ContainerConnection: ChannelInboundHandler {
 
     // MARK: Sending
 
-    /// Whether a request can be sent: open, nothing left over, and no end of file waiting in the socket that the loop
-    /// has not seen yet.
-    package var isUsable: Bool {
+    /// Whether another request can be sent: the connection is open, nothing is left of the last answer, and nothing
+    /// waits in the socket that the event loop has not seen yet.
+    var isUsable: Bool {
         guard loss == nil, events.isEmpty, let channel = context?.channel, channel.isActive else { return false }
         return transport.isQuiet(descriptor)
     }
 
-    /// Whether the container provably saw nothing of the present request (contract A11): its head never left this
-    /// process as a whole, or the container closed a kept connection with FIN, no byte of the request was acknowledged,
-    /// its system rejected them, and no byte of an answer arrived.
+    /// Whether the container provably saw nothing of the present request on a kept connection (contract A11): either its
+    /// head was not written completely, or the container had closed the connection, its system acknowledged no byte of
+    /// the request and rejected it, and no byte of an answer arrived.
     package var isRequestUnseen: Bool { isReused && (!isHeadWritten || isClosedUnseen) }
 
-    /// Whether anything arrived since the present request began.
+    /// Whether any byte arrived since the present request began.
     package var hasReceived: Bool { limiter.hasReceived }
 
-    /// Sends the head and, where it is given, the whole body.
+    /// Sends the head and, unless `body` is `nil`, the whole body. Returns before they are written.
     package func send(_ head: HTTPRequestHead, body: [UInt8]?) {
         isHeadWritten = false
         isRequestWritten = false
@@ -134,7 +134,7 @@ package final class ContainerConnection: ChannelInboundHandler {
         context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
     }
 
-    /// Sends a piece of the body and returns when the socket took it.
+    /// Sends a piece of the body and returns when the socket has taken it.
     ///
     /// - Throws: when the connection is gone.
     package func sendBody(_ piece: [UInt8], isolation: isolated (any Actor)? = #isolation) async throws {
@@ -150,7 +150,7 @@ package final class ContainerConnection: ChannelInboundHandler {
         context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
     }
 
-    /// Closes the connection at once; what was not taken of the answer is dropped.
+    /// Closes the connection at once. The rest of the answer is dropped.
     package func close() {
         lose(.closed)
         context?.close(promise: nil)
@@ -158,13 +158,14 @@ package final class ContainerConnection: ChannelInboundHandler {
 
     // MARK: Receiving
 
-    /// The next piece of the answer; `lost` again and again after the connection is gone. For one task only.
+    /// The next piece of the answer. After the connection is gone every call returns ``Event/lost(_:)``. For one task
+    /// only.
     package func next(isolation: isolated (any Actor)? = #isolation) async -> Event {
         while events.isEmpty {
             if let loss { return .lost(loss) }
             ask()
             await withCheckedContinuation { continuation in
-                // The read may have brought something at once.
+                // The read may have returned something at once.
                 if events.isEmpty, loss == nil { waiter = continuation } else { continuation.resume() }
             }
         }
@@ -172,15 +173,15 @@ package final class ContainerConnection: ChannelInboundHandler {
         return events.removeFirst()
     }
 
-    /// Lets more come while little waits.
+    /// Reads more, unless enough pieces wait.
     private func ask() {
         guard !isReading, events.count < Self.limit, loss == nil, let context else { return }
         isReading = true
         context.read()
     }
 
-    /// Watches an unused connection, so that its end is noticed.
-    package func rest(since now: Instant) {
+    /// Watches an idle connection, so that its end is noticed.
+    func rest(since now: Instant) {
         idleSince = now
         ask()
     }
@@ -195,7 +196,7 @@ package final class ContainerConnection: ChannelInboundHandler {
     }
 
     package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        // What arrives on a kept connection before the request is written as a whole belongs to an earlier one.
+        // What arrives on a kept connection before the request is written completely answers an earlier request.
         if isReused, !isRequestWritten, loss == nil {
             lose(.closed)
             context.close(promise: nil)
@@ -232,7 +233,7 @@ package final class ContainerConnection: ChannelInboundHandler {
 
     package func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         if case ChannelEvent.inputClosed? = event as? ChannelEvent, loss == nil, context.channel.isActive {
-            // The socket is still open here, so the system can be asked what it knows.
+            // The socket is still open here, so the system can be asked about its bytes.
             isClosedUnseen = wasNothingSeen
             lose(.closed)
             context.close(promise: nil)
@@ -244,7 +245,8 @@ package final class ContainerConnection: ChannelInboundHandler {
         guard isReused, !limiter.hasReceived, let acknowledgedAtStart,
             let acknowledgement = transport.acknowledgement(descriptor)
         else { return false }
-        // Earlier requests were answered, so all of them was acknowledged: a system that does not count proves nothing.
+        // Earlier requests were answered, so all their bytes were acknowledged. If the count says otherwise, the system
+        // does not count, and nothing is proved.
         return acknowledgement.isRejected && acknowledgement.bytes - acknowledgedAtStart == bytesBefore
     }
 
@@ -259,8 +261,8 @@ package final class ContainerConnection: ChannelInboundHandler {
     }
 }
 
-/// Watches the bytes of a connection: bounds what may arrive without any part of an answer coming of it (headers,
-/// interim answers, chunk extensions, trailers), and counts what is written.
+/// Limits the bytes that may arrive without completing a part of an answer (headers, interim answers, chunk extensions,
+/// trailers), and counts the bytes that are written.
 final class FramingLimiter: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = IOData
@@ -271,11 +273,11 @@ final class FramingLimiter: ChannelDuplexHandler {
     private var bytes = 0
     /// Bytes handed to the channel since the connection began.
     private(set) var bytesWritten: Int64 = 0
-    /// Whether anything arrived since the present request began.
+    /// Whether any byte arrived since the present request began.
     private(set) var hasReceived = false
-    /// What arrived in earlier reads without any part of an answer coming of it; empty for nearly every answer.
+    /// The bytes of earlier reads that did not complete a part of the answer. Empty for nearly every answer.
     private var earlier: [UInt8] = []
-    /// The present read, while it is being decoded.
+    /// The bytes of the present read, while they are being decoded.
     private var present: ByteBuffer?
 
     func reset() { bytes = 0 }
@@ -286,7 +288,7 @@ final class FramingLimiter: ChannelDuplexHandler {
         if !earlier.isEmpty { earlier = [] }
     }
 
-    /// What arrived last, for an explanation of why it is no answer; only while it is being decoded.
+    /// The bytes that arrived last, to explain why they are not an answer. Available only while they are being decoded.
     var rawAnswer: [UInt8] { earlier + (present.map { Array($0.readableBytesView.prefix(Limits.headerBytes)) } ?? []) }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {

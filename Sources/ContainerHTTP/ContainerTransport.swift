@@ -9,30 +9,28 @@ import NIOPosix
     import Darwin
 #endif
 
-/// What lies beneath a connection into a container: a socket, or in a simulation none. Never asked per byte.
+/// Makes the channel of a connection into a container: a socket, or a substitute in the simulation.
 package protocol ContainerTransport: Sendable {
-    /// Makes an active channel of a connected descriptor, which the channel owns from now on. It reads only when asked
-    /// to.
+    /// Makes an active channel of a connected descriptor, which the channel owns from now on. It reads only on request.
     ///
-    /// - Parameter initialize: adds the handlers; to be called on the channel's loop before the channel is active.
+    /// - Parameter initialize: adds the handlers. It is called on the channel's loop before the channel is active.
     func channel(
         of descriptor: CInt, on loop: any EventLoop,
         initialize: @escaping @Sendable (any Channel) -> EventLoopFuture<Void>
     ) -> EventLoopFuture<any Channel>
 
-    /// Whether nothing waits at a channel's open descriptor that its loop has not seen yet, neither bytes nor their
-    /// end.
+    /// Whether nothing waits at a channel's open descriptor that its loop has not seen yet: no bytes and no end of file.
     func isQuiet(_ descriptor: CInt) -> Bool
 
-    /// What is known of the bytes that were sent on an open descriptor; `nil` where the system does not tell.
+    /// What the system knows of the bytes that were sent on an open descriptor; `nil` where it does not say.
     func acknowledgement(_ descriptor: CInt) -> Acknowledgement?
 }
 
-/// What the other side's system said about the bytes that were sent to it.
+/// What the receiver's system reported about the bytes that were sent to it.
 package struct Acknowledgement: Sendable, Hashable {
-    /// How many it acknowledged since the connection began, counted from any fixed number.
+    /// The number of acknowledged bytes since the connection began, counted from any fixed number.
     package var bytes: Int64
-    /// Whether it rejected what was sent, because the connection was closed there: it can no longer be read.
+    /// Whether it rejected the bytes because the connection was closed there. Then they cannot be read any more.
     package var isRejected: Bool
 
     package init(bytes: Int64, isRejected: Bool) {
@@ -51,8 +49,7 @@ package struct SocketTransport: ContainerTransport {
     ) -> EventLoopFuture<any Channel> {
         ClientBootstrap(group: loop)
             .channelOption(.autoRead, value: false)
-            // So that the end of what the container sends is seen while the socket is still open and can be asked about
-            // the request.
+            // The socket stays open after the container's end of file, so that the system can be asked about the request.
             .channelOption(.allowRemoteHalfClosure, value: true)
             .channelInitializer(initialize)
             .withConnectedSocket(descriptor)
@@ -83,7 +80,7 @@ package struct SocketTransport: ContainerTransport {
     /// bits come before it (Linux 4.1, `linux/tcp.h`). The C library's own declaration of the structure ends earlier.
     private static let tcpInfo: CInt = 11
     private static let acknowledgedOffset = 120
-    /// `TCP_CLOSE`: after the other side's end came its RST for what was sent later. After an end alone the state is
-    /// another one, and the other side may go on reading.
+    /// `TCP_CLOSE`: after its end of file the receiver sent RST for what was sent later. After an end of file alone the
+    /// state is another one, and the receiver may continue to read.
     private static let closedState: UInt8 = 7
 }

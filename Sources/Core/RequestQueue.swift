@@ -34,7 +34,8 @@ package protocol RequestQueue: Sendable {
     /// others.
     ///
     /// - Returns: what `finish` would return or throw for each, in the same order.
-    func finish(_ endings: [Ending], now: Timestamp) async -> [Result<LeaseResult, any Error>]
+    func finish(_ deliveries: [(lease: Lease, outcome: Outcome)], now: Timestamp) async
+        -> [Result<LeaseResult, any Error>]
 
     /// Releases deliveries: each request is in the queue again, at its old place, with no attempt counted. Stale leases
     /// are skipped.
@@ -54,11 +55,13 @@ package protocol RequestQueue: Sendable {
 
 extension RequestQueue {
     /// One after the other.
-    package func finish(_ endings: [Ending], now: Timestamp) async -> [Result<LeaseResult, any Error>] {
+    package func finish(_ deliveries: [(lease: Lease, outcome: Outcome)], now: Timestamp) async
+        -> [Result<LeaseResult, any Error>]
+    {
         var results: [Result<LeaseResult, any Error>] = []
-        for ending in endings {
+        for delivery in deliveries {
             do {
-                results.append(.success(try await finish(ending.lease, outcome: ending.outcome, now: now)))
+                results.append(.success(try await finish(delivery.lease, outcome: delivery.outcome, now: now)))
             } catch {
                 results.append(.failure(error))
             }

@@ -1,10 +1,10 @@
 import Core
 import Synchronization
 
-/// Hands the store's hints on: new work to the workers of its API, ended requests to the worker that has them inside.
+/// Passes the store's hints on: new work to the workers of its API, ended requests to the worker that delivers them.
 /// Safe from any thread.
 ///
-/// One reader of the store's stream, however many replicas there are.
+/// It reads the store's stream once for all replicas.
 final class ChangeHub: Sendable {
     private struct State {
         var groups: [String: ClaimGroup] = [:]
@@ -13,7 +13,7 @@ final class ChangeHub: Sendable {
 
     private let state = Mutex(State())
 
-    /// Until cancelled. A stream that ends is opened again: hints only make things quick.
+    /// Runs until it is cancelled, and reopens a stream that ends. Without hints the workers poll.
     func run(_ store: any RequestQueue, clock: any PlatformClock) async {
         while !Task.isCancelled {
             for await change in store.changes() { await handle(change, now: clock.instant()) }
@@ -32,7 +32,7 @@ final class ChangeHub: Sendable {
         for (id, worker) in ended { await worker.requestEnded(id) }
     }
 
-    /// Takes a worker in among those of its API.
+    /// Adds a worker to those of its API.
     func join(
         _ signal: WorkerSignal, _ replica: ReadyReplica, _ configuration: DequeuerConfiguration, now: Instant
     ) -> (group: ClaimGroup, id: Int) {
@@ -46,16 +46,63 @@ final class ChangeHub: Sendable {
         }
     }
 
-    /// Forgets a group when its last worker has left it.
+    /// Removes a group when its last worker has left it.
     func release(_ group: ClaimGroup, api: String) {
         state.withLock { if $0.groups[api] === group, group.isEmpty { $0.groups[api] = nil } }
     }
 
+    /// A request is being delivered by `worker`.
     func entered(_ id: RequestID, _ worker: ReplicaWorker) {
         state.withLock { $0.inside[id] = worker }
     }
 
     func left(_ id: RequestID) {
         state.withLock { $0.inside[id] = nil }
+    }
+}
+
+/// Wakes one worker. News that arrives while the worker runs is kept; the same news twice counts once. Safe from any
+/// thread.
+final class WorkerSignal: Sendable {
+    struct News: OptionSet {
+        let rawValue: UInt8
+        /// The worker's timer is due.
+        static let timer = News(rawValue: 1)
+        /// The queue may hold something, a slot is free, requests have arrived, or the worker is to stop.
+        static let state = News(rawValue: 2)
+    }
+
+    private struct State {
+        var news: News = []
+        var waiter: CheckedContinuation<Void, Never>?
+    }
+
+    private let state = Mutex(State())
+
+    func fire(_ news: News) {
+        let waiter = state.withLock { state -> CheckedContinuation<Void, Never>? in
+            state.news.formUnion(news)
+            return state.waiter.take()
+        }
+        waiter?.resume()
+    }
+
+    /// Waits until there is news, and returns all of it. For one task only.
+    func next(isolation: isolated (any Actor)? = #isolation) async -> News {
+        while true {
+            let news = state.withLock { state -> News in
+                defer { state.news = [] }
+                return state.news
+            }
+            if !news.isEmpty { return news }
+            await withCheckedContinuation { (continuation: CheckedContinuation<Void, Never>) in
+                let now = state.withLock { state -> Bool in
+                    guard state.news.isEmpty else { return true }
+                    state.waiter = continuation
+                    return false
+                }
+                if now { continuation.resume() }
+            }
+        }
     }
 }

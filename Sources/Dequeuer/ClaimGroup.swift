@@ -1,23 +1,119 @@
 import Core
+import Support
 import Synchronization
 
-/// The workers of one API in this process, which claim for each other.
+/// Chooses the replica of an API that gets the next request (contract C11): of the replicas with a free slot the one
+/// with the fewest requests inside, among equals the one used least recently. Pure.
+struct ReplicaOrder: Sendable {
+    struct Member: Sendable {
+        /// Ids of later members are larger.
+        let id: Int
+        /// Whether the replica takes requests: it is ready and its worker does not stop.
+        var isOpen = true
+        /// Requests inside the replica. Slots that are reserved for a claim do not count.
+        var inside = 0
+        /// The number of the assignment that chose this replica last; 0 for none.
+        fileprivate(set) var lastUsed = 0
+        /// The replica gets no request before this moment, because the last one could not be delivered.
+        private(set) var holdUntil: Instant?
+        private var failures = 0
+
+        init(id: Int) { self.id = id }
+
+        func isAvailable(at now: Instant) -> Bool {
+            isOpen && holdUntil.map { $0 <= now } ?? true
+        }
+
+        func comes(before other: Member) -> Bool {
+            (inside, lastUsed) < (other.inside, other.lastUsed)
+        }
+
+        /// Notes that a request could not be delivered: the replica gets none for a while, which doubles each time.
+        mutating func failed(now: Instant, chance: Double) {
+            failures += 1
+            let end = now + Backoff.replica.delay(failures: failures, chance: chance)
+            holdUntil = max(holdUntil ?? end, end)
+        }
+
+        /// Notes that the container was connected to.
+        mutating func reached() { failures = 0 }
+    }
+
+    /// Slots of one member that are reserved for the requests of one claim.
+    struct Share: Sendable, Hashable {
+        let member: Int
+        var slots: Int
+    }
+
+    /// Sorted by id.
+    private(set) var members: [Member] = []
+    private var nextID = 1
+    private var assignments = 0
+
+    mutating func join() -> Int {
+        defer { nextID += 1 }
+        members.append(Member(id: nextID))
+        return nextID
+    }
+
+    mutating func leave(_ id: Int) { members.removeAll { $0.id == id } }
+
+    func index(of id: Int) -> Int? { members.firstIndex { $0.id == id } }
+
+    /// The index of the member that comes first among those at `indices`; `nil` when there are none.
+    func first(of indices: [Int]) -> Int? {
+        indices.min { members[$0].comes(before: members[$1]) }
+    }
+
+    mutating func update(_ id: Int, _ change: (inout Member) -> Void) {
+        if let index = index(of: id) { change(&members[index]) }
+    }
+
+    /// Chooses the replica for one request among those with reserved slots, and counts the request in.
+    ///
+    /// - Parameter shares: sorted by the ids of their members.
+    /// - Returns: the index of the share that the slot was taken from; `nil` when none of the replicas may take a
+    ///   request any more.
+    mutating func assign(_ shares: inout [Share], now: Instant) -> Int? {
+        var best: (share: Int, member: Int)?
+        var position = 0
+        for index in shares.indices {
+            while position < members.count, members[position].id < shares[index].member { position += 1 }
+            guard position < members.count else { break }
+            guard members[position].id == shares[index].member, shares[index].slots > 0,
+                members[position].isAvailable(at: now)
+            else { continue }
+            if let best, !members[position].comes(before: members[best.member]) { continue }
+            best = (index, position)
+        }
+        guard let best else { return nil }
+        assignments += 1
+        shares[best.share].slots -= 1
+        members[best.member].inside += 1
+        members[best.member].lastUsed = assignments
+        return best.share
+    }
+}
+
+/// The workers of one API in this process, which claim together.
 ///
-/// One claim at a time reserves the free slots of all replicas and asks for as many requests. What it brings is divided
-/// by ``ReplicaOrder``, so every request goes to the replica that contract C11 names, however many come at once. Any
-/// worker that is awake can claim. A hint wakes the one whose replica comes first: it delivers the request itself.
+/// One claim at a time reserves the free slots of all replicas and asks for as many requests. ``ReplicaOrder`` divides
+/// the requests that it returns, so each goes to the replica that contract C11 names, however many arrive at once. Any
+/// running worker can send the claim. A hint wakes the worker whose replica comes first, so that it delivers the
+/// request itself.
 ///
-/// No request is left waiting while a slot is free. Whatever makes a claim possible is followed by a look of a worker:
-/// a hint wakes one, a freed slot, a readiness and the end of a hold wake their own, a claim that returned is followed
-/// by a look of the worker that sent it, and a worker that leaves wakes another. Safe from any thread: all state is
-/// behind one lock, and only values that are `Sendable` pass it. A `ReplicaActivity` may be locked inside, never the
-/// reverse.
+/// No request waits while a slot is free, because a worker looks after every event that makes a claim possible: a hint
+/// wakes one; a freed slot, a replica that becomes ready and the end of a hold wake the replica's own worker; the
+/// sender of a claim looks when the claim has returned; a worker that leaves wakes another.
+///
+/// Safe from any thread: all state is behind one lock. A `ReplicaActivity` may be locked while this lock is held, never
+/// the reverse.
 final class ClaimGroup: Sendable {
     /// A request on its way into a replica, which has a slot reserved for it.
     struct Arrival: Sendable {
         let request: ClaimedRequest
         let replica: ReadyReplica
-        /// Whether it goes back to the queue, because every replica closed while it was claimed.
+        /// Whether it returns to the queue, because every replica closed while it was claimed.
         var isReturned = false
     }
 
@@ -31,17 +127,17 @@ final class ClaimGroup: Sendable {
 
     struct Look: Sendable {
         var arrivals: [Arrival] = []
-        /// To be sent now; its slots are reserved until ``ClaimGroup/claimed(_:by:_:now:chance:)``.
+        /// Must be sent now. Its slots are reserved until ``ClaimGroup/claimed(_:by:_:now:chance:)``.
         var claim: Claim?
-        /// When to look again if nothing happens before.
+        /// When to look again if nothing happens earlier.
         var next: Instant?
     }
 
-    /// What becomes of the requests of one claim.
+    /// How the requests of one claim are divided.
     struct Division: Sendable {
-        /// What the worker that sent the claim delivers itself.
+        /// The requests that the sender of the claim delivers itself.
         var own: [Arrival] = []
-        /// Leases that another replica than the claim's holder got.
+        /// Leases that were given to another replica than the claim's holder.
         var handedOver: [(lease: Lease, replica: String)] = []
     }
 
@@ -82,7 +178,8 @@ final class ClaimGroup: Sendable {
             return Claim(shares: shares, replicas: replicas, holder: workers[first].replica.id, asked: asked)
         }
 
-        /// The worker that should look next: the one whose replica comes first. The sender of a claim looks anyway.
+        /// The worker that should look next: the one whose replica comes first. `nil` during a claim, because its
+        /// sender looks afterwards.
         func next(now: Instant) -> WorkerSignal? {
             guard !machine.isClaiming else { return nil }
             let free = workers.indices.filter { index in
@@ -93,7 +190,7 @@ final class ClaimGroup: Sendable {
             return order.first(of: free).map { workers[$0].signal }
         }
 
-        /// Gives each request to the replica whose turn it is.
+        /// Assigns each request to a replica.
         ///
         /// - Returns: the workers to wake.
         mutating func divide(
@@ -123,7 +220,7 @@ final class ClaimGroup: Sendable {
         }
     }
 
-    /// Requests that one claim takes at most; a claim for a single replica is never cut by it.
+    /// The most requests that one claim for several replicas takes.
     static let claimLimit = 1000
 
     private let state: Mutex<State>
@@ -136,7 +233,7 @@ final class ClaimGroup: Sendable {
 
     var isEmpty: Bool { state.withLock { $0.workers.isEmpty } }
 
-    /// Takes a worker in, whose replica is ready. It looks by itself.
+    /// Adds a worker whose replica is ready. The worker looks afterwards.
     ///
     /// - Returns: its id in this group.
     func join(_ signal: WorkerSignal, _ replica: ReadyReplica, now: Instant) -> Int {
@@ -148,7 +245,7 @@ final class ClaimGroup: Sendable {
         }
     }
 
-    /// Lets a worker go that has nothing inside and no claim under way; another one looks in its place.
+    /// Removes a worker that has no delivery and no claim under way. Another worker looks in its place.
     ///
     /// - Returns: `false` when requests have arrived for it.
     func leave(_ id: Int, now: Instant) -> Bool {
@@ -163,7 +260,7 @@ final class ClaimGroup: Sendable {
         return mayLeave
     }
 
-    /// The replica is ready again; its worker looks by itself.
+    /// The replica is ready again. Its worker looks afterwards.
     func open(_ id: Int, now: Instant) {
         state.withLock { state in
             state.order.update(id) { $0.isOpen = true }
@@ -171,7 +268,7 @@ final class ClaimGroup: Sendable {
         }
     }
 
-    /// From now on the replica gets nothing; its worker looks by itself.
+    /// From now on the replica gets no request. Its worker looks afterwards.
     func close(_ id: Int) {
         state.withLock { $0.order.update(id) { $0.isOpen = false } }
     }
@@ -181,7 +278,7 @@ final class ClaimGroup: Sendable {
         state.withLock { $0.order.update(id) { $0.inside -= 1 } }
     }
 
-    /// A request could not be delivered to the replica, or its answer could not be stored.
+    /// A request could not be delivered to the replica, or its result could not be stored.
     func failed(_ id: Int, now: Instant, chance: Double) {
         state.withLock { state in
             state.order.update(id) { $0.failed(now: now, chance: chance) }
@@ -189,7 +286,7 @@ final class ClaimGroup: Sendable {
         }
     }
 
-    /// The container was connected to.
+    /// The container accepted a connection.
     func reached(_ id: Int) {
         state.withLock { $0.order.update(id) { $0.reached() } }
     }
@@ -205,10 +302,10 @@ final class ClaimGroup: Sendable {
         signal?.fire(.state)
     }
 
-    /// A request that goes back to the queue becomes due after `wait`; the worker that says so looks afterwards.
+    /// A request that returned to the queue becomes due after `wait`. The calling worker looks afterwards.
     ///
-    /// The moment is up to 1 % later than asked for: the store's clock may run a little slower than this one, and
-    /// retries that are due at about the same time are claimed together.
+    /// The claim is sent up to 1 % later: the store's clock may run a little slower than this one, and retries that are
+    /// due at about the same time are claimed together.
     func retry(after wait: Duration, now: Instant) {
         let step = max(1, wait.wholeMicroseconds / 128)
         let moment = (now + wait + wait / 1000).microseconds
@@ -218,10 +315,9 @@ final class ClaimGroup: Sendable {
 
     // MARK: Claims
 
-    /// A worker looks: it takes what arrived for it, and perhaps sends a claim.
+    /// The step of a worker: returns the requests that arrived for it, and perhaps a claim to send.
     ///
-    /// - Parameter isOpen: whether its replica may get requests. A worker whose replica may not still claims for
-    ///   others.
+    /// - Parameter isOpen: whether its replica may get requests. Even if not, the worker claims for the others.
     func look(_ id: Int, _ replica: ReadyReplica, isOpen: Bool, now: Instant) -> Look {
         state.withLock { state in
             guard let index = state.order.index(of: id) else { return Look() }
@@ -242,7 +338,7 @@ final class ClaimGroup: Sendable {
         }
     }
 
-    /// Divides what a claim brought; `nil` when it failed. The worker that sent it looks afterwards.
+    /// Divides the requests that a claim returned; `nil` when it failed. The sender looks afterwards.
     func claimed(
         _ claim: Claim, by id: Int, _ requests: [ClaimedRequest]?, now: Instant, chance: Double
     ) -> Division {

@@ -6,20 +6,51 @@ import NIOPosix
 import ServiceLifecycle
 import Synchronization
 
-/// Brings queued requests into ready replicas, and what their containers answer back into the store: one
-/// ``ReplicaWorker`` per ready replica.
+/// The times of the dequeuer. The defaults are those of the contract.
+package struct DequeuerConfiguration: Sendable, Hashable {
+    /// How long a lease is valid (contract A10).
+    package var lease: Duration
+    /// How often leases are extended while the container works.
+    package var leaseExtension: Duration
+    /// The shortest and the longest time between two claims from an empty queue when no hint arrives.
+    package var pollMin: Duration
+    /// See ``pollMin``.
+    package var pollMax: Duration
+    /// How long requests in flight may continue after shutdown began. The leases of the rest are released
+    /// (contract C13).
+    package var grace: Duration
+    /// How long an idle connection is kept. Shorter than the limits of servers (2 s and more), so that a request rarely
+    /// meets a connection that is being closed.
+    package var idleConnection: Duration
+
+    package init(
+        lease: Duration = Limits.lease, leaseExtension: Duration = Limits.leaseExtension,
+        pollMin: Duration = .seconds(1), pollMax: Duration = .seconds(5), grace: Duration = .seconds(60),
+        idleConnection: Duration = .seconds(1)
+    ) {
+        self.lease = lease
+        self.leaseExtension = leaseExtension
+        self.pollMin = pollMin
+        self.pollMax = pollMax
+        self.grace = grace
+        self.idleConnection = idleConnection
+    }
+}
+
+/// Delivers queued requests to ready replicas and stores what their containers answer: one ``ReplicaWorker`` per ready
+/// replica.
 ///
-/// On graceful shutdown nothing new is claimed; what is inside containers may go on for the configured grace and is
-/// then given back.
+/// On graceful shutdown it claims nothing more. Requests in flight may continue for the configured grace; then they are
+/// cancelled and their leases released.
 package struct Dequeuer: Service {
-    private let shared: ReplicaWorker.Shared
+    private let shared: WorkerContext
     private let readyReplicas: @Sendable () -> AsyncStream<[ReadyReplica]>
     private let group: any EventLoopGroup
 
     /// - Parameters:
-    ///   - readyReplicas: makes the stream of the replicas that take requests (`Orchestrator.readyReplicas`).
-    ///   - random: spreads waits, so that many workers don't come back together.
-    ///   - transport: what connections into containers are made of.
+    ///   - readyReplicas: opens the stream of the replicas that take requests (`Orchestrator.readyReplicas`).
+    ///   - random: spreads delays, so that many workers do not return together.
+    ///   - transport: makes the connections into containers.
     package init(
         store: any RequestQueue, readyReplicas: @escaping @Sendable () -> AsyncStream<[ReadyReplica]>,
         clock: any PlatformClock, random: any RandomNumberGenerator & Sendable, logger: Logger,
@@ -27,7 +58,7 @@ package struct Dequeuer: Service {
         group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton,
         transport: any ContainerTransport = SocketTransport()
     ) {
-        self.shared = ReplicaWorker.Shared(
+        self.shared = WorkerContext(
             store: store, clock: clock, chance: RandomSource(random), logger: logger, configuration: configuration,
             hub: ChangeHub(), transport: transport, outage: OutageLog(logger))
         self.readyReplicas = readyReplicas
@@ -53,7 +84,7 @@ package struct Dequeuer: Service {
                 for await replicas in readyReplicas().cancelOnGracefulShutdown() {
                     await follow(replicas, roster, &workers)
                 }
-                // The stream also ends with its orchestrator; that alone is no reason to end.
+                // The stream also ends with its orchestrator. The dequeuer ends only when the platform shuts down.
                 if !Task.isCancelled { try? await gracefulShutdown() }
                 await drain(roster)
             }
@@ -61,7 +92,7 @@ package struct Dequeuer: Service {
         }
     }
 
-    /// Makes the workers fit the ready replicas.
+    /// Starts and retires workers, so that there is one for each ready replica.
     private func follow(_ replicas: [ReadyReplica], _ roster: Roster, _ workers: inout DiscardingTaskGroup) async {
         let ready = Set(replicas.map(\.id))
         for worker in roster.all where !ready.contains(worker.id) { await worker.retire() }
@@ -76,10 +107,11 @@ package struct Dequeuer: Service {
         }
     }
 
-    /// Lets what is inside containers end, and cancels what does not in time. Returns when every worker has the order.
+    /// Waits until the requests in flight have ended, and cancels those that take too long. Returns when every worker
+    /// has the order.
     private func drain(_ roster: Roster) async {
         for worker in roster.all { await worker.stop() }
-        // No longer than the pods themselves have (contract C13).
+        // No longer than the grace period of the pods (contract C13).
         let longest = roster.all.map(\.terminationGrace).max() ?? .zero
         let deadline = Task { [clock = shared.clock, grace = min(shared.configuration.grace, longest)] in
             _ = try? await clock.sleep(for: grace)
@@ -90,7 +122,7 @@ package struct Dequeuer: Service {
         } onCancel: {
             deadline.cancel()
         }
-        for worker in roster.all { await worker.breakOff() }
+        for worker in roster.all { await worker.cutOff() }
     }
 }
 
@@ -98,7 +130,7 @@ package struct Dequeuer: Service {
 private final class Roster: Sendable {
     private struct State {
         var workers: [String: ReplicaWorker] = [:]
-        /// Replaced by a newer one of the same replica, but not yet gone.
+        /// Replaced by a newer worker of the same replica, but not ended yet.
         var former: [ReplicaWorker] = []
         var whenEmpty: (@Sendable () -> Void)?
     }
@@ -124,7 +156,7 @@ private final class Roster: Sendable {
         action?()
     }
 
-    /// Runs `action` when no worker is left; at once if none is.
+    /// Runs `action` when no worker is left, at once if there is none.
     func whenEmpty(_ action: @escaping @Sendable () -> Void) {
         let isEmpty = state.withLock { state -> Bool in
             state.whenEmpty = action

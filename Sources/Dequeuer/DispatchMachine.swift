@@ -1,20 +1,20 @@
 import Core
 import Support
 
-/// When the workers of one API look into its queue; a value, without clock or store.
+/// Decides when the workers of one API claim from its queue. Pure.
 ///
-/// Slots are not counted here but in `ReplicaActivity`, which the orchestrator shares, and which replica gets what is
-/// claimed is decided by ``ReplicaOrder``.
+/// `ReplicaActivity` counts the slots, because the orchestrator shares them. ``ReplicaOrder`` chooses the replica of
+/// each claimed request.
 struct DispatchMachine: Sendable {
     enum Event: Sendable, Hashable {
-        /// The store hints at new work, or a replica is (again) ready: look at once.
+        /// The store hints at new work, or a replica has become ready: claim at once.
         case hint
         /// A claim was sent.
         case claiming
-        /// It brought `got` of at most `asked`.
+        /// It returned `got` of at most `asked` requests.
         case claimed(asked: Int, got: Int)
         case claimFailed
-        /// A request that went back to the queue becomes due then.
+        /// A request that returned to the queue becomes due at this moment.
         case due(Instant)
     }
 
@@ -28,7 +28,8 @@ struct DispatchMachine: Sendable {
     private var holdUntil: Instant
     private var emptyPolls = 0
     private var storeFailures = 0
-    /// When retries become due, sorted. Only a claim that is sent afterwards finds them, so only it removes the moment.
+    /// When retries become due, sorted. A claim that is sent later removes the moment, because only such a claim finds
+    /// the retry.
     private var dues: [Instant] = []
 
     init(pollMin: Duration, pollMax: Duration, now: Instant) {
@@ -44,7 +45,7 @@ struct DispatchMachine: Sendable {
             mayHaveMore = true
         case .claiming:
             isClaiming = true
-            // A hint that comes from here on is news.
+            // The claim may miss what a later hint announces.
             mayHaveMore = false
             dues.removeSubrange(..<(dues.firstIndex { $0 > now } ?? dues.endIndex))
         case .claimed(let asked, let got):

@@ -3,8 +3,8 @@ package import Logging
 import ServiceLifecycle
 import Support
 
-/// Lets the store do its upkeep every few seconds: expired leases go back to their queues, what waited too long fails,
-/// what is past its retention is erased (contract A10, A3, C6).
+/// Runs the store's upkeep every few seconds: requests whose lease expired return to their queues, requests that waited
+/// too long fail, and what is past its retention is erased (contract A10, A3, C6).
 package struct Rescuer: Service {
     private let store: any Store
     private let clock: any PlatformClock
@@ -13,7 +13,7 @@ package struct Rescuer: Service {
     private let interval: Duration
     private let leaseExtension: Duration
 
-    /// A look that comes this much later than it was to come, by the calendar, comes after a leap.
+    /// When the calendar is ahead of the expected time by more than this, the clock was set or the process stood still.
     static let leap: Duration = .seconds(5)
 
     package init(
@@ -65,16 +65,16 @@ package struct Rescuer: Service {
         }
     }
 
-    /// The present moment. When it is far past the expected one (the clock was set forward, the machine slept, this
-    /// process stood still), every lease may look over although its worker is well; then it returns only after each
-    /// worker had the time to extend its own.
+    /// The present time. If it is far ahead of the expected one (the clock was set forward, the machine slept, this
+    /// process stood still), every lease may seem expired although its worker runs. Then this waits until each worker
+    /// had the time to extend its leases.
     ///
     /// - Returns: `nil` when the task is cancelled.
     private func settled(_ expected: Timestamp?) async -> Timestamp? {
         let now = clock.now()
         guard let expected, now - expected > Self.leap else { return now }
         logger.warning(
-            "the clock leapt, or this machine stood still: leases get time to be extended",
+            "the clock was set forward, or this machine stood still: leases get time to be extended",
             metadata: ["seconds": "\((now - expected).components.seconds)"])
         guard (try? await clock.sleep(for: leaseExtension + Self.leap)) != nil else { return nil }
         return clock.now()

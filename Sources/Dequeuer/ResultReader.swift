@@ -3,8 +3,8 @@ import Core
 import NIOCore
 import Support
 
-/// Reads a container's JSON as it comes: checked, counted and stored piece by piece, so that its size does not matter
-/// to the memory.
+/// Reads a container's result as it arrives: checks, counts and stores it piece by piece, so that a large result does
+/// not fill the memory.
 struct ResultReader {
     let store: any RequestQueue
     let maxResult: Int64
@@ -31,7 +31,7 @@ struct ResultReader {
             return end
         } catch {
             await writer?.discard()
-            return .storeTrouble(error)
+            return .notStored(error)
         }
     }
 
@@ -80,7 +80,7 @@ struct ResultReader {
             writer = try await store.makeBodyWriter()
             self.writer = writer
         }
-        // The writer keeps what it is given; it must not have to copy it.
+        // The writer keeps the array; without another owner it is not copied.
         let piece = gathered
         gathered = []
         if !piece.isEmpty { try await writer.write(piece) }

@@ -1,7 +1,7 @@
 package import Core
 package import Support
 
-/// The head of a container's answer, as far as the verdict needs it.
+/// The parts of the head of a container's answer that decide what it counts as.
 package struct AnswerHead: Sendable, Hashable {
     package var status: Int
     /// The values of every `Content-Type` field.
@@ -21,13 +21,13 @@ package struct AnswerHead: Sendable, Hashable {
     }
 }
 
-/// What a container's answer counts as (contract C4, A3); pure.
+/// What a container's answer counts as (contract C4, A3), and the failures that callers see. Pure.
 package enum Verdict {
     /// What the head alone decides.
     package enum OfHead: Sendable, Hashable {
         /// The body decides: it must be JSON and not too large.
         case readResult
-        /// A failure; the first bytes of the body are kept with it.
+        /// A failure; the first bytes of the body are stored with it.
         case readText(status: Int)
         /// A failure, whatever the body is.
         case failed(RequestFailure)
@@ -35,7 +35,7 @@ package enum Verdict {
 
     /// What follows from an answer's head alone.
     package static func of(_ head: AnswerHead, maxResult: Int64) -> OfHead {
-        // Nothing that is HTTP follows a switch of protocols.
+        // What follows a switch of protocols is not HTTP.
         guard head.status >= 200 else { return .failed(wrongStatus(head.status, body: [])) }
         guard head.status == 200 else { return .readText(status: head.status) }
         guard !head.contentTypes.isEmpty, head.contentTypes.allSatisfy(isJSON) else {
@@ -58,17 +58,18 @@ package enum Verdict {
         return .readResult
     }
 
+    // MARK: Failures
+
     /// Any status but 200; redirects are not followed.
     ///
     /// - Parameter body: its first ``Limits/failureBody`` bytes.
     package static func wrongStatus(_ status: Int, body: [UInt8]) -> RequestFailure {
-        return RequestFailure(
+        RequestFailure(
             .containerStatus, "The container answered with status \(digits(status)). \(hint(status))",
-            statusCode: status,
-            body: text(body.prefix(Limits.failureBody)))
+            statusCode: status, body: text(body.prefix(Limits.failureBody)))
     }
 
-    /// As it stands in the answer's first line: three digits.
+    /// The status with three digits, as in the first line of the answer.
     private static func digits(_ status: Int) -> String {
         let text = "\(status)"
         return String(repeating: "0", count: max(0, 3 - text.count)) + text
@@ -120,23 +121,62 @@ package enum Verdict {
         )
     }
 
-    /// `application/json`, parameters allowed, in any case.
+    /// No connection to the container.
+    ///
+    /// - Parameter reason: a sentence.
+    static func unreachable(_ reason: String, port: Int, api: String) -> RequestFailure {
+        RequestFailure(
+            .containerUnreachable,
+            "No connection to port \(port) of a ready pod: \(reason) Check that the container keeps listening there (cortex logs \(api))."
+        )
+    }
+
+    /// The connection was lost before the answer was complete.
+    ///
+    /// - Parameter what: a sentence that says what was lost.
+    static func lost(_ what: String, api: String) -> RequestFailure {
+        RequestFailure(
+            .replicaLost,
+            "\(what) Check whether the container crashed or closed the connection (cortex logs \(api)).")
+    }
+
+    /// The platform ended the replica during each of several deliveries of one request (contract C13).
+    static func interrupted(deliveries: Int, _ reason: CutReason) -> RequestFailure {
+        let message = "In \(deliveries) deliveries \(reason.explanation)."
+        return RequestFailure(.replicaLost, reason.remedy.map { "\(message) \($0)" } ?? message)
+    }
+
+    /// The attempt took longer than `timeout`.
+    static func timeout(_ limit: Duration) -> RequestFailure {
+        RequestFailure(
+            .timeout,
+            "The container gave no complete answer within timeout (\(limit.secondsText) s); raise timeout or answer sooner."
+        )
+    }
+
+    static let missingPayload = RequestFailure(
+        .containerUnreachable,
+        "No container could be given this request: its payload is missing on the server. Submit it again.")
+
+    // MARK: Text
+
+    /// Whether a media type is `application/json`. Parameters are allowed, case does not matter.
     package static func isJSON(_ contentType: String) -> Bool {
-        // What nearly every container says, without a walk along its characters.
+        // The usual case, compared at once.
         if contentType == "application/json" { return true }
         let type = contentType.prefix { $0 != ";" }
         return type.trimmingBlanks().lowercased() == "application/json"
     }
 
-    /// Bytes as text with U+FFFD for what is not UTF-8. A character that the cut at the end tore apart is left out.
+    /// Bytes as text with U+FFFD for what is not UTF-8. A character that is cut off at the end is omitted.
     package static func text(_ bytes: some Collection<UInt8>) -> String {
         var whole = Array(bytes)
-        if whole.count == Limits.failureBody { whole.removeLast(tornBytes(whole)) }
+        if whole.count == Limits.failureBody { whole.removeLast(incompleteBytes(whole)) }
         return String(decoding: whole, as: UTF8.self)
     }
 
-    /// How many bytes at the end begin a UTF-8 sequence without ending it.
-    private static func tornBytes(_ bytes: [UInt8]) -> Int {
+    /// The number of bytes at the end that begin a UTF-8 sequence without ending it.
+    private static func incompleteBytes(_ bytes: [UInt8]) -> Int {
         for back in 1...3 where back <= bytes.count {
             let byte = bytes[bytes.count - back]
             if byte & 0xC0 == 0x80 { continue }
@@ -148,6 +188,96 @@ package enum Verdict {
 
     /// A short piece of a container's text, safe to show.
     private static func quote(_ text: String) -> String { JSONText.quoted(String(text.prefix(100))) }
+}
+
+extension RetryPolicy {
+    /// Whether this policy repeats a request after such a failure.
+    package func covers(_ failure: RequestFailure) -> Bool {
+        switch failure.kind {
+        case .containerUnreachable, .replicaLost: on.contains(.unreachable)
+        case .timeout: on.contains(.timeout)
+        case .containerStatus: on.contains(.status5xx) && (500...599).contains(failure.statusCode ?? 0)
+        case .containerNotJSONType, .containerInvalidJSON: on.contains(.invalidResponse)
+        case .resultTooLarge, .expired: false
+        }
+    }
+
+    /// What is recorded of a delivery that failed (contract A11): the end of the request, or a retry after a delay.
+    ///
+    /// - Parameters:
+    ///   - earlier: deliveries before this one that counted.
+    ///   - chance: evenly from 0 up to 1; spreads the delay.
+    package func outcome(
+        of failure: RequestFailure, earlier: Int, now: Timestamp, chance: Double
+    ) -> Outcome {
+        let deliveries = earlier + 1
+        guard deliveries < maxAttempts, covers(failure) else { return .failed(failure) }
+        let wait = Backoff(first: backoff, longest: Limits.retryBackoff).delay(failures: deliveries, chance: chance)
+        return .retry(failure, notBefore: now + wait)
+    }
+}
+
+extension Delivery {
+    /// What the store records of this delivery; `nil` when its lease is released and the delivery does not count.
+    func outcome(of end: ExchangeEnd, clock: any PlatformClock, chance: RandomSource) -> Outcome? {
+        func failed(_ failure: RequestFailure) -> Outcome {
+            replica.api.specification.requests.retries.outcome(
+                of: failure, earlier: request.attempts, now: clock.now(), chance: chance.next())
+        }
+        let api = replica.api.name
+        switch end {
+        case .completed(let body, _): return .completed(body)
+        case .invalidAnswer(let failure): return failed(failure)
+        case .notBegun, .notStored: return nil
+        case .payloadUnreadable(let error):
+            // A payload that is missing ends the request. One that cannot be read now is tried again.
+            return (error as? PlatformError)?.code == .notFound ? .failed(Verdict.missingPayload) : nil
+        case .interrupted(.leaseLost): return nil
+        case .interrupted(.timedOut): return failed(Verdict.timeout(replica.api.specification.requests.timeout))
+        // Only this worker stops: what may be known of the replica is not the reason.
+        case .interrupted(.cutOff) where !replica.activity.isCut: return nil
+        case .interrupted, .unreachable, .lost: break
+        }
+        if let reason = endReason(end) {
+            // Without a connection the container saw nothing, so the request cannot be the cause.
+            guard hasConnection else { return nil }
+            switch reason.cost {
+            case .nothing: return nil
+            case .attempt: return failed(Verdict.lost("The connection was lost: \(reason.explanation).", api: api))
+            case .interruption:
+                // The request itself may be the cause, so it is delivered only a few times more (contract C13).
+                guard request.interruptions >= Limits.interruptions else { return .interrupted }
+                return .failed(Verdict.interrupted(deliveries: request.interruptions + 1, reason))
+            }
+        }
+        return switch end {
+        case .lost(let what): failed(Verdict.lost(what, api: api))
+        case .unreachable(let reason):
+            failed(Verdict.unreachable(reason, port: replica.api.specification.pod.port, api: api))
+        default: nil
+        }
+    }
+
+    /// Why the connection broke, if the platform knows it.
+    private func endReason(_ end: ExchangeEnd) -> CutReason? {
+        let activity = replica.activity
+        if activity.isCut { return activity.cutReason ?? .stopped }
+        guard let reason = activity.cutReason else { return nil }
+        // A reason that costs an attempt says nothing about a connection that could not be made.
+        if case .unreachable = end, reason.cost == .attempt { return nil }
+        return reason
+    }
+
+    /// The kernel may kill a container before the platform learns of it. Where the request is about to fail for good,
+    /// this waits up to a second for the reason.
+    func waitForLossReason(clock: any PlatformClock, isolation: isolated (any Actor)? = #isolation) async {
+        let activity = replica.activity
+        let retries = replica.api.specification.requests.retries
+        let isLast = request.attempts + 1 >= retries.maxAttempts || !retries.on.contains(.unreachable)
+        for _ in 0..<10 where isLast && activity.cutReason == nil && interruption == nil {
+            await pause(for: .milliseconds(100), clock: clock)
+        }
+    }
 }
 
 extension Substring {

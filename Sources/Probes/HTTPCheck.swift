@@ -4,7 +4,7 @@ import NIOCore
 import NIOHTTP1
 import Support
 
-/// One GET over a connection of its own; only the status is read.
+/// One GET of a probe over a connection of its own. Only the status of the answer is read.
 actor HTTPCheck {
     nonisolated let executor: LoopExecutor
     nonisolated var unownedExecutor: UnownedSerialExecutor { executor.asUnownedSerialExecutor() }
@@ -18,6 +18,7 @@ actor HTTPCheck {
         self.executor = LoopExecutor(loop)
     }
 
+    /// - Returns: the status of the answer.
     /// - Throws: ``PlatformError`` when the port refuses, ``ProbeFailure`` when the answer is not HTTP.
     static func status(of target: HTTPGet, connector: any Connector, group: any EventLoopGroup) async throws -> Int {
         let descriptor = try await connector.connect(port: target.port)
@@ -34,7 +35,7 @@ actor HTTPCheck {
             descriptor, loop: executor.loop, transport: SocketTransport())
         self.connection = connection
         defer { connection.close() }
-        // Cancelled while the channel was made: nothing is sent.
+        // The check was cancelled while the channel was made: nothing is sent.
         if isCancelled { throw CancellationError() }
         connection.send(head, body: [])
         while true {

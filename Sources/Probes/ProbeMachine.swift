@@ -1,32 +1,35 @@
 package import Core
 
-/// When to check and what the checks add up to: a probe's thresholds as a value, without clock or network.
+/// The thresholds of one probe: decides when to check, and what the results mean. Pure.
 ///
-/// Ask `nextStep` for what to do, tell it with `handle` what came of it.
+/// Perform the actions that ``start()`` returns, and pass their results to ``handle(_:now:)``, which returns the next
+/// actions.
 package struct ProbeMachine: Sendable {
-    /// What happened to a probe.
+    /// What happened since the last action.
     package enum Event: Sendable, Hashable {
         /// The time of the next check has come.
         case tick
+        /// The check passed.
         case success
-        /// With the reason, for people.
+        /// The check failed, with the reason in one line.
         case failure(String)
     }
 
-    /// What is to be done next.
+    /// What the caller does next.
     package enum Action: Sendable, Hashable {
         /// Begin a check now.
         case check
-        /// Send `tick` at this moment.
+        /// Send ``Event/tick`` at this moment.
         case wait(until: Instant)
         /// From now on the probe passes.
         case becameHealthy
-        /// From now on it fails; with the last failure.
+        /// From now on the probe fails, with the reason of the last failure.
         case becameUnhealthy(reason: String)
     }
 
+    /// The settings of the probe.
     package let probe: Probe
-    /// What the probe says now. A readiness probe begins with `false`, a liveness probe with `true`.
+    /// Whether the probe passes. A readiness probe begins with `false`, a liveness probe with `true`.
     package private(set) var isHealthy: Bool
     /// Why the last check failed; `nil` when it passed or none has ended.
     package private(set) var lastFailure: String?
@@ -36,19 +39,21 @@ package struct ProbeMachine: Sendable {
     private var startedAt: Instant
     private var isChecking = false
 
-    /// - Parameter now: when the container started; the first check is due after the initial delay.
+    /// - Parameters:
+    ///   - startsHealthy: the first value of ``isHealthy``.
+    ///   - now: when the container started. The first check is due after the initial delay.
     package init(_ probe: Probe, startsHealthy: Bool, now: Instant) {
         self.probe = probe
         self.isHealthy = startsHealthy
         self.startedAt = now
     }
 
-    /// What to do first.
+    /// The first actions.
     package mutating func start() -> [Action] {
         [.wait(until: startedAt + max(.zero, probe.initialDelay))]
     }
 
-    /// Takes an event and returns what is to be done, in this order.
+    /// Notes what happened and returns the next actions, in their order.
     package mutating func handle(_ event: Event, now: Instant) -> [Action] {
         switch event {
         case .tick:
@@ -70,7 +75,7 @@ package struct ProbeMachine: Sendable {
         }
     }
 
-    /// Checks begin a period apart; one that took longer is followed at once by the next, but never by two.
+    /// Checks begin a period apart. A check that took longer is followed by the next one at once, never by two.
     private mutating func ended(flip: Bool, _ change: Action, _ now: Instant) -> [Action] {
         isChecking = false
         let period = max(Self.shortestPeriod, probe.period)
@@ -80,6 +85,6 @@ package struct ProbeMachine: Sendable {
         return [change, next]
     }
 
-    /// A period of zero must not become a busy loop.
+    /// The period used for shorter ones, so that a period of zero is not a busy loop.
     static let shortestPeriod: Duration = .milliseconds(100)
 }

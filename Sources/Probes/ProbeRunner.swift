@@ -11,8 +11,9 @@ import Support
     import Darwin
 #endif
 
-/// What a probe says, whenever that changes or the reason for a failure does.
+/// The result of a probe after it changed.
 package struct ProbeReport: Sendable, Hashable {
+    /// Whether the probe passes.
     package var isHealthy: Bool
     /// Why the last check failed, in one line; `nil` when it passed.
     package var reason: String?
@@ -23,7 +24,7 @@ package struct ProbeReport: Sendable, Hashable {
     }
 }
 
-/// Runs one probe of one container for as long as the container lives.
+/// Runs the probes of one container, while it runs.
 package struct ProbeRunner: Sendable {
     /// Runs a command inside the container; an exit code of 0 is success.
     package typealias Exec = @Sendable (_ command: [String], _ timeout: Duration) async throws -> ExecResult
@@ -46,12 +47,13 @@ package struct ProbeRunner: Sendable {
         self.group = group
     }
 
-    /// Checks until the task is cancelled. `onChange` is called when the probe begins to pass or to fail, and when a
-    /// failing probe fails for another reason than before (for `describe`); never twice with the same report, never at
-    /// the same time.
+    /// Checks until the task is cancelled.
     ///
-    /// - Parameter startsHealthy: `false` for readiness (not ready until it passed), `true` for liveness (alive until
-    ///   it failed).
+    /// - Parameters:
+    ///   - startsHealthy: `false` for readiness (not ready until it passes), `true` for liveness (alive until it
+    ///     fails).
+    ///   - onChange: called when the probe begins to pass or to fail, and when the reason of a failure changes. It is
+    ///     never called twice in a row with the same report, and never concurrently.
     package func run(
         _ probe: Probe, startsHealthy: Bool = false, onChange: @Sendable (ProbeReport) async -> Void
     ) async {
@@ -82,7 +84,9 @@ package struct ProbeRunner: Sendable {
         }
     }
 
-    /// One check with the probe's timeout.
+    /// Runs one check with the probe's timeout.
+    ///
+    /// - Returns: ``ProbeMachine/Event/success`` or ``ProbeMachine/Event/failure(_:)``.
     package func check(_ probe: Probe) async -> ProbeMachine.Event {
         do {
             try await withTimeLimit(probe.timeout, clock: clock) {
@@ -109,7 +113,7 @@ package struct ProbeRunner: Sendable {
         }
     }
 
-    /// Without the port, which the subject has already: `connection refused`.
+    /// The message of a connector without the port, which the subject names already: `connection refused`.
     private static func bare(_ message: String) -> String {
         guard let found = message.wholeMatch(of: /Port [0-9]+ of the pod: (.+?)\.?/) else { return message }
         return found.1.prefix(1).lowercased() + found.1.dropFirst()
@@ -125,21 +129,14 @@ package struct ProbeRunner: Sendable {
         return switch error {
         case let failure as ProbeFailure: failure.message
         case let error as PlatformError where error.code == .timedOut:
-            "\(subject) gave no answer within \(probe.timeout.inSeconds.formatted) s"
+            "\(subject) gave no answer within \(probe.timeout.secondsText) s"
         case let error as PlatformError: "\(subject): \(Self.bare(error.message))"
         default: "\(subject): the connection was lost"
         }
     }
 }
 
-extension Double {
-    /// `1`, `0.5`: without a needless fraction.
-    fileprivate var formatted: String {
-        self == rounded() && abs(self) < 1e15 ? "\(Int64(self))" : "\(self)"
-    }
-}
-
-/// A check that went wrong, for people.
+/// The reason of a failed check, in one line.
 struct ProbeFailure: Error {
     let message: String
 

@@ -76,10 +76,10 @@ extension StoreCheck {
             _ = try await fixture.store.cancel(fixture.id(2), api: "echo", now: fixture.at(2))
             let results = await fixture.store.finish(
                 [
-                    Ending(lease: leases[0], outcome: .completed(.inline(Array("1".utf8)))),
-                    Ending(lease: leases[1], outcome: .completed(.inline(Array("2".utf8)))),
-                    Ending(lease: leases[2], outcome: .failed(StoreFixture.failure)),
-                    Ending(lease: leases[3], outcome: .retry(StoreFixture.failure, notBefore: fixture.at(9))),
+                    (lease: leases[0], outcome: .completed(.inline(Array("1".utf8)))),
+                    (lease: leases[1], outcome: .completed(.inline(Array("2".utf8)))),
+                    (lease: leases[2], outcome: .failed(StoreFixture.failure)),
+                    (lease: leases[3], outcome: .retry(StoreFixture.failure, notBefore: fixture.at(9))),
                 ], now: fixture.at(3))
             let ends = try results.map { try $0.get() }
             #expect(ends == [.applied, .stale, .applied, .applied])
@@ -90,7 +90,7 @@ extension StoreCheck {
             #expect(try await fixture.read(1)?.result == .inline(Array("1".utf8)))
             #expect(try await fixture.counts() == QueueCounts(inQueue: 1))
             let again = await fixture.store.finish(
-                [Ending(lease: leases[0], outcome: .completed(.empty))], now: fixture.at(4))
+                [(lease: leases[0], outcome: .completed(.empty))], now: fixture.at(4))
             let repeated = try again.map { try $0.get() }
             #expect(repeated == [.stale])
         },

@@ -7,18 +7,20 @@ extension SQLiteStore {
         try await committer.perform { try $0.finish(lease, outcome: outcome, now: now) }
     }
 
-    package func finish(_ endings: [Ending], now: Timestamp) async -> [Result<LeaseResult, any Error>] {
+    package func finish(_ deliveries: [(lease: Lease, outcome: Outcome)], now: Timestamp) async
+        -> [Result<LeaseResult, any Error>]
+    {
         do {
             return try await committer.perform { transaction in
-                try endings.map { .success(try transaction.finish($0.lease, outcome: $0.outcome, now: now)) }
+                try deliveries.map { .success(try transaction.finish($0.lease, outcome: $0.outcome, now: now)) }
             }
         } catch {
             let isDown = (error as? PlatformError)?.code == .storeUnavailable
-            guard endings.count > 1, !isDown else { return endings.map { _ in .failure(error) } }
+            guard deliveries.count > 1, !isDown else { return deliveries.map { _ in .failure(error) } }
         }
         // One of them may be the cause: each is stored separately.
         var results: [Result<LeaseResult, any Error>] = []
-        for ending in endings { results += await finish([ending], now: now) }
+        for delivery in deliveries { results += await finish([delivery], now: now) }
         return results
     }
 

@@ -42,31 +42,20 @@ package struct ClaimedRequest: Sendable {
     package var id: RequestID { lease.id }
 }
 
-/// How a delivery went.
+/// What the store records of a delivery. A delivery that is released instead does not count.
 package enum Outcome: Sendable, Hashable {
     /// The container's JSON, verbatim.
     case completed(Body)
-    /// The last attempt went wrong.
+    /// The last attempt failed.
     case failed(RequestFailure)
-    /// This attempt went wrong; another may begin at `notBefore`.
+    /// This attempt failed; another may begin at `notBefore`.
     case retry(RequestFailure, notBefore: Timestamp)
-    /// The platform itself cut the delivery off in a way that must not go on for ever (contract C13). It goes back to
-    /// the queue, at its old place, and counts as no attempt, but how often that happened is kept with the request.
+    /// The platform itself cut the delivery off, for a reason that the request may have caused (contract C13). The
+    /// request returns to its place in the queue. It counts as no attempt, but the store counts the interruptions.
     case interrupted
 }
 
-/// The end of one delivery, for the store.
-package struct Ending: Sendable, Hashable {
-    package var lease: Lease
-    package var outcome: Outcome
-
-    package init(lease: Lease, outcome: Outcome) {
-        self.lease = lease
-        self.outcome = outcome
-    }
-}
-
-/// Whether a lease was still good.
+/// Whether a lease was still valid.
 package enum LeaseResult: Sendable, Hashable {
     case applied
     /// The lease is old: the request was delivered again, cancelled, ended or deleted. Nothing was changed.

@@ -90,6 +90,12 @@ extension Duration {
         let (seconds, attoseconds) = components
         return Double(seconds) + Double(attoseconds) / 1e18
     }
+
+    /// The number of seconds as a short decimal number, for messages: `1`, `0.5`.
+    package var secondsText: String {
+        let seconds = inSeconds
+        return seconds == seconds.rounded() && abs(seconds) < 1e15 ? "\(Int64(seconds))" : "\(seconds)"
+    }
 }
 
 /// A point of time on a clock that cannot be set, for deadlines and waits; it means nothing outside this process.
