@@ -19,7 +19,7 @@ package protocol ContainerTransport: Sendable {
         initialize: @escaping @Sendable (any Channel) -> EventLoopFuture<Void>
     ) -> EventLoopFuture<any Channel>
 
-    /// Whether nothing waits at a channel's open descriptor that its loop has not seen yet: no bytes and no end of file.
+    /// Whether nothing waits at a channel's open descriptor that its loop has not seen: no bytes and no end of file.
     func isQuiet(_ descriptor: CInt) -> Bool
 
     /// What the system knows of the bytes that were sent on an open descriptor; `nil` where it does not say.
@@ -49,7 +49,7 @@ package struct SocketTransport: ContainerTransport {
     ) -> EventLoopFuture<any Channel> {
         ClientBootstrap(group: loop)
             .channelOption(.autoRead, value: false)
-            // The socket stays open after the container's end of file, so that the system can be asked about the request.
+            // The socket stays open after the container's end of file, so that the system can be asked about its bytes.
             .channelOption(.allowRemoteHalfClosure, value: true)
             .channelInitializer(initialize)
             .withConnectedSocket(descriptor)

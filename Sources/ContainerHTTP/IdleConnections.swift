@@ -1,7 +1,7 @@
 package import Core
 
-/// Open connections into one replica that wait for their next request. They all belong to one event loop, and it is used
-/// there only.
+/// Open connections into one replica that wait for their next request. They all belong to one event loop, and are
+/// used there only.
 package struct IdleConnections {
     private let lifetime: Duration
     /// Sorted by the time since when they are idle.

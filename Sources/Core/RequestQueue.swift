@@ -1,5 +1,5 @@
-/// The part of a store that a dequeuer needs: it takes requests under leases, reads and writes their bodies, and records
-/// how each delivery ended.
+/// The part of a store that a dequeuer needs: it takes requests under leases, reads and writes their bodies, and
+/// records how each delivery ended.
 ///
 /// Every write takes `now`, and has happened durably when it returns. Every method throws ``PlatformError``
 /// `store_unavailable` when it could not be carried out, and then nothing was changed. Safe from any task.

@@ -71,7 +71,7 @@ struct DispatchMachine: Sendable {
         !isClaiming && now >= holdUntil && (mayHaveMore || now >= nextTime)
     }
 
-    /// When `wantsClaim` becomes true without a further event; `nil` while a claim is on its way.
+    /// When `wantsClaim` becomes true without a further event; `nil` during a claim.
     var nextLook: Instant? {
         guard !isClaiming else { return nil }
         return mayHaveMore ? holdUntil : max(holdUntil, nextTime)

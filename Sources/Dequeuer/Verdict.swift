@@ -224,7 +224,6 @@ extension Delivery {
             replica.api.specification.requests.retries.outcome(
                 of: failure, earlier: request.attempts, now: clock.now(), chance: chance.next())
         }
-        let api = replica.api.name
         switch end {
         case .completed(let body, _): return .completed(body)
         case .invalidAnswer(let failure): return failed(failure)
@@ -238,6 +237,7 @@ extension Delivery {
         case .interrupted(.cutOff) where !replica.activity.isCut: return nil
         case .interrupted, .unreachable, .lost: break
         }
+        let api = replica.api.name
         if let reason = endReason(end) {
             // Without a connection the container saw nothing, so the request cannot be the cause.
             guard hasConnection else { return nil }

@@ -357,8 +357,8 @@ actor ReplicaWorker {
             unsettled.append(((lease, outcome), continuation))
             guard !isFinishing else { return }
             isFinishing = true
-            // A task of its own: no delivery waits for the outcomes of others, and cancellation, which stores may heed,
-            // does not lose an outcome.
+            // A task of its own: no delivery waits for the outcomes of others, and cancellation, which stores may
+            // follow, does not lose an outcome.
             Task { await self.finishUnsettled() }
         }
     }
@@ -444,8 +444,8 @@ extension Outcome {
     }
 }
 
-/// Runs the last write of a delivery to its end even when the task is cancelled: stores may heed cancellation, and an
-/// outcome must not be lost to it.
+/// Runs the last write of a delivery to its end even when the task is cancelled: stores may follow cancellation, and
+/// an outcome must not be lost to it.
 private func withoutCancellation<Result: Sendable>(
     isolation: isolated (any Actor)? = #isolation, _ operation: @escaping @Sendable () async throws -> Result
 ) async throws -> Result {

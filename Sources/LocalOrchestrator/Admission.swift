@@ -1,11 +1,12 @@
-import Core
+package import Core
+import Logging
 
-/// Which of the replicas that wait for room may start now. Pure.
+/// Decides which of the replicas that wait for space on the machine may start now. Pure.
 ///
-/// Whoever has fewest replicas comes first, then who has waited longest; who does not fit lets others pass. So that
-/// small replicas that come and go cannot keep a large one out for ever, an API that has none and has waited for a
-/// minute holds back those that have some already, and for every other five minutes everybody: no longer, because
-/// nobody knows whether those that run will ever leave.
+/// Order: the API with the fewest replicas, then the longest wait. A replica that does not fit is skipped. To avoid
+/// starvation of large replicas, an API that has none and has waited for a minute holds back the APIs that have some,
+/// and during every second span of five minutes all APIs. Not all the time, because the running replicas may never
+/// leave.
 enum Admission {
     struct Candidate: Sendable, Hashable {
         var id: String
@@ -15,20 +16,20 @@ enum Admission {
     }
 
     struct Verdict: Sendable, Hashable {
-        /// In the order of their start.
+        /// The replicas that may start, in this order.
         var admitted: [String] = []
-        /// Why each of the others waits.
+        /// Why each of the other replicas waits.
         var reasons: [String: String] = [:]
     }
 
-    /// How long an API without any replica lets others pass.
+    /// How long an API without any replica waits before it holds others back.
     static let waitBeforeFavour: Duration = .seconds(60)
-    /// It holds everybody back in every second of such spans.
+    /// It holds back all APIs in every second of such spans. In seconds.
     static let span: Int64 = 300
 
     /// - Parameters:
-    ///   - running: for each API, its replicas that have room already.
-    ///   - capacity: `nil` where the machine's is not known: then all may start.
+    ///   - running: the number of replicas that have space already, by API.
+    ///   - capacity: `nil` when the capacity of the machine is not known: then all may start.
     static func verdict(
         _ waiting: [Candidate], running: [String: Int], capacity: Capacity?, now: Instant
     ) -> Verdict {
@@ -53,7 +54,7 @@ enum Admission {
         return verdict
     }
 
-    /// The first that may start; what was found against the others is noted.
+    /// The index of the first replica that may start. Notes why those before it wait.
     private static func admissible(
         _ ordered: [Candidate], _ running: [String: Int], _ capacity: Capacity, _ now: Instant,
         _ reasons: inout [String: String]
@@ -85,8 +86,71 @@ enum Admission {
 }
 
 extension ComputeAmount {
-    /// Whether both ask for the same kind of thing.
+    /// Whether both need a resource of the same kind.
     fileprivate func competes(with other: ComputeAmount) -> Bool {
         (cpu > 0 && other.cpu > 0) || (memory > 0 && other.memory > 0) || (gpu > 0 && other.gpu > 0)
+    }
+}
+
+/// The capacity of the machine, and the start of the replicas that wait for it.
+extension LocalOrchestrator {
+    /// How long the engine's answer is used before it is asked again.
+    private static let capacityAge: Duration = .seconds(60)
+
+    package func capacity() async -> Capacity? {
+        await learnCapacity()
+        return machine.map { Capacity(total: $0, reserved: reserved) }
+    }
+
+    /// The resources of all replicas that are on the machine in any state.
+    private var reserved: ComputeAmount {
+        pods.values.filter { !$0.isPending }.reduce(ComputeAmount()) { $0 + $1.amount }
+    }
+
+    func learnCapacity() async {
+        let now = clock.instant()
+        if machine != nil, let machineAskedAt, now - machineAskedAt < Self.capacityAge { return }
+        machineAskedAt = now
+        do {
+            let found = try await calls.ask("ask for capacity", engine.name, limit: Limits.engineQuery) {
+                await $0.capacity()
+            }
+            if let found { machine = found }
+        } catch {
+            // The last answer is still used, and the engine is asked again.
+            if !Task.isCancelled { logger.debug("cannot learn the machine's capacity: \(error)") }
+        }
+    }
+
+    /// Starts the waiting replicas that fit.
+    func admitPending() {
+        let waiting = pods.values.compactMap { pod -> Admission.Candidate? in
+            guard case .pending(let since) = pod.phase else { return nil }
+            if let hold = disk.hold(of: pod.api.name) {
+                pods[pod.id]?.reason = hold
+                return nil
+            }
+            return Admission.Candidate(id: pod.id, api: pod.api.name, amount: pod.amount, since: since)
+        }
+        guard !waiting.isEmpty else { return }
+        let running = pods.values.filter { !$0.isPending && $0.phase != .stopping }.reduce(into: [String: Int]()) {
+            $0[$1.api.name, default: 0] += 1
+        }
+        let verdict = Admission.verdict(
+            waiting, running: running, capacity: machine.map { Capacity(total: $0, reserved: reserved) },
+            now: clock.instant())
+        for (id, reason) in verdict.reasons {
+            if pods[id]?.reason == nil {
+                logger.info(
+                    "replica waits",
+                    metadata: ["api": "\(pods[id]?.api.name ?? "")", "replica": "\(id)", "reason": "\(reason)"])
+            }
+            pods[id]?.reason = reason
+        }
+        for id in verdict.admitted {
+            pods[id]?.phase = .starting
+            pods[id]?.reason = nil
+            work.yield { await self.start(id) }
+        }
     }
 }

@@ -1,7 +1,8 @@
 package import Core
 import Logging
+import Support
 
-/// The logs of an API: every container of every replica, in batches of lines.
+/// The logs of an API, from every container of every replica.
 extension LocalOrchestrator {
     package func logs(api: String, options: LogOptions) throws -> LogStream<ReplicaLogBatch> {
         guard declared[api] != nil else {
@@ -26,13 +27,13 @@ extension LocalOrchestrator {
     private func copyLogs(
         of api: String, _ options: LogOptions, to write: @escaping LogStream<ReplicaLogBatch>.Write
     ) async throws {
-        let changes = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        let (changes, wake) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         nextLogReader += 1
         let reader = nextLogReader
-        if options.follow { logReaders[reader] = changes.continuation }
+        if options.follow { logReaders[reader] = wake }
         defer { logReaders[reader] = nil }
         let begin = clock.now()
-        // Of a replica that begins while logs are followed, every line is wanted, also with `tail`.
+        // `tail` applies to the replicas that exist now. Of a replica that begins later every line is read.
         let older = Set(pods.values.filter { Self.hasLog($0) }.map(\.id))
         let known = Set(pods.keys)
         try await withThrowingTaskGroup(of: LogEvent.self) { group in
@@ -49,7 +50,7 @@ extension LocalOrchestrator {
                 }
                 guard options.follow, declared[api] != nil else { return }
                 group.addTask {
-                    for await _ in changes.stream { break }
+                    for await _ in changes { break }
                     return .changed
                 }
             }
@@ -72,7 +73,7 @@ extension LocalOrchestrator {
         case ended(PlatformError?)
     }
 
-    /// Lets those who follow logs look for containers that are new.
+    /// Lets the readers that follow logs look for new containers.
     func wakeLogReaders() {
         for reader in logReaders.values { reader.yield() }
     }
@@ -96,26 +97,94 @@ extension LocalOrchestrator {
             .filter { options.container == nil || $0.container == options.container }
     }
 
-    /// Reads one container's log. A failure ends this log alone: with a line where logs are followed, else it is
+    /// Reads one container's log. A failure ends this log only: with `follow` it is written as a line, otherwise it is
     /// returned.
     private nonisolated func copy(
         _ source: LogSource, _ options: LogOptions, to write: @escaping LogStream<ReplicaLogBatch>.Write
     ) async throws -> PlatformError? {
-        let hand: LogStream<[UInt8]>.Write = { lines in
+        let forward: LogStream<[UInt8]>.Write = { lines in
             try await write(ReplicaLogBatch(replica: source.replica, container: source.container, lines: lines))
         }
         do {
             try await engine.logs(
                 container: source.container, pod: source.replica, follow: options.follow, tail: options.tail
-            ).read(hand)
+            ).read(forward)
             return nil
         } catch let error as PlatformError {
-            // A replica that was removed in between has no log to read.
+            // A replica that was removed meanwhile has no log.
             if error.code == .notFound { return nil }
             logger.warning("cannot read a log: \(error)", metadata: ["replica": "\(source.replica)"])
             guard options.follow else { return error }
-            try await hand(Array("[cortex] this log ends here, because it cannot be read: \(error.message)\n".utf8))
+            try await forward(Array("[cortex] this log ends here, because it cannot be read: \(error.message)\n".utf8))
             return nil
+        }
+    }
+}
+
+/// The last log lines of replicas that are not ready. `cortex describe` shows them as the likely reason.
+extension LocalOrchestrator {
+    /// The number of lines that are kept of each container.
+    private static let lastLineCount = 5
+    /// The most characters that are kept of each line.
+    private static let lastLineLength = 300
+    /// A replica is read when it was not ready for this long: before, its log rarely explains why.
+    private static let lastLinesDelay: Duration = .seconds(5)
+    /// The time between two reads of one replica.
+    private static let lastLinesPeriod: Duration = .seconds(30)
+
+    /// Begins to read the last lines of pods where that is due: of a few at a time, and of the next ones as these end.
+    func readLastLines() {
+        let now = clock.instant()
+        let due = pods.values.filter { areLastLinesDue($0, now) }
+            .sorted { ($0.linesReadAt ?? Instant(microseconds: 0)) < ($1.linesReadAt ?? Instant(microseconds: 0)) }
+        for pod in due.prefix(max(0, Limits.logLooks - lastLineReads)) {
+            pods[pod.id]?.linesReadAt = now
+            lastLineReads += 1
+            let containers = Self.containersToRead(pod)
+            work.yield { await self.readLastLines(of: containers, pod: pod.id) }
+        }
+    }
+
+    private func areLastLinesDue(_ pod: Pod, _ now: Instant) -> Bool {
+        guard pod.phase == .running, !pod.isReady, !pod.isLost, let since = pod.unreadySince else { return false }
+        guard !pod.containersRun || now - since >= Self.lastLinesDelay else { return false }
+        return pod.linesReadAt.map { now - $0 >= Self.lastLinesPeriod } ?? true
+    }
+
+    /// The containers that have ended; all containers if none has.
+    private static func containersToRead(_ pod: Pod) -> [String] {
+        let ended = pod.plan.containers.map(\.name).filter { pod.containers[$0]?.state != .running }
+        return ended.isEmpty ? pod.plan.containers.map(\.name) : ended
+    }
+
+    private func readLastLines(of containers: [String], pod id: String) async {
+        defer {
+            lastLineReads -= 1
+            readLastLines()
+        }
+        // The lines of a pod that was ready meanwhile were dropped, so they are read in full.
+        let known = pods[id]?.lastLines.isEmpty == false ? pods[id]?.excerpts ?? [:] : [:]
+        var excerpts: [String: LogExcerpt] = [:]
+        for container in containers {
+            excerpts[container] = known[container]
+            do {
+                // A container that wrote nothing since the last read is not read again.
+                let excerpt = try await withTimeLimit(Limits.logLook, clock: clock) { [engine] in
+                    try await engine.lastLines(
+                        container: container, pod: id, count: Self.lastLineCount, since: known[container]?.mark)
+                }
+                if let excerpt { excerpts[container] = excerpt }
+            } catch {
+                logger.debug("cannot read the last lines: \(error)", metadata: ["replica": "\(id)"])
+            }
+        }
+        guard pods[id]?.isReady == false else { return }
+        pods[id]?.excerpts = excerpts
+        pods[id]?.lastLines = containers.flatMap { container in
+            (excerpts[container]?.lines ?? []).map { line in
+                let cut = line.count > Self.lastLineLength ? line.prefix(Self.lastLineLength) + "…" : line[...]
+                return containers.count == 1 ? String(cut) : "\(container): \(cut)"
+            }
         }
     }
 }

@@ -2,8 +2,8 @@ import Core
 import Logging
 import Support
 
-/// The long operations on one pod: start, restart of a container, drain and stop. Each runs beside the loop and reports
-/// back to the table.
+/// The operations on one pod: start, restart of a container, drain and stop. Each runs beside the loop and writes its
+/// result into the table.
 extension LocalOrchestrator {
     func plan(for api: DeployedAPI, id: String, createdAt: Timestamp) -> PodPlan {
         PodPlan(of: api, id: id, createdAt: createdAt, clientConfiguration: configuration.clientConfiguration(api, id))
@@ -11,7 +11,7 @@ extension LocalOrchestrator {
 
     // MARK: Start
 
-    /// Enters a new pod into the table; it starts as soon as there is room for it.
+    /// Adds a new pod to the table. It starts as soon as the machine has space for it.
     func begin(_ api: DeployedAPI) {
         let id = "\(api.name)-\(configuration.makePodSuffix())"
         let now = clock.now()
@@ -27,15 +27,15 @@ extension LocalOrchestrator {
         let metadata: Logger.Metadata = ["api": "\(plan.api)", "replica": "\(id)"]
         do {
             try await prepare(plan)
-            // Stopped meanwhile: whatever stops it also removes it.
+            // It was stopped meanwhile, and is removed by whatever stopped it.
             guard pods[id]?.phase == .starting else { return }
             try await operate("start pod", on: id, limit: Limits.engineStart) { try await $0.start(plan) }
         } catch let error as PlatformError where error.code == .conflict && pods[id]?.phase == .starting {
-            // An earlier start, which was no longer waited for, came to its end.
+            // An earlier start ended after its deadline.
             logger.info("replica runs already", metadata: metadata)
         } catch {
             guard pods[id]?.phase == .starting, !Task.isCancelled else { return }
-            logger.warning("cannot start replica: \(words(for: error))", metadata: metadata)
+            logger.warning("cannot start replica: \(EngineCalls.text(of: error))", metadata: metadata)
             startFailed(id, error as? PlatformError)
             return
         }
@@ -52,7 +52,7 @@ extension LocalOrchestrator {
     }
 
     private func prepare(_ plan: PodPlan) async throws {
-        // In order; of lines that come faster than they are taken only the newest counts.
+        // In order. If lines arrive faster than they are noted, only the newest one counts.
         let (lines, progress) = AsyncStream.makeStream(of: String.self, bufferingPolicy: .bufferingNewest(1))
         async let notes: Void = note(lines, on: plan.id)
         defer { progress.finish() }
@@ -96,13 +96,13 @@ extension LocalOrchestrator {
                 try await $0.restart(container: container, of: plan)
             }
             pods[id]?.containers[container]?.state = .running
-            // It runs from now on; a slow start is no part of its health (contract C14).
+            // The time in which it must stay up begins now, after a slow start (contract C14).
             pods[id]?.containers[container]?.startedAt = clock.instant()
             pods[id]?.containers[container]?.restartAt = nil
         } catch {
             guard pods[id]?.phase == .running, !Task.isCancelled else { return }
             logger.warning(
-                "cannot restart container: \(words(for: error))",
+                "cannot restart container: \(EngineCalls.text(of: error))",
                 metadata: ["replica": "\(id)", "container": "\(container)"])
             if var known = pods[id]?.containers[container] {
                 known.restartAt = known.backoff.ended(startedAt: nil, now: clock.instant())
@@ -118,7 +118,7 @@ extension LocalOrchestrator {
 
     // MARK: Stop
 
-    /// Takes a pod out of service at once; draining and removal go on beside the loop (contract C13).
+    /// Takes a pod out of service at once. It is drained and removed beside the loop (contract C13).
     ///
     /// A pull, start or restart that is under way is cancelled.
     func stop(_ id: String) {
@@ -127,16 +127,38 @@ extension LocalOrchestrator {
         guard !pod.isPending else { return forget(id) }
         pods[id]?.phase = .stopping
         stopProbing(id)
-        for operation in pod.operations.values { operation.cancel() }
+        pod.operations.cancel()
         work.yield { await self.drainAndRemove(id) }
+    }
+
+    /// Runs an operation that changes a pod. ``stop(_:)`` cancels it and waits a moment for its end, so that two
+    /// operations rarely meet in the engine.
+    ///
+    /// - Throws: the errors of ``EngineCalls/operate(_:on:_:limit:_:)``.
+    func operate(
+        _ name: String, on id: String, limit: Duration, _ call: @escaping @Sendable (any Engine) async throws -> Void
+    ) async throws {
+        try await calls.operate(name, on: id, pods[id]?.operations ?? PodOperations(), limit: limit, call)
+    }
+
+    /// Waits until the cancelled operations on a pod have ended, no longer than ``Limits/engineCancellation``.
+    private func waitForOperations(on pod: Pod) async {
+        do {
+            try await pod.operations.waitForEnd(limit: Limits.engineCancellation, clock: clock)
+        } catch {
+            if Task.isCancelled { return }
+            logger.warning(
+                "the engine ignores the cancellation of an operation; continuing without it",
+                metadata: ["replica": "\(pod.id)"])
+        }
     }
 
     private func drainAndRemove(_ id: String) async {
         guard let pod = pods[id] else { return }
-        await waitForOperations(on: id)
+        await waitForOperations(on: pod)
         let deadline = clock.instant() + grace(of: pod)
         await drain(pod, until: deadline)
-        // Without containers its start had not ended.
+        // Without containers, its start had not ended.
         if !pod.isLost, !pod.containers.isEmpty { await runPreStop(of: pod, until: deadline) }
         var backoff = RestartBackoff()
         while true {
@@ -147,10 +169,11 @@ extension LocalOrchestrator {
                 }
                 break
             } catch {
-                // The platform ends: the next one finds the pod and removes it.
+                // The platform ends. The next start finds the pod and removes it.
                 if Task.isCancelled { return }
                 logger.warning(
-                    "cannot remove replica; trying again: \(words(for: error))", metadata: ["replica": "\(id)"])
+                    "cannot remove replica; trying again: \(EngineCalls.text(of: error))",
+                    metadata: ["replica": "\(id)"])
                 pods[id]?.reason = "it cannot be removed: \((error as? PlatformError)?.message ?? "the engine failed")"
                 let now = clock.instant()
                 do {
@@ -164,8 +187,8 @@ extension LocalOrchestrator {
         forget(id)
     }
 
-    /// How long the pod may take to end. When the platform itself stops, the dequeuer has already let the requests
-    /// inside finish.
+    /// How long the pod may take to end. When the platform itself stops, the dequeuer has already waited for the
+    /// requests inside.
     private func grace(of pod: Pod) -> Duration {
         if pod.isLost { return .zero }
         let declared = pod.api.specification.pod.terminationGracePeriod
@@ -179,8 +202,8 @@ extension LocalOrchestrator {
         reconcileSoon()
     }
 
-    /// Waits until no request is inside. When the grace period ends, or the platform does, those inside are cut and go
-    /// back to the queue.
+    /// Waits until no request is inside. When the grace period or the platform ends first, the requests inside are cut
+    /// and return to the queue.
     private func drain(_ pod: Pod, until deadline: Instant) async {
         let activity = pod.activity
         guard activity.inFlight > 0 else { return }
@@ -190,14 +213,14 @@ extension LocalOrchestrator {
             }
         } catch {
             activity.cut()
-            // The connections close at once; what the dequeuer still writes down does not hold up the pod.
+            // The connections close at once. The pod does not wait until the dequeuer has recorded the outcomes.
             _ = try? await withTimeLimit(Limits.cutRelease, clock: clock) { await activity.waitUntilIdle() }
         }
     }
 
-    /// Stops every pod at once; what a graceful shutdown of the platform does last.
+    /// Stops every pod at once, at the end of a graceful shutdown of the platform.
     ///
-    /// What the shutdown grace does not suffice for is left to the next start, which finds it and removes it.
+    /// Pods that outlive the shutdown grace are found and removed by the next start.
     func stopEverything() async {
         declared = [:]
         let (removed, continuation) = AsyncStream.makeStream(of: Void.self)
@@ -207,7 +230,7 @@ extension LocalOrchestrator {
         guard !pods.isEmpty else { return }
         await withTaskGroup(of: Void.self) { group in
             group.addTask { [clock, configuration] in
-                // Twice the time that each pod has: to end, and to be removed.
+                // Each pod has the grace to end, and as much time again to be removed.
                 try? await clock.sleep(for: configuration.shortGrace * 2)
                 continuation.finish()
             }

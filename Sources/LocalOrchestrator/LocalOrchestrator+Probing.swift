@@ -3,8 +3,8 @@ import Logging
 import Probes
 import Support
 
-/// Readiness and liveness of a running pod. A round of probes begins when all containers run and ends when one exits or
-/// the pod stops.
+/// Readiness and liveness probes of a running pod. A round of probing begins when all containers run, and ends when one
+/// exits or the pod stops.
 extension LocalOrchestrator {
     func startProbing(_ id: String) {
         stopProbing(id)
@@ -59,7 +59,7 @@ extension LocalOrchestrator {
             await runner.run(gate.probe) { report in await self.note(report, index, of: id, round) }
             return
         }
-        // The platform's own probe: seldom once it passes, as the dequeuer notices first when a port is gone.
+        // The platform's own probe runs seldom once it passes, because the dequeuer notices a closed port first.
         let began = clock.instant()
         while !Task.isCancelled {
             let report: ProbeReport
@@ -77,8 +77,8 @@ extension LocalOrchestrator {
         }
     }
 
-    /// Between two looks at a port that is not open yet: a small share of the time that its program has taken so far,
-    /// so that a start never takes much longer by being looked at seldom.
+    /// The delay between two probes of a port that is not open yet: a small fraction of the time since the start, so
+    /// that waiting for the next probe makes no start much longer.
     static func pause(after elapsed: Duration, upTo period: Duration) -> Duration {
         min(period, max(.milliseconds(10), elapsed / 20))
     }
@@ -121,8 +121,7 @@ extension LocalOrchestrator {
         }
     }
 
-    /// Stops the container; that it exited is then seen like any other exit, and it is restarted after its backoff.
-
+    /// Stops the container. Its exit is then observed like any other, and it is restarted after its backoff.
     private func livenessFailed(_ container: String, of id: String, _ round: Int, reason: String?) {
         guard let pod = pods[id], pod.probeRound == round, pod.phase == .running else { return }
         logger.warning(
@@ -131,7 +130,7 @@ extension LocalOrchestrator {
                 "api": "\(pod.api.name)", "replica": "\(id)", "container": "\(container)", "reason": "\(reason ?? "")",
             ])
         let failure = "liveness probe of \(container) failed: \(reason ?? "no answer")"
-        // Before the container is killed, so that a request that loses its connection finds the reason.
+        // Set before the container is killed, so that a request that loses its connection finds the reason.
         pods[id]?.activity.expectLoss(.livenessProbe("\(container): \(reason ?? "no answer")"))
         pods[id]?.reason = failure
         pods[id]?.livenessFailure = failure
@@ -148,7 +147,7 @@ extension LocalOrchestrator {
         } catch {
             guard pods[id]?.phase == .running, !Task.isCancelled else { return }
             logger.warning(
-                "cannot stop container: \(words(for: error))",
+                "cannot stop container: \(EngineCalls.text(of: error))",
                 metadata: ["replica": "\(id)", "container": "\(container)"])
             pods[id]?.activity.expectNoLoss()
             startProbing(id)
@@ -158,8 +157,8 @@ extension LocalOrchestrator {
 
     // MARK: Before the stop
 
-    /// Runs the containers' `pre_stop` hooks side by side, within the grace period. A hook that fails is logged and
-    /// holds up nothing.
+    /// Runs the containers' `pre_stop` hooks concurrently, within the grace period. A failure is logged and delays
+    /// nothing.
     func runPreStop(of pod: Pod, until deadline: Instant) async {
         await withTaskGroup(of: Void.self) { group in
             for container in pod.api.specification.pod.containers {

@@ -6,22 +6,22 @@ extension LocalOrchestrator {
     func reconcile() async {
         defer { wakeLogReaders() }
         await learnCapacity()
-        // What changes while the engine is asked is newer than its answer, and is not judged by it.
+        // Changes during the call are newer than the engine's answer, which is compared with the state before it.
         let before = pods
         let observed: [ObservedPod]
         do {
-            observed = try await ask("list pods", engine.name, limit: Limits.engineQuery) { try await $0.list() }
+            observed = try await calls.ask("list pods", engine.name, limit: Limits.engineQuery) { try await $0.list() }
             engineProblem = nil
         } catch {
-            // The platform ends: that says nothing of the engine.
+            // The platform ends; this is no problem of the engine.
             if Task.isCancelled || error is CancellationError { return }
             let problem = (error as? PlatformError)?.message ?? "the container engine does not answer"
-            if engineProblem != problem { logger.error("cannot list pods: \(words(for: error))") }
+            if engineProblem != problem { logger.error("cannot list pods: \(EngineCalls.text(of: error))") }
             engineProblem = problem
             return
         }
         for pod in observed where pods[pod.id] == nil && before[pod.id] == nil { adopt(pod) }
-        hasLooked = true
+        hasListed = true
         let seen = Dictionary(observed.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
         for (id, pod) in before where pod.phase == .running && pods[id]?.phase == .running {
             observe(pod, seen[id])
@@ -85,16 +85,15 @@ extension LocalOrchestrator {
                     "api": "\(pod.api.name)", "replica": "\(pod.id)", "container": "\(name)",
                     "exit_code": "\(exit.code)", "out_of_memory": "\(exit.outOfMemory)",
                 ])
-            if exit.outOfMemory { pod.activity.expectLoss(.outOfMemory(container: name)) }
             stopProbing(pod.id)
         }
         pods[pod.id]?.containers[name] = container
     }
 
-    /// Takes over a pod that an earlier process of the platform started; what is no longer declared is stopped.
+    /// Adopts a pod that an earlier process of the platform started, or removes it if its API is no longer declared.
     private func adopt(_ observation: ObservedPod) {
         guard let declaration = declared[observation.api] else {
-            // One removal at a time: it is seen again until it is gone.
+            // One removal at a time: the engine lists the pod until it is gone.
             guard foreign.insert(observation.id).inserted else { return }
             logger.info("removing a pod that no deployed API owns", metadata: ["replica": "\(observation.id)"])
             work.yield { await self.removeForeign(observation.id) }
@@ -121,7 +120,7 @@ extension LocalOrchestrator {
         }
         pods[pod.id] = pod
         guard observation.isAlive else {
-            // The machine or the engine went down with it.
+            // The machine or the engine was stopped with it.
             logger.warning(
                 "a replica did not outlive the platform; it will be replaced",
                 metadata: ["api": "\(pod.api.name)", "replica": "\(pod.id)"])
@@ -129,11 +128,11 @@ extension LocalOrchestrator {
         }
         logger.info("adopted", metadata: ["api": "\(pod.api.name)", "replica": "\(pod.id)"])
         startProbing(pod.id)
-        // How containers ended meanwhile is judged by the next look.
+        // The next reconcile observes containers that ended meanwhile.
         if observation.containers.contains(where: { $0.state != .running }) { reconcileSoon() }
     }
 
-    /// The version from which a pod was started; a later one where that changed nothing about pods.
+    /// The version from which a pod was started, or a later one that changed nothing about pods.
     private func version(of pod: ObservedPod, declared: DeployedAPI) -> DeployedAPI? {
         func isSame(_ version: DeployedAPI) -> Bool {
             version.podID == pod.podID && version.deploymentID == pod.deploymentID
@@ -147,9 +146,13 @@ extension LocalOrchestrator {
         defer { foreign.remove(id) }
         let grace = Duration.seconds(10)
         do {
-            try await ask("stop pod", id, limit: grace + Limits.engineStop) { try await $0.stop(pod: id, grace: grace) }
+            try await calls.ask("stop pod", id, limit: grace + Limits.engineStop) {
+                try await $0.stop(pod: id, grace: grace)
+            }
         } catch {
-            if !Task.isCancelled { logger.warning("cannot remove pod \(id); trying again: \(words(for: error))") }
+            if !Task.isCancelled {
+                logger.warning("cannot remove pod \(id); trying again: \(EngineCalls.text(of: error))")
+            }
         }
     }
 
@@ -193,15 +196,15 @@ extension LocalOrchestrator {
             wanted: declaration.replicas, strategy: declaration.api.specification.updateStrategy, replicas: replicas,
             now: clock.instant())
         for id in steps.stop { stop(id) }
-        // Those that stop are not counted any more: the next ones need not wait until they have drained.
+        // Stopping replicas do not count any more, so the next step need not wait until they have drained.
         if !steps.stop.isEmpty { reconcileSoon() }
         for _ in 0..<steps.start { begin(declaration.api) }
     }
 }
 
 extension DeployedAPI {
-    /// What is known of a pod of an unrecorded version: the port is probably the same. Probes and hooks may differ, so
-    /// none of them run.
+    /// The substitute for the unrecorded version of a pod. Its port is probably the same; its probes and hooks may
+    /// differ, so none of them run.
     fileprivate var standIn: DeployedAPI {
         var api = self
         for index in api.specification.pod.containers.indices {

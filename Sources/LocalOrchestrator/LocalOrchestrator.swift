@@ -5,24 +5,25 @@ import Support
 import Synchronization
 
 /// Keeps the declared replicas running on this machine: compares what is declared with what the engine lists (at the
-/// start, on any hint, every few seconds) and takes the next step. Its own table can be rebuilt from the engine's
-/// labels at any time, so a restart adopts what runs.
+/// start, on hints, and every few seconds) and takes the next steps. Its table of pods can be rebuilt from the engine's
+/// labels, so after a restart of the platform it adopts the pods that run.
 package actor LocalOrchestrator: Orchestrator, Service {
-    /// What does not change while the platform runs.
+    /// Settings that do not change while the platform runs.
     package struct Configuration: Sendable {
         /// Text of `/cortex/client/cli.yaml` in the containers of one replica of a version.
         package var clientConfiguration: @Sendable (_ api: DeployedAPI, _ replica: String) -> String
-        /// How often the engine is asked without any hint.
+        /// How often the engine is asked without a hint.
         package var resync: Duration
-        /// The grace of a pod without requests to save: one that never was ready, and every one when the platform
-        /// itself stops.
+        /// The grace period of a pod without requests to save: a pod that never was ready, and every pod when the
+        /// platform itself stops.
         package var shortGrace: Duration
-        /// Makes the random part of a pod's id: lower-case letters and digits.
+        /// Generates the random part of a pod's id: lower-case letters and digits.
         package var makePodSuffix: @Sendable () -> String
-        /// The space on the data directory's file system as measured last, without a system call; `nil` where it is not
-        /// known.
+        /// The last measurement of the free space on the data directory's file system; `nil` where it is not known. It
+        /// makes no system call.
         package var diskMargin: @Sendable () -> DiskMargin?
 
+        /// The parameters are the properties of the same names.
         package init(
             clientConfiguration: @escaping @Sendable (_ api: DeployedAPI, _ replica: String) -> String,
             resync: Duration = .seconds(5), shortGrace: Duration = .seconds(10),
@@ -42,12 +43,14 @@ package actor LocalOrchestrator: Orchestrator, Service {
     }
 
     let engine: any Engine
+    let calls: EngineCalls
     let clock: any PlatformClock
     let configuration: Configuration
     let logger: Logger
-    let ready = Broadcast<[ReadyReplica]>(latest: [])
+    private let ready = Broadcast<[ReadyReplica]>(latest: [])
     private let wake: AsyncStream<Void>.Continuation
     private let wakes: AsyncStream<Void>
+    /// Takes operations that run beside the loop.
     let work: AsyncStream<@Sendable () async -> Void>.Continuation
     private let works: AsyncStream<@Sendable () async -> Void>
 
@@ -55,43 +58,39 @@ package actor LocalOrchestrator: Orchestrator, Service {
     /// Versions of each API from which pods may run, newest first.
     var versions: [String: [DeployedAPI]] = [:]
     var pods: [String: Pod] = [:]
-    /// Whether the engine's pods are in the table: before that nothing is known of those of an earlier process.
-    var hasLooked = false
-    /// Set when the engine does not answer: nothing is concluded from what is not known.
+    /// Whether the engine has listed its pods. Before that the pods of an earlier process are not known.
+    var hasListed = false
+    /// Why the engine does not answer; `nil` when it does. While it does not, the last known state is kept.
     var engineProblem: String?
-    /// What this machine has for pods, and when that was asked last.
+    /// The capacity of this machine for pods; `nil` while it is not known.
     var machine: ComputeAmount?
+    /// When the engine was last asked for the capacity.
     var machineAskedAt: Instant?
-    /// Wake those who follow logs, by reader.
+    /// Wakes each reader that follows logs, when there may be new containers.
     var logReaders: [Int: AsyncStream<Void>.Continuation] = [:]
     var nextLogReader = 0
-    var diskShortage = DiskShortage()
-    /// Pods that are being removed for their use of the disk, and since when.
-    var endedForDisk: [String: Instant] = [:]
-    /// Why a replica was stopped for its use of the disk, and when, by API.
-    var diskProblems: [String: (String, Instant)] = [:]
-    var isMeasuringDisk = false
-    var nextDiskLook = Instant(microseconds: .min)
-    /// Pods whose last lines are being read.
-    var logLooks = 0
+    /// The number of pods whose last lines are being read.
+    var lastLineReads = 0
+    /// The disk use of the pods.
+    var disk = DiskWatch()
     /// Pods of no declared API that are being removed.
     var foreign: Set<String> = []
-    /// Numbers of the operations on pods.
-    var operationCount = 0
-    /// Looks at the moment when the next restart or start is due.
+    /// Reconciles when the next restart or start is due.
     private var alarm: (at: Instant, task: Task<Void, Never>)?
-    /// Gets an element for every pod that is gone, during shutdown.
+    /// Gets an element for every pod that is removed, during shutdown.
     var removals: AsyncStream<Void>.Continuation?
 
-    /// The longest termination grace period of the pods, read by the shutdown without waiting for this actor.
+    /// The longest termination grace period of the pods. The shutdown reads it without waiting for this actor.
     private nonisolated let grace = Mutex(Duration.zero)
 
     /// The longest `termination_grace_period` of the pods that there were when the ready replicas last changed. Safe
     /// from any thread.
     package nonisolated var longestGrace: Duration { grace.withLock { $0 } }
 
+    /// Nothing happens before ``run()``.
     package init(engine: any Engine, clock: any PlatformClock, configuration: Configuration, logger: Logger) {
         self.engine = engine
+        self.calls = EngineCalls(engine: engine, clock: clock)
         self.clock = clock
         self.configuration = configuration
         self.logger = logger
@@ -103,7 +102,7 @@ package actor LocalOrchestrator: Orchestrator, Service {
 
     package func problems(with specification: APISpecification) async -> [String] {
         do {
-            return try await ask("check specification", specification.name, limit: Limits.engineQuery) {
+            return try await calls.ask("check specification", specification.name, limit: Limits.engineQuery) {
                 await $0.problems(with: specification)
             }
         } catch {
@@ -133,9 +132,8 @@ package actor LocalOrchestrator: Orchestrator, Service {
         let replicas = min(replicas, declaration.api.specification.autoscaling.maxReplicas)
         guard declaration.replicas != replicas else { return }
         declared[api]?.replicas = replicas
-        // Somebody may wait for the replica that this asks for, and what the engine would say of others changes nothing
-        // about it.
-        if replicas > declaration.replicas, hasLooked, engineProblem == nil {
+        // Start the new replica without waiting for a full reconcile: a request may be blocked on it.
+        if replicas > declaration.replicas, hasListed, engineProblem == nil {
             roll(api)
             admitPending()
             publishReady()
@@ -145,11 +143,9 @@ package actor LocalOrchestrator: Orchestrator, Service {
 
     package func delete(api: String) {
         declared[api] = nil
-        diskProblems[api] = nil
-        diskShortage.forget(api: api)
+        disk.forget(api: api)
         versions[api] = nil
-        // At once, whatever the engine is busy with; pods that are not known yet are stopped when the engine lists
-        // them.
+        // Do not wait for the engine. Pods that are not known yet are stopped when the engine lists them.
         for pod in pods.values where pod.api.name == api { stop(pod.id) }
         publishReady()
         wakeLogReaders()
@@ -162,13 +158,26 @@ package actor LocalOrchestrator: Orchestrator, Service {
             pods.values.filter { $0.api.name == api }.sorted { ($0.createdAt, $0.id) < ($1.createdAt, $1.id) }
             .map { $0.status(isCurrent: $0.isCurrent(declaration.api), now: clock.instant()) }
         return APIStatus(
-            requested: declaration.replicas, replicas: replicas, reason: engineProblem ?? diskProblem(of: api))
+            requested: declaration.replicas, replicas: replicas,
+            reason: engineProblem ?? disk.problem(of: api, now: clock.instant()))
+    }
+
+    /// Every pod with its phase, including those that are being stopped, sorted by API and id.
+    package func state() -> [PodState] {
+        pods.values.map { pod in
+            PodState(
+                id: pod.id, api: pod.api.name,
+                // The name of the case, without its associated value.
+                phase: String(String(describing: pod.phase).prefix { $0 != "(" }),
+                inFlight: pod.activity.inFlight, reason: pod.reason)
+        }.sorted { ($0.api, $0.id) < ($1.api, $1.id) }
     }
 
     package nonisolated func readyReplicas() -> AsyncStream<[ReadyReplica]> {
         ready.stream()
     }
 
+    /// Publishes the ready replicas after any change that may affect them.
     func publishReady() {
         let longest = pods.values.map(\.api.specification.pod.terminationGracePeriod).max() ?? .zero
         grace.withLock { $0 = longest }
@@ -195,12 +204,12 @@ package actor LocalOrchestrator: Orchestrator, Service {
         }
     }
 
-    /// Asks for a comparison of what is declared with what runs.
+    /// Requests a comparison of what is declared with what runs.
     nonisolated func reconcileSoon() {
         wake.yield()
     }
 
-    /// Runs long operations beside the loop, each as a child task.
+    /// Runs operations beside the loop, each as a child task.
     private func perform() async {
         await withDiscardingTaskGroup { group in
             for await operation in works { group.addTask { await operation() } }
@@ -223,18 +232,18 @@ package actor LocalOrchestrator: Orchestrator, Service {
         }
     }
 
-    /// Looks again when the next restart or start is due.
+    /// Reconciles again when the next restart or start is due.
     func setAlarm() {
         let due = pods.values.compactMap(\.nextDue).min()
         guard let due else { return }
         if let alarm, alarm.at <= due { return }
         alarm?.task.cancel()
-        // A task of its own, because it is replaced whenever something is due earlier.
+        // A task of its own, because it is replaced when something becomes due earlier.
         let task = Task { [clock] in
             do {
                 try await clock.sleep(for: max(.zero, due - clock.instant()))
             } catch {
-                // Replaced, or the platform ends.
+                // It was replaced, or the platform ends.
                 return
             }
             alarm = nil
@@ -242,4 +251,18 @@ package actor LocalOrchestrator: Orchestrator, Service {
         }
         alarm = (due, task)
     }
+}
+
+/// What a pod is doing now, to find out why something does not proceed.
+package struct PodState: Sendable, Hashable {
+    /// Id of the replica.
+    package var id: String
+    /// Name of its API.
+    package var api: String
+    /// Name of its phase: `pending`, `starting`, `startFailed`, `running`, `stopping`.
+    package var phase: String
+    /// Requests inside it.
+    package var inFlight: Int
+    /// Why it is not ready, in one line.
+    package var reason: String?
 }

@@ -1,15 +1,15 @@
 import Core
 
-/// One replica as the rollout sees it. Those that are already stopping are not passed in.
+/// One replica as the rollout sees it. Replicas that are already stopping are not passed in.
 struct RolloutReplica: Sendable, Hashable {
     var id: String
     /// Made from the declared version and deployment.
     var isCurrent: Bool
     var isReady: Bool
-    /// Waits for room on the machine: nothing of it runs.
+    /// It waits for space on the machine; nothing of it runs.
     var isPending = false
-    /// It was ready once and has not been since this moment, because its probes fail or a container that exited is
-    /// about to be restarted; `nil` for any other.
+    /// Since when a replica that was ready is not, because its probes fail or a container exited and will be restarted;
+    /// `nil` for any other replica.
     var unreadySince: Instant?
     /// Requests inside.
     var inFlight: Int
@@ -18,7 +18,7 @@ struct RolloutReplica: Sendable, Hashable {
     var createdAt: Timestamp
 }
 
-/// What to do next so that an API has the declared number of replicas of the declared version.
+/// The next steps towards the declared number of replicas of the declared version.
 struct RolloutSteps: Sendable, Hashable {
     /// Replicas of the declared version to start.
     var start = 0
@@ -26,14 +26,13 @@ struct RolloutSteps: Sendable, Hashable {
     var stop: [String] = []
 }
 
-/// The rolling update as a state machine without a state of its own: it is asked again after every change, and what it
-/// was shown is all it knows.
+/// The rolling update. Pure: it keeps no state and is called again after every change.
 ///
-/// Its promises (contract S3): never more than `wanted + surge` replicas by its doing; never fewer ready ones than
-/// `wanted - unavailable` by its doing; a version that never gets ready takes nothing down; as soon as new replicas get
-/// ready it ends, with `wanted` of the declared version.
+/// It promises (contract S3) that it never starts more than `wanted + surge` replicas, that it never stops a ready one
+/// below `wanted - unavailable`, that a version that never becomes ready replaces nothing, and that it ends with
+/// `wanted` replicas of the declared version as soon as those become ready.
 enum Rollout {
-    /// How long an old replica that is not ready is expected back. After that it counts as broken.
+    /// How long an old replica that is not ready may take to recover. After that it counts as broken.
     static let recoveryTime: Duration = .seconds(60)
 
     static func steps(
@@ -59,10 +58,10 @@ enum Rollout {
         let readyCurrent = current.count { $0.isReady }
         let readyOld = old.filter(\.isReady).sorted(by: isBetterVictim)
 
-        // Old replicas that never served, or will not again, hold nothing up: they go at once.
+        // Old replicas that never served, or will not serve again, are stopped at once.
         let recentlyUnready = old.filter { mayRecover($0, now: now) }
         var dead = old.filter { !$0.isReady && !mayRecover($0, now: now) }
-        // Nor do those that may come back, if no replica serves and they take the place of the new ones.
+        // So are those that may recover, if no replica serves and they take the space of the new ones.
         let isBlocked = readyOld.isEmpty && readyCurrent == 0 && current.contains(where: \.isPending)
         if isBlocked {
             dead += recentlyUnready
@@ -84,11 +83,11 @@ enum Rollout {
         return now - since < recoveryTime
     }
 
-    /// Who is missed least: what waits for room, then the not ready, the idle, then who is likely to be free first, and
-    /// the young before the old.
+    /// Whether `left` is stopped before `right`: first the pending, then the not ready, the idle, those likely to be
+    /// idle first, and the young before the old.
     ///
-    /// Requests of one API are taken to last about equally long, so the replica whose youngest request began first is
-    /// free first.
+    /// Requests of one API last about equally long, so the replica whose youngest request began first is likely to be
+    /// idle first.
     static func isBetterVictim(_ left: RolloutReplica, _ right: RolloutReplica) -> Bool {
         if left.isPending != right.isPending { return left.isPending }
         if left.isReady != right.isReady { return !left.isReady }

@@ -91,7 +91,7 @@ struct VerdictTests {
 }
 
 @Suite("Retries")
-struct RetryDecisionTests {
+struct RetryPolicyTests {
     private static let kinds: [(RequestFailure, RetryPolicy.Reason?)] = [
         (.init(.containerUnreachable, ""), .unreachable), (.init(.replicaLost, ""), .unreachable),
         (.init(.timeout, ""), .timeout),
