@@ -25,7 +25,7 @@ package struct DockerEngineConfiguration: Sendable {
     /// The static executable `cortex-pod-init`.
     package var podInitExecutable: String
     /// Unix sockets on which gateway and operator listen. Their *folders* are mounted into each pod's own process, for
-    /// reading only, so that a socket may be made anew: keep nothing else in them.
+    /// reading only, so that a socket may be created again: keep nothing else in them.
     package var gatewaySocket: String
     package var operatorSocket: String
     /// The platform network's addresses; `nil`: a free private block of 4096 is chosen when the network is made.

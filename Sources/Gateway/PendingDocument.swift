@@ -5,7 +5,7 @@ import NIOHTTP1
 final class PendingDocument: PendingReply {
     /// What the answer is made of besides the request.
     struct Form: Sendable {
-        /// Whether what went wrong in each attempt is listed too.
+        /// Whether the failures of all attempts are included.
         var verbose = false
         var headersOnly = false
         /// `Location`, in the answer to a submission.

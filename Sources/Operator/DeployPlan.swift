@@ -77,7 +77,7 @@ enum DeployPlan {
         return .update(api)
     }
 
-    /// The same specification, to be rolled out anew.
+    /// The same specification, to be rolled out again.
     static func refreshed(
         _ api: DeployedAPI, status: APIStatus?, force: Bool, now: Timestamp, random: inout some RandomNumberGenerator
     ) throws -> DeployedAPI {

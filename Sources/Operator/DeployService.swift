@@ -5,8 +5,8 @@ import Synchronization
 
 /// Deploys, refreshes, deletes and restores APIs: the store first, as it is the truth, then the orchestrator.
 ///
-/// One change of an API happens at a time; changes of other APIs go on beside it. What dies between the two steps is
-/// mended by the next `restore`.
+/// One change of an API happens at a time; changes of other APIs go on beside it. What a crash between the two steps
+/// leaves is completed by the next `restore`.
 package final class DeployService: Sendable {
     let store: any Store
     let orchestrator: any Orchestrator
@@ -49,8 +49,8 @@ package final class DeployService: Sendable {
     ///     refused.
     ///   - force: goes on although an API is being updated.
     /// - Throws: ``ConfigurationRejected`` with every problem there is, and then nothing was deployed;
-    ///   ``PlatformError`` `store_unavailable`. What goes wrong with one API later is in its outcome, and the others go
-    ///   on.
+    ///   ``PlatformError`` `store_unavailable`. A later failure of one API is in its outcome, and the others
+    ///   continue.
     package func deploy(
         _ file: [UInt8], fileName: String, baseDirectory: String?, by principal: Principal?, force: Bool
     ) async throws -> [Outcome] {

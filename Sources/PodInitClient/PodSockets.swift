@@ -39,7 +39,7 @@ package final class PodSockets: Sendable {
     private static let helperTime: Duration = .seconds(60)
     /// How long a namespace that cannot be opened is not tried again.
     private static let recheck: Duration = .seconds(60)
-    /// A failed connection makes the platform open the namespace anew when it was opened this long ago.
+    /// After a failed connection the platform reopens the namespace if it was opened at least this long ago.
     private static let reopen: Duration = .seconds(5)
 
     private let helper: String

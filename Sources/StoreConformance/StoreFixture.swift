@@ -16,7 +16,7 @@ package struct StoreFixture: Sendable {
         self.reopening = reopen
     }
 
-    /// The same data in a store that was opened anew.
+    /// The same data in a reopened store.
     func reopened() async throws -> StoreFixture {
         let reopening = try #require(reopening)
         return StoreFixture(try await reopening(store), reopen: reopening)

@@ -10,7 +10,7 @@ package final class ChildProcess: Sendable {
     /// Where a standard stream comes from or goes to.
     package enum Stream: Sendable {
         case nothing
-        /// Read from its beginning; written anew.
+        /// Read from its beginning; overwritten.
         case file(String)
         case appending(String)
         /// Stays the caller's to close.

@@ -12,7 +12,7 @@ package struct ErrorDocument: Sendable, Hashable, Codable {
         self.error = Detail(kind: error.code.kind, message: error.message, problems: problems)
     }
 
-    /// What went wrong.
+    /// The error.
     package struct Detail: Sendable, Hashable, Codable {
         /// A word of ``PlatformError/Code``.
         package var kind: String

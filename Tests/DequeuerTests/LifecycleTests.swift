@@ -151,7 +151,7 @@ struct LifecycleTests {
         try await Platform.with(settings, container: silent(seen, closed)) { platform, _ in
             let id = try await platform.submit()
             #expect(try await eventually { seen.all.count == 1 })
-            // Somebody thought this replica dead, and another one took the request.
+            // This replica was considered dead, and another one took the request.
             platform.ready.yield([])
             #expect(try await platform.store.releaseLeases(heldBy: nil, now: clock.now()) == 1)
             let other = try await platform.store.claim(
@@ -212,7 +212,7 @@ struct LifecycleTests {
             // The worker's own timer.
             try await expectEventually { clock.sleepers == 1 }
             await platform.services.triggerGracefulShutdown()
-            // The grace has begun: every worker was told.
+            // The grace period has begun: every worker knows.
             try await expectEventually { clock.sleepers == 2 }
             gate.open()
             try await platform.finished.value

@@ -161,7 +161,7 @@ struct WaitTests {
         "A5: a caller that closes its sending side gets the document as it stands at once",
         arguments: ["POST", "GET", "pipelined"])
     func halfClosed(_ way: String) async throws {
-        // The time stands still: nothing but the half-close can end the wait.
+        // The clock does not advance: only the half-close can end the wait.
         try await GatewayFixture.with(clock: ManualClock()) { gateway in
             let id = try await gateway.submit()
             let post = "POST /hello?wait=50 HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n\r\nx"

@@ -8,7 +8,7 @@ package struct DeployedAPI: Sendable, Hashable {
     package var specID: String
     /// Digest of what touches the pod: replicas with the same one need no restart.
     package var podID: String
-    /// Made anew by `refresh`, so that it rolls out the same specification again.
+    /// `refresh` creates a new one, so that the same specification is rolled out again.
     package var deploymentID: String
     package var initialDeployment: Timestamp
     package var lastUpdated: Timestamp

@@ -37,7 +37,7 @@ struct PodFolder: Sendable {
         var containers: [String]
     }
 
-    /// Makes everything anew. The parent is private to us, so what is inside may be open to any user of a container.
+    /// Creates everything again. The parent is private, so its content may be accessible to any user of a container.
     func make(_ files: Files) async throws {
         try await Self.offPool {
             let manager = FileManager.default
