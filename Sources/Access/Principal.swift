@@ -1,20 +1,20 @@
 package import Core
 
-/// The sender of a call, once its token was checked.
+/// The sender of a call, after its token was checked.
 package enum Principal: Sendable, Hashable {
     /// The person who runs the platform, or a tool of that person.
     case admin
-    /// A container of a replica that runs now.
+    /// A container of a running replica.
     case pod(api: String, replica: String, access: OperatorAccess)
 
-    /// Whether everything is allowed, also folders of the host.
+    /// Whether everything is allowed, including folders of the host.
     package var isAdmin: Bool { self == .admin }
 }
 
-/// What a call wants to do at the operator. Each route of the operator names one; ``Rights/grant(for:)`` says who may
-/// do it.
+/// The operation of a call at the operator. Each route of the operator names one; ``Rights/grant(for:)`` decides who
+/// may perform it.
 package enum OperatorAction: Sendable, Hashable, CaseIterable {
-    /// Health, readiness and the interface's description: also without a token.
+    /// Health, readiness and the interface's description: allowed without a token.
     case seeThatItServes
     case readPlatform
     case readHealth
@@ -32,21 +32,21 @@ package enum OperatorAction: Sendable, Hashable, CaseIterable {
     case delete
 }
 
-/// How far a role's permission for one action reaches.
+/// The scope of a role's permission for one action.
 package enum Extent: Sendable, Hashable {
     case nothing
-    /// Every API, but of foreign ones neither environment variables, nor volumes, nor what was submitted.
+    /// Every API, but other APIs without environment variables, volumes and the submitted file.
     case redacted
-    /// As ``redacted``, but everything of the pod's own API.
+    /// As ``redacted``, but the pod's own API completely.
     case ownWhole
     /// Only the pod's own API.
     case own
     case everything
 }
 
-/// The one table of what each role may do at the operator (contract N1).
+/// The only table of the rights of each role at the operator (contract N1).
 package enum Rights {
-    /// What the pods of one action's row get. The admin gets everything; without a token only
+    /// The rights of pods for one action. The admin may do everything; without a token only
     /// ``OperatorAction/seeThatItServes`` is allowed.
     package struct Grant: Sendable, Hashable {
         package var read: Extent
@@ -82,17 +82,17 @@ package enum Rights {
         }
     }
 
-    /// How much of its answer a call may see.
+    /// The part of its answer that a call may see.
     package enum View: Sendable, Hashable {
         case whole
         case redacted
     }
 
-    /// Decides over one call.
+    /// Decides whether a call is allowed.
     ///
-    /// - Parameter api: the API that the call names; `nil` where it names none.
-    /// - Throws: ``PlatformError`` `forbidden` that names `pod.operator_access`. Whether the API exists is not looked
-    ///   at, so that the answer does not say it.
+    /// - Parameter api: the API that the call names; `nil` if it names none.
+    /// - Throws: ``PlatformError`` `forbidden` that names `pod.operator_access`. The existence of the API is not
+    ///   checked, so that the answer does not reveal it.
     package static func check(_ principal: Principal, _ action: OperatorAction, api: String?) throws -> View {
         guard case .pod(let own, _, let access) = principal else { return .whole }
         let grant = grant(for: action)

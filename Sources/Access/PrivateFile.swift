@@ -14,7 +14,7 @@ struct PrivateFile {
 
     let path: String
 
-    /// The file's bytes; `nil` when there is none. Rights that others have on it are taken away.
+    /// The file's bytes; `nil` if there is none. Removes the rights of other users.
     ///
     /// - Throws: ``PlatformError`` `setup`.
     func read() throws -> [UInt8]? {
@@ -67,7 +67,7 @@ struct PrivateFile {
         throw PlatformError(.setup, "\(path) is larger than it can be: remove it and start again")
     }
 
-    /// Writes the file whole or not at all, and returns when it is on disk.
+    /// Replaces the file atomically, and returns when it is on disk.
     ///
     /// - Throws: ``PlatformError`` `setup`.
     func replace(with bytes: [UInt8]) throws {
@@ -109,7 +109,7 @@ struct PrivateFile {
         }
     }
 
-    /// A rename is durable only once the folder is synced.
+    /// A rename is durable only after the folder is synced.
     private func syncDirectory() throws {
         let folder = path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
         let descriptor = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC)

@@ -1,7 +1,7 @@
-/// A credential: a token, a key, a password. Neither a description, a debugger's dump nor a mirror of it, or of a value
-/// that holds it, shows the text (contract N9). It is not `Codable`, so that it is only written where the code says so.
+/// A credential: a token, a key, a password. Its text does not appear in descriptions, a debugger's dump or a mirror of
+/// it or of an enclosing value (contract N9). It is not `Codable`, so that it is only written where the code says so.
 package struct Secret: Sendable, Hashable {
-    /// The text itself, for the one place that sends or stores it.
+    /// The text, for the only place that sends or stores it.
     package let revealed: String
 
     package init(_ text: String) {
@@ -16,7 +16,7 @@ extension Secret: CustomStringConvertible, CustomDebugStringConvertible, CustomR
 }
 
 extension HeaderField {
-    /// Whether the field carries the caller's credential: such fields of a failed request are erased at once, also
+    /// Whether the field contains the caller's credential: such fields of a failed request are erased at once, also
     /// while its payload is kept for `cortex retry` (contract A12).
     package var carriesCredential: Bool {
         switch name.lowercased() {
@@ -26,19 +26,19 @@ extension HeaderField {
     }
 }
 
-/// `pod.operator_access`: what the credential in a pod may do at the operator (contract N1). Later cases include
-/// earlier ones.
+/// `pod.operator_access`: the rights of the pod's credential at the operator (contract N1). Later cases include earlier
+/// ones.
 package enum OperatorAccess: String, Sendable, Hashable, Codable, CaseIterable, Comparable {
     /// Nothing.
     case none
-    /// See which APIs there are, and the status, requests and logs of its own API.
+    /// List the APIs, and read the status, requests and logs of its own API.
     case read
-    /// Also refresh its own API and read everything of it.
+    /// Also refresh its own API and read all of its data.
     case own
-    /// What the CLI may do, without folders of the host.
+    /// Everything that the CLI can do, except mounting folders of the host.
     case full
 
-    /// What an API gets that does not say otherwise.
+    /// The default.
     package static let standard = OperatorAccess.read
 
     package static func < (left: Self, right: Self) -> Bool { left.rank < right.rank }

@@ -1,4 +1,4 @@
-/// Any JSON value, for parts of a document that have no type of their own.
+/// Any JSON value, for parts of a document without a specific type.
 ///
 /// Not for results: those are bytes and stay verbatim (contract C5).
 package enum JSONValue: Sendable, Hashable, Codable {
@@ -58,14 +58,14 @@ extension JSONValue: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, Ex
     }
 }
 
-/// JSON written by hand, where the values inside must stay as they are.
+/// JSON written by hand, for values that must not change.
 package enum JSONText {
-    /// Space, tab, line feed, carriage return: all the white space that JSON knows.
+    /// Space, tab, line feed, carriage return: the white space of JSON.
     package static func isWhiteSpace(_ byte: UInt8) -> Bool {
         byte == 0x20 || byte == 0x0A || byte == 0x0D || byte == 0x09
     }
 
-    /// Appends `text` as a JSON string, quotes included; what is beyond ASCII stays UTF-8.
+    /// Appends `text` as a JSON string with quotes; characters beyond ASCII stay UTF-8.
     package static func appendJSONString(_ text: String, to bytes: inout [UInt8]) {
         bytes.append(UInt8(ascii: "\""))
         for byte in text.utf8 {
@@ -87,7 +87,7 @@ package enum JSONText {
         bytes.append(UInt8(ascii: "\""))
     }
 
-    /// `text` as a JSON string, quotes included.
+    /// `text` as a JSON string with quotes.
     package static func quoted(_ text: String) -> String {
         var bytes: [UInt8] = []
         bytes.reserveCapacity(text.utf8.count + 2)
@@ -95,7 +95,7 @@ package enum JSONText {
         return String(decoding: bytes, as: UTF8.self)
     }
 
-    /// A JSON text without the white space around it; what is inside stays (contract C5).
+    /// A JSON text without the white space around it; the text itself is not changed (contract C5).
     package static func trimmed(_ bytes: [UInt8]) -> ArraySlice<UInt8> {
         var slice = bytes[...]
         while let first = slice.first, isWhiteSpace(first) { slice.removeFirst() }

@@ -1,15 +1,14 @@
-/// The platform's version: the file `VERSION` of the repository says the same (a test compares them).
+/// The platform's version, equal to the file `VERSION` of the repository (a test compares them).
 package enum CortexVersion {
     package static let current = "1.0.0-dev"
 }
 
-/// Clients and servers of one major.minor understand each other (contract O6). Both sides ask here, so both say the
-/// same.
+/// Clients and servers with the same major.minor are compatible (contract O6). Both sides use this rule and message.
 package enum VersionHandshake {
-    /// The header in which clients, and the operator in its answers, say their version.
+    /// The header with the version of a client, and of the operator in its answers.
     package static let header = "CortexAPIVersion"
 
-    /// - Throws: ``PlatformError`` `version_mismatch`, naming both versions and the way out.
+    /// - Throws: ``PlatformError`` `version_mismatch` that names both versions and says what to do.
     package static func check(client: String, server: String) throws {
         guard let ours = series(of: client), let theirs = series(of: server), ours == theirs else {
             throw PlatformError(
@@ -20,7 +19,7 @@ package enum VersionHandshake {
         }
     }
 
-    /// `[major, minor]`; `nil` for what is no version.
+    /// `[major, minor]`; `nil` if the text is not a version.
     private static func series(of version: String) -> [Int]? {
         let parts = version.split(separator: ".", omittingEmptySubsequences: false)
         guard parts.count >= 2, let major = Int(parts[0]),
@@ -33,7 +32,7 @@ package enum VersionHandshake {
         series(of: version).map { "\($0[0]).\($0[1])" } ?? shown(version)
     }
 
-    /// A version as it was sent, fit for a message.
+    /// A received version for a message.
     private static func shown(_ version: String) -> String {
         let isPlain = version.utf8.allSatisfy { byte in
             switch byte {

@@ -1,29 +1,28 @@
-// What the store calls that Swift cannot: file calls of Linux that its C library module leaves out (errors are in
-// errno, as ever), and a function of SQLite that takes a variable number of arguments.
+// Functions for the store that Swift cannot call: file calls of Linux that its C library module omits (errors are in
+// errno, as usual), and a function of SQLite with a variable number of arguments.
 #ifndef CORTEX_STORE_SQLITE_H
 #define CORTEX_STORE_SQLITE_H
 
 #include <stddef.h>
 #include <sys/types.h>
 
-// The flag of open(2) for writes that pass the page cache by.
+// The flag of open(2) for direct I/O.
 extern const int store_open_direct;
 
-// Lets the page cache take what is written to a descriptor that was opened with `store_open_direct`.
+// Makes writes to a descriptor that was opened with `store_open_direct` use the page cache.
 int store_use_page_cache(int descriptor);
 
-// Gives the blocks of a range back to the file system; the range reads as zeros afterwards and the file keeps its size.
+// Releases the blocks of a range; the range reads as zeros afterwards and the file keeps its size.
 int store_punch_hole(int descriptor, off_t offset, off_t length);
 
-// Where the next byte stands that is no hole; -1 with ENXIO when there is none.
+// The offset of the next byte that is not in a hole; -1 with ENXIO if there is none.
 off_t store_next_data(int descriptor, off_t offset);
 
-// Reads what is in the page cache, without ever waiting for the disk: fewer bytes, or -1 with EAGAIN, when it is not
-// all there.
+// Reads from the page cache without waiting for the disk: fewer bytes, or -1 with EAGAIN, if not everything is there.
 ssize_t store_read_cached(int descriptor, void *bytes, size_t length, off_t offset);
 
-// Leaves out SQLite's statistics of memory, which lock a mutex at each allocation. Before the first database of the
-// process is opened; later it changes nothing and returns SQLITE_MISUSE.
+// Disables SQLite's memory statistics, which lock a mutex at each allocation. Must be called before the first database
+// of the process is opened; later it changes nothing and returns SQLITE_MISUSE.
 int store_leave_out_statistics(void);
 
 #endif

@@ -1,6 +1,6 @@
-/// What a user declares in `cortex.yaml` for one API, with every default filled in (reference: contract Y1, Y2).
+/// The declaration of one API in `cortex.yaml`, with all defaults (reference: contract Y1, Y2).
 ///
-/// Name and networking are common to all kinds; ``kind`` carries the part that depends on the kind.
+/// Name and networking are common to all kinds; ``kind`` is the part that depends on the kind.
 package struct APISpecification: Sendable, Hashable {
     package var name: String
     package var networking: Networking
@@ -23,7 +23,7 @@ package struct APISpecification: Sendable, Hashable {
         )
     }
 
-    /// `networking`: where callers find the API.
+    /// `networking`: the address of the API for callers.
     package struct Networking: Sendable, Hashable {
         /// Canonical: begins with `/`, does not end with one.
         package var endpoint: String
@@ -37,8 +37,8 @@ package struct APISpecification: Sendable, Hashable {
     }
 }
 
-/// The kinds of API by their names in `cortex.yaml`. The name of every kind is known, also of those that this release
-/// does not serve: a file that declares one gets a clear error.
+/// The kinds of API by their names in `cortex.yaml`. Kinds that this release does not serve have a name too: a file
+/// that declares one gets a clear error.
 package enum APIKind: String, Sendable, Hashable, Codable, CaseIterable {
     case realtime = "RealtimeAPI"
     case batch = "BatchAPI"
@@ -58,7 +58,7 @@ package enum KindSpecification: Sendable, Hashable {
     }
 }
 
-/// What an AsyncAPI declares beyond its name and networking.
+/// The declaration of an AsyncAPI without its name and networking.
 package struct AsyncSpecification: Sendable, Hashable {
     package var workload: Workload
     package var requests: RequestPolicy
@@ -69,8 +69,7 @@ package struct AsyncSpecification: Sendable, Hashable {
     }
 }
 
-/// Replicas that run until the API is deleted: what one of them is, how many there are, and how a new version replaces
-/// them.
+/// Replicas that run until the API is deleted: their pod, their number, and the replacement of versions.
 package struct Workload: Sendable, Hashable {
     package var pod: PodSpecification
     package var autoscaling: AutoscalingPolicy
@@ -85,8 +84,8 @@ package struct Workload: Sendable, Hashable {
     }
 }
 
-/// The parts that every kind served today has. A kind without one of them makes it optional here, and the compiler then
-/// lists the code that has to decide.
+/// The parts that every currently served kind has. A kind without one of them makes it optional here, and the compiler
+/// then lists the code that has to decide.
 extension APISpecification {
     package var workload: Workload {
         get {
@@ -139,7 +138,7 @@ package struct PodSpecification: Sendable, Hashable {
     package var port: Int
     package var maxConcurrency: Int
     package var terminationGracePeriod: Duration
-    /// What the credential in the pod may do at the operator.
+    /// The rights of the pod's credential at the operator.
     package var operatorAccess: OperatorAccess
     package var containers: [ContainerSpecification]
 
@@ -160,7 +159,7 @@ package struct ContainerSpecification: Sendable, Hashable {
     package var name: String
     /// `nil` only for the sandbox engine: the host's own system is the file system.
     package var image: String?
-    /// The user's variables. Order does not matter: they are set sorted by name, after the system's.
+    /// The user's variables. Their order does not matter: they are set sorted by name, after the system's.
     package var env: [String: String]
     /// `nil`: the image's ENTRYPOINT.
     package var command: [String]?
@@ -204,23 +203,23 @@ package struct ContainerSpecification: Sendable, Hashable {
         }
     }
 
-    /// What runs before SIGTERM when the container is stopped.
+    /// The hook before SIGTERM when the container is stopped.
     package enum PreStop: Sendable, Hashable {
         case httpGet(HTTPGet)
         case exec(command: [String])
     }
 }
 
-/// `compute`: what a container needs.
+/// `compute`: the resources of a container.
 package struct Compute: Sendable, Hashable {
-    /// Guaranteed share under contention, in thousandths of a core; `nil` for none. Never a ceiling.
+    /// Guaranteed share under contention, in thousandths of a core; `nil` for none. Not a limit.
     package var cpu: Quantity?
     /// Must be free to start; also the limit.
     package var mem: Quantity?
     /// Size of `/dev/shm`; `nil`: the engine's default.
     package var shm: Quantity?
-    /// What `/mnt`, `/tmp` and the home folder may take on disk; `nil` for no limit. The limits of a pod's containers
-    /// are added up.
+    /// The disk space that `/mnt`, `/tmp` and the home folder may use; `nil` for no limit. The limits of a pod's
+    /// containers are added.
     package var disk: Quantity?
     /// Exclusive GPU devices.
     package var gpu: Int
@@ -250,7 +249,7 @@ package struct HTTPGet: Sendable, Hashable, Codable {
 
 /// A readiness or liveness probe.
 package struct Probe: Sendable, Hashable {
-    /// What a probe does to find out.
+    /// The check of a probe.
     package enum Handler: Sendable, Hashable {
         case httpGet(HTTPGet)
         case tcpSocket(port: Int)
@@ -313,9 +312,9 @@ package struct AutoscalingPolicy: Sendable, Hashable {
     }
 }
 
-/// `update_strategy`: how many replicas more or fewer than wanted there may be while a new version rolls out.
+/// `update_strategy`: the allowed difference from the wanted number of replicas during a rollout.
 package struct UpdateStrategy: Sendable, Hashable {
-    /// A number of replicas, or a part of the wanted ones.
+    /// A number of replicas, or a share of the wanted ones.
     package enum Amount: Sendable, Hashable {
         case count(Int)
         case percent(Int)
@@ -330,7 +329,7 @@ package struct UpdateStrategy: Sendable, Hashable {
     }
 }
 
-/// What holds for each request of an API; beyond the original (contract Y2).
+/// The rules for each request of an API; beyond the original (contract Y2).
 package struct RequestPolicy: Sendable, Hashable {
     /// Per attempt.
     package var timeout: Duration
@@ -363,9 +362,9 @@ package struct RequestPolicy: Sendable, Hashable {
     }
 }
 
-/// `retries`: which failures are tried again, how often and when (contract A11).
+/// `retries`: which failures are retried, how often and when (contract A11).
 package struct RetryPolicy: Sendable, Hashable {
-    /// A kind of failure that can be tried again.
+    /// A kind of failure that can be retried.
     package enum Reason: String, Sendable, Hashable, Codable, CaseIterable {
         case status5xx = "status_5xx"
         case timeout
@@ -375,10 +374,10 @@ package struct RetryPolicy: Sendable, Hashable {
         case invalidResponse = "invalid_response"
     }
 
-    /// Deliveries in all, the first included.
+    /// Deliveries in total, including the first.
     package var maxAttempts: Int
     package var on: Set<Reason>
-    /// Wait before the second delivery; doubles with each further one, up to five minutes.
+    /// Delay before the second delivery; doubles with each further one, up to five minutes.
     package var backoff: Duration
 
     package init(maxAttempts: Int = 3, on: Set<Reason> = [.unreachable], backoff: Duration = .seconds(1)) {

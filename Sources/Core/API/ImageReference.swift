@@ -1,7 +1,7 @@
-/// A reference to an image: `[host[:port]/]path[:tag][@digest]`. The only grammar of the platform: what a `cortex.yaml`
-/// may say is what an engine is asked for.
+/// A reference to an image: `[host[:port]/]path[:tag][@digest]`. The only grammar of the platform, for `cortex.yaml`
+/// and for calls of an engine.
 ///
-/// Source: the distribution project's reference grammar, without hosts that tools take for the name of a transport
+/// Source: the distribution project's reference grammar, without hosts that tools read as the name of a transport
 /// (`oci:1/a`).
 package struct ImageReference: Sendable, Hashable, CustomStringConvertible {
     /// As written.
@@ -17,7 +17,7 @@ package struct ImageReference: Sendable, Hashable, CustomStringConvertible {
     private static let lengthLimit = 1024
     private static let nameLimit = 255
 
-    /// `nil` when `text` is no reference.
+    /// `nil` if `text` is not a reference.
     package init?(_ text: String) {
         guard text.utf8.count <= Self.lengthLimit, text.utf8.allSatisfy({ $0 > 32 && $0 < 127 }) else { return nil }
         var name = Substring(text)
@@ -64,10 +64,10 @@ package struct ImageReference: Sendable, Hashable, CustomStringConvertible {
         return "\(repository):\(tag ?? "latest")"
     }
 
-    /// Whether the name exists on this machine only: nothing serves it.
+    /// Whether the name exists only on this machine, without a registry.
     package var isLocal: Bool { registry == "localhost" }
 
-    /// The same as an ECMA 262 expression, but for the length of the name.
+    /// The same as an ECMA 262 expression, without the length of the name.
     package static let pattern: String = {
         let component = "[a-z0-9]+((\\.|__?|-+)[a-z0-9]+)*"
         let label = "[a-zA-Z0-9]([-a-zA-Z0-9]*[a-zA-Z0-9])?"
@@ -79,7 +79,7 @@ package struct ImageReference: Sendable, Hashable, CustomStringConvertible {
             "^((\(dotted)|\(single)|\(upper)|localhost)/|(?![^/]*[.][^/]*/))\(component)(/\(component))*(:[_a-zA-Z0-9][-._a-zA-Z0-9]{0,127})?(\(digest))?$"
     }()
 
-    /// What Podman and Skopeo take for a transport when a colon comes after it.
+    /// Names that Podman and Skopeo read as a transport before a colon.
     private static let transports = [
         "containers-storage", "dir", "docker-archive", "docker-daemon", "docker", "oci-archive", "oci", "ostree", "sif",
         "tarball",

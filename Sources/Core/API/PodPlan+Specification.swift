@@ -1,8 +1,8 @@
 extension PodPlan {
-    /// Where every container finds `cli.yaml` (contract C9).
+    /// The folder of `cli.yaml` in every container (contract C9).
     package static let clientDirectory = "/cortex/client"
 
-    /// Plans one replica of a deployed API. Pure.
+    /// Plans one replica of a deployed API. A pure function.
     ///
     /// - Parameters:
     ///   - id: unique for ever; also the value of `CORTEX_REPLICA_ID`.
@@ -44,16 +44,16 @@ extension ContainerPlan {
 
 /// `$(NAME)` in a container's command and arguments (contract C9), by the rules of Kubernetes.
 ///
-/// `$(NAME)` becomes the variable's value, an unknown name stays as it is, `$$` is one `$` (so `$$(NAME)` is the text
-/// `$(NAME)`), and what was put in is not looked at again.
+/// `$(NAME)` becomes the variable's value, an unknown name is unchanged, `$$` is one `$` (so `$$(NAME)` is the text
+/// `$(NAME)`), and inserted text is not expanded again.
 package enum VariableExpansion {
-    /// `text` with what `$(NAME)` stands for.
+    /// `text` with the values of `$(NAME)`.
     package static func expand(_ text: String, with variables: [String: String]) -> String {
         let dollar = UInt8(ascii: "$")
         let bytes = Array(text.utf8)
         var output: [UInt8] = []
         var position = 0
-        // Where no parenthesis closes, none closes further on either: the rest is not searched again.
+        // If no parenthesis closes here, none closes later either: the rest is not searched again.
         var mayClose = true
         while position < bytes.count {
             guard bytes[position] == dollar, position + 1 < bytes.count else {
@@ -84,7 +84,7 @@ package enum VariableExpansion {
     }
 }
 
-/// Host names and ports under which every container reaches the platform (contract C10), as the original had them.
+/// Host names and ports under which every container reaches the platform (contract C10), as in the original.
 package enum ClusterNames {
     /// The gateway, on port 80.
     package static let gateway = "ingressgateway-apis.istio-system.svc.cluster.local"

@@ -1,5 +1,5 @@
 /// A Kubernetes quantity: a decimal number with a suffix (`n u m`, `k M G T P E`, `Ki Mi Gi Ti Pi Ei`) or an exponent,
-/// kept as the user wrote it.
+/// kept in the user's spelling.
 ///
 /// Source: Kubernetes API, resource.Quantity.
 package struct Quantity: Sendable, Hashable, Codable, CustomStringConvertible {
@@ -8,7 +8,7 @@ package struct Quantity: Sendable, Hashable, Codable, CustomStringConvertible {
     /// The value in thousandths, rounded up.
     package let milli: Int64
 
-    /// `nil` where `text` is no quantity, is negative, or does not fit.
+    /// `nil` if `text` is not a quantity, is negative, or does not fit.
     package init?(_ text: String) {
         let bytes = Array(text.utf8)
         var position = 0

@@ -1,9 +1,9 @@
-/// A probe that must pass before a pod gets requests, and for as long as it does (contract C7).
+/// A probe that must pass before and while a pod gets requests (contract C7).
 package struct GatingProbe: Sendable, Hashable {
     /// The container that declares it; `nil` for the platform's own probe of the pod's port.
     package var container: String?
     package var probe: Probe
-    /// How often to look once it passes, where that is less often than before; `nil`: as before.
+    /// The period after it passes, if it is longer than before; `nil`: unchanged.
     package var periodOncePassing: Duration?
 
     package init(container: String?, probe: Probe, periodOncePassing: Duration? = nil) {
@@ -13,10 +13,10 @@ package struct GatingProbe: Sendable, Hashable {
     }
 }
 
-/// Which probes gate a pod.
+/// The probes that decide the readiness of a pod.
 package enum ReadinessPlan {
-    /// The readiness probes of all containers, in their order. Unless one of them targets the pod's port, a TCP probe
-    /// of that port comes first.
+    /// The readiness probes of all containers, in order. Unless one of them targets the pod's port, a TCP probe of that
+    /// port comes first.
     package static func probes(of pod: PodSpecification) -> [GatingProbe] {
         let declared = pod.containers.compactMap { container in
             container.readinessProbe.map { GatingProbe(container: container.name, probe: $0) }
@@ -25,8 +25,8 @@ package enum ReadinessPlan {
         return isPortProbed ? declared : [portProbe(pod.port)] + declared
     }
 
-    /// Looks often until the port is open (at first more often than the period says), so that a replica works as soon
-    /// as it can, then each second as the original did.
+    /// Checks often until the port is open (at first more often than the period), so that a replica gets requests as
+    /// soon as possible, then every second as in the original.
     private static func portProbe(_ port: Int) -> GatingProbe {
         GatingProbe(
             container: nil,
@@ -38,7 +38,7 @@ package enum ReadinessPlan {
 }
 
 extension Probe.Handler {
-    /// The port it looks at; `nil` for a command.
+    /// The checked port; `nil` for a command.
     package var port: Int? {
         switch self {
         case .httpGet(let get): get.port

@@ -1,4 +1,4 @@
-/// Compute that can be added up: what a machine has, or what pods ask for.
+/// An amount of compute: of a machine, or of pods.
 package struct ComputeAmount: Sendable, Hashable {
     /// Thousandths of a core.
     package var cpu: Int64
@@ -25,10 +25,9 @@ package struct ComputeAmount: Sendable, Hashable {
 }
 
 extension ComputeAmount {
-    /// What a replica reserves: the sum of what its containers declare.
+    /// The reservation of a replica: the sum of its containers' declarations.
     ///
-    /// `cpu` that was left at its default is a share that nobody asked for: such containers share what there is, and
-    /// reserve nothing.
+    /// The default of `cpu` is an undeclared share: such containers share the free processors and reserve nothing.
     package init(reservedBy pod: PodSpecification) {
         self = pod.containers.reduce(ComputeAmount()) { sum, container in
             let compute = container.compute
@@ -39,7 +38,7 @@ extension ComputeAmount {
     }
 }
 
-/// What a machine has for replicas, and what those that are there have reserved of it. Pure.
+/// The machine's compute for replicas, and the part that existing replicas have reserved. Pure.
 package struct Capacity: Sendable, Hashable {
     package var total: ComputeAmount
     package var reserved: ComputeAmount
@@ -49,9 +48,9 @@ package struct Capacity: Sendable, Hashable {
         self.reserved = reserved
     }
 
-    /// Why a replica that asks for `amount` does not fit now, in one line; `nil` when it fits.
+    /// The reason why a replica with `amount` does not fit now, in one line; `nil` if it fits.
     ///
-    /// What is not asked for is never lacking, even where more is reserved than there is.
+    /// A resource that is not requested is never missing, even if more is reserved than available.
     package func lack(for amount: ComputeAmount) -> String? {
         if amount.cpu > 0, amount.cpu > total.cpu - min(total.cpu, reserved.cpu) {
             return Self.sentence("cpu", amount.cpu, reserved.cpu, total.cpu) { "\($0)m" }

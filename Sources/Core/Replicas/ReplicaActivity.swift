@@ -1,27 +1,27 @@
-/// Why requests inside a replica end without an answer of its container (contract C13).
+/// The reason why requests inside a replica end without an answer of its container (contract C13).
 package enum CutReason: Sendable, Hashable {
     /// The replica is stopped and its grace period is over, or the platform ends.
     case stopped
-    /// The platform kills a container because of its `liveness_probe`. The text names the container and what the probe
-    /// saw.
+    /// The platform kills a container because of its `liveness_probe`. The text names the container and the probe's
+    /// result.
     case livenessProbe(String)
     /// A container used more than its limit of memory, and the kernel killed it.
     case outOfMemory(container: String)
-    /// The platform stops the pod because of `compute.disk`. The text is what was done and why, the end of a sentence
-    /// about the replica.
+    /// The platform stops the pod because of `compute.disk`. The text contains action and reason, as the end of a
+    /// sentence about the replica.
     case diskLimit(String)
-    /// The platform stops the pod because the machine's disk is nearly full and this pod stores most. The text is as
-    /// for ``diskLimit(_:)``.
+    /// The platform stops the pod because the machine's disk is nearly full and this pod stores the most. The text is
+    /// as for ``diskLimit(_:)``.
     case diskShortage(String)
     /// The pod is gone, and the platform did not end it. The text says how, as a sentence without a full stop.
     case podLost(String)
 
-    /// What a delivery that ended for this reason uses up.
+    /// The cost of a delivery that ended for this reason.
     package enum Cost: Sendable, Hashable {
-        /// Nothing: the request has no part in the reason, and goes back to the queue as often as that happens.
+        /// None: the request is not the cause, and returns to the queue each time.
         case nothing
-        /// One of ``Limits/interruptions``: the container's own behaviour is the reason, and the request may be what
-        /// makes it behave so.
+        /// One of ``Limits/interruptions``: the container's behaviour is the cause, and the request may cause that
+        /// behaviour.
         case interruption
         /// An attempt.
         case attempt
@@ -46,7 +46,7 @@ package enum CutReason: Sendable, Hashable {
         }
     }
 
-    /// What the API's owner can do about it, as a sentence; `nil` where there is nothing to do.
+    /// Advice for the API's owner, as a sentence; `nil` if there is none.
     package var remedy: String? {
         switch self {
         case .stopped, .outOfMemory, .podLost: nil
@@ -62,60 +62,60 @@ package enum CutReason: Sendable, Hashable {
 /// The requests inside one replica: counted by the dequeuer, awaited by the orchestrator when it drains the replica
 /// (contract C13).
 ///
-/// Safe from any task. After `close` no request begins; `cut` asks the dequeuer to end those inside.
+/// May be used from any task. After `close` no request begins; `cut` asks the dequeuer to end those inside.
 ///
 /// A delivery that loses its connection reads ``cutReason`` to learn whether the platform is the cause.
 package protocol ReplicaActivity: AnyObject, Sendable {
     /// Requests inside the replica now.
     var inFlight: Int { get }
 
-    /// When the youngest of the requests inside began; `nil` when none has.
+    /// The time at which the youngest of the requests inside began; `nil` if none has.
     ///
-    /// Requests of one API last about equally long, as far as anyone knows before they end: so of two replicas the one
-    /// whose youngest request began first is likely to be free first.
+    /// Requests of one API are assumed to take equally long: of two replicas, the one whose youngest request began
+    /// first is likely to be free first.
     var youngestStart: Instant? { get }
 
     /// Whether the replica takes no more requests.
     var isClosed: Bool { get }
 
-    /// Whether requests inside are to end now and go back to the queue.
+    /// Whether requests inside are to end now and return to the queue.
     var isCut: Bool { get }
 
-    /// Why connections into the replica break, as far as the platform knows: set by ``cut(_:)`` and ``expectLoss(_:)``;
-    /// `nil` when it knows nothing.
+    /// The known reason for broken connections into the replica, set by ``cut(_:)`` and ``expectLoss(_:)``; `nil` if
+    /// there is none.
     var cutReason: CutReason? { get }
 
-    /// Counts up to `limit` requests in, never more than the room that `maxConcurrency` leaves.
+    /// Adds up to `limit` requests, never more than `maxConcurrency` allows.
     ///
-    /// - Returns: how many may begin; 0 once the replica is closed. Each needs an `end`.
+    /// - Returns: the number of requests that may begin; 0 after the replica is closed. Each needs an `end`.
     func begin(upTo limit: Int, maxConcurrency: Int) -> Int
 
-    /// Counts `count` requests out.
+    /// Removes `count` requests.
     func end(_ count: Int)
 
-    /// Notes that `count` of the requests counted in have really begun.
+    /// Records that `count` of the added requests have really begun.
     func started(_ count: Int, at now: Instant)
 
-    /// Counts a request out that was noted with ``started(_:at:)``.
+    /// Removes a request that was recorded with ``started(_:at:)``.
     func end(startedAt: Instant)
 
     /// From now on no request begins.
     func close()
 
     /// A container of the replica is being killed: requests whose connection breaks from now on end because of
-    /// `reason`. Others go on.
+    /// `reason`. Others continue.
     ///
-    /// It holds until ``expectNoLoss()``.
+    /// It is valid until ``expectNoLoss()``.
     func expectLoss(_ reason: CutReason)
 
-    /// The replica's containers run again: a connection that breaks from now on breaks for a reason of its own.
+    /// The replica's containers run again: connections that break from now on have another reason.
     func expectNoLoss()
 
-    /// Closes, and runs what was handed to `onCut`: the requests inside end and go back to the queue.
+    /// Closes, and runs the actions of `onCut`: the requests inside end and return to the queue.
     func cut(_ reason: CutReason)
 
-    /// Runs `action` once when the replica is cut; at once if it already is. Never, and without keeping it, when
-    /// nothing can be inside any more.
+    /// Runs `action` once when the replica is cut; at once if it already is. Never, and without keeping it, if no
+    /// request can be inside any more.
     func onCut(_ action: @escaping @Sendable () -> Void)
 
     /// Returns when no request is inside, or when the calling task is cancelled.
@@ -123,10 +123,10 @@ package protocol ReplicaActivity: AnyObject, Sendable {
 }
 
 extension ReplicaActivity {
-    /// Counts one request out.
+    /// Removes one request.
     package func end() { end(1) }
 
-    /// Notes that one of the requests counted in has really begun.
+    /// Records that one of the added requests has really begun.
     package func started(at now: Instant) { started(1, at: now) }
 
     /// Closes, and ends the requests inside, because the replica is stopped.

@@ -1,4 +1,4 @@
-/// What a replica is at; the names and JSON keys of `cortex describe` (reference: cortex.md §11).
+/// The state of a replica; the names and JSON keys of `cortex describe` (reference: cortex.md §11).
 package enum ReplicaState: String, Sendable, Hashable, Codable, CaseIterable {
     case pending
     case creating
@@ -18,14 +18,14 @@ package enum ReplicaState: String, Sendable, Hashable, Codable, CaseIterable {
 package struct ReplicaStatus: Sendable, Hashable, Codable {
     package var id: String
     package var state: ReplicaState
-    /// Why it is not ready, in one line; `nil` when there is nothing to say.
+    /// The reason why it is not ready, in one line; `nil` if there is none.
     package var reason: String?
     /// Restarts of its containers since it began.
     package var restarts: Int
     package var startedAt: Timestamp
     /// Requests inside it now.
     package var inFlight: Int
-    /// What a container that is not ready wrote last; empty for a ready one.
+    /// The last output of a container that is not ready; empty for a ready one.
     package var lastLines: [String]
 
     package init(
@@ -51,10 +51,10 @@ package struct ReplicaStatus: Sendable, Hashable, Codable {
 
 /// An API's replicas as the orchestrator sees them.
 package struct APIStatus: Sendable, Hashable {
-    /// Replicas wanted.
+    /// The wanted number of replicas.
     package var requested: Int
     package var replicas: [ReplicaStatus]
-    /// Something that holds back the whole API, in one line: an image that cannot be pulled, a machine that is full.
+    /// A problem of the whole API, in one line: an image that cannot be pulled, a machine that is full.
     package var reason: String?
 
     package init(requested: Int, replicas: [ReplicaStatus] = [], reason: String? = nil) {
@@ -63,12 +63,12 @@ package struct APIStatus: Sendable, Hashable {
         self.reason = reason
     }
 
-    /// Replicas that take requests, of either version.
+    /// Ready replicas, of either version.
     package var ready: Int { count(.ready) + count(.readyOutOfDate) }
-    /// Replicas of the present version that take requests.
+    /// Ready replicas of the current version.
     package var upToDate: Int { count(.ready) }
 
-    /// How many replicas are in that state.
+    /// The number of replicas in that state.
     package func count(_ state: ReplicaState) -> Int {
         replicas.count { $0.state == state }
     }

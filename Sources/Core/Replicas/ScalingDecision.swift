@@ -1,22 +1,22 @@
-/// How many replicas an API should have, and why: one look of the autoscaler with everything it was made of.
+/// The number of replicas that an API should have, and the reason: one decision of the autoscaler with its inputs.
 package struct ScalingDecision: Sendable, Hashable {
     /// What determined the number of replicas.
     package enum Reason: String, Sendable, Hashable, CaseIterable {
-        /// The load asks for as many as there are.
+        /// The load needs the current number.
         case steady = "the load fits"
         case moreLoad = "more load"
         case lessLoad = "less load"
-        /// Fewer would do, but not for long enough yet.
+        /// The load needs fewer, but not for long enough yet.
         case downscaleHeld = "held until the downscale stabilization period is over"
-        /// More are wanted, but not for long enough yet.
+        /// The load needs more, but not for long enough yet.
         case upscaleHeld = "held until the upscale stabilization period is over"
-        /// A request waits and there is no replica at all.
+        /// A request waits and there is no replica.
         case wakeFromZero = "a request waits and there is no replica"
-        /// The load is not known: the present number stays.
+        /// The load is not known: the number stays.
         case insufficientData = "the load is not known"
     }
 
-    /// What the load asks for, step by step (reference: cortex.md §7); each number is a count of replicas.
+    /// The recommendation after each step (reference: cortex.md §7); each value is a number of replicas.
     package struct Steps: Sendable, Hashable {
         /// Queued and in-progress requests, averaged over the window.
         package var average: Double
@@ -32,7 +32,7 @@ package struct ScalingDecision: Sendable, Hashable {
         package var downscaleFactor: Int
         /// Step 4: after `max_upscale_factor`.
         package var upscaleFactor: Int
-        /// Step 5: after `min_replicas` and `max_replicas`. What is remembered for the stabilization periods.
+        /// Step 5: after `min_replicas` and `max_replicas`. Recorded for the stabilization periods.
         package var bounds: Int
         /// Step 6: after the downscale stabilization period.
         package var downscaleStabilization: Int
@@ -64,7 +64,7 @@ package struct ScalingDecision: Sendable, Hashable {
     package var reason: Reason
     /// Queued and in-progress requests at this moment; `nil` when they could not be read.
     package var inFlight: Int?
-    /// `nil` where the load was not asked: it is not known, or a request waits at zero replicas.
+    /// `nil` if the load was not used: it is not known, or a request waits at zero replicas.
     package var steps: Steps?
 
     package init(
@@ -78,7 +78,7 @@ package struct ScalingDecision: Sendable, Hashable {
         self.steps = steps
     }
 
-    /// Why there are so many replicas, in one line for people.
+    /// The reason for the number of replicas, in one line for people.
     package var explanation: String {
         var text = "\(replicas) \(replicas == 1 ? "replica" : "replicas"): "
         guard let steps else { return text + reason.rawValue }
@@ -86,11 +86,11 @@ package struct ScalingDecision: Sendable, Hashable {
         if steps.load != replicas || steps.load != current { text += ", would need \(steps.load)" }
         let limits = limits(of: steps)
         for limit in limits { text += "; \(limit)" }
-        // What limits it is the reason.
+        // The limiting step is the reason.
         return reason == .steady && !limits.isEmpty ? text : text + "; \(reason.rawValue)"
     }
 
-    /// What made the recommendation another one than the load asks for.
+    /// The step that made the recommendation differ from the load's.
     private func limits(of steps: Steps) -> [String] {
         var limits: [String] = []
         if steps.tolerance != steps.load { limits.append("\(steps.tolerance) will do within the tolerance") }
@@ -107,7 +107,7 @@ package struct ScalingDecision: Sendable, Hashable {
 }
 
 extension Double {
-    /// At most two places after the point, none that say nothing: `2`, `2.5`, `0.33`.
+    /// At most two decimal places, without trailing zeros: `2`, `2.5`, `0.33`.
     fileprivate var brief: String {
         guard abs(self) < 1e15 else { return "\(self)" }
         let hundredths = Int64((self * 100).rounded())

@@ -1,7 +1,7 @@
 /// The bytes of a payload or a result: small ones in memory, large ones in files of the store.
 package enum Body: Sendable, Hashable {
     case inline([UInt8])
-    /// In a file that the store owns, or a part of one: the name is the store's, the size in bytes.
+    /// In a file of the store, or a part of one: the store's name for it, and the size in bytes.
     case file(name: String, size: Int64)
 
     package static let empty = Body.inline([])
@@ -15,22 +15,21 @@ package enum Body: Sendable, Hashable {
     }
 }
 
-/// Takes a body in pieces. Call `finish` or `discard` once at the end; one task at a time.
+/// Accepts a body in pieces. Call `finish` or `discard` once at the end; used by one task at a time.
 package protocol BodyWriter: Sendable {
     /// Appends bytes; returns when more may come (backpressure).
     ///
     /// - Throws: ``PlatformError`` `store_unavailable` when the disk is full or broken.
     func write(_ bytes: [UInt8]) async throws
 
-    /// The body, durable: what stands in a file was synced and has its final name. Until a row names it, it is swept at
-    /// the next start.
+    /// The body, durable: a file was synced and has its final name. Until a row names it, the next start removes it.
     func finish() async throws -> Body
 
-    /// Forgets what was written. Never throws; safe after `finish` only if no row names the body.
+    /// Discards the written bytes. Never throws; safe after `finish` only if no row names the body.
     func discard() async
 }
 
-/// Gives a body in pieces. One task at a time.
+/// Returns a body in pieces. Used by one task at a time.
 package protocol BodyReader: Sendable {
     /// The next piece, at most `limit` bytes; `nil` at the end.
     func read(upTo limit: Int) async throws -> [UInt8]?

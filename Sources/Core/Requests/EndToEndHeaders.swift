@@ -1,9 +1,8 @@
-/// Which header fields of a request are passed on from a caller to a container (contract C3). The only list of that
-/// kind.
+/// The header fields of a request that are forwarded from a caller to a container (contract C3). The only such list.
 ///
-/// Not passed on are fields that concern one connection, fields that the platform sets itself, fields that a caller
-/// named in `Connection`, and `X-Cortex-*`. Names are compared without regard to case and with `_` read as `-`, because
-/// CGI and WSGI servers hand both to a program as one name.
+/// Not forwarded are fields that concern one connection, fields that the platform sets, fields that a caller named in
+/// `Connection`, and `X-Cortex-*`. Names are compared without case and with `_` read as `-`, because CGI and WSGI
+/// servers pass both to a program as one name.
 package struct EndToEndHeaders: Sendable {
     /// Folded names from the caller's `Connection` fields.
     private var named: [[UInt8]] = []
@@ -15,14 +14,14 @@ package struct EndToEndHeaders: Sendable {
                 let name = option.filter { $0 != 0x20 && $0 != 0x09 }.map(Self.folded)
                 // The usual options, which name no field or one of the list below, cost nothing later.
                 if Self.inert.contains(where: { Self.isEqual(name, $0) }) { continue }
-                // It describes the body, which is passed on whatever a caller says about its connection.
+                // It describes the body, which is always forwarded.
                 if Self.isEqual(name, "content-type") || name.isEmpty { continue }
                 named.append(name)
             }
         }
     }
 
-    /// Whether a field of this name is passed on.
+    /// Whether a field of this name is forwarded.
     package func contains(_ name: String) -> Bool {
         var name = name
         return name.withUTF8 { bytes in
@@ -52,7 +51,7 @@ package struct EndToEndHeaders: Sendable {
         case 19: if isEqual(name, "proxy-authorization") { return true }
         default: break
         }
-        // The platform's own fields, which no caller may set.
+        // The platform's own fields, which callers cannot set.
         return name.count >= 9 && isEqual(UnsafeBufferPointer(rebasing: name[..<9]), "x-cortex-")
     }
 

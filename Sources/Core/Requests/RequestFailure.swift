@@ -2,9 +2,9 @@
 package struct RequestFailure: Error, Sendable, Hashable, Codable {
     /// The kinds of failure that users see (contract A3).
     package enum Kind: String, Sendable, Hashable, Codable, CaseIterable {
-        /// No connection to a pod thought ready.
+        /// No connection to a ready pod.
         case containerUnreachable = "container_unreachable"
-        /// Any status but 200, redirects too.
+        /// Any status except 200, including redirects.
         case containerStatus = "container_status"
         /// The `Content-Type` is not `application/json`.
         case containerNotJSONType = "container_not_json_type"

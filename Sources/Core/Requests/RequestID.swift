@@ -1,5 +1,5 @@
-/// A request's id: a UUID of version 7, so ids sort by the time they were made (RFC 9562, method 3: the 12 bits after
-/// the milliseconds hold the fraction of a millisecond).
+/// A request's id: a UUID of version 7, so ids sort by their creation time (RFC 9562, method 3: the 12 bits after the
+/// milliseconds contain the fraction of a millisecond).
 package struct RequestID: Sendable, Hashable, Comparable, Codable, CustomStringConvertible {
     package let high: UInt64
     package let low: UInt64
@@ -9,12 +9,12 @@ package struct RequestID: Sendable, Hashable, Comparable, Codable, CustomStringC
         self.low = low
     }
 
-    /// Makes an id for a request that arrives `now`.
+    /// Creates an id for a request that arrives `now`.
     package init(now: Timestamp, using generator: inout some RandomNumberGenerator) {
         self.init(now: now, random: generator.next())
     }
 
-    /// Makes an id for a request that arrives `now`, of a number that cannot be guessed.
+    /// Creates an id for a request that arrives `now`, with an unpredictable number.
     package init(now: Timestamp, random: UInt64) {
         let microseconds = UInt64(max(0, now.microseconds))
         let milliseconds = microseconds / 1000
@@ -23,7 +23,7 @@ package struct RequestID: Sendable, Hashable, Comparable, Codable, CustomStringC
         self.low = 0x8000_0000_0000_0000 | random >> 2
     }
 
-    /// Reads the canonical form, 36 characters with hyphens; letters in either case. Anything else is `nil`.
+    /// Reads the canonical form, 36 characters with hyphens; letters in either case. `nil` for anything else.
     package init?(_ text: String) {
         var text = text
         guard let id = text.withUTF8({ Self.read($0) }) else { return nil }

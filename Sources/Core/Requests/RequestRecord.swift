@@ -1,4 +1,4 @@
-/// A request as it is stored.
+/// A stored request.
 package struct RequestRecord: Sendable, Hashable {
     package var id: RequestID
     package var api: String
@@ -10,7 +10,7 @@ package struct RequestRecord: Sendable, Hashable {
     package var endedAt: Timestamp?
     /// The container's JSON; only for `completed`.
     package var result: Body?
-    /// Why it failed; only for `failed`.
+    /// The reason of the failure; only for `failed`.
     package var failure: RequestFailure?
     /// The failure of each attempt that counted, oldest first.
     package var failures: [AttemptFailure]
@@ -42,7 +42,7 @@ package struct AttemptFailure: Sendable, Hashable, Codable {
     }
 }
 
-/// How many requests of an API are at what.
+/// The number of an API's requests in each status.
 package struct QueueCounts: Sendable, Hashable, Codable {
     package var inQueue: Int
     package var inProgress: Int
@@ -58,7 +58,7 @@ package struct QueueCounts: Sendable, Hashable, Codable {
     }
 }
 
-/// Which requests of an API a list shows.
+/// The requests of an API that a list shows.
 package struct RequestFilter: Sendable, Hashable {
     /// `nil` for all.
     package var status: RequestStatus?

@@ -1,4 +1,4 @@
-/// What a request is at; the words on the wire.
+/// The status of a request; the raw values are sent to callers.
 package enum RequestStatus: String, Sendable, Hashable, Codable, CaseIterable {
     case inQueue = "in_queue"
     case inProgress = "in_progress"
@@ -6,7 +6,7 @@ package enum RequestStatus: String, Sendable, Hashable, Codable, CaseIterable {
     case failed
     case cancelled
 
-    /// Whether nothing happens to the request any more by itself.
+    /// Whether the status is final, unless a user retries the request.
     package var isEnded: Bool {
         switch self {
         case .inQueue, .inProgress: false
@@ -15,10 +15,10 @@ package enum RequestStatus: String, Sendable, Hashable, Codable, CaseIterable {
     }
 }
 
-/// Why a request changes its status. With `from` and `to` this is the whole state machine of a request: a change that
-/// is not in `allowed` never happens (contract A2).
+/// The reason for a transition of a request. With `from` and `to` this is the whole state machine of a request: a
+/// transition that is not in `allowed` never happens (contract A2).
 package enum RequestTransition: String, Sendable, Hashable, CaseIterable {
-    /// A replica took it from the queue.
+    /// A replica claimed it.
     case claim
     /// The container's answer was stored as the result.
     case complete
@@ -28,14 +28,14 @@ package enum RequestTransition: String, Sendable, Hashable, CaseIterable {
     case retryAttempt
     /// The platform released it without using an attempt: shutdown, drain, expired lease, a container that it killed.
     case giveBack
-    /// The caller took it back.
+    /// The caller cancelled it.
     case cancel
     /// It waited longer than `max_queue_time`.
     case expire
     /// `cortex retry` runs a failed request again.
     case retryByHand
 
-    /// The statuses this change can start from, and the one it leads to.
+    /// The statuses from which this transition can start, and its result.
     package var arrow: (from: Set<RequestStatus>, to: RequestStatus) {
         switch self {
         case .claim: ([.inQueue], .inProgress)
@@ -49,7 +49,7 @@ package enum RequestTransition: String, Sendable, Hashable, CaseIterable {
         }
     }
 
-    /// The status that this change makes of `status`, or `nil` where it is not allowed.
+    /// The result of this transition from `status`; `nil` if it is not allowed.
     package func apply(to status: RequestStatus) -> RequestStatus? {
         arrow.from.contains(status) ? arrow.to : nil
     }

@@ -1,4 +1,4 @@
-/// A header field as the caller sent it; `name` in lower case.
+/// A header field of the caller; `name` in lower case.
 package struct HeaderField: Sendable, Hashable, Codable {
     package var name: String
     package var value: String
@@ -9,17 +9,17 @@ package struct HeaderField: Sendable, Hashable, Codable {
     }
 }
 
-/// What the gateway hands to the store: a request that is not yet durable.
+/// A request from the gateway that is not yet durable.
 package struct Submission: Sendable {
     package var id: RequestID
     package var api: String
     package var payload: Body
-    /// The end-to-end headers that the container gets (contract C3), `Content-Type` among them, in the caller's order.
+    /// The end-to-end headers for the container (contract C3), including `Content-Type`, in the caller's order.
     package var headers: [HeaderField]
     /// The query string as sent, without `?`; `nil` if there was none.
     package var query: String?
     package var idempotency: Idempotency?
-    /// When it fails with `expired` unless a replica took it; `nil` for never.
+    /// When it fails with `expired` unless a replica claimed it; `nil` for never.
     package var queueDeadline: Timestamp?
 
     package init(
@@ -48,9 +48,9 @@ package struct Submission: Sendable {
     }
 }
 
-/// What became of a submission.
+/// The result of a submission.
 package enum SubmitResult: Sendable, Hashable {
-    /// Durable: whatever dies now, the request is not lost.
+    /// Durable: the request survives any crash.
     case accepted
     /// The idempotency key was used by this earlier request with the same content; nothing was enqueued.
     case duplicate(of: RequestID)

@@ -1,12 +1,12 @@
 extension Timestamp {
-    /// `2021-06-04T12:34:56Z`: RFC 3339, UTC, whole seconds, as the original wrote it.
+    /// `2021-06-04T12:34:56Z`: RFC 3339, UTC, whole seconds, as in the original.
     package var rfc3339: String {
         var bytes: [UInt8] = []
         appendRFC3339(to: &bytes)
         return String(decoding: bytes, as: UTF8.self)
     }
 
-    /// Appends what ``rfc3339`` says.
+    /// Appends ``rfc3339``.
     package func appendRFC3339(to bytes: inout [UInt8]) {
         let civil = CivilTime(self)
         func append(_ value: Int, digits: Int) {
@@ -43,8 +43,8 @@ package struct CivilTime: Sendable, Hashable {
     /// 0 is Sunday.
     package var weekday: Int
 
-    /// Days are turned into a date by eras of 400 years, which are all equally long
-    /// (source: Howard Hinnant, "chrono-Compatible Low-Level Date Algorithms").
+    /// Days are converted to a date by eras of 400 years, which have equal length (source: Howard Hinnant,
+    /// "chrono-Compatible Low-Level Date Algorithms").
     package init(_ timestamp: Timestamp) {
         let seconds = Int(timestamp.seconds)
         let days = (seconds >= 0 ? seconds : seconds - 86_399) / 86_400

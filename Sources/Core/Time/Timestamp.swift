@@ -1,5 +1,5 @@
-/// A point of time in whole microseconds: what ``Timestamp`` and ``Instant`` have in common. They are two types, so
-/// that they cannot be compared.
+/// A point of time in whole microseconds: the common part of ``Timestamp`` and ``Instant``. They are different types,
+/// so that they cannot be compared by mistake.
 package protocol TimePoint: Sendable, Hashable, Comparable {
     var microseconds: Int64 { get }
     init(microseconds: Int64)
@@ -10,7 +10,7 @@ extension TimePoint {
         left.microseconds < right.microseconds
     }
 
-    /// Saturates instead of overflowing, so that "never" can be written as a very long duration.
+    /// Saturates instead of overflowing, so that "never" can be a very long duration.
     package static func + (left: Self, right: Duration) -> Self {
         let (sum, overflow) = left.microseconds.addingReportingOverflow(right.wholeMicroseconds)
         guard overflow else { return Self(microseconds: sum) }
@@ -30,9 +30,9 @@ extension TimePoint {
     }
 }
 
-/// A moment of civil time: microseconds since 1970-01-01T00:00:00Z.
+/// A time of the calendar: microseconds since 1970-01-01T00:00:00Z.
 ///
-/// Every rule of the platform takes the present moment as an argument, so that it can be tested and simulated without
+/// Every rule of the platform takes the current time as an argument, so that it can be tested and simulated without
 /// waiting.
 package struct Timestamp: TimePoint, Codable {
     /// Microseconds since the Unix epoch; negative before it.
@@ -67,7 +67,7 @@ package struct Timestamp: TimePoint, Codable {
 }
 
 extension Duration {
-    /// This duration in whole microseconds, rounded towards zero and clamped to what 64 bits hold.
+    /// This duration in whole microseconds, rounded towards zero and clamped to 64 bits.
     package var wholeMicroseconds: Int64 {
         let (seconds, attoseconds) = components
         let (product, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000)
@@ -76,7 +76,7 @@ extension Duration {
         return overflow2 ? (seconds < 0 ? .min : .max) : sum
     }
 
-    /// This duration in whole nanoseconds, clamped to what 64 bits hold.
+    /// This duration in whole nanoseconds, clamped to 64 bits.
     package var wholeNanoseconds: Int64 {
         let (seconds, attoseconds) = components
         let (product, overflow) = seconds.multipliedReportingOverflow(by: 1_000_000_000)
@@ -98,11 +98,11 @@ extension Duration {
     }
 }
 
-/// A point of time on a clock that cannot be set, for deadlines and waits; it means nothing outside this process.
+/// A point of time on a monotonic clock, for deadlines and waits; it has no meaning outside this process.
 ///
-/// What is stored, or shown to people, is a ``Timestamp``.
+/// Stored or shown times are ``Timestamp``s.
 package struct Instant: TimePoint {
-    /// Microseconds since an unknown beginning.
+    /// Microseconds since an unspecified beginning.
     package var microseconds: Int64
 
     package init(microseconds: Int64) {
@@ -110,16 +110,16 @@ package struct Instant: TimePoint {
     }
 }
 
-/// Civil time, passing time and waiting, handed to everything below `Commands`, so that tests and the simulation own
-/// both.
+/// Calendar time, monotonic time and waiting, passed to everything below `Commands`, so that tests and the simulation
+/// control both.
 package protocol PlatformClock: Sendable {
-    /// The present moment by the calendar. The machine's administrator may set it forward or back at any time.
+    /// The current calendar time. The machine's administrator may set it forward or back at any time.
     func now() -> Timestamp
 
-    /// The present moment on a clock that only runs: what deadlines inside this process go by.
+    /// The current time of the monotonic clock, for deadlines inside this process.
     func instant() -> Instant
 
-    /// Returns after `duration`, however the calendar is set meanwhile.
+    /// Returns after `duration`, independent of the calendar.
     ///
     /// - Throws: `CancellationError` as soon as the calling task is cancelled.
     func sleep(for duration: Duration) async throws
