@@ -50,7 +50,7 @@ package final class ContainerConnection: ChannelInboundHandler {
     private var bytesBefore: Int64 = 0
     /// The bytes that the system counted as acknowledged before the first request; `nil` where it does not count.
     private let acknowledgedAtStart: Int64?
-    /// Whether the container closed this kept connection before its system acknowledged any byte of the present request.
+    /// Whether the container closed this kept connection before its system acknowledged any byte of the request.
     private var isClosedUnseen = false
     /// When the connection became idle.
     private(set) var idleSince = Instant(microseconds: 0)
@@ -100,9 +100,9 @@ package final class ContainerConnection: ChannelInboundHandler {
         return transport.isQuiet(descriptor)
     }
 
-    /// Whether the container provably saw nothing of the present request on a kept connection (contract A11): either its
-    /// head was not written completely, or the container had closed the connection, its system acknowledged no byte of
-    /// the request and rejected it, and no byte of an answer arrived.
+    /// Whether the container provably saw nothing of the present request on a kept connection (contract A11): either
+    /// its head was not written completely, or the container had closed the connection, its system acknowledged no byte
+    /// of the request and rejected it, and no byte of an answer arrived.
     package var isRequestUnseen: Bool { isReused && (!isHeadWritten || isClosedUnseen) }
 
     /// Whether any byte arrived since the present request began.

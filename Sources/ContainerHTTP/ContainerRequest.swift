@@ -3,8 +3,8 @@ package import NIOHTTP1
 
 /// The request that a container gets (contract C1–C3). Pure.
 package enum ContainerRequest {
-    /// `POST /` with the caller's query string and end-to-end headers. The gateway has filtered the headers already, but
-    /// stored headers are not trusted.
+    /// `POST /` with the caller's query string and end-to-end headers. The gateway has filtered the headers already,
+    /// but stored headers are not trusted.
     package static func head(for request: ClaimedRequest, port: Int) -> HTTPRequestHead {
         var headers = HTTPHeaders()
         headers.reserveCapacity(request.headers.count + 3)

@@ -1,8 +1,8 @@
 package import Core
 package import Foundation
 
-/// An engine under test and the environment of the checks. Created for each check, or shared by checks that run one after
-/// another.
+/// An engine under test and the environment of the checks. Created for each check, or shared by checks that run one
+/// after another.
 package struct EngineFixture: Sendable {
     package var engine: any Engine
     /// Another instance on the same data, as after a restart of the platform.

@@ -41,8 +41,8 @@ package final class ManualClock: PlatformClock {
         for sleeper in due { sleeper.continuation.resume() }
     }
 
-    /// Sets the clock forward or back, as an administrator or a time server does. The remaining times of sleepers do not
-    /// change.
+    /// Sets the clock forward or back, as an administrator or a time server does. The remaining times of sleepers do
+    /// not change.
     package func jump(by duration: Duration) {
         state.withLock { $0.now = $0.now + duration }
     }
