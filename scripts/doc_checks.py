@@ -30,8 +30,14 @@ class Checks:
             for target, anchor in LINK.findall(line):
                 self._link(target, anchor, number)
             for code in CODE.findall(line):
+                if re.fullmatch(r"\w+(/[\w+]+)+\.swift", code) and not self._has_source(code):
+                    raise Untrue(f"there is no file {code}", number)
                 if code.startswith("cortex ") and not code.startswith("cortex 0."):
                     self._command(code.replace("\\|", "|"), number)
+
+    def _has_source(self, path):
+        """Whether a file is there, by its path from the root or from the folder of the modules or tests."""
+        return any((self.root / folder / path).exists() for folder in ("", "Sources", "Tests"))
 
     def _link(self, target, anchor, line):
         if "://" in target or target.startswith("mailto:"):

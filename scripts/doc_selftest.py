@@ -84,6 +84,9 @@ class Documents(unittest.TestCase):
             self.check("~~~sh clone\nmake tset\n~~~\n", "D:2: make:", "tset")
         self.check("~~~sh\ndocker run x\n~~~\n", "a block that needs Docker says sh image")
 
+    def test_files(self):
+        self.check("x\n`Core/NotThere.swift`\n", "D:2: there is no file Core/NotThere.swift")
+
     def test_links(self):
         self.check("x\n[a](not-there.md)\n", "D:2: this link has no target: not-there.md")
         self.check("[a](../docs/cli.md#not-there)\n", "D:1: ../docs/cli.md has no heading #not-there")

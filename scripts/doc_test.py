@@ -20,8 +20,8 @@ is a clone with examples/hello's app.py and cortex.sandbox.yaml (as cortex.yaml)
 --watch gets Ctrl-C after its first output. `pip install` installs without a network and without dependencies. The base
 image python:3.11-slim is created from this machine's Python.
 
-In the rest of the text every `cortex …` must be an existing command with existing flags, and every link must have a
-target.
+In the rest of the text every `cortex …` must be an existing command with existing flags, every link must have a
+target, and every named Swift file must exist.
 """
 
 import concurrent.futures
