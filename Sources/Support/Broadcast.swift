@@ -1,12 +1,12 @@
 import Synchronization
 
-/// Sends values to any number of listeners. A listener that is slow loses the oldest values beyond its limit and never
-/// delays the sender.
+/// Sends values to any number of listeners. A slow listener loses the oldest values beyond its limit and never delays
+/// the sender.
 ///
-/// Safe from any thread.
+/// May be used from any thread.
 package final class Broadcast<Value: Sendable>: Sendable {
     private struct State {
-        /// What a new listener gets first.
+        /// The first value of a new listener.
         var latest: Value?
         var listeners: [Int: AsyncStream<Value>.Continuation] = [:]
         var nextID = 0
@@ -17,30 +17,30 @@ package final class Broadcast<Value: Sendable>: Sendable {
     private let limit: Int
     private let replaysLatest: Bool
 
-    /// - Parameter limit: values that may wait for one listener.
+    /// - Parameter limit: the number of values that may wait for one listener.
     package init(limit: Int) {
         self.state = Mutex(State())
         self.limit = limit
         self.replaysLatest = false
     }
 
-    /// Every listener gets the latest value, beginning with the one of the moment; it may miss values in between.
+    /// Every listener gets the latest value, beginning with the current one; it may miss values in between.
     package init(latest value: Value) {
         self.state = Mutex(State(latest: value))
         self.limit = 1
         self.replaysLatest = true
     }
 
-    /// Gives `value` to every listener. Where one has not taken as many as may wait, it loses the oldest.
+    /// Sends `value` to every listener. A listener with a full buffer loses the oldest value.
     package func send(_ value: Value) {
-        // Yielding under the lock keeps the order: no listener's newest value is overtaken by an older one.
+        // Yielding with the lock held keeps the order: no listener gets an older value after a newer one.
         state.withLock { state in
             if replaysLatest { state.latest = value }
             for listener in state.listeners.values { listener.yield(value) }
         }
     }
 
-    /// What is sent from now on. Ends when its task is cancelled, and with ``finish()``.
+    /// The values that are sent from now on. Ends when its task is cancelled, and with ``finish()``.
     package func stream() -> AsyncStream<Value> {
         let (stream, continuation) = AsyncStream.makeStream(of: Value.self, bufferingPolicy: .bufferingNewest(limit))
         let id = state.withLock { state -> Int? in
@@ -60,7 +60,7 @@ package final class Broadcast<Value: Sendable>: Sendable {
         return stream
     }
 
-    /// Ends every stream, after what is still to be taken from it.
+    /// Ends every stream after its waiting values.
     package func finish() {
         let listeners = state.withLock { state in
             defer { state.listeners = [:] }

@@ -1,8 +1,8 @@
-/// Why a text is not JSON, in words (contract A3). Only looked for once the text is known to be wrong.
+/// The reason why a text is not JSON (contract A3). Determined only after the text is known to be invalid.
 extension JSONValidator {
     /// - Parameters:
-    ///   - fault: the position in `bytes` of the byte that no JSON text has there.
-    ///   - bytes: the present piece; what came before it is no longer available.
+    ///   - fault: the position in `bytes` of the first byte that is not allowed there.
+    ///   - bytes: the current piece; earlier bytes are no longer available.
     func reason(at fault: Int, in bytes: UnsafeRawBufferPointer) -> String {
         guard fault < bytes.count else { return "the text is not JSON" }
         let byte = bytes[fault]
@@ -41,7 +41,7 @@ extension JSONValidator {
         }
     }
 
-    /// Why the text is not JSON when nothing more comes.
+    /// The reason why the text is not JSON if it ends here.
     var reasonOfEnd: String {
         switch state {
         case .value where stack.isEmpty: consumed == 0 ? "it is empty" : "it holds only white space"
@@ -87,7 +87,7 @@ extension JSONValidator {
 
     private static func isLetter(_ byte: UInt8) -> Bool { (byte | 0x20) &- 97 < 26 }
 
-    /// The letters from `start` on, at most 20; `nil` when there is none.
+    /// The letters from `start` on, at most 20; `nil` if there are none.
     private static func word(at start: Int, in bytes: UnsafeRawBufferPointer) -> String? {
         let letters = bytes[start...].prefix(20).prefix(while: isLetter)
         return letters.isEmpty ? nil : String(decoding: letters, as: UTF8.self)

@@ -5,7 +5,7 @@ import Synchronization
 package final class LocalReplicaActivity: ReplicaActivity {
     private struct State {
         var inFlight = 0
-        /// When the requests inside began; those that are still being claimed are not among them.
+        /// The start times of the requests inside, without those that are still being claimed.
         var starts: [Instant] = []
         var isClosed = false
         var isCut = false
@@ -14,7 +14,7 @@ package final class LocalReplicaActivity: ReplicaActivity {
         var nextIdle = 0
         var cut: [@Sendable () -> Void] = []
 
-        /// Nothing is inside and nothing can begin: what waits for the cut holds memory for nothing.
+        /// No request is inside and none can begin, so the actions for the cut are released.
         mutating func releaseActionsIfDone() {
             if isClosed, inFlight == 0 { cut = [] }
         }

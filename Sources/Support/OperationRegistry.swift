@@ -1,16 +1,16 @@
 package import Core
 import Synchronization
 
-/// The long operations of this process that are under way: calls of an engine, deploys, deletes, pulls.
+/// The long operations under way in this process: calls of an engine, deploys, deletes, pulls.
 ///
-/// `kill -QUIT`, `GET /debug/state` and a shutdown that does not end name them (contract U4). Reading it needs no task
-/// and no event loop. Safe from any thread.
+/// `kill -QUIT`, `GET /debug/state` and a shutdown that does not end list them (contract U4). Reading it needs no task
+/// and no event loop. May be used from any thread.
 package final class OperationRegistry: Sendable {
-    /// An operation that is under way.
+    /// An operation under way.
     package struct Operation: Sendable, Hashable {
-        /// What is done, such as `stop pod`.
+        /// The action, such as `stop pod`.
         package var name: String
-        /// To what, such as a pod's id. Never a secret or a payload.
+        /// Its object, such as a pod's id. Never a secret or a payload.
         package var subject: String
         package var startedAt: Instant
     }
@@ -27,7 +27,7 @@ package final class OperationRegistry: Sendable {
 
     package init() {}
 
-    /// Enters an operation; ``end(_:)`` takes the returned number. ``withOperation(_:_:in:isolation:_:)`` does both.
+    /// Adds an operation; ``end(_:)`` takes the returned number. ``withOperation(_:_:in:isolation:_:)`` does both.
     package func begin(_ name: String, _ subject: String) -> UInt64 {
         let operation = Operation(name: name, subject: subject, startedAt: SystemClock().instant())
         return state.withLock { state in
@@ -41,13 +41,13 @@ package final class OperationRegistry: Sendable {
         state.withLock { $0.operations[number] = nil }
     }
 
-    /// What is under way, the oldest first.
+    /// The operations under way, the oldest first.
     package func underWay() -> [Operation] {
         state.withLock { Array($0.operations.values) }.sorted { $0.startedAt < $1.startedAt }
     }
 }
 
-/// Enters an operation into the registry while `body` runs, on the caller's own actor:
+/// Lists an operation in the registry while `body` runs, on the caller's actor:
 ///
 ///     try await withOperation("start pod", plan.id) { try await engine.start(plan) }
 package func withOperation<Value>(

@@ -9,12 +9,11 @@ import Synchronization
     import Musl
 #endif
 
-/// The machine's own clock. Only `Commands` and tests that talk to real processes make one.
+/// The machine's clock. Only `Platform`, `Commands` and tests with real processes create one.
 ///
-/// Sleeps are timers of one NIO event loop that serves nothing else. They do not depend on the cooperative thread
-/// pool's own timers.
+/// Sleeps are timers of a separate NIO event loop. They do not depend on the cooperative thread pool's timers.
 package struct SystemClock: PlatformClock {
-    /// The loop that holds the timers of all sleeping tasks of this process.
+    /// The event loop with the timers of all sleeping tasks of this process.
     private static let loop: any EventLoop = MultiThreadedEventLoopGroup(numberOfThreads: 1).next()
     /// The longest timer; a longer sleep is repeated.
     private static let longest: Duration = .seconds(30 * 86400)
@@ -72,7 +71,7 @@ private final class Sleep: NIOScheduledCallbackHandler, Sendable {
 
     private func schedule(_ duration: Duration, on loop: any EventLoop) {
         do {
-            // Rounded up: a sleep is never shorter than asked.
+            // Rounded up: a sleep is never shorter than requested.
             let amount = TimeAmount.microseconds(duration.wholeMicroseconds + 1)
             let timer = try loop.scheduleCallback(in: amount, handler: self)
             let isEnded = state.withLock { state in
@@ -80,7 +79,7 @@ private final class Sleep: NIOScheduledCallbackHandler, Sendable {
                 state = .waiting(continuation, timer)
                 return false
             }
-            // The task was cancelled, or the timer fired, before the timer was known here.
+            // The task was cancelled, or the timer fired, before the timer was recorded here.
             if isEnded { timer.cancel() }
         } catch {
             end(throwing: error)

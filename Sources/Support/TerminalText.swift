@@ -1,5 +1,5 @@
 extension String {
-    /// This text in one line without control characters: what others wrote can't move the cursor or hide a line.
+    /// This text in one line without control characters: foreign text cannot move the cursor or hide a line.
     package var inOneLine: String {
         var result = ""
         for scalar in unicodeScalars {
@@ -12,21 +12,21 @@ extension String {
         return result
     }
 
-    /// A log line for a terminal: colours, bold and underline are let through, every other control sequence is made
-    /// visible as U+FFFD.
+    /// A log line for a terminal: colours, bold and underline are kept, every other control sequence becomes visible as
+    /// U+FFFD.
     package var withoutControls: String {
         replacingControls { scalar, _ in scalar.steersTerminal ? "\u{FFFD}" : nil }
     }
 
-    /// The last piece of a line that was written over itself with carriage returns, as progress bars do: what a
-    /// terminal would show in the end.
+    /// The last part of a line that was overwritten with carriage returns, as progress bars do: what a terminal shows
+    /// in the end.
     package var lastOverwrite: Substring {
         var pieces = unicodeScalars.split(separator: "\r")
         return pieces.popLast().map(Substring.init) ?? ""
     }
 
-    /// A whole text for a terminal: line ends, tabs, colours, bold and underline stay. Whatever else could steer the
-    /// terminal becomes `\uXXXX`, which in JSON means the same character.
+    /// A whole text for a terminal: line ends, tabs, colours, bold and underline are kept. Other control characters
+    /// become `\uXXXX`, which in JSON represents the same character.
     package var safeForTerminal: String {
         guard unicodeScalars.contains(where: { $0.steersTerminal && $0 != "\n" }) else { return self }
         return replacingControls { scalar, next in
@@ -42,7 +42,7 @@ extension String {
         }
     }
 
-    /// - Parameter replacement: gets each character outside of colour sequences, and the one behind it; `nil` keeps it.
+    /// - Parameter replacement: gets each character outside of colour sequences, and the next one; `nil` keeps it.
     private func replacingControls(
         _ replacement: (_ scalar: Unicode.Scalar, _ next: Unicode.Scalar?) -> String?
     ) -> String {
@@ -64,8 +64,8 @@ extension String {
         return String(result)
     }
 
-    /// Where the sequence (`ESC [ digits and semicolons m`) ends that `text` begins with, if it sets nothing but
-    /// colours, bold and underline: hidden, blinking or reversed text is not let through (contract N8).
+    /// The end of the sequence (`ESC [ digits and semicolons m`) at the beginning of `text`, if it sets only colours,
+    /// bold and underline: hidden, blinking or reversed text is not kept (contract N8).
     private static func endOfColor(_ text: Substring.UnicodeScalarView) -> String.Index? {
         var index = text.index(after: text.startIndex)
         guard index < text.endIndex, text[index] == "[" else { return nil }
@@ -85,7 +85,7 @@ extension String {
         var codes = parameters.split(separator: ";", omittingEmptySubsequences: false).map { $0.isEmpty ? 0 : Int($0) }[
             ...]
         while let next = codes.popFirst() {
-            // A number beyond all bounds.
+            // A number that is too large.
             guard let code = next else { return false }
             switch code {
             case 0, 1, 4, 22, 24, 30...37, 39, 40...47, 49, 90...97, 100...107: continue
@@ -104,8 +104,8 @@ extension String {
 }
 
 extension Unicode.Scalar {
-    /// Whether a terminal does something else with this character than to show it: control characters except the tab,
-    /// and those that change the direction or the order of the text around them.
+    /// Whether a terminal does not simply display this character: control characters except the tab, and characters
+    /// that change the direction or the order of the text around them.
     package var steersTerminal: Bool {
         switch value {
         case 0x09: false
