@@ -24,7 +24,7 @@ KERNEL = re.compile(r"^[a-z_0-9.]+$")
 COLORS = [
     (r"^(sqlite|Road|Direct|Write|Database|Committer|RequestReader|BodyFile|Segment)", "#f58518"),
     (r"^(Replica|Container|Dispatch|Verdict|ResultReader|Worker)", "#54a24b"),
-    (r"^(Gateway|HTTPConnection|Connection|Endpoint|Payload|RequestText|RequestDocument|Incoming|Header|LongPoll)", "#4c78a8"),
+    (r"^(Gateway|Connection|Responder|Endpoint|Payload|RequestText|RequestDocument|Incoming|Header|WaitingCaller|AnswerForm)", "#4c78a8"),
     (r"^(HTTP|ByteToMessage|BetterHTTP|c_nio)", "#9ecae9"),
     (r"^(swift|Swift|_swift|Checked|_int|malloc|free|__libc|cfree)", "#d67195"),
     (r"^[a-z_0-9.]+$", "#bab0ac"),

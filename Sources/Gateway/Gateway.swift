@@ -3,11 +3,12 @@ package import HTTPServing
 package import Logging
 import ServiceLifecycle
 
-/// The data plane's HTTP face: takes requests for the deployed APIs, answers what became of them (contract A1–A9).
+/// The data plane's HTTP server: takes requests for the deployed APIs and answers with their status and result
+/// (contract A1–A9).
 package struct Gateway: Service {
-    /// How often the deployed APIs are read without a hint, and on a failed read.
+    /// How often the deployed APIs are read without a hint.
     private static let refresh: Duration = .seconds(10)
-    /// Before a stream of changes that ended is opened again.
+    /// Delay before a stream of changes that ended is opened again.
     private static let reopening: Duration = .milliseconds(100)
 
     private let store: any Store
@@ -19,9 +20,9 @@ package struct Gateway: Service {
 
     /// - Parameters:
     ///   - listeners: a TCP address for callers, a unix socket for the pods.
-    ///   - capacity: what this server shares with the others of the process.
-    ///   - spareDisk: how many bytes of disk submissions may still take; asked at every submission, so it must be
-    ///     quick.
+    ///   - capacity: the limits that this server shares with the others of the process.
+    ///   - spareDisk: how many bytes of disk submissions may still take; called at every submission, so it must be
+    ///     fast.
     ///   - makeID: a new request's id; as a rule one that cannot be guessed.
     package init(
         store: any Store, listeners: [HTTPListener], limits: HTTPServerLimits = HTTPServerLimits(),
@@ -51,17 +52,18 @@ package struct Gateway: Service {
         }
     }
 
-    /// Where it listens, in the order of the listeners, with real ports. Returns when connections are accepted.
+    /// The addresses in the order of the listeners, with the ports that the system chose. Returns when connections are
+    /// accepted.
     package func addresses() async throws -> [HTTPListener] {
         try await server.addresses()
     }
 
     /// Serves until graceful shutdown: waiting callers get the present status, requests that have arrived are answered.
     ///
-    /// - Throws: ``PlatformError`` `setup` where an address cannot be had.
+    /// - Throws: ``PlatformError`` `setup` where the gateway cannot listen.
     package func run() async throws {
         let (deployed, hint) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
-        // Subscribed before the first caller can come.
+        // Subscribed before the first caller can connect.
         let changes = store.changes()
         await refreshEndpoints()
         try await withThrowingTaskGroup(of: Void.self) { group in
@@ -70,31 +72,31 @@ package struct Gateway: Service {
                 for await _ in deployed { await refreshEndpoints() }
             }
             group.addTask { await every(Self.refresh) { await refreshEndpoints() } }
-            group.addTask { await every(WaiterHub.step) { waiting.hub.tick(now: clock.instant()) } }
+            group.addTask { await every(WaitingCallers.step) { waiting.tick(now: clock.instant()) } }
             try await withGracefulShutdownHandler {
                 try await server.run()
             } onGracefulShutdown: {
-                waiting.hub.close()
+                waiting.close()
             }
             hint.finish()
             group.cancelAll()
         }
     }
 
-    /// Passes the store's hints on until cancelled. A stream that ends is opened again, and everything is read once for
-    /// what was missed meanwhile.
+    /// Passes the store's hints on until cancelled. A stream that ends is opened again, and everything is read once, as
+    /// hints may have been missed.
     private func follow(_ changes: AsyncStream<StoreChanges>, apisChanged: @Sendable () -> Void) async {
         var changes = changes
         while true {
             for await change in changes {
-                if !change.ended.isEmpty { waiting.hub.ended(change.ended) }
+                if !change.ended.isEmpty { waiting.ended(change.ended) }
                 if !change.apis.isEmpty { apisChanged() }
             }
             // Only cancellation makes the sleep throw.
             guard (try? await clock.sleep(for: Self.reopening)) != nil else { return }
             changes = store.changes()
             apisChanged()
-            waiting.hub.lookAll()
+            waiting.wakeAll()
         }
     }
 

@@ -1,16 +1,17 @@
 import Core
+import Crypto
 import HTTPServing
 import NIOCore
 
-/// A caller's body, on its way into the store.
+/// The body of a submission: in memory, or written to the store.
 struct Payload {
     let body: Body
     private let writer: (any BodyWriter)?
 
-    /// Refuses a body by its announced length, before any byte of it is asked for.
+    /// Refuses a body by its declared length, before any byte of it is requested.
     ///
-    /// A body that this API never takes is refused as that, also while the disk is nearly full: trying again later
-    /// would not help its caller.
+    /// A body that is too large for the API is refused for that reason also while the disk is nearly full, because a
+    /// later attempt would fail too.
     ///
     /// - Throws: ``PlatformError`` `payload_too_large`, `disk_low`.
     static func check(_ declaredLength: Int64?, limit: Int64, spareDisk: Int64) throws {
@@ -19,14 +20,14 @@ struct Payload {
         guard length < spareDisk else { throw diskLow }
     }
 
-    /// Reads the body with bounded memory: a small one stays in memory, a large one is written as it comes (contract
-    /// A9).
+    /// Reads the body with bounded memory: a small one stays in memory, a large one is written as it arrives
+    /// (contract A9).
     ///
     /// - Parameters:
     ///   - spareDisk: how many bytes of disk submissions may still take.
-    ///   - fingerprint: takes in the body where one is wanted.
+    ///   - fingerprint: updated with the body, where there is one.
     /// - Throws: ``PlatformError`` `payload_too_large`; `store_unavailable`; `disk_low`; ``CallerGone``.
-    ///   Nothing is left behind then.
+    ///   Nothing remains in the store then.
     nonisolated(nonsending) static func read(
         _ body: inout IncomingBody, limit: Int64, into store: any Store, spareDisk: @Sendable () -> Int64,
         fingerprint: inout Fingerprint?
@@ -39,7 +40,7 @@ struct Payload {
                 size += Int64(piece.readableBytes)
                 guard size <= limit else { throw tooLarge(limit) }
                 fingerprint?.update(piece)
-                // What is known to come is not copied again as it grows.
+                // Reserved for the declared length, so the array does not grow by copying.
                 if gathered.isEmpty {
                     gathered.reserveCapacity(Int(min(body.declaredLength ?? 0, Int64(Limits.bodyPiece))))
                 }
@@ -66,15 +67,15 @@ struct Payload {
         }
     }
 
-    /// Forgets a body that no request refers to.
+    /// Removes a body that no request refers to.
     func discard() async {
         await writer?.discard()
     }
 
-    /// What a submission is refused with while the free space is below the reserve (contract N7).
+    /// The error of submissions while the free space is below the reserve (contract N7).
     static let diskLow = PlatformError(
         .diskLow,
-        "the platform's disk is nearly full, and nothing was accepted. Results that are there can be fetched; try again when there is space"
+        "the platform's disk is nearly full, and nothing was accepted. Stored results can still be fetched; submit again when there is space"
     )
 
     private static func tooLarge(_ limit: Int64) -> PlatformError {
@@ -82,5 +83,34 @@ struct Payload {
             .payloadTooLarge,
             "the body has more than the \(limit) bytes that this API takes. Raise max_payload in cortex.yaml, or send a link to the data"
         )
+    }
+}
+
+/// A digest of content type, query and body: submissions with the same digest are the same (contract A6). The length of
+/// each part is included, so the parts cannot be confused.
+struct Fingerprint {
+    private var hash = SHA256()
+
+    init(contentTypes: [String], query: String?) {
+        add(contentTypes.count)
+        for type in contentTypes { add(type) }
+        add(query == nil ? 0 : 1)
+        add(query ?? "")
+    }
+
+    /// Adds the next piece of the body.
+    mutating func update(_ bytes: ByteBuffer) {
+        bytes.withUnsafeReadableBytes { hash.update(bufferPointer: $0) }
+    }
+
+    func finish() -> [UInt8] { Array(hash.finalize()) }
+
+    private mutating func add(_ text: String) {
+        add(text.utf8.count)
+        hash.update(data: Array(text.utf8))
+    }
+
+    private mutating func add(_ number: Int) {
+        withUnsafeBytes(of: UInt64(number).littleEndian) { hash.update(bufferPointer: $0) }
     }
 }

@@ -6,12 +6,12 @@ package struct CORS: Sendable {
     package var allowedOrigins: [String]
     package var methods: [HTTPMethod]
 
-    /// For answers that are made before it is known which API is meant: they say nothing about any.
+    /// For answers that are made before the API of the request is known. They reveal nothing about any API.
     package static let anyOrigin: HTTPHeaders = [
         "Access-Control-Allow-Origin": "*", "Access-Control-Expose-Headers": exposed,
     ]
 
-    /// What a page may read of an answer besides its body.
+    /// The headers of an answer that a page may read.
     private static let exposed = "Content-Length, Location, Preference-Applied, Retry-After"
     /// How long a browser may remember a preflight, in seconds.
     private static let maxAge = "600"
@@ -21,14 +21,15 @@ package struct CORS: Sendable {
         self.methods = methods
     }
 
-    /// Whether the request comes from a page whose origin may not call (contract N5). `Origin: null` and several
-    /// `Origin` headers are such, unless any may.
+    /// Whether the request comes from a page whose origin may not call (contract N5). So do `Origin: null` and several
+    /// `Origin` headers, unless every origin may call.
     package func forbids(_ request: IncomingRequest) -> Bool {
         guard request.headers.contains(name: "origin") else { return false }
         return allowed(request) == nil && !allowedOrigins.contains("*")
     }
 
-    /// The answer to `OPTIONS`: to a preflight what it asked, any request header included; otherwise just `Allow`.
+    /// The answer to `OPTIONS`: to a preflight the permissions that it asks for, with all request headers; otherwise
+    /// only `Allow`.
     package func preflight(_ request: IncomingRequest) -> OutgoingResponse {
         let allow = (methods + [.OPTIONS]).map(\.rawValue).joined(separator: ", ")
         var response = OutgoingResponse(status: .noContent, headers: ["Allow": allow])
@@ -36,7 +37,7 @@ package struct CORS: Sendable {
         guard let origin = allowed(request) else { return response }
         response.headers.add(name: "Access-Control-Allow-Origin", value: origin)
         response.headers.add(name: "Access-Control-Allow-Methods", value: allow)
-        // `*` would not cover Authorization, so the names are returned.
+        // `*` does not cover Authorization, so the names are returned.
         let wanted = request.values("access-control-request-headers").joined(separator: ", ")
         if !wanted.isEmpty { response.headers.add(name: "Access-Control-Allow-Headers", value: wanted) }
         response.headers.add(name: "Access-Control-Max-Age", value: Self.maxAge)
@@ -44,12 +45,13 @@ package struct CORS: Sendable {
         return response
     }
 
-    /// Whether a browser asks whether it may send a request.
+    /// Whether the request is a preflight: a browser asks whether it may send another request.
     package static func isPreflight(_ request: IncomingRequest) -> Bool {
         request.method == .OPTIONS && request.headers.contains(name: "access-control-request-method")
     }
 
-    /// What the browser needs to hand an answer to the page; errors too. Nothing for a caller that is no browser.
+    /// The headers that a browser requires before it gives an answer, also an error, to the page. None for a
+    /// caller that is no browser.
     package func headers(for request: IncomingRequest) -> HTTPHeaders {
         var headers = HTTPHeaders()
         guard request.headers.contains(name: "origin") else { return headers }

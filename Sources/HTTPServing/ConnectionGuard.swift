@@ -2,18 +2,20 @@ import Core
 import NIOCore
 import NIOHTTP1
 
-/// Watches over one connection on its event loop: closes it when its caller is silent or too slow (contract N6), or at
+/// Enforces the time limits of one connection: closes it when its caller is silent or too slow (contract N6), or at
 /// shutdown between two requests, and notices that the caller has finished or gone. The first handler of the pipeline:
-/// it sees bytes; ``ConnectionParts`` reports messages to it.
+/// it sees bytes; ``Connection`` reports messages to it. Confined to the event loop.
 final class ConnectionGuard: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
     typealias OutboundIn = IOData
     typealias OutboundOut = IOData
 
-    let caller = CallerPresence()
+    /// Bytes behind a request that offers an upgrade: so many are kept until the channel is handed over.
+    private static let unparsedLimit = 64 * 1024
+
     private let times: IdleTimes
-    private let parts: ConnectionParts
+    private let connection: Connection
     /// The connection's place among all connections; released when it is closed.
     private let place: ServerCapacity.Place
     private var watch: IdleWatch
@@ -22,12 +24,16 @@ final class ConnectionGuard: ChannelDuplexHandler {
     private var context: ChannelHandlerContext?
     /// Bytes of answers that were given to the socket.
     private var written = 0
-    /// What is being parsed, to explain an error in it.
+    /// The bytes that are being parsed, to explain an error in them.
     private var present: ByteBuffer?
+    /// The bytes that arrived since the parser stopped; `nil` while it parses.
+    private var unparsed: Int?
+    /// Bytes pass through unseen: the channel belongs to a handler.
+    private var isHandedOver = false
 
-    init(times: IdleTimes, parts: ConnectionParts, place: ServerCapacity.Place) {
+    init(times: IdleTimes, connection: Connection, place: ServerCapacity.Place) {
         self.times = times
-        self.parts = parts
+        self.connection = connection
         self.place = place
         self.watch = IdleWatch(times, now: .now())
     }
@@ -47,7 +53,13 @@ final class ConnectionGuard: ChannelDuplexHandler {
     // MARK: Bytes
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        if isHandedOver { return context.fireChannelRead(data) }
         let bytes = unwrapInboundIn(data)
+        if let count = unparsed {
+            unparsed = count + bytes.readableBytes
+            if count + bytes.readableBytes <= Self.unparsedLimit { context.fireChannelRead(data) }
+            return
+        }
         if watch.mayBeginRequest, let fault = RequestHeadCheck.fault(inRequestLineOf: bytes) {
             return refuse(fault)
         }
@@ -63,11 +75,11 @@ final class ConnectionGuard: ChannelDuplexHandler {
 
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         switch event {
-        case is ChannelShouldQuiesceEvent:
-            caller.leave()
+        case is ChannelShouldQuiesceEvent where !isHandedOver:
+            connection.caller.leave()
             if !watch.isBusy { context.close(promise: nil) }
         case ChannelEvent.inputClosed:
-            caller.finish()
+            connection.caller.finish()
             context.fireUserInboundEventTriggered(event)
         default:
             context.fireUserInboundEventTriggered(event)
@@ -77,7 +89,7 @@ final class ConnectionGuard: ChannelDuplexHandler {
     func channelInactive(context: ChannelHandlerContext) {
         timer?.cancel()
         timer = nil
-        caller.goAway()
+        connection.caller.goAway()
         context.fireChannelInactive()
     }
 
@@ -104,7 +116,7 @@ final class ConnectionGuard: ChannelDuplexHandler {
     /// The end of an answer was written and flushed.
     func sentEnd() {
         if let deadline = watch.sentEnd(now: .now()) { look(at: deadline) }
-        guard let context, caller.isLeaving, !watch.isBusy else { return }
+        guard let context, connection.caller.isLeaving, !watch.isBusy else { return }
         // The answer may have promised to keep the connection before the shutdown began.
         context.close(mode: .output, promise: nil)
         timer?.cancel()
@@ -115,27 +127,61 @@ final class ConnectionGuard: ChannelDuplexHandler {
     /// The socket takes no more of an answer for now.
     func answerWaits() { look(at: .now() + times.answer) }
 
-    /// The reason to refuse what could not be parsed.
+    /// Returns when the system has all bytes of the answers, or the connection is closed. A caller that reads too
+    /// slowly is cut off.
+    ///
+    /// The system discards them when the channel is closed, which closing the output also does once the caller has
+    /// closed its sending side.
+    nonisolated(nonsending) func sendAll() async {
+        guard let context, unsent(context) > 0 else { return }
+        answerWaits()
+        let sent = context.eventLoop.makePromise(of: Void.self)
+        context.writeAndFlush(wrapOutboundOut(.byteBuffer(ByteBuffer())), promise: sent)
+        // Fails where the connection is closed, which the reader of the connection sees.
+        try? await sent.futureResult.get()
+    }
+
+    /// The parser has stopped behind a request that offers an upgrade.
+    func parsingEnded() {
+        if unparsed == nil { unparsed = 0 }
+    }
+
+    /// Whether all bytes since ``parsingEnded()`` were kept.
+    var hasAllUnparsed: Bool { unparsed.map { $0 <= Self.unparsedLimit } ?? false }
+
+    /// From now on no time limit applies and bytes pass through. The connection keeps its place.
+    func handOver() {
+        timer?.cancel()
+        timer = nil
+        isHandedOver = true
+    }
+
+    /// The reason to refuse bytes that could not be parsed.
     func fault(for error: HTTPParserError) -> HTTPFault {
         // Behind other requests of the same read it is not known where the broken one begins.
         let bytes = watch.hasHead && !watch.isInBody ? nil : present
         return RequestHeadCheck.fault(for: error, in: bytes, isInBody: watch.isInBody)
     }
 
-    /// Answers `fault` to the present request, or to what has come of one, and takes nothing more.
+    /// Answers `fault` to the present request, or to the part of one that has arrived, and takes nothing more.
     func refuse(_ fault: HTTPFault) {
         watch.refuse(now: .now())
-        parts.refuse(fault)
+        connection.refuse(fault)
         look(at: .now() + times.linger + .seconds(5))
     }
 
     // MARK: Time
 
-    /// Looks at the connection then, if not sooner.
+    /// Checks the connection then, if not sooner.
     private func look(at deadline: NIODeadline) {
         guard deadline < timerAt, let context, timer != nil else { return }
         timer?.cancel()
         schedule(at: deadline, context: context)
+    }
+
+    /// Bytes of answers that wait for the socket.
+    private func unsent(_ context: ChannelHandlerContext) -> Int {
+        (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
     }
 
     private func schedule(at deadline: NIODeadline, context: ChannelHandlerContext) {
@@ -144,12 +190,13 @@ final class ConnectionGuard: ChannelDuplexHandler {
     }
 
     private func look(_ context: ChannelHandlerContext) {
-        let unsent = (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) ?? 0
-        switch watch.check(now: .now(), unsent: unsent, read: written &- unsent, isUntaken: parts.isUntaken) {
+        let unsent = unsent(context)
+        switch watch.check(now: .now(), unsent: unsent, read: written &- unsent, isUntaken: connection.hasUntakenParts)
+        {
         case .close:
             context.close(promise: nil)
         case .refuse(let refusal):
-            // Looked at once more: a caller that does not take the answer is closed then.
+            // Checked once more: a caller that does not take the answer is cut off then.
             schedule(at: .now() + times.linger + .seconds(5), context: context)
             refuse(HTTPFault(refusal, times))
         case .look(let deadline):
@@ -162,7 +209,7 @@ final class ConnectionGuard: ChannelDuplexHandler {
 extension ConnectionGuard: Sendable {}
 
 extension HTTPFault {
-    /// 408, with what came too slowly.
+    /// 408, with the part that arrived too slowly.
     fileprivate init(_ refusal: IdleWatch.Refusal, _ times: IdleTimes) {
         let message =
             switch refusal {
@@ -177,4 +224,235 @@ extension HTTPFault {
 
 extension TimeAmount {
     fileprivate var seconds: Int64 { nanoseconds / 1_000_000_000 }
+}
+
+/// The times within which a caller must act (contract N6), in the form that connections use. Shared by all connections
+/// of a server.
+final class IdleTimes: Sendable {
+    let firstByte: TimeAmount
+    let head: TimeAmount
+    let idle: TimeAmount
+    let bodyGrace: TimeAmount
+    let bodyCredit: TimeAmount
+    let answer: TimeAmount
+    let linger: TimeAmount
+    /// Bytes a second that a body must bring, and an answer must be read with.
+    let rate: Int
+
+    init(_ limits: HTTPServerLimits) {
+        self.firstByte = TimeAmount(limits.firstByteTime)
+        self.head = TimeAmount(limits.headTime)
+        self.idle = TimeAmount(limits.idleTime)
+        self.bodyGrace = TimeAmount(limits.bodyGrace)
+        self.bodyCredit = TimeAmount(max(limits.bodyGrace, limits.bodyCredit))
+        self.answer = TimeAmount(limits.answerTime)
+        self.linger = TimeAmount(limits.lingerTime)
+        self.rate = max(1, limits.bodyRate)
+    }
+}
+
+/// Decides when a connection is closed because its caller is silent or too slow (contract N6). Pure; one value per
+/// connection.
+///
+/// A new connection must send a byte, a head must be complete some time after its first byte, however slowly it
+/// arrives, a body must keep its rate, and so must the caller's reading. While the server works on an answer, the
+/// caller may be silent for as long as that takes.
+struct IdleWatch {
+    /// What the caller has sent of the next or present request.
+    private enum Input {
+        /// Nothing since the connection was opened.
+        case nothing
+        /// All of the last request, and nothing of another.
+        case between
+        /// A part of a head.
+        case head
+        /// A head with `Expect: 100-continue`; it is the server's turn to ask for the body.
+        case expecting
+        /// A head, and not yet all of the body.
+        case body
+        /// The request is refused; nothing more is taken.
+        case refused
+    }
+
+    enum Refusal: Equatable {
+        case head
+        case body
+    }
+
+    enum Verdict: Equatable {
+        case close
+        case refuse(Refusal)
+        case look(at: NIODeadline)
+    }
+
+    private let times: IdleTimes
+    private var input = Input.nothing
+    /// Requests whose answer is not yet written.
+    private var open = 0
+    /// Until when the caller must have acted, where it is its turn.
+    private var deadline: NIODeadline
+    /// Of the present read from the socket: whether it brought a part of a message, whether a body began in it, and
+    /// bytes of bodies.
+    private var hasPart = false
+    private var isNewBody = false
+    private var bodyBytes = 0
+    /// The bytes of answers that had been read by the caller when `slowSince` was set.
+    private var readThen = 0
+    private var slowSince: NIODeadline?
+
+    init(_ times: IdleTimes, now: NIODeadline) {
+        self.times = times
+        self.deadline = now + times.firstByte
+    }
+
+    var isBusy: Bool { open > 0 }
+    /// Whether the next byte begins a request, as far as can be known: the last read may have brought the beginning of
+    /// it.
+    var mayBeginRequest: Bool { open == 0 && (input == .nothing || input == .between) }
+    /// Whether the present read brought a whole head.
+    var hasHead: Bool { hasPart }
+    /// Whether a body has begun in the present read, of which no byte has come yet.
+    var hasBodyAhead: Bool { isNewBody && bodyBytes == 0 && input == .body }
+    var isInBody: Bool { input == .body || input == .expecting }
+
+    mutating func receivedHead() {
+        open += 1
+        hasPart = true
+        guard input != .refused else { return }
+        input = .body
+        isNewBody = true
+    }
+
+    /// The head that has just arrived has `Expect: 100-continue`.
+    mutating func expectsContinue() {
+        if input == .body { input = .expecting }
+    }
+
+    mutating func receivedBody(_ count: Int) {
+        hasPart = true
+        guard input != .refused else { return }
+        if input == .expecting { isNewBody = true }
+        input = .body
+        bodyBytes += count
+    }
+
+    mutating func receivedEnd() {
+        hasPart = true
+        if input != .refused { input = .between }
+    }
+
+    /// The present read from the socket is over.
+    ///
+    /// - Returns: when to check the connection at the latest, if that may be sooner than known before.
+    mutating func readEnded(now: @autoclosure () -> NIODeadline) -> NIODeadline? {
+        defer {
+            hasPart = false
+            isNewBody = false
+            bodyBytes = 0
+        }
+        switch input {
+        case .body:
+            let now = now()
+            if isNewBody { deadline = now + times.bodyGrace }
+            // A caller that is faster than it must be may pause a little longer.
+            let earned = min(Int64(bodyBytes) * 1_000_000_000 / Int64(times.rate), times.bodyCredit.nanoseconds)
+            deadline = min(deadline + .nanoseconds(earned), now + times.bodyCredit)
+            return isNewBody ? deadline : nil
+        case .nothing, .between:
+            guard !hasPart else {
+                // The body of a request that was answered before it is over.
+                if open == 0 { deadline = now() + times.idle }
+                return nil
+            }
+            input = .head
+            deadline = now() + times.head
+            return open == 0 ? deadline : nil
+        case .head, .expecting, .refused:
+            return nil
+        }
+    }
+
+    /// The caller was asked for the body.
+    ///
+    /// - Returns: as `readEnded`.
+    mutating func sentContinue(now: NIODeadline) -> NIODeadline? {
+        guard input == .expecting else { return nil }
+        input = .body
+        deadline = now + times.bodyGrace
+        return deadline
+    }
+
+    /// An answer is written.
+    ///
+    /// - Returns: as `readEnded`.
+    mutating func sentEnd(now: NIODeadline) -> NIODeadline? {
+        open = max(0, open - 1)
+        guard open == 0 else { return nil }
+        switch input {
+        case .nothing, .between:
+            deadline = now + times.idle
+            return nil
+        case .head:
+            deadline = now + times.head
+            return deadline
+        case .expecting, .body, .refused:
+            // The body is not needed any more: the connection is closed after a time in which the caller can read the
+            // answer.
+            deadline = now + times.linger + times.linger
+            return deadline
+        }
+    }
+
+    /// No more of the present request is taken.
+    mutating func refuse(now: NIODeadline) {
+        input = .refused
+        deadline = now + times.linger + .seconds(5)
+    }
+
+    /// What to do now.
+    ///
+    /// - Parameters:
+    ///   - unsent: bytes of answers that wait for the caller to read.
+    ///   - read: bytes of answers that it has read since the connection was opened.
+    ///   - isUntaken: whether parts of a request wait for the server.
+    mutating func check(now: NIODeadline, unsent: Int, read: Int, isUntaken: Bool) -> Verdict {
+        if unsent > 0 {
+            if let since = slowSince {
+                if now - since >= times.answer {
+                    let needed = Int64(times.rate) * (now - since).nanoseconds / 1_000_000_000
+                    if Int64(read - readThen) < max(1, needed) { return .close }
+                    slowSince = now
+                    readThen = read
+                }
+            } else {
+                slowSince = now
+                readThen = read
+            }
+        } else {
+            slowSince = nil
+        }
+        let next = verdict(now: now, isUntaken: isUntaken)
+        guard let slowSince, case .look(let deadline) = next else { return next }
+        return .look(at: min(deadline, slowSince + times.answer))
+    }
+
+    private mutating func verdict(now: NIODeadline, isUntaken: Bool) -> Verdict {
+        switch input {
+        case .expecting:
+            return .look(at: now + times.idle)
+        case .nothing, .between, .head:
+            guard open == 0 else { return .look(at: now + times.idle) }
+            if now < deadline { return .look(at: deadline) }
+            return input == .head ? .refuse(.head) : .close
+        case .body:
+            // No rate is required while the server has not taken the bytes that arrived, as with all but the first of
+            // pipelined requests.
+            if isUntaken { deadline = max(deadline, now + times.bodyGrace) }
+            return now < deadline ? .look(at: deadline) : .refuse(.body)
+        case .refused:
+            // A request inside is answered first.
+            guard open == 0 else { return .look(at: now + times.idle) }
+            return now < deadline ? .look(at: deadline) : .close
+        }
+    }
 }

@@ -17,22 +17,21 @@ import Support
 /// and everything else is closed.
 package struct HTTPServer: Service {
     private let listeners: [HTTPListener]
-    private let connection: HTTPConnection
+    private let connections: ConnectionSetup
     /// One for each listener.
     private let doors: [ServerCapacity.Door]
     private let group: any EventLoopGroup
     private let logger: Logger
     private let bound: BoundListeners
-    /// Connections that want a task.
-    private let turns: AsyncStream<ConnectionTurns.Turn>
-    private let turnsQueue: AsyncStream<ConnectionTurns.Turn>.Continuation
+    /// Connections that need a task.
+    private let tasks: AsyncStream<ConnectionHandle>
 
     /// - Parameters:
     ///   - listeners: where to listen, in the order of ``addresses()``.
-    ///   - capacity: what this server shares with the others of the process.
-    ///   - isForCallers: whether its TCP listeners may have as many connections as there can be; others have a share.
-    ///   - errors: where the handler's errors end.
-    ///   - errorHeaders: what every error answer carries that is made before the handler sees the request.
+    ///   - capacity: the limits that this server shares with the others of the process.
+    ///   - isForCallers: whether its TCP listeners may have all connections of the process; others have a share.
+    ///   - errors: turns the handler's errors into answers.
+    ///   - errorHeaders: added to every error answer that is made before the handler sees the request.
     ///   - isHandlerOnLoop: whether the handler runs on the event loop of its connection, without changing threads: for
     ///     one that never blocks and computes little.
     package init(
@@ -43,10 +42,13 @@ package struct HTTPServer: Service {
         replying handler: @escaping HTTPReplyHandler
     ) {
         self.listeners = listeners
-        (self.turns, self.turnsQueue) = AsyncStream.makeStream()
-        self.connection = HTTPConnection(
-            limits: limits, handler: handler, errors: errors, date: HTTPDate(clock: clock), isOnLoop: isHandlerOnLoop,
-            turns: turnsQueue, capacity: capacity, errorHeaders: errorHeaders, times: IdleTimes(limits))
+        let (tasks, queue) = AsyncStream.makeStream(of: ConnectionHandle.self)
+        self.tasks = tasks
+        self.connections = ConnectionSetup(
+            limits: limits, times: IdleTimes(limits), capacity: capacity, tasks: queue,
+            responder: Responder(
+                limits: limits, errors: errors, date: HTTPDate(clock: clock), isHandlerOnLoop: isHandlerOnLoop,
+                errorHeaders: errorHeaders, handler: handler))
         self.doors = listeners.map { listener in
             if case .tcp = listener, isForCallers { return capacity.addDoor(share: .all) }
             return capacity.addDoor(share: .quarter)
@@ -71,15 +73,15 @@ package struct HTTPServer: Service {
         }
     }
 
-    /// Where it really listens: as given, with the port that the system chose in place of 0. Returns when all listeners
+    /// The addresses of the listeners, with the port that the system chose in place of 0. Returns when all listeners
     /// accept connections.
     ///
-    /// - Throws: what ``run()`` threw, where it ended before that.
+    /// - Throws: the error of ``run()``, where it ended before that.
     package func addresses() async throws -> [HTTPListener] {
         try await bound.wait()
     }
 
-    /// - Throws: ``PlatformError`` `setup` where a listener cannot be had.
+    /// - Throws: ``PlatformError`` `setup` where the server cannot listen.
     package func run() async throws {
         do {
             try await withThrowingTaskGroup(of: Void.self) { group in
@@ -92,7 +94,7 @@ package struct HTTPServer: Service {
                     for try await _ in group {}
                 }
                 // Every connection is closed.
-                turnsQueue.finish()
+                connections.tasks.finish()
                 try await group.waitForAll()
             }
         } catch {
@@ -105,14 +107,14 @@ package struct HTTPServer: Service {
     /// Gives connections their tasks.
     private func serveRequests() async {
         await withDiscardingTaskGroup { group in
-            for await turn in turns {
-                group.addTask(executorPreference: turn.executor) { await turn.run() }
+            for await connection in tasks {
+                group.addTask(executorPreference: connection.executor) { await connection.run() }
             }
         }
     }
 
     private func serve(_ listener: HTTPListener, index: Int) async throws {
-        // The server announces every address by itself; the platform says it once, in its own words.
+        // The server logs every address; the platform announces them itself.
         var quiet = logger
         quiet.logLevel = max(.warning, logger.logLevel)
         let socket: UnixSocketPath?
@@ -126,13 +128,14 @@ package struct HTTPServer: Service {
             socket = path
             address = .unixDomainSocket(path: path.bindable)
         }
-        var connection = connection
-        connection.door = doors[index]
+        var connections = connections
+        connections.door = doors[index]
         let server = Server(
-            childChannelSetup: connection,
+            childChannelSetup: connections,
             configuration: ServerConfiguration(
                 address: address, backlog: 1024,
-                availableConnectionsDelegate: MaximumAvailableConnections(connection.limits.connections, logger: quiet)),
+                availableConnectionsDelegate: MaximumAvailableConnections(connections.limits.connections, logger: quiet)
+            ),
             onServerRunning: { channel in
                 bound.set(index, to: Self.address(of: listener, port: channel.localAddress?.port))
             },
@@ -160,5 +163,66 @@ package struct HTTPServer: Service {
             ? "\(listener) is taken by another program. Stop that one, or choose another port"
             : "cannot listen on \(listener): \(HostLookup.reason(ofBind: error.errnoCode))"
         return PlatformError(.setup, message, cause: error)
+    }
+}
+
+/// Builds the pipeline of each accepted connection.
+private struct ConnectionSetup: ServerChildChannel {
+    struct Value: ServerChildChannelValue {
+        let channel: any Channel
+        /// Succeeds when the connection is closed and no task of it is left.
+        let whenOver: EventLoopFuture<Void>
+    }
+
+    let limits: HTTPServerLimits
+    let times: IdleTimes
+    let capacity: ServerCapacity
+    /// Where connections ask for a task.
+    let tasks: AsyncStream<ConnectionHandle>.Continuation
+    let responder: Responder
+    /// The listener of these connections.
+    var door = ServerCapacity.Door(index: 0)
+
+    func setup(channel: any Channel, logger: Logger) -> EventLoopFuture<Value> {
+        channel.eventLoop.makeCompletedFuture {
+            guard let place = capacity.enter(door, channel: channel) else {
+                try channel.pipeline.syncOperations.addHandler(ConnectionRefusal(capacity: capacity))
+                return Value(channel: channel, whenOver: channel.closeFuture)
+            }
+            var decoding = NIOHTTPDecoderLimitConfiguration()
+            decoding.maxHeaderFieldSize = limits.headerBytes
+            decoding.maxHeaderListSize = limits.headerBytes
+            decoding.maxHeaderFieldCount = limits.headerFields
+            var encoding = HTTPResponseEncoder.Configuration()
+            encoding.automaticallySetFramingHeaders = false
+            // Most requests are small, and a connection keeps the buffer of its last read; the buffer grows with what
+            // is read.
+            try channel.syncOptions?.setOption(
+                .recvAllocator, value: AdaptiveRecvByteBufferAllocator(minimum: 512, initial: 512, maximum: 65_536))
+            let over = channel.eventLoop.makePromise(of: Void.self)
+            let connection = Connection(
+                on: channel.eventLoop, responder: responder, tasks: tasks, capacity: capacity, over: over)
+            let guardian = ConnectionGuard(times: times, connection: connection, place: place)
+            connection.guardian = guardian
+            let pipeline = channel.pipeline.syncOperations
+            try pipeline.addHandler(guardian)
+            try pipeline.addHandler(HTTPResponseEncoder(configuration: encoding))
+            // Bytes behind an upgrade request are forwarded only when the decoder is removed for the hand-over.
+            try pipeline.addHandler(
+                ByteToMessageHandler(
+                    HTTPRequestDecoder(leftOverBytesStrategy: .forwardBytes, limitConfiguration: decoding)))
+            try pipeline.addHandler(connection)
+            return Value(channel: channel, whenOver: over.futureResult)
+        }
+    }
+
+    func handle(value: Value, logger: Logger) async {
+        let channel = value.channel
+        await withTaskCancellationHandler {
+            // The connection counts until then. The future never fails.
+            try? await value.whenOver.get()
+        } onCancel: {
+            channel.close(promise: nil)
+        }
     }
 }

@@ -3,8 +3,8 @@ import NIOCore
 import NIOHTTP1
 import Synchronization
 
-/// What all servers of a process share, and nobody may take alone: connections, and memory for the bodies that are
-/// being read (contract N6).
+/// The limits that all servers of a process share: connections, and memory for the bodies that are being read (contract
+/// N6). No caller can take all of either.
 ///
 /// Each listener is a *door*. A few connections are kept for each, so that callers who take all others cannot lock out
 /// the operator or the pods. Safe from any thread.
@@ -20,7 +20,7 @@ package final class ServerCapacity: Sendable {
         case quarter
     }
 
-    /// Whose connection it is, where that is limited.
+    /// The owner of a connection, where its number of connections is limited.
     enum Peer: Hashable {
         case address4(UInt32)
         /// The first 64 bits: a network of one subscriber.
@@ -91,7 +91,7 @@ package final class ServerCapacity: Sendable {
             let count = state.counts[door.index]
             guard count < state.limits[door.index] else { return false }
             if count >= reserve {
-                // What the other doors have or may still claim of their reserve is not for this one.
+                // The connections and the unused reserves of the other doors are not available to this one.
                 let used = state.counts.indices.reduce(0) {
                     $0 + ($1 == door.index ? count : max(state.counts[$1], reserve))
                 }
@@ -120,8 +120,8 @@ package final class ServerCapacity: Sendable {
         }
     }
 
-    /// Counts bytes of a body that arrived; `false` where there is no memory for them. Small bodies find room for
-    /// longer than large ones, so that slow uploads do not keep small requests out.
+    /// Counts bytes of a body that arrived; `false` where there is no memory for them. Large bodies may take three
+    /// quarters of the memory, so that slow uploads do not keep small requests out.
     ///
     /// - Parameter held: what the same connection holds already.
     func takeBody(_ count: Int, besides held: Int) -> Bool {
@@ -172,7 +172,7 @@ package final class ServerCapacity: Sendable {
             let option: EventLoopFuture<Credentials> = provider.unsafeGetSocketOption(
                 level: .socket, name: NIOBSDSocket.Option(rawValue: 17))
             var credentials: Credentials?
-            // On the event loop it is there at once.
+            // On the event loop the future is complete at once.
             option.assumeIsolated().whenSuccess { credentials = $0 }
             return credentials.flatMap { $0.process > 0 ? $0.process : nil }
         #else
@@ -208,8 +208,8 @@ final class ConnectionRefusal: ChannelInboundHandler {
         guard speaks else { return context.close(promise: nil) }
         context.writeAndFlush(wrapOutboundOut(Self.answer), promise: nil)
         context.close(mode: .output, promise: nil)
-        // What the caller has sent is read for a moment: closing with it unread would make the system throw the answer
-        // away.
+        // The bytes of the caller are read for a moment: if the connection were closed with bytes unread, the system
+        // would discard the answer.
         timer = context.eventLoop.assumeIsolated().scheduleTask(in: .seconds(1)) { context.close(promise: nil) }
     }
 
@@ -229,3 +229,75 @@ final class ConnectionRefusal: ChannelInboundHandler {
 
 @available(*, unavailable)
 extension ConnectionRefusal: Sendable {}
+
+/// An IP address, or all addresses with the same first bits (`10.0.0.0/8`).
+package struct AddressRange: Sendable, Hashable {
+    /// The address; version 4 in the last 32 bits.
+    let high: UInt64
+    let low: UInt64
+    let isVersion4: Bool
+    /// The number of significant bits.
+    private let length: Int
+
+    static let loopback = ["127.0.0.0/8", "::1"].compactMap { AddressRange($0) }
+
+    /// `nil` for a text that is neither an IP address nor a range in CIDR notation.
+    package init?(_ text: String) {
+        let parts = text.split(separator: "/", maxSplits: 1, omittingEmptySubsequences: false)
+        guard let first = parts.first, let address = try? SocketAddress(ipAddress: String(first), port: 0),
+            let whole = AddressRange(address)
+        else { return nil }
+        guard parts.count == 2 else {
+            self = whole
+            return
+        }
+        guard parts[1].utf8.allSatisfy({ (48...57).contains($0) }), let length = Int(parts[1]),
+            (0...whole.length).contains(length)
+        else { return nil }
+        self.init(high: whole.high, low: whole.low, isVersion4: whole.isVersion4, length: length)
+    }
+
+    /// A version 6 address that maps a version 4 address is taken for the latter.
+    init?(_ address: SocketAddress) {
+        switch address {
+        case .v4(let address):
+            // After family and port in `sockaddr_in`.
+            let value = withUnsafeBytes(of: address.address) {
+                UInt32(bigEndian: $0.loadUnaligned(fromByteOffset: 4, as: UInt32.self))
+            }
+            self.init(high: 0, low: UInt64(value), isVersion4: true, length: 32)
+        case .v6(let address):
+            // After family, port and flow in `sockaddr_in6`.
+            let (high, low) = withUnsafeBytes(of: address.address) { bytes in
+                (
+                    UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 8, as: UInt64.self)),
+                    UInt64(bigEndian: bytes.loadUnaligned(fromByteOffset: 16, as: UInt64.self))
+                )
+            }
+            if high == 0, low >> 32 == 0xFFFF {
+                self.init(high: 0, low: low & 0xFFFF_FFFF, isVersion4: true, length: 32)
+            } else {
+                self.init(high: high, low: low, isVersion4: false, length: 128)
+            }
+        case .unixDomainSocket:
+            return nil
+        }
+    }
+
+    private init(high: UInt64, low: UInt64, isVersion4: Bool, length: Int) {
+        self.high = high
+        self.low = low
+        self.isVersion4 = isVersion4
+        self.length = length
+    }
+
+    /// Whether an address is in the range.
+    func contains(_ address: AddressRange) -> Bool {
+        guard isVersion4 == address.isVersion4 else { return false }
+        if isVersion4 { return length == 0 || (low ^ address.low) >> UInt64(32 - length) == 0 }
+        let highLength = min(64, length)
+        guard highLength == 0 || (high ^ address.high) >> UInt64(64 - highLength) == 0 else { return false }
+        let lowLength = length - 64
+        return lowLength <= 0 || (low ^ address.low) >> UInt64(64 - lowLength) == 0
+    }
+}

@@ -26,7 +26,7 @@ package final class LoopExecutor: SerialExecutor, TaskExecutor {
 /// With ``LoopExecutor`` each call of an asynchronous function would go through the event loop's queue once more: the
 /// runtime would take such a task for one that runs on an actor and has to leave it.
 package final class LoopTaskExecutor: TaskExecutor {
-    private let loop: any EventLoop
+    package let loop: any EventLoop
 
     package init(_ loop: any EventLoop) {
         self.loop = loop

@@ -2,7 +2,7 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 
-/// A TCP connection of a test: writes exactly the given bytes and reads what comes.
+/// A connection of a test: writes exactly the given bytes and reads what comes.
 package final class RawConnection {
     private let channel: NIOAsyncChannel<ByteBuffer, ByteBuffer>
     private let outbound: NIOAsyncChannelOutboundWriter<ByteBuffer>
@@ -21,9 +21,21 @@ package final class RawConnection {
     package static func open<Result>(
         port: Int, _ body: (RawConnection) async throws -> Result
     ) async throws -> Result {
+        try await open(try SocketAddress(ipAddress: "127.0.0.1", port: port), body)
+    }
+
+    package static func open<Result>(
+        socket path: String, _ body: (RawConnection) async throws -> Result
+    ) async throws -> Result {
+        try await open(try SocketAddress(unixDomainSocketPath: path), body)
+    }
+
+    private static func open<Result>(
+        _ address: SocketAddress, _ body: (RawConnection) async throws -> Result
+    ) async throws -> Result {
         let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
             .channelOption(.allowRemoteHalfClosure, value: true)
-            .connect(host: "127.0.0.1", port: port) { channel in
+            .connect(to: address) { channel in
                 channel.eventLoop.makeCompletedFuture {
                     try NIOAsyncChannel<ByteBuffer, ByteBuffer>(
                         wrappingChannelSynchronously: channel,

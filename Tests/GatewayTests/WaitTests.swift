@@ -150,7 +150,7 @@ struct WaitTests {
         let waiting = WaitingCallers(store: store, clock: ManualClock())
         let caller = CallerPresence()
         let poll = waiting.enter(RequestID(high: 1, low: 2), api: "hello", within: .seconds(60), caller: caller)
-        #expect(waiting.hub.count == 1)
+        #expect(waiting.count == 1)
         async let woken: Void = withCheckedContinuation { continuation in poll.whenReady { continuation.resume() } }
         caller.goAway()
         await woken
@@ -223,14 +223,14 @@ struct WaitTests {
         do {
             let poll = waiting.enter(RequestID(high: 1, low: 2), api: "hello", within: .seconds(60), caller: caller)
             guard case .gone = try await poll.look() else { throw PlatformError(.internal, "found a request") }
-            #expect(waiting.hub.count == 1)
+            #expect(waiting.count == 1)
         }
-        #expect(waiting.hub.count == 0)
+        #expect(waiting.count == 0)
     }
 
     @Test("A5: a look that finds no place is tried again when one is free, in the order of asking")
     func gate() throws {
-        let gate = ReadLimiter(places: 2)
+        let gate = ReadLimiter(limit: 2)
         #expect(gate.enter() && gate.enter() && !gate.enter())
         let called = Mutex<[Int]>([])
         for number in 0..<3 { gate.whenEntered { called.withLock { $0.append(number) } } }
@@ -262,44 +262,44 @@ struct WaitTests {
         }
     }
 
-    @Test("A5: the hub wakes the right ones, never before their time, and keeps an early wake-up")
-    func hub() throws {
-        let hub = WaiterHub()
+    @Test("A5: the right callers are woken, never before their time, and an early wake-up is kept")
+    func wakeups() throws {
+        let waiting = WaitingCallers(store: MemoryStore(), clock: ManualClock())
         let ids = (0..<100).map { RequestID(high: 7, low: $0) }
-        let waiters = ids.map { hub.register($0) }
-        hub.ended([ids[0], ids[1], RequestID(high: 9, low: 9)])
-        #expect(waiters[0].take() == .ended && waiters[0].take() == nil)
-        #expect(waiters[1].take() == .ended && waiters[2].take() == nil)
-        hub.wake(waiters[0], at: Instant(seconds: 10))
-        hub.wake(waiters[2], at: Instant(seconds: 10))
+        let entries = ids.map { waiting.register($0) }
+        waiting.ended([ids[0], ids[1], RequestID(high: 9, low: 9)])
+        #expect(entries[0].take() == .ended && entries[0].take() == nil)
+        #expect(entries[1].take() == .ended && entries[2].take() == nil)
+        waiting.wake(entries[0], at: Instant(seconds: 10))
+        waiting.wake(entries[2], at: Instant(seconds: 10))
         // Nothing is due yet.
-        hub.tick(now: Instant(microseconds: 9_999_999))
-        hub.ended([ids[0]])
-        #expect(waiters[0].take() == .ended && waiters[2].take() == nil)
-        hub.tick(now: Instant(microseconds: 10_100_000))
-        #expect(waiters[2].take() == .time && waiters[3].take() == nil)
+        waiting.tick(now: Instant(microseconds: 9_999_999))
+        waiting.ended([ids[0]])
+        #expect(entries[0].take() == .ended && entries[2].take() == nil)
+        waiting.tick(now: Instant(microseconds: 10_100_000))
+        #expect(entries[2].take() == .time && entries[3].take() == nil)
         // A wish that was replaced does not count any more.
-        hub.wake(waiters[3], at: Instant(seconds: 11))
-        hub.wake(waiters[3], at: Instant(seconds: 20))
-        hub.tick(now: Instant(seconds: 12))
-        #expect(waiters[3].take() == nil)
-        hub.close()
-        #expect(waiters[3].take() == .over && waiters[3].take() == .over)
-        #expect(hub.register(ids[4]).take() == .over)
+        waiting.wake(entries[3], at: Instant(seconds: 11))
+        waiting.wake(entries[3], at: Instant(seconds: 20))
+        waiting.tick(now: Instant(seconds: 12))
+        #expect(entries[3].take() == nil)
+        waiting.close()
+        #expect(entries[3].take() == .over && entries[3].take() == .over)
+        #expect(waiting.register(ids[4]).take() == .over)
     }
 
     @Test("A5: a waiter calls back once, also for what came before")
     func callBack() throws {
-        let hub = WaiterHub()
-        let waiter = hub.register(RequestID(high: 1, low: 1))
+        let waiting = WaitingCallers(store: MemoryStore(), clock: ManualClock())
+        let entry = waiting.register(RequestID(high: 1, low: 1))
         let calls = Mutex(0)
-        hub.ended([waiter.id])
-        waiter.whenWoken { calls.withLock { $0 += 1 } }
-        #expect(calls.withLock { $0 } == 1 && waiter.take() == .ended)
-        waiter.whenWoken { calls.withLock { $0 += 1 } }
+        waiting.ended([entry.id])
+        entry.whenWoken { calls.withLock { $0 += 1 } }
+        #expect(calls.withLock { $0 } == 1 && entry.take() == .ended)
+        entry.whenWoken { calls.withLock { $0 += 1 } }
         #expect(calls.withLock { $0 } == 1)
-        hub.ended([waiter.id])
-        hub.close()
+        waiting.ended([entry.id])
+        waiting.close()
         #expect(calls.withLock { $0 } == 2)
     }
 }

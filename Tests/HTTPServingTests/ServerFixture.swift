@@ -15,10 +15,26 @@ func withServer<Result: Sendable>(
     handler: @escaping HTTPHandler,
     _ body: @Sendable (_ port: Int, _ group: ServiceGroup) async throws -> Result
 ) async throws -> Result {
+    try await withServer(
+        limits: limits, listeners: listeners, capacity: capacity,
+        replying: { request, requestBody in
+            .response(try await handler(request, &requestBody))
+        }, body)
+}
+
+/// The same with a handler that may answer later.
+@discardableResult
+func withServer<Result: Sendable>(
+    limits: HTTPServerLimits = HTTPServerLimits(lingerTime: .milliseconds(200)),
+    listeners: [HTTPListener] = [.tcp(host: "127.0.0.1", port: 0)],
+    capacity: ServerCapacity = ServerCapacity(), isHandlerOnLoop: Bool = false,
+    replying handler: @escaping HTTPReplyHandler,
+    _ body: @Sendable (_ port: Int, _ group: ServiceGroup) async throws -> Result
+) async throws -> Result {
     let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
     let server = HTTPServer(
         listeners: listeners, limits: limits, capacity: capacity, clock: SystemClock(), logger: logger,
-        errors: ErrorResponses(logger: logger), handler: handler)
+        errors: ErrorResponses(logger: logger), isHandlerOnLoop: isHandlerOnLoop, replying: handler)
     let services = ServiceGroup(configuration: .init(services: [server], logger: logger))
     return try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask { try await services.run() }

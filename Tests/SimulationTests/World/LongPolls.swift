@@ -11,7 +11,6 @@ final class LongPolls: Service, @unchecked Sendable {
     private let world: World
     private let store: SimulatedStore
     private let waiting: WaitingCallers
-    private var hub: WaiterHub { waiting.hub }
     private var isTicking = false
 
     init(_ world: World, _ store: SimulatedStore) {
@@ -24,12 +23,14 @@ final class LongPolls: Service, @unchecked Sendable {
     func run() async throws {
         await withGracefulShutdownHandler {
             await cancelWhenGracefulShutdown {
-                for await change in self.store.changes() where !change.ended.isEmpty { self.hub.ended(change.ended) }
+                for await change in self.store.changes() where !change.ended.isEmpty {
+                    self.waiting.ended(change.ended)
+                }
                 // The stream may also end with a dead store; the service continues until it is stopped.
                 try? await gracefulShutdown()
             }
         } onGracefulShutdown: {
-            self.hub.close()
+            self.waiting.close()
         }
     }
 
@@ -60,7 +61,7 @@ final class LongPolls: Service, @unchecked Sendable {
         if let end, end.status.isEnded, let known = world.ledger[id], world.scenario.storeIsGood {
             let ago = Duration.microseconds(world.schedule.elapsed - known.changedAt)
             world.ledger.expect(
-                !wasWaiting || ago <= LongPoll.recheck + .seconds(2), "A5",
+                !wasWaiting || ago <= WaitingCaller.recheck + .seconds(2), "A5",
                 "a long poll noticed after \(ago) that \(known.name) had ended")
         }
         if end?.status.isEnded == true, wasWaiting { world.history.count(.longPollSawEnd) }
@@ -73,8 +74,8 @@ final class LongPolls: Service, @unchecked Sendable {
         isTicking = true
         world.schedule.after(.seconds(1)) { [self] in
             isTicking = false
-            hub.tick(now: world.clock.instant())
-            if hub.count > 0 { tick() }
+            waiting.tick(now: world.clock.instant())
+            if waiting.count > 0 { tick() }
         }
     }
 }

@@ -2,15 +2,56 @@ import Core
 import HTTPServing
 import NIOHTTP1
 
-/// How long a caller is ready to wait for a request to end (contract A5): `?wait=N` or `Prefer: wait=N` (RFC 7240), in
+/// The header fields of a caller's request that are stored and passed on (contract C2, C3), in their order, duplicates
+/// included.
+enum HeaderFilter {
+    /// - Throws: ``PlatformError`` `bad_request` for a value that is not UTF-8: it could not be passed on unchanged.
+    static func endToEnd(_ headers: HTTPHeaders) throws -> [HeaderField] {
+        let passed = EndToEndHeaders(connection: headers["connection"])
+        var fields: [HeaderField] = []
+        fields.reserveCapacity(headers.count)
+        for (name, value) in headers where passed.contains(name) {
+            guard !value.utf8.contains(0xEF) || !value.unicodeScalars.contains("\u{FFFD}") else {
+                throw PlatformError(
+                    .badRequest,
+                    "the value of the header \(name) is not UTF-8. Encode it as UTF-8 or percent-encode it (é is %C3%A9), or send it in the body"
+                )
+            }
+            fields.append(HeaderField(name.lowercased(), HeaderValue.trimmed(value)))
+        }
+        return fields
+    }
+}
+
+/// `Idempotency-Key` (contract A6).
+enum IdempotencyKey {
+    /// `nil` where the caller sent none.
+    ///
+    /// - Throws: ``PlatformError`` `bad_request` where it is not one key of 1 to 255 printable ASCII characters.
+    static func read(_ request: IncomingRequest) throws -> String? {
+        let values = request.values("idempotency-key")
+        guard let key = values.first else { return nil }
+        let isGood =
+            values.count == 1 && (1...Limits.idempotencyKey).contains(key.utf8.count)
+            && key.utf8.allSatisfy { (0x20...0x7E).contains($0) }
+        guard isGood else {
+            throw PlatformError(
+                .badRequest,
+                "Idempotency-Key must be one value of 1 to \(Limits.idempotencyKey) printable ASCII characters")
+        }
+        return key
+    }
+}
+
+/// How long a caller waits for a request to end (contract A5): `?wait=N` or `Prefer: wait=N` (RFC 7240), in
 /// seconds.
 struct WaitPreference: Sendable, Equatable {
     /// Never more than ``Limits/longPoll``.
     var duration: Duration
-    /// `Preference-Applied`, where the wish came as a preference.
+    /// `Preference-Applied`, where the caller used a preference.
     var applied: String?
 
-    /// `nil` where the caller does not want to wait. A parameter goes before a preference.
+    /// `nil` where the caller does not wait. A parameter takes precedence over a preference.
     ///
     /// - Throws: ``PlatformError`` `bad_request` for anything but a whole number of seconds.
     static func read(_ request: IncomingRequest) throws -> WaitPreference? {
@@ -45,11 +86,11 @@ struct WaitPreference: Sendable, Equatable {
             throw PlatformError(
                 .badRequest, "wait must be a whole number of seconds, up to \(longest), such as wait=30")
         }
-        // More digits than a number holds is more than enough, too.
+        // A number with too many digits is above the limit too.
         return min(longest, Int64(text) ?? .max)
     }
 
-    /// The value of the first preference called `wait`; the others mean nothing here.
+    /// The value of the first preference called `wait`; others are ignored.
     private static func preference(_ values: [String]) -> String? {
         for value in values {
             for item in value.split(separator: ",") {
