@@ -235,6 +235,7 @@ def main(names):
         *sorted((ROOT / "docs").glob("*.md")),
         ROOT / "clients/python/README.md",
         ROOT / "CONTRIBUTING.md",
+        ROOT / "SECURITY.md",
     ]
     if len(paths) == 1:
         return 0 if test(paths[0]) else 1
