@@ -5,7 +5,9 @@ import Testing
 
 extension EngineCheck {
     static let adoption: [EngineCheck] = [
-        EngineCheck("U4: another instance on the same data finds the pods, how containers ended, and every way in") {
+        EngineCheck(
+            "U4: another instance on the same data finds the pods, the ends of containers, and every connection"
+        ) {
             fixture in
             try await fixture.withPod([fixture.agent(), fixture.shell("side", "echo kept; exit 5")]) {
                 (plan) async throws in
@@ -31,7 +33,7 @@ extension EngineCheck {
                 #expect(try await fixture.observe(plan.id) == nil)
             }
         },
-        EngineCheck("U4: a pod whose PodInit was killed is not alive, and is removed without a rest") { fixture in
+        EngineCheck("U4: a pod whose PodInit was killed is not alive, and is removed completely") { fixture in
             try await fixture.withPod([fixture.agent(), fixture.shell("side", "exec sleep 1000")]) {
                 (plan) async throws in
                 _ = try await Agent.run("result = 1", in: plan.id, of: fixture.engine)

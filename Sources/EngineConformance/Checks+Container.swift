@@ -5,7 +5,7 @@ import Testing
 
 extension EngineCheck {
     static let container: [EngineCheck] = [
-        EngineCheck("C9: environment and arguments arrive as they are, later variables win") { fixture in
+        EngineCheck("C9: environment and arguments are unchanged, later variables win") { fixture in
             var plan = fixture.container("api", ["python3", "-u", "-c", Agent.source, "127.0.0.1"])
             plan.args = (plan.args ?? []) + ["8080", "two words", "", "$HOME", "ü\n"]
             plan.environment = [
@@ -24,7 +24,7 @@ extension EngineCheck {
                 #expect(answer == .list(environment + ["two words", "", "$HOME", "ü\n"]))
             }
         },
-        EngineCheck("C9: /cortex/client/cli.yaml is there for reading only") { fixture in
+        EngineCheck("C9: /cortex/client/cli.yaml is read-only") { fixture in
             try await fixture.withPod([fixture.agent(), fixture.agent("second", port: 9000)]) { (plan) async throws in
                 for port in [8080, 9000] {
                     for file in plan.clientFiles {
@@ -71,7 +71,7 @@ extension EngineCheck {
                 #expect(try await Agent.run(write, in: plan.id, of: fixture.engine) == [])
             }
         },
-        EngineCheck("C12: the system's files cannot be written, /tmp and /dev/shm can", needs: .readOnlyRoot) {
+        EngineCheck("C12: the system's files are read-only, /tmp and /dev/shm are writable", needs: .readOnlyRoot) {
             fixture in
             try await fixture.withPod([fixture.agent()]) { (plan) async throws in
                 let write = """
@@ -85,7 +85,7 @@ extension EngineCheck {
                 #expect(try await Agent.run(write, in: plan.id, of: fixture.engine) == ["/tmp", "/dev/shm", 3])
             }
         },
-        EngineCheck("Y2: volumes are bound, read-only ones cannot be written") { fixture in
+        EngineCheck("Y2: volumes are mounted, and read-only ones cannot be written") { fixture in
             let folder = fixture.folder.appendingPathComponent("volume-\(UInt32.random(in: .min ... .max))")
             try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
             try FileManager.default.setAttributes([.posixPermissions: 0o777], ofItemAtPath: folder.path)
@@ -129,7 +129,10 @@ extension EngineCheck {
                 #expect(try await Agent.run(read, in: plan.id, of: fixture.engine) == .number(80 << 20))
             }
         },
-        EngineCheck("C12: a container over its mem is killed, and says so; its neighbour lives", needs: .memoryLimit) {
+        EngineCheck(
+            "C12: a container above its mem is killed, and its state says so; the other container continues",
+            needs: .memoryLimit
+        ) {
             fixture in
             var hungry = fixture.container("hungry", ["python3", "-c", "data = bytearray(1 << 30)"])
             hungry.compute.mem = Quantity("64Mi")
@@ -140,7 +143,7 @@ extension EngineCheck {
                 #expect(try await Agent.run("result = 1", in: plan.id, of: fixture.engine) == 1)
             }
         },
-        EngineCheck("C12: what no machine has is refused, naming the field") { fixture in
+        EngineCheck("C12: a resource that no machine has is refused by its field") { fixture in
             var container = ContainerSpecification(name: "api", image: "localhost/any:1", command: ["true"])
             container.compute.gpu = 64
             let specification = APISpecification.async(

@@ -6,7 +6,7 @@ import Testing
 extension EngineCheck {
     static let exec: [EngineCheck] = [
         EngineCheck(
-            "C14: a command runs in the container, with its environment and files, and its exit code comes back"
+            "C14: a command runs in the container, with its environment and files, and its exit code is returned"
         ) { fixture in
             var container = fixture.shell("side", "touch /tmp/mine; exec sleep 1000")
             container.environment = [EnvironmentVariable("GREETING", "hello there")]
@@ -30,7 +30,7 @@ extension EngineCheck {
                 #expect(killed.exitCode == 137)
             }
         },
-        EngineCheck("C14: a command's output is cut at the limit and it still ends") { fixture in
+        EngineCheck("C14: a command's output is cut at the limit, and the command still ends") { fixture in
             try await fixture.withPod([fixture.shell("side", "exec sleep 1000")]) { (plan) async throws in
                 let result = try await run(fixture, plan, "python3 -c 'print(\"x\" * 1000000)'; exit 2")
                 #expect(result.exitCode == 2)
@@ -53,7 +53,7 @@ extension EngineCheck {
                     })
             }
         },
-        EngineCheck("C14: a command that cannot be run, or a container that is not there, is an error") { fixture in
+        EngineCheck("C14: a command that cannot be run, or a missing container, is an error") { fixture in
             try await fixture.withPod([fixture.shell("side", "exec sleep 1000")]) { (plan) async throws in
                 await #expect(throws: PlatformError.self) {
                     _ = try await fixture.engine.exec(
@@ -68,7 +68,7 @@ extension EngineCheck {
     ]
 
     static let logs: [EngineCheck] = [
-        EngineCheck("O4: lines of both streams, the last of them, and over a restart") { fixture in
+        EngineCheck("O4: logs have lines of both streams, the last lines, and those before a restart") { fixture in
             // Apart in time: what comes through two pipes at once has no order.
             let script = "echo one; sleep 0.2; echo two >&2; sleep 0.2; echo three"
             try await fixture.withPod([fixture.shell("side", script)]) { (plan) async throws in
@@ -82,7 +82,7 @@ extension EngineCheck {
                 #expect(try await eventually { try await lines(of: "side", in: plan.id, fixture.engine) == all + all })
             }
         },
-        EngineCheck("O4: what was written last is a line though its end is missing") { fixture in
+        EngineCheck("O4: the last output is a line although its end is missing") { fixture in
             try await fixture.withPod([fixture.shell("side", "echo one; printf two")]) { (plan) async throws in
                 #expect(try await eventually { try await fixture.exit(of: "side", in: plan.id) != nil })
                 #expect(
@@ -92,7 +92,7 @@ extension EngineCheck {
                 #expect(try await lines(of: "side", in: plan.id, fixture.engine, tail: 1) == ["two"])
             }
         },
-        EngineCheck("O4: following gives lines as they come, over a restart, and ends with the pod") { fixture in
+        EngineCheck("O4: following returns lines at once, continues over a restart, and ends with the pod") { fixture in
             let script = "echo started; while [ ! -e /mnt/go ]; do sleep 0.05; done; rm /mnt/go; echo ended"
             try await fixture.withPod([fixture.agent(), fixture.shell("side", script)]) { (plan) async throws in
                 let stream = try await fixture.engine.logs(container: "side", pod: plan.id, follow: true, tail: nil)
@@ -113,7 +113,7 @@ extension EngineCheck {
                 #expect(seen == ["started", "ended", "started", "ended"])
             }
         },
-        EngineCheck("O4: an overlong line comes in pieces, bytes that are no text as U+FFFD") { fixture in
+        EngineCheck("O4: a line that is too long is split, bytes that are not text become U+FFFD") { fixture in
             let source = "import sys; sys.stdout.buffer.write(b'x' * 40000 + b'\\n\\xff\\n'); sys.stdout.flush()"
             try await fixture.withPod([fixture.container("side", ["python3", "-c", source])]) { (plan) async throws in
                 #expect(try await eventually { try await fixture.exit(of: "side", in: plan.id) != nil })
@@ -125,7 +125,7 @@ extension EngineCheck {
                 #expect(pieces.allSatisfy { $0.utf8.count <= Limits.logLine })
             }
         },
-        EngineCheck("O4: logs of a container that is not there are an error") { fixture in
+        EngineCheck("O4: logs of a missing container are an error") { fixture in
             try await fixture.withPod([fixture.shell("side", "exec sleep 1000")]) { (plan) async throws in
                 let error = await #expect(throws: PlatformError.self) {
                     _ = try await lines(of: "stranger", in: plan.id, fixture.engine)

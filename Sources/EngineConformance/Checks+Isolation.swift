@@ -20,7 +20,7 @@ extension EngineCheck {
                 #expect(executed == ExecResult(exitCode: 0, output: "[]\n"))
             }
         },
-        EngineCheck("N3: no file in a volume can be made setuid or setgid", needs: .systemCallFilter) { fixture in
+        EngineCheck("N3: no file in a volume can get the setuid or setgid bit", needs: .systemCallFilter) { fixture in
             let folder = fixture.folder.appendingPathComponent("volume-\(UInt32.random(in: .min ... .max))")
             try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
             try FileManager.default.setAttributes([.posixPermissions: 0o777], ofItemAtPath: folder.path)
@@ -93,7 +93,7 @@ extension EngineCheck {
                 #expect(kinds.count == 3)
             }
         },
-        EngineCheck("N3: the first process of a container keeps no descriptor of the platform") { fixture in
+        EngineCheck("N3: the first process of a container has no descriptor of the platform") { fixture in
             let script = """
                 import os, sys
                 kinds = []

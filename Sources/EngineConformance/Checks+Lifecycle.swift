@@ -6,7 +6,7 @@ import Testing
 
 extension EngineCheck {
     static let lifecycle: [EngineCheck] = [
-        EngineCheck("U4: a pod is listed with what it was made from, and nothing is left once it is stopped") {
+        EngineCheck("U4: a pod is listed with its plan, and nothing is left after it is stopped") {
             fixture in
             let plan = fixture.plan([fixture.agent(), fixture.shell("side", "exec sleep 1000")])
             try await fixture.engine.prepare(plan) { _ in }
@@ -25,7 +25,7 @@ extension EngineCheck {
                 close(descriptor)
             }
         },
-        EngineCheck("U4: stopping what is unknown or stopped already is no error") { fixture in
+        EngineCheck("U4: stopping an unknown or stopped pod is no error") { fixture in
             try await fixture.engine.stop(pod: "hello-unknown", grace: .seconds(1))
             let plan = fixture.plan([fixture.shell("side", "exec sleep 1000")])
             try await fixture.engine.prepare(plan) { _ in }
@@ -33,7 +33,7 @@ extension EngineCheck {
             try await fixture.engine.stop(pod: plan.id, grace: .zero)
             try await fixture.engine.stop(pod: plan.id, grace: .zero)
         },
-        EngineCheck("C14: how a container ended is seen, and hinted at") { fixture in
+        EngineCheck("C14: the end of a container is listed, and there is a hint") { fixture in
             let hinted = Mutex<Set<String>>([])
             let hints = fixture.engine.hints()
             let listener = Task { for await hint in hints { hinted.withLock { _ = $0.insert(hint) } } }
@@ -52,7 +52,7 @@ extension EngineCheck {
                 #expect(try await eventually { hinted.withLock { $0 }.contains(plan.id) })
             }
         },
-        EngineCheck("C14: a container that is restarted comes back to the same network and /mnt") { fixture in
+        EngineCheck("C14: a restarted container has the same network and /mnt") { fixture in
             let once = "if [ -e /mnt/again ]; then exec sleep 1000; fi; touch /mnt/again; exit 3"
             try await fixture.withPod([fixture.agent(), fixture.shell("side", once)]) { (plan) async throws in
                 let space = "import os; result = os.readlink('/proc/self/ns/net')"
@@ -70,7 +70,7 @@ extension EngineCheck {
                 #expect(.string(inside.output.trimmingCharacters(in: .whitespacesAndNewlines)) == before)
             }
         },
-        EngineCheck("C13: SIGTERM goes to every container at once, SIGKILL to those that stay past the grace period") {
+        EngineCheck("C13: every container gets SIGTERM at once, and SIGKILL after the grace period") {
             fixture in
             let polite =
                 "trap 'echo term > /evidence/polite; exit 0' TERM; touch /mnt/polite; while :; do sleep 0.05; done"
@@ -90,7 +90,7 @@ extension EngineCheck {
             }
             #expect(try await fixture.leftovers(plan.id) == [])
         },
-        EngineCheck("C14: one container is stopped alone and started again") { fixture in
+        EngineCheck("C14: one container is stopped and started again") { fixture in
             let script = "trap '' TERM; touch /mnt/deaf; while :; do sleep 0.05; done"
             try await fixture.withPod([fixture.agent(), fixture.shell("side", script)]) { (plan) async throws in
                 let deaf = "import os; result = os.path.exists('/mnt/deaf')"
@@ -105,7 +105,7 @@ extension EngineCheck {
                 #expect(try await fixture.exit(of: "api", in: plan.id) != nil)
             }
         },
-        EngineCheck("C12: a command that does not exist fails the start and leaves nothing", needs: .startFailure) {
+        EngineCheck("C12: a missing command fails the start and leaves nothing", needs: .startFailure) {
             fixture in
             let plan = fixture.plan([fixture.agent(), fixture.container("side", ["no-such-command-anywhere"])])
             try await fixture.engine.prepare(plan) { _ in }
@@ -115,7 +115,7 @@ extension EngineCheck {
             #expect(try await fixture.observe(plan.id) == nil)
             #expect(try await fixture.leftovers(plan.id) == [])
         },
-        EngineCheck("C12: a file that may not be executed fails the start and leaves nothing", needs: .startFailure) {
+        EngineCheck("C12: a file that is not executable fails the start and leaves nothing", needs: .startFailure) {
             fixture in
             let plan = fixture.plan([fixture.agent(), fixture.container("side", ["/etc/hosts"])])
             try await fixture.engine.prepare(plan) { _ in }
@@ -125,7 +125,7 @@ extension EngineCheck {
             #expect(try await fixture.observe(plan.id) == nil)
             #expect(try await fixture.leftovers(plan.id) == [])
         },
-        EngineCheck("U4: a start removes what an earlier start of the same id left, and begins anew") { fixture in
+        EngineCheck("U4: a start removes the remains of an earlier start of the same id") { fixture in
             let plan = fixture.plan([fixture.agent()])
             try await fixture.engine.prepare(plan) { _ in }
             try await fixture.engine.start(plan)
@@ -162,7 +162,7 @@ extension EngineCheck {
             try await fixture.engine.stop(pod: plan.id, grace: .zero)
             #expect(try await fixture.leftovers(plan.id) == [])
         },
-        EngineCheck("U4: several pods start and stop at once without touching each other") { fixture in
+        EngineCheck("U4: several pods start and stop at once without affecting each other") { fixture in
             let plans = (0..<4).map { _ in fixture.plan([fixture.agent()]) }
             try await withThrowingTaskGroup { group in
                 for plan in plans {

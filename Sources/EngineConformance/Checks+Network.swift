@@ -5,7 +5,7 @@ import Testing
 
 extension EngineCheck {
     static let network: [EngineCheck] = [
-        EngineCheck("C7: a port is refused until something listens inside the pod, also on 127.0.0.1 only") { fixture in
+        EngineCheck("C7: a port is refused until a process listens inside the pod, also only on 127.0.0.1") { fixture in
             try await fixture.withPod([fixture.agent(), late(fixture, "127.0.0.1")]) { (plan) async throws in
                 _ = try await Agent.run("result = 1", in: plan.id, of: fixture.engine)
                 let connector = fixture.engine.connector(pod: plan.id)
@@ -28,7 +28,7 @@ extension EngineCheck {
                 #expect(try await HTTPWire.exchange([], over: descriptor) == "late")
             }
         },
-        EngineCheck("C7: many connections at once, and one that is kept, carry what they should") { fixture in
+        EngineCheck("C7: many connections at once, and a kept one, transfer the correct bytes") { fixture in
             try await fixture.withPod([fixture.agent()]) { (plan) async throws in
                 let answers = try await withThrowingTaskGroup(of: JSON.self) { group in
                     for number in 0..<32 {
@@ -62,7 +62,7 @@ extension EngineCheck {
             }
         },
         EngineCheck(
-            "C10: the cluster's names reach gateway and operator from every container, while the pod itself serves on port 80"
+            "C10: the cluster's names reach gateway and operator from every container, also if the pod serves on port 80"
         ) {
             fixture in
             try await StubServer.with("gateway", at: fixture.gatewaySocket) { gateway in
@@ -109,7 +109,7 @@ extension EngineCheck {
                 }
             }
         },
-        EngineCheck("C10: a platform that comes back is reached again") { fixture in
+        EngineCheck("C10: a restarted platform is reached again") { fixture in
             let call =
                 "import urllib.request; result = urllib.request.urlopen('http://\(ClusterNames.gateway)/').status"
             try await StubServer.with("operator", at: fixture.operatorSocket) { _ in
