@@ -142,3 +142,14 @@ final class Platform: Sendable {
         try await ChildProcess.run(Self.cortex.path, arguments, environment: Self.environment(in: folder), input: input)
     }
 }
+
+/// The image of the tests' containers: this machine's Python, loaded once into the private Podman.
+enum TestImage {
+    private static let loading = Task {
+        let archive = try await TestImages.python()
+        try await PrivatePodman.shared().load(archive)
+        return "localhost/cortex-test-python:1"
+    }
+
+    static func python() async throws -> String { try await loading.value }
+}
