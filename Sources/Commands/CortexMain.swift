@@ -1,7 +1,7 @@
 import ArgumentParser
 import Foundation
 
-/// The CLI's entry: parses, runs, and turns whatever goes wrong into a message and an exit status.
+/// The CLI's entry: parses, runs, and turns an error into a message and an exit status.
 package enum CortexMain {
     /// Runs the process's command and ends the process.
     package static func run() async -> Never {
@@ -15,14 +15,9 @@ package enum CortexMain {
     /// - Returns: the exit status.
     static func run(_ arguments: [String]) async -> Int32 {
         let console = Console(environment: ProcessInfo.processInfo.environment)
-        if arguments.first == CompletionAnswer.command {
-            // Somebody is typing: whatever goes wrong, there is just nothing to offer.
-            try? await CompletionAnswer.run(Array(arguments.dropFirst()), context: .live())
-            return ExitStatus.success
-        }
         do {
             let words = try CommandAbbreviation.expand(arguments, root: CortexCommand.self)
-            var command = try CortexCommand.parseAsRoot(ArgumentRepair.repair(words))
+            var command = try await CortexCommand.asyncParseAsRoot(words)
             if var asynchronous = command as? any AsyncParsableCommand {
                 try await asynchronous.run()
             } else {
@@ -31,6 +26,9 @@ package enum CortexMain {
             return ExitStatus.success
         } catch {
             let status = ExitStatus(error)
+            // The call of a completion script that does not fit this program: a message would stand in the line that
+            // the user is typing.
+            if arguments.first == "---completion", status.code != ExitStatus.success { return ExitStatus.success }
             if let message = status.message, !message.isEmpty {
                 switch status.channel {
                 case .output: try? console.print(message)

@@ -1,4 +1,5 @@
 import APIConfiguration
+import ArgumentParser
 import Client
 import Core
 import Foundation
@@ -151,12 +152,16 @@ struct ClusterTests {
 
     @Test("O2: every command takes --output json but those that print a script")
     func output() throws {
-        func commands(_ tree: CommandTree) -> [CommandTree] {
-            tree.visible.isEmpty ? [tree] : tree.visible.flatMap(commands)
+        func commands(_ command: any ParsableCommand.Type) -> [any ParsableCommand.Type] {
+            let children = command.configuration.subcommands.filter { $0.configuration.shouldDisplay }
+            return children.isEmpty ? [command] : children.flatMap(commands)
         }
-        let exempt: Set<String> = ["completion", "help", "schema"]
-        for command in commands(try .cortex()) where !exempt.contains(command.commandName) {
-            #expect(command.arguments?.contains { $0.isNamed("--output") } == true, "\(command.commandName)")
+        let exempt: Set<String> = ["completion", "schema"]
+        let all = commands(CortexCommand.self)
+        #expect(all.count > 20)
+        for command in all where !exempt.contains(command._commandName) {
+            let help = CortexCommand.helpMessage(for: command)
+            #expect(help.contains("--output <format>"), "\(command._commandName)")
         }
     }
 

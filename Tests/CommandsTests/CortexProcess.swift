@@ -40,10 +40,11 @@ struct CortexProcess {
 
     /// Runs it on a pseudo terminal of 80 columns: each time that what it wrote contains `text`, `answer` is typed.
     ///
+    /// - Parameter program: another one than `cortex`.
     /// - Returns: all that it wrote, and its exit status.
     static func onTerminal(
         _ arguments: [String], folder: URL, columns: UInt16 = 80, environment: [String: String] = [:],
-        typing: [(text: String, answer: String)]
+        program: String = binary, typing: [(text: String, answer: String)]
     ) async throws -> (text: String, status: Int32) {
         // What grantpt and ptsname do on Linux; Swift does not see those (TIOCSPTLCK, TIOCGPTN).
         let leader = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC)
@@ -57,7 +58,7 @@ struct CortexProcess {
         _ = ioctl(follower, UInt(TIOCSWINSZ), &size)
         // `setsid --ctty`: the terminal is the process's own, so that Ctrl-C reaches it.
         let process = try ChildProcess(
-            "setsid", ["--ctty", "--wait", binary] + arguments,
+            "setsid", ["--ctty", "--wait", program] + arguments,
             environment: variables(folder, ["TERM": "xterm"].merging(environment) { $1 }), directory: folder.path,
             input: .descriptor(follower), output: .descriptor(follower), errors: .descriptor(follower))
         close(follower)
@@ -71,7 +72,7 @@ struct CortexProcess {
         return (seen, status)
     }
 
-    /// Reads to the end, typing what is to be typed.
+    /// Reads to the end, and types each answer once its text was seen.
     private static func converse(on leader: CInt, typing: [(text: String, answer: String)]) -> String {
         var seen: [UInt8] = []
         var (typed, from) = (0, 0)

@@ -51,16 +51,16 @@ struct DecisionTests {
     }
 
     @Test(
-        "O3: --wait stands with and without a number, anywhere",
+        "O3: --wait stands anywhere and takes no value; --wait-timeout waits too, with a limit",
         arguments: [
-            (["submit", "x", "--wait"], ["submit", "x", "--wait=forever"]),
-            (["submit", "--wait", "x"], ["submit", "--wait=forever", "x"]),
-            (["result", "x", "--wait", "30"], ["result", "x", "--wait", "30"]),
-            (["submit", "x", "--", "--wait"], ["submit", "x", "--", "--wait"]),
-            (["deploy", "--wait"], ["deploy", "--wait"]),
-        ])
-    func wait(words: [String], repaired: [String]) {
-        #expect(ArgumentRepair.repair(words) == repaired)
+            (["submit", "x", "--wait"], true, nil), (["submit", "--wait", "x"], true, nil),
+            (["submit", "x", "--wait-timeout", "30"], true, 30), (["submit", "x"], false, nil),
+            (["submit", "--wait", "--wait-timeout=0", "x"], true, 0),
+        ] as [([String], Bool, Int?)])
+    func wait(words: [String], isWaiting: Bool, seconds: Int?) async throws {
+        let command = try #require(try await CortexCommand.asyncParseAsRoot(words) as? SubmitCommand)
+        #expect(command.target.api == "x" && command.waiting.isWaiting == isWaiting)
+        #expect(command.waiting.limit == seconds.map { .seconds($0) })
     }
 
     @Test(
@@ -71,12 +71,13 @@ struct DecisionTests {
             ["logs", "a", "--random-pod", "--replica", "r"], ["result", "a", "no-id"], ["result", "a"],
             ["requests", "a", "--status", "lost"], ["requests", "a", "--limit", "0"], ["submit"],
             ["submit", "a", "-H", "no colon"], ["submit", "a", "-H", "Host: x"], ["submit", "a", "-H", "a b: c"],
-            ["submit", "a", "--wait=-1"], ["submit", "a", "--wait=10m"], ["result", "a", "--wait", "x"],
+            ["submit", "a", "--wait=-1"], ["submit", "a", "--wait-timeout=10m"], ["result", "a", "--wait", "x"],
+            ["submit", "a", "--wait-timeout=-1"], ["submit", "a", "--wait", "30"], ["submit", "--wait-timeout", "a"],
             ["env", "configure", "a b"], ["env", "rename", "a"], ["env", "delete"],
             ["deploy", "--timeout", "0"], ["delete"], ["cancel", "a", "x"], ["retry", "a"],
         ])
-    func wrongArguments(words: [String]) {
-        let error = #expect(throws: (any Error).self) { try CortexCommand.parseAsRoot(words) }
+    func wrongArguments(words: [String]) async {
+        let error = await #expect(throws: (any Error).self) { try await CortexCommand.asyncParseAsRoot(words) }
         #expect(error.map { ExitStatus($0).code } == 2)
     }
 
@@ -92,8 +93,8 @@ struct DecisionTests {
             ["env", "default", "e"], ["env", "rename", "a", "b"], ["version", "-e", "e"], ["completion", "bash"],
             ["up", "--data-dir", "/d", "--host", "h", "--port", "0", "--operator-port", "0", "--engine", "sandbox"],
         ])
-    func originalFlags(words: [String]) throws {
-        _ = try CortexCommand.parseAsRoot(words)
+    func originalFlags(words: [String]) async throws {
+        _ = try await CortexCommand.asyncParseAsRoot(words)
     }
 
     // MARK: Payload

@@ -1,113 +1,114 @@
 import ArgumentParser
 
-/// The scripts that teach a shell to ask `cortex __complete`. All that is known of commands and names is in the
-/// program, so a script never grows old.
+/// The scripts that the argument parser generates, and around them what those do not know: shortened verbs,
+/// `help VERB`, `--option=value`, `@file` and the program's other name `cx`.
 enum CompletionScript: String, CaseIterable, ExpressibleByArgument, Sendable {
     case bash, zsh, fish
 
     var text: String {
         switch self {
-        case .bash: Self.bashText
-        case .zsh: Self.zshText
-        case .fish: Self.fishText
+        case .bash:
+            // Its first line is for a script that is run; this one is sourced.
+            let generated = CortexCommand.completionScript(for: .bash).replacing("#!/bin/bash\n", with: "")
+            return "# shellcheck shell=bash\n" + generated + "\n\n" + Self.bashAddition
+        case .zsh:
+            // Its last statement runs the function; the one that replaces it runs the addition.
+            let generated = CortexCommand.completionScript(for: .zsh)
+            let end = generated.ranges(of: "\nif [[ ").last?.lowerBound ?? generated.endIndex
+            return generated[..<end].replacing("#compdef cortex\n", with: "#compdef cortex cx\n") + "\n"
+                + Self.zshAddition
+        case .fish:
+            return CortexCommand.completionScript(for: .fish).replacing("case 'cortex'\n", with: "case cortex cx\n")
+                + "\n\n" + Self.fishAddition
         }
     }
 
-    private static let bashText = #"""
-        # shellcheck shell=bash
-        # Completion of cortex for bash. Load it with: source <(cortex completion bash)
-        _cortex_complete() {
-          local program=$1 current=${COMP_WORDS[COMP_CWORD]} how value extension pattern=
-          COMPREPLY=()
-          {
-            read -r how
-            case $how in
-              files*)
-                for extension in ${how#files}; do pattern+="${pattern:+|}*.$extension"; done
-                compopt -o filenames 2>/dev/null
-                current=${current#[=@]}
-                if [[ -n $pattern ]]; then
-                  shopt -q extglob || { shopt -s extglob; local restore=1; }
-                  mapfile -t COMPREPLY < <(compgen -f -X "!@($pattern)" -- "$current"; compgen -d -- "$current")
-                  [[ -z ${restore-} ]] || shopt -u extglob
-                else
-                  mapfile -t COMPREPLY < <(compgen -f -- "$current")
-                fi
-                ;;
-              folders)
-                compopt -o filenames 2>/dev/null
-                mapfile -t COMPREPLY < <(compgen -d -- "${current#=}")
-                ;;
-              values)
-                while IFS=$'\t' read -r value _; do COMPREPLY+=("$value"); done
-                ;;
-            esac
-          } < <("$program" __complete line "$COMP_LINE" "$COMP_POINT" "$current" 2>/dev/null)
+    private static let verbs =
+        (CortexCommand.configuration.subcommands.filter { $0.configuration.shouldDisplay }.map { $0._commandName }
+        + ["help"]).joined(separator: " ")
+
+    static let bashAddition = #"""
+        # Only paths are marked as file names: an API may have the name of a folder.
+        __cortex_add_completions() {
+          local completion
+          [[ $1 == -W ]] || compopt -o filenames 2>/dev/null
+          # shellcheck disable=SC2154
+          while IFS= read -r completion; do COMPREPLY+=("$completion"); done < <(IFS=$'\n' compgen "$@" -- "$cur")
         }
-        complete -o nosort -F _cortex_complete cortex 2>/dev/null || complete -F _cortex_complete cortex
-        complete -o nosort -F _cortex_complete cx 2>/dev/null || complete -F _cortex_complete cx
+
+        # Gives _cortex the words as the program gets them: bash ends words also at `=`, `:` and `@`.
+        _cortex_words() {
+          local rest=${COMP_LINE:0:COMP_POINT} part=$2 word lead offered='' path
+          local -a words=() found
+          for word in "${COMP_WORDS[@]:0:COMP_CWORD}"; do
+            if ((${#words[@]} > 0)) && [[ $rest != [[:space:]]* ]]; then words[-1]+=$word; else words+=("$word"); fi
+            rest=${rest#"${rest%%[![:space:]]*}"}
+            rest=${rest#"$word"}
+          done
+          if [[ $rest == [[:space:]]* ]]; then words+=("${rest#"${rest%%[![:space:]]*}"}"); else words[-1]+=$rest; fi
+          ((${#words[@]} > 2)) && [[ ${words[1]} == help ]] && words=("${words[0]}" "${words[@]:2}")
+          if ((${#words[@]} > 2)); then
+            mapfile -t found < <(compgen -W '\#(verbs)' -- "${words[1]}")
+            ((${#found[@]} == 1)) && words[1]=${found[0]}
+          fi
+          word=${words[-1]}
+          [[ $word == [\"\']* ]] && word=$part
+          # The beginning of the word that bash leaves as it is.
+          lead=${word%"$part"}
+          if [[ $word == --*=* ]]; then
+            offered=${word%%=*}=
+            word=${word#*=}
+            words[-1]=${offered%=}
+            words+=("$word")
+          fi
+          COMPREPLY=()
+          if [[ $word == @* ]]; then
+            offered+=@
+            while IFS= read -r path; do
+              [[ -d $path ]] && path+=/ && compopt -o nospace 2>/dev/null
+              COMPREPLY+=("$(printf %q "$path")")
+            done < <(compgen -f -- "${word#@}")
+          else
+            local COMP_CWORD=$((${#words[@]} - 1)) COMP_LINE="${words[*]}"
+            local -a COMP_WORDS=("${words[@]}")
+            local COMP_POINT=${#COMP_LINE}
+            _cortex "$1" "$word" "${words[-2]}"
+          fi
+          COMPREPLY=("${COMPREPLY[@]/#/"$offered"}")
+          COMPREPLY=("${COMPREPLY[@]#"$lead"}")
+        }
+        complete -o nosort -F _cortex_words cortex cx 2>/dev/null || complete -F _cortex_words cortex cx
         """#
 
-    private static let zshText = #"""
-        #compdef cortex cx
-        # Completion of cortex for zsh. Load it with: source <(cortex completion zsh)
-        # or write it to a file _cortex in a folder of $fpath.
+    private static let zshAddition = #"""
+        functions[_cortex_generated]=${functions[_cortex]}
         _cortex() {
-          local -a answer candidates typed
-          local how line value
-          typed=("${(@Q)words[1,CURRENT]}")
-          answer=("${(@f)$("${typed[1]}" __complete words "${typed[@]}" 2>/dev/null)}")
-          how=${answer[1]}
-          case $how in
-            files*)
-              compset -P '*='
-              compset -P '@'
-              local -a extensions=(${=how#files})
-              if (( ${#extensions} )); then _files -g "*.(${(j:|:)extensions})"; else _files; fi
-              ;;
-            folders)
-              compset -P '*='
-              _files -/
-              ;;
-            values)
-              for line in "${(@)answer[2,-1]}"; do
-                value=${line%%$'\t'*}
-                if [[ $line == *$'\t'* ]]; then
-                  candidates+=("${value//:/\\:}:${line#*$'\t'}")
-                else
-                  candidates+=("${value//:/\\:}")
-                fi
-              done
-              _describe -V 'cortex' candidates
-              ;;
-          esac
+          local -a verbs=(\#(verbs)) found
+          if (( CURRENT > 2 )) && [[ ${words[2]} == help ]]; then words[2]=(); (( CURRENT-- )); fi
+          if (( CURRENT > 2 )); then
+            found=(${(M)verbs:#${words[2]}*})
+            (( $#found == 1 )) && words[2]=${found[1]}
+          fi
+          if [[ ${words[CURRENT]} == --*=* ]]; then
+            words[CURRENT]=("${words[CURRENT]%%=*}" "${words[CURRENT]#*=}")
+            (( CURRENT++ ))
+            compset -P '*='
+          fi
+          if compset -P '@'; then _files; else _cortex_generated "$@"; fi
         }
         if [[ ${funcstack[1]-} == _cortex ]]; then _cortex "$@"; else compdef _cortex cortex cx; fi
         """#
 
-    private static let fishText = #"""
-        # Completion of cortex for fish. Load it with: cortex completion fish | source
-        function __cortex_complete
-            set -l words (commandline -opc)
-            set -l current (commandline -ct)
-            set -l answer ($words[1] __complete words $words "$current" 2>/dev/null)
-            switch "$answer[1]"
-                case 'files*'
-                    set -l lead (string match -r -- '^(?:--[^=]*=)?@?' "$current")
-                    for path in (__fish_complete_path (string replace -- "$lead" '' "$current"))
-                        echo -- $lead$path
-                    end
-                case folders
-                    __fish_complete_directories (string replace -r -- '^--[^=]*=' '' "$current") ''
-                case values
-                    for line in $answer[2..-1]
-                        echo -- $line
-                    end
+    private static let fishAddition = #"""
+        function __cortex_payload
+            set -l word (commandline -ct | string replace -r -- '^--[^=]*=' '')
+            string match -q -- '@*' $word; or return
+            for path in (__fish_complete_path (string sub -s 2 -- $word))
+                echo @$path
             end
         end
-        for name in cortex cx
-            complete -c $name -e
-            complete -c $name -f -k -a '(__cortex_complete)'
-        end
+        complete -c cortex -n '__fish_seen_subcommand_from submit' -s d -l data -rfka '(__cortex_payload)'
+        complete -c cortex -n '__cortex_should_offer_completions_for_positional "cortex help" -eq 1' -fka '\#(verbs)'
+        complete -c cx -w cortex
         """#
 }

@@ -3,8 +3,8 @@ import ArgumentParser
 import Core
 import Support
 
-/// Command names may be shortened to a prefix that only one of them has: `cortex desc hello` (reference: cortex.md
-/// §9.1).
+/// Command names may be shortened to a prefix that only one of them has: `cortex desc hello`. Contract O2 demands it
+/// (reference: cortex.md §9.1), and the argument parser knows only whole names.
 enum CommandAbbreviation {
     /// - Throws: ``PlatformError`` `usage` for a name that no command has, or more than one.
     static func expand(_ arguments: [String], root: any ParsableCommand.Type) throws -> [String] {

@@ -4,7 +4,8 @@ import Core
 struct EnvironmentOption: ParsableArguments {
     @Option(
         name: [.customShort("e"), .customLong("env")],
-        help: ArgumentHelp("Environment to use instead of the default one.", valueName: "environment"))
+        help: ArgumentHelp("Environment to use instead of the default one.", valueName: "environment"),
+        completion: .environments)
     var environment: String?
 }
 
@@ -16,19 +17,19 @@ struct OutputOption: ParsableArguments {
 }
 
 struct WatchOption: ParsableArguments {
-    @Flag(name: .shortAndLong, help: "Draw it again every 2 seconds.")
+    @Flag(name: .shortAndLong, help: "Update the output every 2 seconds, until Ctrl-C.")
     var watch = false
 
     func validate(with output: OutputFormat) throws {
         guard !watch || output == .pretty else {
             throw ValidationError(
-                "--watch draws on a terminal; it cannot be combined with --output \(output.rawValue).")
+                "--watch updates a terminal; it cannot be combined with --output \(output.rawValue).")
         }
     }
 }
 
 struct APIArgument: ParsableArguments {
-    @Argument(help: ArgumentHelp("Name of the API.", valueName: "api"))
+    @Argument(help: ArgumentHelp("Name of the API.", valueName: "api"), completion: .apis)
     var api: String
 
     func validate() throws {
@@ -49,32 +50,20 @@ extension RequestID {
 
 extension RequestStatus: ExpressibleByArgument {}
 
-/// Seconds to wait, as they are typed: a whole number, or `forever`.
-enum WaitLimit: Sendable, Hashable, ExpressibleByArgument, CustomStringConvertible {
-    case forever
-    case seconds(Int)
+/// How `submit` and `result` wait for a request.
+struct WaitOption: ParsableArguments {
+    @Flag(help: "Wait until the request has ended.")
+    var wait = false
+    @Option(help: ArgumentHelp("Wait, but at most this long.", valueName: "seconds"))
+    var waitTimeout: Int?
 
-    init?(argument: String) {
-        if argument == "forever" {
-            self = .forever
-        } else if let seconds = Int(argument), (0...31_536_000).contains(seconds) {
-            self = .seconds(seconds)
-        } else {
-            return nil
+    func validate() throws {
+        guard waitTimeout.map((0...31_536_000).contains) ?? true else {
+            throw ValidationError("--wait-timeout must be 0 to 31536000 seconds.")
         }
     }
 
-    var duration: Duration? {
-        switch self {
-        case .forever: nil
-        case .seconds(let seconds): .seconds(seconds)
-        }
-    }
-
-    var description: String {
-        switch self {
-        case .forever: "forever"
-        case .seconds(let seconds): "\(seconds)"
-        }
-    }
+    var isWaiting: Bool { wait || waitTimeout != nil }
+    /// `nil` for no limit.
+    var limit: Duration? { waitTimeout.map { .seconds($0) } }
 }

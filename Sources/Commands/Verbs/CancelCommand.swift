@@ -2,7 +2,7 @@ import ArgumentParser
 import Client
 import Core
 
-struct CancelCommand: AsyncParsableCommand {
+struct CancelCommand: APICommand {
     static let configuration = CommandConfiguration(
         commandName: "cancel",
         abstract: "Take a request back.",
@@ -14,7 +14,7 @@ struct CancelCommand: AsyncParsableCommand {
             """)
 
     @OptionGroup var target: APIArgument
-    @Argument(help: "The request's id.", transform: RequestID.typed)
+    @Argument(help: "The request's id.", completion: .requests([.inQueue, .inProgress]), transform: RequestID.typed)
     var id: RequestID
     @OptionGroup var environment: EnvironmentOption
     @OptionGroup var format: OutputOption

@@ -6,8 +6,8 @@ struct CompletionCommand: AsyncParsableCommand {
         commandName: "completion",
         abstract: "Print a completion script for bash, zsh or fish.",
         discussion: """
-            It completes commands, flags, files, and the names of APIs, replicas,
-            containers, requests and environments.
+            It completes commands, options, files, and the names of APIs, versions,
+            replicas, containers, requests and environments.
 
             Examples:
               source <(cortex completion bash)        in ~/.bashrc

@@ -4,7 +4,7 @@ import Core
 import Support
 import Wire
 
-struct DeleteCommand: AsyncParsableCommand {
+struct DeleteCommand: APICommand {
     static let configuration = CommandConfiguration(
         commandName: "delete",
         abstract: "Remove an API: its replicas, its queue and its results.",

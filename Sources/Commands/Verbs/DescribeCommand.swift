@@ -2,7 +2,7 @@ import ArgumentParser
 import Client
 import Core
 
-struct DescribeCommand: AsyncParsableCommand {
+struct DescribeCommand: APICommand {
     static let configuration = CommandConfiguration(
         commandName: "describe",
         abstract: "Show an API's replicas: how many are at what, and why.",

@@ -49,7 +49,7 @@ struct EnvironmentDefaultCommand: AsyncParsableCommand {
               cortex env default office
             """)
 
-    @Argument(help: ArgumentHelp("The new default.", valueName: "environment"))
+    @Argument(help: ArgumentHelp("The new default.", valueName: "environment"), completion: .environments)
     var name: String?
     @OptionGroup var format: OutputOption
 
@@ -72,7 +72,7 @@ struct EnvironmentRenameCommand: AsyncParsableCommand {
               cortex env rename office work
             """)
 
-    @Argument(help: ArgumentHelp("Its present name.", valueName: "environment"))
+    @Argument(help: ArgumentHelp("Its present name.", valueName: "environment"), completion: .environments)
     var old: String
     @Argument(help: "Its new name.")
     var new: String
@@ -93,7 +93,7 @@ struct EnvironmentDeleteCommand: AsyncParsableCommand {
               cortex env delete office
             """)
 
-    @Argument(help: ArgumentHelp("Its name.", valueName: "environment"))
+    @Argument(help: ArgumentHelp("Its name.", valueName: "environment"), completion: .environments)
     var name: String
     @OptionGroup var format: OutputOption
 

@@ -17,7 +17,7 @@ struct EnvironmentConfigureCommand: AsyncParsableCommand {
               cortex env configure office -o https://cortex.example.com --token-stdin < token.txt
             """)
 
-    @Argument(help: ArgumentHelp("The environment's name.", valueName: "environment"))
+    @Argument(help: ArgumentHelp("The environment's name.", valueName: "environment"), completion: .environments)
     var name: String
     @Option(
         name: [.customShort("o"), .long],

@@ -17,9 +17,11 @@ struct GetCommand: AsyncParsableCommand {
               cortex get hello -o json
             """)
 
-    @Argument(help: ArgumentHelp("Name of an API.", valueName: "api"))
+    @Argument(help: ArgumentHelp("Name of an API.", valueName: "api"), completion: .apis)
     var api: String?
-    @Argument(help: ArgumentHelp("One of its versions, as its history lists them.", valueName: "version"))
+    @Argument(
+        help: ArgumentHelp("One of its versions, as its history lists them.", valueName: "version"),
+        completion: .versions)
     var version: String?
     @OptionGroup var environment: EnvironmentOption
     @OptionGroup var watch: WatchOption

@@ -4,7 +4,7 @@ import Core
 import Support
 import Wire
 
-struct LogsCommand: AsyncParsableCommand {
+struct LogsCommand: APICommand {
     static let configuration = CommandConfiguration(
         commandName: "logs",
         abstract: "Print what an API's containers wrote.",
@@ -22,9 +22,9 @@ struct LogsCommand: AsyncParsableCommand {
     @OptionGroup var environment: EnvironmentOption
     @Flag(name: .shortAndLong, help: "Go on printing new lines until Ctrl-C.")
     var follow = false
-    @Option(help: "Only this replica (names: cortex describe).")
+    @Option(help: "Only this replica (names: cortex describe).", completion: .replicas)
     var replica: String?
-    @Option(help: "Only this container of each replica.")
+    @Option(help: "Only this container of each replica.", completion: .containers)
     var container: String?
     @Option(help: ArgumentHelp("Only the last lines of each container.", valueName: "count"))
     var tail: Int?

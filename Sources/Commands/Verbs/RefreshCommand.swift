@@ -4,7 +4,7 @@ import Core
 import Support
 import Wire
 
-struct RefreshCommand: AsyncParsableCommand {
+struct RefreshCommand: APICommand {
     static let configuration = CommandConfiguration(
         commandName: "refresh",
         abstract: "Restart all replicas of an API, one after the other.",

@@ -3,7 +3,7 @@ import Client
 import Core
 import Wire
 
-struct RequestsCommand: AsyncParsableCommand {
+struct RequestsCommand: APICommand {
     static let configuration = CommandConfiguration(
         commandName: "requests",
         abstract: "List an API's requests, newest first.",

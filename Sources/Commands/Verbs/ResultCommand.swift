@@ -2,7 +2,7 @@ import ArgumentParser
 import Client
 import Core
 
-struct ResultCommand: AsyncParsableCommand {
+struct ResultCommand: APICommand {
     static let configuration = CommandConfiguration(
         commandName: "result",
         abstract: "Print a request's result, exactly as the container answered it.",
@@ -12,31 +12,29 @@ struct ResultCommand: AsyncParsableCommand {
 
             Examples:
               cortex result hello 0190f3a2-5d1c-7aaa-8bbb-1234567890ab
-              cortex result hello 0190f3a2-5d1c-7aaa-8bbb-1234567890ab --wait 60
+              cortex result hello 0190f3a2-5d1c-7aaa-8bbb-1234567890ab --wait-timeout 60
             """)
 
     @OptionGroup var target: APIArgument
-    @Argument(help: "The request's id.", transform: RequestID.typed)
+    @Argument(help: "The request's id.", completion: .requests(), transform: RequestID.typed)
     var id: RequestID
     @OptionGroup var environment: EnvironmentOption
-    @Option(
-        help: ArgumentHelp("Wait for the end, at most this many seconds if a number follows.", valueName: "seconds"))
-    var wait: WaitLimit?
+    @OptionGroup var waiting: WaitOption
     @OptionGroup var format: OutputOption
 
     func run() async throws {
         let context = CommandContext.live()
         let cluster = try context.resolve(environment.environment)
-        let (wait, id, api, console) = (wait, id, target.api, context.console)
+        let (waiting, id, api, console) = (waiting, id, target.api, context.console)
         let request = try await context.withGateway(cluster, api: api) { client in
             try await RequestOutput.findingRequest(api) {
-                guard let wait else { return try await client.read(id) }
+                guard waiting.isWaiting else { return try await client.read(id) }
                 return try await Interruption.telling(console, RequestOutput.waitHint(api, id)) {
-                    try await client.wait(id, limit: wait.duration)
+                    try await client.wait(id, limit: waiting.limit)
                 }
             }
         }
         try RequestOutput(context: context, format: format.output, api: target.api)
-            .printOutcome(request, hasWaited: wait != nil)
+            .printOutcome(request, hasWaited: waiting.isWaiting)
     }
 }

@@ -3,7 +3,7 @@ import Client
 import Core
 import Wire
 
-struct RetryCommand: AsyncParsableCommand {
+struct RetryCommand: APICommand {
     static let configuration = CommandConfiguration(
         commandName: "retry",
         abstract: "Put a failed request back into the queue.",
@@ -15,7 +15,7 @@ struct RetryCommand: AsyncParsableCommand {
             """)
 
     @OptionGroup var target: APIArgument
-    @Argument(help: "The request's id.", transform: RequestID.typed)
+    @Argument(help: "The request's id.", completion: .requests([.failed]), transform: RequestID.typed)
     var id: RequestID
     @OptionGroup var environment: EnvironmentOption
     @OptionGroup var format: OutputOption

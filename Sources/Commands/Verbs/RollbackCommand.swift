@@ -4,7 +4,7 @@ import Core
 import Support
 import Wire
 
-struct RollbackCommand: AsyncParsableCommand {
+struct RollbackCommand: APICommand {
     static let configuration = CommandConfiguration(
         commandName: "rollback",
         abstract: "Deploy an earlier version of an API again.",
@@ -19,7 +19,8 @@ struct RollbackCommand: AsyncParsableCommand {
             """)
 
     @OptionGroup var target: APIArgument
-    @Argument(help: ArgumentHelp("Id of the version, or the beginning of it.", valueName: "version"))
+    @Argument(
+        help: ArgumentHelp("Id of the version, or the beginning of it.", valueName: "version"), completion: .versions)
     var version: String?
     @OptionGroup var environment: EnvironmentOption
     @Flag(name: .shortAndLong, help: "Even while the API is updating.")

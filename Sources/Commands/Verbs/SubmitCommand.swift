@@ -5,7 +5,7 @@ import Foundation
 import NIOCore
 import Support
 
-struct SubmitCommand: AsyncParsableCommand {
+struct SubmitCommand: APICommand {
     static let configuration = CommandConfiguration(
         commandName: "submit",
         abstract: "Submit a request to an API; print its id, or with --wait its result.",
@@ -32,9 +32,7 @@ struct SubmitCommand: AsyncParsableCommand {
         name: [.customShort("H"), .customLong("header")], parsing: .unconditionalSingleValue,
         help: ArgumentHelp("A further header; may be repeated.", valueName: "name:value"))
     var headers: [HeaderField] = []
-    @Option(
-        help: ArgumentHelp("Wait for the result, at most this many seconds if a number follows.", valueName: "seconds"))
-    var wait: WaitLimit?
+    @OptionGroup var waiting: WaitOption
     @OptionGroup var format: OutputOption
 
     func run() async throws {
@@ -44,13 +42,13 @@ struct SubmitCommand: AsyncParsableCommand {
         defer { input.close() }
         let type =
             contentType ?? (headers.contains { $0.name.lowercased() == "content-type" } ? nil : input.contentType)
-        let (payload, wait) = (input.payload, wait)
+        let (payload, waiting) = (input.payload, waiting)
         let console = context.console
         let output = RequestOutput(context: context, format: format.output, api: target.api)
         try await context.withGateway(cluster, api: target.api) { client in
             let (id, document) = try await client.submit(
                 payload, contentType: type, headers: headers.map { ($0.name, $0.value) })
-            guard let wait else {
+            guard waiting.isWaiting else {
                 switch format.output {
                 case .pretty: return try console.print(id.description)
                 case .json: return try console.print(String(buffer: document))
@@ -60,7 +58,7 @@ struct SubmitCommand: AsyncParsableCommand {
             let request = try await Interruption.telling(console, RequestOutput.waitHint(output.api, id)) {
                 // With the id, the result can be fetched also after an interruption.
                 console.note("id: \(id)")
-                return try await client.wait(id, limit: wait.duration, isKnown: true)
+                return try await client.wait(id, limit: waiting.limit, isKnown: true)
             }
             try output.printOutcome(request, hasWaited: true)
         }

@@ -27,7 +27,8 @@ struct UpCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Where requests, results and pods are kept (default: ~/.cortex/local).", valueName: "directory"))
+            "Where requests, results and pods are kept (default: ~/.cortex/local).", valueName: "directory"),
+        completion: .directory)
     var dataDir: String?
 
     @Option(
@@ -49,10 +50,13 @@ struct UpCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "What runs the pods: auto, docker (also Podman) or sandbox (default: auto).", valueName: "engine"))
+            "What runs the pods: auto, docker (also Podman) or sandbox (default: auto).", valueName: "engine"),
+        completion: .list(PlatformSettings.EngineChoice.allCases.map(\.rawValue)))
     var engine: String?
 
-    @Option(help: ArgumentHelp("The socket of Docker or Podman (default: the well-known places).", valueName: "path"))
+    @Option(
+        help: ArgumentHelp("The socket of Docker or Podman (default: the well-known places).", valueName: "path"),
+        completion: .file())
     var engineSocket: String?
 
     @Option(
@@ -69,7 +73,7 @@ struct UpCommand: AsyncParsableCommand {
     @Option(
         help: ArgumentHelp(
             "full: a request survives a power cut as soon as its id is given out; normal: it survives a crash of the platform, a power cut may lose the last moments (default: full).",
-            valueName: "level"))
+            valueName: "level"), completion: .list(PlatformSettings.Durability.allCases.map(\.rawValue)))
     var durability: String?
 
     @Option(
@@ -87,12 +91,13 @@ struct UpCommand: AsyncParsableCommand {
     @Option(
         help: ArgumentHelp(
             "A folder below which pods with pod.operator_access full may mount something when they deploy (default: none; repeatable).",
-            valueName: "directory"))
+            valueName: "directory"), completion: .directory)
     var allowVolume: [String] = []
 
     @Option(
         help: ArgumentHelp(
-            "The most that pod.operator_access may be: none, read, own or full (default: own).", valueName: "access"))
+            "The most that pod.operator_access may be: none, read, own or full (default: own).", valueName: "access"),
+        completion: .list(OperatorAccess.allCases.map(\.rawValue)))
     var allowPodOperatorAccess: String?
 
     @OptionGroup var format: OutputOption

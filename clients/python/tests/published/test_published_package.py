@@ -229,7 +229,7 @@ def test_inside_a_container_without_any_set_up(platform: Platform, tmp_path: Pat
     file.write_text(json.dumps([spec]))
     platform.cli("deploy", str(file), "--wait")
     inner = json.dumps(platform_under_test.api("inner"))
-    done = platform.cli("submit", "insider", "-d", inner, "--wait", "120", "-o", "json", check=False)
+    done = platform.cli("submit", "insider", "-d", inner, "--wait-timeout", "120", "-o", "json", check=False)
     if done.returncode != 0:
         pytest.fail(f"{done.stdout}{done.stderr}{platform.cli('logs', 'insider').stdout}")
     found = json.loads(done.stdout)["result"]

@@ -1,0 +1,188 @@
+import ArgumentParser
+import Client
+import Core
+import Support
+import Wire
+
+/// Names that only the platform or `cli.yaml` knows, for the scripts that the argument parser generates.
+extension CompletionKind {
+    static let environments = names { line in
+        try line.context.environments.load().environments.map { ($0.name, $0.operatorEndpoint) }
+    }
+
+    static let apis = names { line in
+        try await line.askOperator { client in
+            try await client.apis().map { api in
+                (APITable.name(of: api), api.status.map { "\($0.ready)/\($0.requested) live" } ?? "")
+            }
+        }
+    }
+
+    /// Replicas of the line's API.
+    static let replicas = names { line in
+        try await line.askOperator(aboutAPI: { client, api in
+            try await client.describe(api).status?.replicas?.map { ($0.id, DescribeView.title(of: $0.state)) } ?? []
+        })
+    }
+
+    /// Containers of the line's API.
+    static let containers = names { line in
+        try await line.askOperator(aboutAPI: { client, api in
+            try await client.api(api).spec?.pod.containers.map { ($0.name, $0.image ?? "") } ?? []
+        })
+    }
+
+    /// Versions of the line's API.
+    static let versions = names { line in
+        let now = line.context.clock.now()
+        return try await line.askOperator(aboutAPI: { client, api in
+            try await client.api(api).apiVersions?.map {
+                ($0.apiID, "deployed \(Age.since(seconds: $0.lastUpdated, now: now)) ago")
+            } ?? []
+        })
+    }
+
+    /// Ids of the newest requests of the line's API.
+    ///
+    /// - Parameter statuses: those that the command accepts; `nil` stands for any.
+    static func requests(_ statuses: [RequestStatus?] = [nil]) -> CompletionKind {
+        names { line in
+            let now = line.context.clock.now()
+            return try await line.askOperator(aboutAPI: { client, api in
+                var found: [CompletionLine.Candidate] = []
+                for status in statuses {
+                    found += try await client.requests(api, status: status, limit: 50).requests.map {
+                        (
+                            $0.id.description,
+                            "\($0.status.rawValue), \(Age.since(rfc3339: $0.submittedAt, now: now)) ago"
+                        )
+                    }
+                }
+                return found
+            })
+        }
+    }
+
+    private static func names(
+        _ find: @escaping @Sendable (CompletionLine) async throws -> [CompletionLine.Candidate]
+    ) -> CompletionKind {
+        .custom { words, index, _ in
+            let line = await CompletionLine(words: words, index: index, context: .live())
+            return await line.candidates(find)
+        }
+    }
+}
+
+/// A command of which a name can be completed that belongs to an API.
+protocol APICommand: AsyncParsableCommand {
+    var target: APIArgument { get }
+    var environment: EnvironmentOption { get }
+}
+
+/// A command line in which a name is being completed.
+struct CompletionLine: Sendable {
+    typealias Candidate = (name: String, description: String)
+
+    let context: CommandContext
+    /// The value of `--env`.
+    private(set) var environment: String?
+    private(set) var api: String?
+
+    /// Reads the line with the argument parser itself. A line that it does not accept names nothing.
+    ///
+    /// - Parameters:
+    ///   - words: all words as they were typed, the program's name first.
+    ///   - index: the word to complete.
+    init(words: [String], index: Int, context: CommandContext) async {
+        self.context = context
+        guard words.indices.contains(index), index > 0 else { return }
+        // Stands for the word that is not complete yet; every argument that takes a name accepts this text.
+        let placeholder = "00000000-0000-7000-8000-000000000000"
+        let word = words[index]
+        let option = word.hasPrefix("--") ? word.firstIndex(of: "=").map { String(word[...$0]) } : nil
+        let typed = words[1..<index].map(Self.unquoted) + [(option ?? "") + placeholder]
+        guard let expanded = try? CommandAbbreviation.expand(typed, root: CortexCommand.self),
+            let command = try? await CortexCommand.asyncParseAsRoot(expanded)
+        else { return }
+        if let command = command as? any APICommand {
+            (environment, api) = (command.environment.environment, command.target.api)
+        } else if let command = command as? GetCommand {
+            (environment, api) = (command.environment.environment, command.api)
+        }
+    }
+
+    /// A word without its quotes and backslashes; nothing is expanded.
+    static func unquoted(_ word: String) -> String {
+        var text = ""
+        var quote: Character?
+        var isEscaped = false
+        for character in word {
+            if isEscaped {
+                text.append(character)
+                isEscaped = false
+            } else if character == "\\", quote != "'" {
+                isEscaped = true
+            } else if character == quote {
+                quote = nil
+            } else if quote == nil, character == "'" || character == "\"" {
+                quote = character
+            } else {
+                text.append(character)
+            }
+        }
+        return text
+    }
+
+    /// What `find` returns, as the shell wants it. An error or a late answer gives no name: the user is typing, and a
+    /// message would stand in the middle of the line.
+    func candidates(_ find: @escaping @Sendable (CompletionLine) async throws -> [Candidate]) async -> [String] {
+        let found = await withTaskGroup(of: [Candidate].self) { group in
+            group.addTask { (try? await find(self)) ?? [] }
+            group.addTask {
+                // Cancelled once there are names.
+                try? await context.clock.sleep(for: timeout)
+                return []
+            }
+            let first = await group.next() ?? []
+            group.cancelAll()
+            return first
+        }
+        return found.filter { Self.isPlain($0.name) }.map { name, description in
+            let description = description.inOneLine
+            switch CompletionShell.requesting {
+            case .zsh? where !description.isEmpty: return "\(name.replacing(":", with: "\\:")):\(description)"
+            case .fish? where !description.isEmpty: return "\(name)\t\(description)"
+            default: return name
+            }
+        }
+    }
+
+    /// Longest time that a key press may take. `CORTEX_COMPLETION_TIMEOUT` sets another, in seconds, for a platform
+    /// far away.
+    private var timeout: Duration {
+        let seconds = context.variables["CORTEX_COMPLETION_TIMEOUT"].flatMap(Int.init).map { max(0, min($0, 600)) }
+        return seconds.map { .seconds($0) } ?? .milliseconds(1500)
+    }
+
+    /// Whether a shell takes the name literally. Others are not offered: bash expands what it is given, and a server
+    /// must not be able to run a command (contract N9).
+    static func isPlain(_ name: String) -> Bool {
+        !name.isEmpty
+            && name.utf8.allSatisfy { byte in
+                (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte)
+                    || "-_.:@/+,".utf8.contains(byte)
+            }
+    }
+
+    func askOperator(_ find: @Sendable (OperatorClient) async throws -> [Candidate]) async throws -> [Candidate] {
+        try await context.withOperator(try context.environments.load().resolve(environment), find)
+    }
+
+    /// Empty where the line names no API.
+    func askOperator(
+        aboutAPI find: @Sendable (_ client: OperatorClient, _ api: String) async throws -> [Candidate]
+    ) async throws -> [Candidate] {
+        guard let api else { return [] }
+        return try await askOperator { try await find($0, api) }
+    }
+}
