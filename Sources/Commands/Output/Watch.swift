@@ -1,7 +1,8 @@
 import Core
 import Foundation
 
-/// `--watch`: draws the same view again every two seconds, over the old one, so that nothing flickers.
+/// `--watch`: draws the same view every two seconds from the top left corner, over the one before, so that nothing
+/// flickers. No mode of the terminal is changed, so there is nothing to restore however the command ends.
 struct Watch {
     let console: Console
     let clock: any PlatformClock
@@ -10,29 +11,30 @@ struct Watch {
 
     static let period: Duration = .seconds(2)
 
-    /// Draws until the task is cancelled or the process is interrupted. A view that fails the first time ends it; later
-    /// the error is shown and it goes on.
+    /// Draws until the task is cancelled or a signal ends the process. An error of the first view ends it; a later one
+    /// is shown, and the next view is drawn as usual.
     func run(_ view: () async throws -> String) async throws {
         guard console.style.isTerminal, console.style.size != nil else {
-            throw PlatformError(.usage, "--watch draws on a terminal, and the output is none; leave it away")
+            throw PlatformError(.usage, "--watch needs a terminal; omit it when the output is redirected")
         }
         var shown = try await view()
-        try await TerminalScreen.run(console) { screen in
-            while true {
-                let header = "\(title)   every 2s   \(Self.localTime(clock.now()))"
-                try screen.draw(Self.frame(header: header, text: shown, size: console.style.size), leaving: shown)
-                try await clock.sleep(for: Self.period)
-                do {
-                    shown = try await view()
-                } catch let error as PlatformError {
-                    shown = "error: \(error.message)"
-                }
+        try console.write(Self.clear.utf8)
+        while true {
+            let header = "\(title)   every 2s   \(Self.localTime(clock.now()))"
+            try console.write(Self.frame(header: header, text: shown, size: console.style.size).utf8)
+            try await clock.sleep(for: Self.period)
+            do {
+                shown = try await view()
+            } catch let error as PlatformError {
+                shown = "error: \(error.message)"
             }
         }
     }
 
-    /// One picture: from the top left corner, each line cleared to its end, what is below cleared too; no longer than
-    /// the terminal is high.
+    static let clear = "\u{1B}[2J"
+
+    /// One view: from the top left corner, each line cleared to its end, everything below cleared; no longer than the
+    /// terminal is high.
     static func frame(header: String, text: String, size: TextStyle.Size?) -> String {
         var lines = [header, ""] + text.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
         if let size, size.rows > 2, lines.count > size.rows - 1 {
