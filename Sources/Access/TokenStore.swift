@@ -82,7 +82,7 @@ package struct TokenStore: Sendable {
 
     /// What a presented token proves; `nil` for a wrong one. The time does not depend on how much of a token is right.
     package func verify(_ presented: String) -> Proof? {
-        // Digests are compared instead of tokens, so that the time tells neither a token's length nor its beginning.
+        // Digests are compared instead of tokens, so that the time reveals neither a token's length nor its beginning.
         if Self.digest(presented) == adminDigest { return .admin }
         guard let (claim, code) = PodClaim.parse(presented),
             HMAC<SHA256>.isValidAuthenticationCode(code, authenticating: claim.signedBytes, using: key)

@@ -1,6 +1,9 @@
 import Core
 package import NIOHTTP1
 
+// Hand-written: Hummingbird's router compares undecoded paths, answers 404 for a wrong method, and serves requests of
+// another type; the adapter would be longer than this file, and its product brings six more.
+
 /// A fixed set of routes: `/get/{apiName}` and the like. An unknown path is 404, a wrong method 405 with `Allow`; `GET`
 /// serves `HEAD` too.
 package struct RouteTable: Sendable {

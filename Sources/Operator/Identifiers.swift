@@ -31,7 +31,7 @@ enum Identifiers {
     }
 
     private static func digest(_ value: JSONValue, digits: Int) throws -> String {
-        let bytes = SHA256.hash(data: try JSONCoding.encode(value))
+        let bytes = SHA256.hash(data: try DocumentCoding.encode(value))
         let hexadecimal = Array("0123456789abcdef".utf8)
         let text = bytes.flatMap { [hexadecimal[Int($0 >> 4)], hexadecimal[Int($0 & 15)]] }
         return String(decoding: text.prefix(digits), as: UTF8.self)

@@ -119,7 +119,7 @@ extension Operator {
     }
 
     private static func line(_ document: LogLineDocument) throws -> ByteBuffer {
-        ByteBuffer(bytes: try JSONCoding.encode(document) + [UInt8(ascii: "\n")])
+        ByteBuffer(bytes: try DocumentCoding.encode(document) + [UInt8(ascii: "\n")])
     }
 }
 

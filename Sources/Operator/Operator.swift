@@ -3,6 +3,7 @@ package import Core
 package import HTTPServing
 package import Logging
 import NIOHTTP1
+package import Wire
 
 /// The control plane: deployed APIs, their state and logs, over HTTP (contract O1).
 ///
@@ -53,5 +54,49 @@ package struct Operator: Sendable {
         // (contract N5).
         if request.headers.contains(name: "origin") { _ = try await authenticate(request) }
         return try await routes.respond(to: request, body: &body)
+    }
+}
+
+/// What the operator reports about its platform.
+package struct OperatorConfiguration: Sendable {
+    /// Name of the installation, for `/info`.
+    package var clusterName: String
+    /// `docker`, `podman` or `sandbox`, for `/info`.
+    package var engine: String
+    /// How long a followed log may be silent before an empty line keeps its connection alive.
+    package var heartbeat: Duration
+    /// Upper limit of what a pod may do at the operator; its version may declare less (contract N1).
+    package var podAccessLimit: OperatorAccess
+    /// Which folders of this machine pods may mount.
+    package var volumes: VolumePolicy
+    /// Asked for each answer, as ports may be chosen by the system at the start.
+    package var addresses: @Sendable () -> PlatformAddresses
+    /// What is not ready yet, in words for people; empty once requests are accepted (contract U2).
+    package var notReady: @Sendable () async -> [String]
+    /// The autoscaler's last decisions about an API, oldest first.
+    package var scaling: @Sendable (_ api: String) async -> [ScalingDecision]
+    /// Each part of the platform and whether it does its work, for `/health`.
+    package var components: @Sendable () async -> [HealthDocument.Component]
+    /// What the platform does at this moment, for `/debug/state`.
+    package var state: @Sendable () async -> StateDocument
+
+    package init(
+        clusterName: String = "local", engine: String, heartbeat: Duration = .seconds(10),
+        podAccessLimit: OperatorAccess = .own, volumes: VolumePolicy = VolumePolicy(),
+        addresses: @escaping @Sendable () -> PlatformAddresses, notReady: @escaping @Sendable () async -> [String],
+        scaling: @escaping @Sendable (_ api: String) async -> [ScalingDecision] = { _ in [] },
+        components: @escaping @Sendable () async -> [HealthDocument.Component] = { [] },
+        state: @escaping @Sendable () async -> StateDocument = { StateDocument() }
+    ) {
+        self.clusterName = clusterName
+        self.engine = engine
+        self.heartbeat = heartbeat
+        self.podAccessLimit = podAccessLimit
+        self.volumes = volumes
+        self.addresses = addresses
+        self.notReady = notReady
+        self.scaling = scaling
+        self.components = components
+        self.state = state
     }
 }

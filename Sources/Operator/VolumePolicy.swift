@@ -11,7 +11,7 @@ import Core
 
 /// Which folders and files of this machine pods may mount (contract N2). Every method that looks at the disk blocks.
 package struct VolumePolicy: Sendable {
-    /// Something that no container may get, whatever the deployer's rights.
+    /// Refused for every container, independent of the deployer's rights.
     package struct Protected: Sendable {
         /// Absolute.
         package var path: String
@@ -191,7 +191,7 @@ package struct VolumePolicy: Sendable {
         return String(cString: resolved)
     }
 
-    /// A file of the disk, whatever name it is reached by.
+    /// A file's identity on the disk, independent of its name.
     private struct Identity: Hashable {
         var device: UInt64
         var number: UInt64

@@ -46,7 +46,7 @@ package struct LogLineDocument: Sendable, Hashable, Codable {
     package var container: String?
     /// The line, without its line end.
     package var text: String?
-    /// Something to tell the person who reads, not a line of a container.
+    /// A message for the reader, not a line of a container.
     package var notice: String?
     package var error: ErrorDocument.Detail?
 

@@ -105,7 +105,7 @@ package struct CapacityDocument: Sendable, Hashable, Codable {
 }
 
 /// What `GET /health` answers: each part of the platform, and whether it does its work. The status code is 200 either
-/// way: `status` tells.
+/// way: `status` has the state.
 package struct HealthDocument: Sendable, Hashable, Codable {
     /// Whether a part does its work.
     package enum Status: String, Sendable, Hashable, Codable {

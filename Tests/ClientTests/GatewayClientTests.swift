@@ -44,7 +44,7 @@ struct GatewayClientTests {
             let path = file.path
             try await with { stub, client, id in
                 stub.on("POST /hello", .json(#"{"id":"\#(Self.text)"}"#))
-                let (payload, descriptor) = try Payload.open(path: path)
+                let (payload, descriptor) = try PayloadSource.open(path: path)
                 defer { close(descriptor) }
                 let answer = try await client.submit(payload, contentType: "image/x", headers: [("X-One", "1")])
                 #expect(answer.id == id)

@@ -150,16 +150,26 @@ struct ClusterTests {
 
     // MARK: Every command
 
+    /// Every command that has no commands of its own.
+    private func commands(below command: any ParsableCommand.Type = CortexCommand.self) -> [any ParsableCommand.Type] {
+        let children = command.configuration.subcommands.filter { $0.configuration.shouldDisplay }
+        return children.isEmpty ? [command] : children.flatMap(commands(below:))
+    }
+
+    @Test("O2: no example and no paragraph of a help text is broken at 80 columns")
+    func discussions() {
+        #expect(commands().count > 20)
+        for command in commands() {
+            for line in command.configuration.discussion.split(separator: "\n") {
+                #expect(line.count <= 80, "\(command._commandName): \(line)")
+            }
+        }
+    }
+
     @Test("O2: every command takes --output json but those that print a script")
     func output() throws {
-        func commands(_ command: any ParsableCommand.Type) -> [any ParsableCommand.Type] {
-            let children = command.configuration.subcommands.filter { $0.configuration.shouldDisplay }
-            return children.isEmpty ? [command] : children.flatMap(commands)
-        }
         let exempt: Set<String> = ["completion", "schema"]
-        let all = commands(CortexCommand.self)
-        #expect(all.count > 20)
-        for command in all where !exempt.contains(command._commandName) {
+        for command in commands() where !exempt.contains(command._commandName) {
             let help = CortexCommand.helpMessage(for: command)
             #expect(help.contains("--output <format>"), "\(command._commandName)")
         }

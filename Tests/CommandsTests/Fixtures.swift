@@ -39,6 +39,6 @@ enum Fixtures {
     }
 
     static func json(_ document: some Encodable) throws -> String {
-        try JSONText.encode(document)
+        try DocumentText.encode(document)
     }
 }

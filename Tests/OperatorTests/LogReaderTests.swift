@@ -166,7 +166,7 @@ struct LogReaderTests {
             let piece = Array(encoder.next(upTo: 40).readableBytesView)
             pieces += 1
             for line in piece.split(separator: 10) {
-                documents.append(try JSONCoding.decode(LogLineDocument.self, from: Array(line)))
+                documents.append(try DocumentCoding.decode(LogLineDocument.self, from: Array(line)))
             }
         }
         #expect(documents.map(\.text) == [text, "", String(repeating: "x", count: 500)])

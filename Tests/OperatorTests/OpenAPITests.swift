@@ -29,7 +29,7 @@ struct OpenAPITests {
 
     @Test("O1: every operation has an id of its own, and every reference leads somewhere")
     func references() throws {
-        let text = String(decoding: try JSONCoding.encode(Operator.document), as: UTF8.self)
+        let text = String(decoding: try DocumentCoding.encode(Operator.document), as: UTF8.self)
         let names = text.matches(of: #/"\$ref":"#\/components\/schemas\/(\w+)"/#).map { String($0.1) }
         #expect(!names.isEmpty)
         #expect(Set(names).isSubset(of: OpenAPISchemas.all.keys))

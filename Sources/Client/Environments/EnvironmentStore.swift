@@ -41,7 +41,7 @@ package struct EnvironmentStore: Sendable {
 
     /// The file's bytes; `nil` when there is no file.
     private func read() throws -> Data? {
-        // In a pod the platform wrote it, whatever the container's user is.
+        // In a pod the platform wrote it, for any user of the container.
         if directory == PodPlan.clientDirectory, let data = FileManager.default.contents(atPath: path) { return data }
         return try file.read(limit: Limits.configuration) { $0.range(of: Data("token".utf8)) != nil }
     }

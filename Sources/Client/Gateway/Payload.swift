@@ -5,7 +5,7 @@ package import NIOCore
 import NIOPosix
 
 /// What is submitted as a request's body.
-package enum Payload: Sendable {
+package enum PayloadSource: Sendable {
     case bytes(ByteBuffer)
     /// A file or stream that is open for reading, sent from its present position. `length` is known for a regular file.
     case descriptor(CInt, length: Int64?)
@@ -13,7 +13,7 @@ package enum Payload: Sendable {
     /// Opens a file. The descriptor stays the caller's to close.
     ///
     /// - Throws: ``PlatformError`` `usage` when it cannot be read.
-    package static func open(path: String) throws -> (payload: Payload, descriptor: CInt) {
+    package static func open(path: String) throws -> (payload: PayloadSource, descriptor: CInt) {
         let descriptor = Foundation.open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else {
             throw PlatformError(.usage, "\(path) cannot be read: \(String(cString: strerror(errno)))")

@@ -47,7 +47,7 @@ package struct RequestSnapshot: Sendable, Hashable {
     }
 }
 
-/// Where the members of a JSON object stand in its text, so that one can be cut out without being rewritten.
+/// The ranges of a JSON object's members in its text, so that one can be cut out without being rewritten.
 struct TopLevelMembers {
     private var members: [String: ByteBuffer] = [:]
 

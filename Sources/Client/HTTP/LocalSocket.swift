@@ -14,7 +14,7 @@ import Core
 /// token that is sent through it reaches only the platform (contract U3). The folder stays open, and its checked
 /// descriptor is the way to the socket.
 final class LocalSocket: Sendable {
-    /// What to connect to. Short, whatever the length of the folder's path.
+    /// What to connect to. Short, however long the folder's path is.
     let path: String
     private let folder: CInt
 

@@ -56,7 +56,7 @@ struct Console: Sendable {
         try Self.write(Array(bytes), to: output)
     }
 
-    /// Tells the person who runs the command something that is not the command's data.
+    /// Writes a message for the user to standard error; it is not part of the command's data.
     func note(_ text: String) {
         // Without standard error there is no reader for the message.
         let text = wrapped(hasErrorTerminal ? text.safeForTerminal : text)
@@ -96,7 +96,7 @@ struct Console: Sendable {
             switch errno {
             case EINTR: continue
             case EAGAIN:
-                // Somebody made the terminal non-blocking: wait until it takes more.
+                // Another program made the terminal non-blocking: wait until it accepts more.
                 var waiting = pollfd(fd: descriptor, events: Int16(POLLOUT), revents: 0)
                 poll(&waiting, 1, -1)
             case EPIPE: throw BrokenPipe()
@@ -109,3 +109,83 @@ struct Console: Sendable {
 
 /// The reader of standard output is gone (`cortex get | head`): end quietly.
 struct BrokenPipe: Error {}
+
+/// Questions on the terminal. They are asked on standard error, so that standard output stays data.
+enum Prompt {
+    /// Asks until it is answered with yes or no; the end of input means no.
+    static func confirm(_ question: String, console: Console) -> Bool {
+        while true {
+            console.noteInPlace("\(question) (y/n): ")
+            guard let answer = readLine()?.trimmingCharacters(in: .whitespaces).lowercased() else { return false }
+            if ["y", "yes"].contains(answer) { return true }
+            if ["n", "no"].contains(answer) { return false }
+            console.note("please answer y or n")
+        }
+    }
+
+    /// Asks for one line; `nil` when it is empty.
+    static func line(_ question: String, console: Console) -> String? {
+        console.noteInPlace("\(question): ")
+        let answer = readLine()?.trimmingCharacters(in: .whitespaces) ?? ""
+        return answer.isEmpty ? nil : answer
+    }
+
+    /// Asks for one line that is not shown while it is typed; `nil` when it is empty.
+    ///
+    /// - Throws: `CancellationError` on Ctrl-C. The terminal is as before on every way out.
+    static func secret(_ question: String, console: Console) throws -> String? {
+        var saved = termios()
+        guard tcgetattr(STDIN_FILENO, &saved) == 0 else { return line(question, console: console) }
+        var silent = saved
+        // Without signals: otherwise Ctrl-C would leave a terminal that shows nothing.
+        silent.c_lflag &= ~tcflag_t(ECHO | ICANON | ISIG)
+        tcsetattr(STDIN_FILENO, TCSAFLUSH, &silent)
+        defer {
+            tcsetattr(STDIN_FILENO, TCSAFLUSH, &saved)
+            console.note("")
+        }
+        console.noteInPlace("\(question): ")
+        var answer: [UInt8] = []
+        var byte: UInt8 = 0
+        while read(STDIN_FILENO, &byte, 1) == 1, answer.count < 4096 {
+            switch byte {
+            case 0x03: throw CancellationError()
+            case 0x04, UInt8(ascii: "\n"), UInt8(ascii: "\r"):
+                let text = String(decoding: answer, as: UTF8.self).trimmingCharacters(in: .whitespaces)
+                return text.isEmpty ? nil : text
+            case 0x7F, 0x08: _ = answer.popLast()
+            default: answer.append(byte)
+            }
+        }
+        return nil
+    }
+}
+
+/// One line on standard error that says what is waited for: redrawn in place on a terminal, else a line for each
+/// change.
+final class ProgressLine {
+    private let console: Console
+    private var last: String?
+
+    init(_ console: Console) {
+        self.console = console
+    }
+
+    func show(_ text: String) {
+        let text = text.inOneLine
+        guard text != last else { return }
+        last = text
+        if console.hasErrorTerminal {
+            let width = Console.size(of: console.errors)?.columns ?? 80
+            console.noteInPlace("\r\u{1B}[K\(Table.cut(text, to: width - 1))")
+        } else {
+            console.note(text)
+        }
+    }
+
+    /// Takes the line away, so that what follows stands alone.
+    func clear() {
+        if last != nil, console.hasErrorTerminal { console.noteInPlace("\r\u{1B}[K") }
+        last = nil
+    }
+}

@@ -11,14 +11,14 @@ enum OutputFormat: String, Sendable, CaseIterable, ExpressibleByArgument {
     func render(_ document: some Encodable) throws -> String? {
         switch self {
         case .pretty: nil
-        case .json: try JSONText.encode(document)
-        case .yaml: try JSONText.value(of: document).yaml()
+        case .json: try DocumentText.encode(document)
+        case .yaml: try DocumentText.value(of: document).yaml()
         }
     }
 }
 
 /// Documents as text.
-enum JSONText {
+enum DocumentText {
     /// Indented, keys sorted: the same document is always the same text.
     static func encode(_ document: some Encodable) throws -> String {
         let encoder = JSONEncoder()

@@ -5,7 +5,7 @@ import Support
 
 /// Says what is wrong with a file: on a terminal with the lines of the file, else one line a problem.
 ///
-/// The server judges, the CLI shows: whatever their versions, what is shown is what the server found, and the file is
+/// The server decides and the CLI prints: with any versions, what is shown is what the server found, and the file is
 /// the one that was sent.
 struct ProblemReport: Sendable {
     /// The file as it was named on the command line.

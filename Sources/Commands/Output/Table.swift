@@ -136,3 +136,94 @@ struct Table {
         return text.prefix(columns: max(0, width - 3)) + "..."
     }
 }
+
+extension String {
+    /// Columns that this text takes on a terminal: two for East Asian wide characters and emoji, none for marks that
+    /// combine (UAX #11, in short).
+    var displayWidth: Int {
+        if utf8.allSatisfy({ $0 < 0x80 }) { return utf8.count }
+        return reduce(0) { $0 + $1.displayWidth }
+    }
+
+    /// The longest beginning that takes at most `width` columns.
+    func prefix(columns width: Int) -> Substring {
+        var taken = 0
+        var end = startIndex
+        while end < endIndex {
+            taken += self[end].displayWidth
+            if taken > width { break }
+            end = index(after: end)
+        }
+        return self[..<end]
+    }
+}
+
+extension Character {
+    var displayWidth: Int {
+        guard let scalar = unicodeScalars.first else { return 0 }
+        switch scalar.properties.generalCategory {
+        case .nonspacingMark, .enclosingMark, .format: return 0
+        default: break
+        }
+        if scalar.properties.isEmojiPresentation || unicodeScalars.contains("\u{FE0F}") { return 2 }
+        switch scalar.value {
+        case 0x1100...0x115F, 0x2E80...0x303E, 0x3041...0x33FF, 0x3400...0x4DBF, 0x4E00...0x9FFF, 0xA000...0xA4CF,
+            0xAC00...0xD7A3, 0xF900...0xFAFF, 0xFE30...0xFE4F, 0xFF00...0xFF60, 0xFFE0...0xFFE6, 0x20000...0x3FFFD:
+            return 2
+        default:
+            return 1
+        }
+    }
+}
+
+/// How text may look: bold and colours only on a terminal, `NO_COLOR` respected, lines cut to the terminal's width.
+struct TextStyle: Sendable, Hashable {
+    struct Size: Sendable, Hashable {
+        var columns: Int
+        var rows: Int
+    }
+
+    enum Color: Int, CaseIterable {
+        case cyan = 36
+        case yellow = 33
+        case green = 32
+        case magenta = 35
+        case blue = 34
+        case red = 31
+    }
+
+    var isTerminal: Bool
+    var hasColor: Bool
+    /// `nil` when the output is no terminal: nothing is cut.
+    var size: Size?
+
+    /// For files and pipes.
+    static let plain = TextStyle(isTerminal: false, hasColor: false, size: nil)
+
+    func bold(_ text: String) -> String {
+        hasColor ? "\u{1B}[1m\(text)\u{1B}[0m" : text
+    }
+
+    /// `title: value`; on a terminal broken between words.
+    func fact(_ title: String, _ value: String) -> String {
+        let head = "\(title):"
+        let text = "\(head) \(value.inOneLine)"
+        var lines = size.map { TextWrap.lines(text, columns: $0.columns, indent: 2) } ?? [text]
+        if lines[0].hasPrefix(head) { lines[0] = bold(head) + lines[0].dropFirst(head.count) }
+        return lines.joined(separator: "\n")
+    }
+
+    /// A value behind what names it; on a terminal broken between words, with every line below the first.
+    ///
+    /// - Parameter column: where the value begins.
+    func hanging(_ value: String, at column: Int) -> String {
+        guard let size else { return value.inOneLine }
+        // The first line has the width of the others: the caller writes what comes before it.
+        let lines = TextWrap.lines(value.inOneLine, columns: max(20, size.columns - column))
+        return lines.joined(separator: "\n" + String(repeating: " ", count: column))
+    }
+
+    func colored(_ text: String, _ color: Color) -> String {
+        hasColor ? "\u{1B}[\(color.rawValue)m\(text)\u{1B}[0m" : text
+    }
+}

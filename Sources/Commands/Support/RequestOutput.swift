@@ -73,14 +73,14 @@ struct RequestOutput {
     /// written as escapes, which mean the same.
     private func yaml(_ request: RequestSnapshot) throws -> String {
         let document = RequestSummary(request)
-        var text = try JSONText.value(of: document).yaml().trimmedEnd
+        var text = try DocumentText.value(of: document).yaml().trimmedEnd
         if let result = request.result {
             // Line ends and tabs stand between tokens only: inside a JSON string they are escaped.
             let spaces: Set<UInt8> = [0x09, 0x0A, 0x0D]
             let line = result.readableBytesView.map { spaces.contains($0) ? UInt8(ascii: " ") : $0 }
             text += "\nresult: "
             for scalar in String(decoding: line, as: UTF8.self).unicodeScalars {
-                // They stand inside strings only: between the tokens JSON has no such characters.
+                // They occur only inside strings: JSON has no such characters between tokens.
                 text += scalar.isPlainInYAML ? String(scalar) : "\\u" + scalar.fourDigits
             }
         }

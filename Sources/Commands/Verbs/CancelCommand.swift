@@ -5,9 +5,9 @@ import Core
 struct CancelCommand: APICommand {
     static let configuration = CommandConfiguration(
         commandName: "cancel",
-        abstract: "Take a request back.",
+        abstract: "Cancel a request.",
         discussion: """
-            One that waits is never run; one that runs is broken off.
+            A request that waits is never run; one that runs is interrupted.
 
             Example:
               cortex cancel hello 0190f3a2-5d1c-7aaa-8bbb-1234567890ab

@@ -9,11 +9,12 @@ struct DeleteCommand: APICommand {
         commandName: "delete",
         abstract: "Remove an API: its replicas, its queue and its results.",
         discussion: """
-            Requests that wait are cancelled. It asks first when more than two replicas are ready.
+            Waiting requests are cancelled. It asks first when more than two replicas are
+            ready.
 
             Examples:
               cortex delete hello
-              cortex delete hello --keep-cache    keep finished requests readable for a later deploy
+              cortex delete hello --keep-cache    keep the results for a later deploy
             """)
 
     @OptionGroup var target: APIArgument

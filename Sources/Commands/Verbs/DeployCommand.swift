@@ -23,15 +23,15 @@ struct DeployCommand: AsyncParsableCommand {
         completion: .file(extensions: ["yaml", "yml", "json"]))
     var configFile = "cortex.yaml"
     @OptionGroup var environment: EnvironmentOption
-    @Flag(name: .shortAndLong, help: "Even while an API of the file is updating.")
+    @Flag(name: .shortAndLong, help: "Deploy also while an API of the file is updating.")
     var force = false
     @Flag(name: .shortAndLong, help: .hidden)
     var yes = false
-    @Flag(name: .long, help: "Wait until all replicas are ready, and say why when they cannot get so.")
+    @Flag(name: .long, help: "Wait until all replicas are ready, or print why they cannot be.")
     var wait = false
-    @Flag(name: .long, help: "Only check the file, on this machine; no platform is asked.")
+    @Flag(name: .long, help: "Only check the file, on this machine, without a platform.")
     var check = false
-    @Option(help: ArgumentHelp("With --wait: give up after this many seconds.", valueName: "seconds"))
+    @Option(help: ArgumentHelp("With --wait: stop waiting after this long.", valueName: "seconds"))
     var timeout = 1800
     @OptionGroup var format: OutputOption
 
@@ -60,7 +60,7 @@ struct DeployCommand: AsyncParsableCommand {
                 let names = results.compactMap(\.api).map(APITable.name)
                 let watcher = DeployWatcher(client: client, context: context, limit: .seconds(timeout))
                 let hint = "it goes on; see how with: cortex describe \(names.first ?? "API")"
-                try await Interruption.telling(console, hint) { try await watcher.run(names) }
+                try await WaitInterruption.withHint(console, hint) { try await watcher.run(names) }
             } else if format.output == .pretty, console.hasErrorTerminal, let api = results.compactMap(\.api).first {
                 console.note("\nsee how it gets on with: cortex describe \(APITable.name(of: api))")
             }

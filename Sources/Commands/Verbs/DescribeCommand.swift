@@ -5,7 +5,7 @@ import Core
 struct DescribeCommand: APICommand {
     static let configuration = CommandConfiguration(
         commandName: "describe",
-        abstract: "Show an API's replicas: how many are at what, and why.",
+        abstract: "Show the state of an API's replicas, and the reasons.",
         discussion: """
             Examples:
               cortex describe hello

@@ -1,18 +1,20 @@
 import ArgumentParser
 import Client
 import Core
+import Support
+import Wire
 
 struct EnvironmentCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "env",
-        abstract: "Manage environments: which clusters this CLI talks to.",
+        abstract: "Manage environments, the platforms that this CLI uses.",
         discussion: """
-            They stand in cli.yaml in ~/.cortex, or where CORTEX_CLI_CONFIG_DIR says.
-            cortex up makes the environment "local" by itself.
+            They are stored in cli.yaml in ~/.cortex, or in CORTEX_CLI_CONFIG_DIR.
+            cortex up creates the environment "local".
 
             Examples:
               cortex env list
-              cortex env configure office -o https://cortex.example.com --token-stdin < token.txt
+              cortex env configure office -o https://example.com --token-stdin < token.txt
               cortex env default office
             """,
         subcommands: [
@@ -42,7 +44,7 @@ struct EnvironmentListCommand: AsyncParsableCommand {
 
 struct EnvironmentDefaultCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "default", abstract: "Choose the default environment, or say which it is.",
+        commandName: "default", abstract: "Set the default environment, or print it.",
         discussion: """
             Examples:
               cortex env default
@@ -72,7 +74,7 @@ struct EnvironmentRenameCommand: AsyncParsableCommand {
               cortex env rename office work
             """)
 
-    @Argument(help: ArgumentHelp("Its present name.", valueName: "environment"), completion: .environments)
+    @Argument(help: ArgumentHelp("Its current name.", valueName: "environment"), completion: .environments)
     var old: String
     @Argument(help: "Its new name.")
     var new: String
@@ -87,7 +89,7 @@ struct EnvironmentRenameCommand: AsyncParsableCommand {
 
 struct EnvironmentDeleteCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "delete", abstract: "Forget an environment; nothing happens to its cluster.",
+        commandName: "delete", abstract: "Remove an environment. Its platform is not changed.",
         discussion: """
             Example:
               cortex env delete office
@@ -101,5 +103,48 @@ struct EnvironmentDeleteCommand: AsyncParsableCommand {
         let context = CommandContext.live()
         try context.environments.update { try $0.remove(name) }
         try context.say("\(name) is deleted", as: format.output)
+    }
+}
+
+/// `cortex env list`.
+enum EnvironmentsView {
+    /// The original's shape; tokens are not shown.
+    struct Document: Encodable {
+        struct Entry: Encodable {
+            var name: String
+            var operatorEndpoint: String
+
+            enum CodingKeys: String, CodingKey {
+                case name
+                case operatorEndpoint = "operator_endpoint"
+            }
+        }
+
+        @OrNull var defaultEnvironment: String?
+        var environments: [Entry]
+
+        init(_ file: EnvironmentFile) {
+            self.defaultEnvironment = file.defaultEnvironment
+            self.environments = file.environments.map {
+                Entry(name: $0.name, operatorEndpoint: EndpointURL.withoutSecrets($0.operatorEndpoint))
+            }
+        }
+
+        enum CodingKeys: String, CodingKey {
+            case environments
+            case defaultEnvironment = "default_environment"
+        }
+    }
+
+    static func render(_ file: EnvironmentFile, style: TextStyle) -> String {
+        guard !file.environments.isEmpty else {
+            return "no environment is configured; make one with: cortex up, or cortex env configure NAME -o URL"
+        }
+        return file.environments.map { environment in
+            let mark = environment.name == file.defaultEnvironment ? " (default)" : ""
+            let token = environment.token == nil ? "\ntoken: none" : ""
+            return style.bold("\(environment.name)\(mark)".inOneLine)
+                + "\ncortex operator endpoint: \(EndpointURL.withoutSecrets(environment.operatorEndpoint).inOneLine)\(token)"
+        }.joined(separator: "\n\n")
     }
 }

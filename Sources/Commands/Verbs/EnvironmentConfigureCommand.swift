@@ -6,15 +6,19 @@ import Support
 
 struct EnvironmentConfigureCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "configure", abstract: "Make an environment, or change it.",
+        commandName: "configure", abstract: "Create an environment, or change it.",
         discussion: """
-            The URL is checked first; where nothing answers yet, the environment is made all the same. Without a scheme, http is used for this machine and https for all others.
-            The token comes from --token-stdin, CORTEX_TOKEN, an environment of the same URL, or a prompt on a terminal. It is no argument,
-            because other users of this machine can see those.
+            The URL is checked first. If nothing answers, the environment is still
+            created. Without a scheme, the URL gets http for this machine and
+            https for all others.
+
+            The token comes from --token-stdin, CORTEX_TOKEN, an environment of the same
+            URL, or a prompt on a terminal. It is not an argument, because other users
+            of this machine can see arguments.
 
             Examples:
               cortex env configure local -o localhost:8888
-              cortex env configure office -o https://cortex.example.com --token-stdin < token.txt
+              cortex env configure office -o https://example.com --token-stdin < token.txt
             """)
 
     @Argument(help: ArgumentHelp("The environment's name.", valueName: "environment"), completion: .environments)
@@ -25,7 +29,7 @@ struct EnvironmentConfigureCommand: AsyncParsableCommand {
     var operatorEndpoint: String?
     @Flag(help: "Read the operator's token from standard input (or set CORTEX_TOKEN).")
     var tokenStdin = false
-    /// Known only to say what takes its place.
+    /// Refused, with a message that names what replaces it.
     @Option(help: .hidden)
     var token: String?
     // `-o` is the endpoint here, as in the original.
@@ -79,7 +83,7 @@ struct EnvironmentConfigureCommand: AsyncParsableCommand {
         do {
             _ = try await context.withOperator(made) { try await $0.info() }
         } catch let error as PlatformError where error.code == .unauthorized {
-            console.note("the token is not accepted by \(endpoint); it is stored all the same: \(error.message)")
+            console.note("the token is not accepted by \(endpoint), but it is stored: \(error.message)")
         }
     }
 

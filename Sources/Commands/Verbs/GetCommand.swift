@@ -26,7 +26,7 @@ struct GetCommand: AsyncParsableCommand {
     @OptionGroup var environment: EnvironmentOption
     @OptionGroup var watch: WatchOption
     @OptionGroup var format: OutputOption
-    @Flag(name: .shortAndLong, help: "Show the whole specification too.")
+    @Flag(name: .shortAndLong, help: "Also show the whole specification.")
     var verbose = false
 
     func validate() throws {
@@ -104,7 +104,7 @@ struct GetCommand: AsyncParsableCommand {
             for row in rows {
                 guard let spec = row.api.spec else { continue }
                 text += "\n\n" + context.console.style.bold(APITable.name(of: row.api)) + "\n"
-                text += try JSONText.value(of: spec).yaml().trimmedEnd
+                text += try DocumentText.value(of: spec).yaml().trimmedEnd
             }
         }
         return text

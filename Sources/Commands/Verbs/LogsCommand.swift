@@ -7,7 +7,7 @@ import Wire
 struct LogsCommand: APICommand {
     static let configuration = CommandConfiguration(
         commandName: "logs",
-        abstract: "Print what an API's containers wrote.",
+        abstract: "Print the output of an API's containers.",
         discussion: """
             Each line begins with its replica and container. With -o json each line
             is a JSON document: replica, container and text.
@@ -20,7 +20,7 @@ struct LogsCommand: APICommand {
 
     @OptionGroup var target: APIArgument
     @OptionGroup var environment: EnvironmentOption
-    @Flag(name: .shortAndLong, help: "Go on printing new lines until Ctrl-C.")
+    @Flag(name: .shortAndLong, help: "Keep printing new lines until Ctrl-C.")
     var follow = false
     @Option(help: "Only this replica (names: cortex describe).", completion: .replicas)
     var replica: String?
@@ -28,7 +28,7 @@ struct LogsCommand: APICommand {
     var container: String?
     @Option(help: ArgumentHelp("Only the last lines of each container.", valueName: "count"))
     var tail: Int?
-    @Flag(help: "Only one replica, whichever; implies --follow.")
+    @Flag(help: "Only one replica, chosen by the platform; implies --follow.")
     var randomPod = false
     @Flag(name: .shortAndLong, help: .hidden)
     var yes = false
@@ -105,7 +105,7 @@ struct LogsCommand: APICommand {
     ) async throws {
         for try await line in lines {
             if format.output != .pretty {
-                try context.console.print(try JSONText.line(line))
+                try context.console.print(try DocumentText.line(line))
                 continue
             }
             if let notice = line.notice { context.console.note(notice.inOneLine) }
@@ -113,5 +113,29 @@ struct LogsCommand: APICommand {
             try context.console.print(
                 printer.line(replica: line.replica ?? "-", container: line.container ?? "-", text: text))
         }
+    }
+}
+
+/// Log lines with the replica they come from in front, each replica in its own colour (contract O4).
+struct LogPrinter {
+    private let style: TextStyle
+    private var colors: [String: TextStyle.Color] = [:]
+    private var width = 0
+
+    init(style: TextStyle) {
+        self.style = style
+    }
+
+    /// One line of a container, for standard output. The prefix is padded to the widest one so far.
+    mutating func line(replica: String, container: String, text: String) -> String {
+        let prefix = "\(replica)/\(container)".inOneLine
+        width = max(width, prefix.count)
+        let color = colors[replica] ?? TextStyle.Color.allCases[colors.count % TextStyle.Color.allCases.count]
+        colors[replica] = color
+        let padding = String(repeating: " ", count: width - prefix.count)
+        // A file gets the text as it is; a terminal gets nothing that steers it.
+        let shown = style.isTerminal ? String(text.lastOverwrite).withoutControls : text
+        let reset = style.hasColor && shown.contains("\u{1B}") ? "\u{1B}[0m" : ""
+        return "\(style.colored("\(prefix)\(padding) |", color)) \(shown)\(reset)"
     }
 }

@@ -17,7 +17,7 @@ struct RefreshCommand: APICommand {
 
     @OptionGroup var target: APIArgument
     @OptionGroup var environment: EnvironmentOption
-    @Flag(name: .shortAndLong, help: "Even while the API is updating.")
+    @Flag(name: .shortAndLong, help: "Continue also while the API is updating.")
     var force = false
     @OptionGroup var format: OutputOption
 

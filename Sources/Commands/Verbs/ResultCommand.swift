@@ -5,9 +5,9 @@ import Core
 struct ResultCommand: APICommand {
     static let configuration = CommandConfiguration(
         commandName: "result",
-        abstract: "Print a request's result, exactly as the container answered it.",
+        abstract: "Print a request's result, byte for byte as the container answered.",
         discussion: """
-            With -o json it prints the whole document instead, whatever the status.
+            With -o json it prints the whole document instead, for every status.
             It exits with 1 when the request failed, was cancelled or has not ended.
 
             Examples:
@@ -29,7 +29,7 @@ struct ResultCommand: APICommand {
         let request = try await context.withGateway(cluster, api: api) { client in
             try await RequestOutput.findingRequest(api) {
                 guard waiting.isWaiting else { return try await client.read(id) }
-                return try await Interruption.telling(console, RequestOutput.waitHint(api, id)) {
+                return try await WaitInterruption.withHint(console, RequestOutput.waitHint(api, id)) {
                     try await client.wait(id, limit: waiting.limit)
                 }
             }

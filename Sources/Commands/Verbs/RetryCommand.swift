@@ -8,7 +8,8 @@ struct RetryCommand: APICommand {
         commandName: "retry",
         abstract: "Put a failed request back into the queue.",
         discussion: """
-            Possible while its payload is kept (keep_failed in cortex.yaml, one day by default).
+            Its payload must still be kept: keep_failed in cortex.yaml, one day by
+            default.
 
             Example:
               cortex retry hello 0190f3a2-5d1c-7aaa-8bbb-1234567890ab

@@ -9,9 +9,9 @@ struct RollbackCommand: APICommand {
         commandName: "rollback",
         abstract: "Deploy an earlier version of an API again.",
         discussion: """
-            Without a version it goes back to the one before. The last ten versions
-            are kept; cortex get API lists them. No request is lost, and replicas
-            are restarted only if the pod is another one.
+            Without a version it deploys the previous one. The last ten versions are
+            kept; cortex get API lists them. No request is lost, and replicas are
+            restarted only if the pod differs.
 
             Examples:
               cortex rollback hello
@@ -20,12 +20,12 @@ struct RollbackCommand: APICommand {
 
     @OptionGroup var target: APIArgument
     @Argument(
-        help: ArgumentHelp("Id of the version, or the beginning of it.", valueName: "version"), completion: .versions)
+        help: ArgumentHelp("Id of the version, or its first characters.", valueName: "version"), completion: .versions)
     var version: String?
     @OptionGroup var environment: EnvironmentOption
-    @Flag(name: .shortAndLong, help: "Even while the API is updating.")
+    @Flag(name: .shortAndLong, help: "Continue also while the API is updating.")
     var force = false
-    @Flag(name: .long, help: "Wait until all replicas are ready, and say why when they cannot get so.")
+    @Flag(name: .long, help: "Wait until all replicas are ready, or print why they cannot be.")
     var wait = false
     @OptionGroup var format: OutputOption
 

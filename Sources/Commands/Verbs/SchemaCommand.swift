@@ -21,7 +21,7 @@ struct SchemaCommand: ParsableCommand {
 
     func run() throws {
         let document = ConfigurationSchema.document(kinds: kind.map { [$0] } ?? APIKind.allCases)
-        try CommandContext.live().show(document, as: format.output) { _ in try JSONText.encode(document) }
+        try CommandContext.live().show(document, as: format.output) { _ in try DocumentText.encode(document) }
     }
 }
 

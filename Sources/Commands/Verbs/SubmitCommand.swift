@@ -23,15 +23,15 @@ struct SubmitCommand: APICommand {
     @Option(
         name: .shortAndLong, parsing: .unconditional,
         help: ArgumentHelp(
-            "The payload: text, @file, or - for standard input, which is also read without -d when it is piped.",
+            "The payload: text, @file, or - for standard input. Piped input is read also without -d.",
             valueName: "data"))
     var data: String?
-    @Option(help: ArgumentHelp("Its Content-Type; guessed from the file's name otherwise.", valueName: "type"))
+    @Option(help: ArgumentHelp("The payload's Content-Type (default: by the file's name).", valueName: "type"))
     var contentType: String?
     @Option(
         name: [.customShort("H"), .customLong("header")], parsing: .unconditionalSingleValue,
-        help: ArgumentHelp("A further header; may be repeated.", valueName: "name:value"))
-    var headers: [HeaderField] = []
+        help: ArgumentHelp("Another header. Can be repeated.", valueName: "name:value"))
+    var headers: [HeaderArgument] = []
     @OptionGroup var waiting: WaitOption
     @OptionGroup var format: OutputOption
 
@@ -55,7 +55,7 @@ struct SubmitCommand: APICommand {
                 case .yaml: return try console.print("id: \(id)")
                 }
             }
-            let request = try await Interruption.telling(console, RequestOutput.waitHint(output.api, id)) {
+            let request = try await WaitInterruption.withHint(console, RequestOutput.waitHint(output.api, id)) {
                 // With the id, the result can be fetched also after an interruption.
                 console.note("id: \(id)")
                 return try await client.wait(id, limit: waiting.limit, isKnown: true)
@@ -66,7 +66,7 @@ struct SubmitCommand: APICommand {
 }
 
 /// One `-H name:value`.
-struct HeaderField: Sendable, Hashable, ExpressibleByArgument {
+struct HeaderArgument: Sendable, Hashable, ExpressibleByArgument {
     var name: String
     var value: String
 
@@ -92,7 +92,7 @@ struct HeaderField: Sendable, Hashable, ExpressibleByArgument {
 
 /// What `-d` names, opened.
 struct PayloadInput {
-    let payload: Payload?
+    let payload: PayloadSource?
     /// What its name or text suggests; `nil` for no payload.
     let contentType: String?
     private let descriptor: CInt?
@@ -114,7 +114,7 @@ struct PayloadInput {
             )
         case let data? where data.hasPrefix("@"):
             let path = String(data.dropFirst())
-            let opened = try Payload.open(path: path)
+            let opened = try PayloadSource.open(path: path)
             (payload, contentType, descriptor) = (opened.payload, Self.contentType(ofFile: path), opened.descriptor)
         case let data?:
             (payload, descriptor) = (.bytes(ByteBuffer(string: data)), nil)

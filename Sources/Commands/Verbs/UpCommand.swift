@@ -13,16 +13,21 @@ struct UpCommand: AsyncParsableCommand {
         commandName: "up",
         abstract: "Run the platform on this machine, in the foreground.",
         discussion: """
-            Takes requests on the gateway's port, keeps them in the data directory, and runs the pods of what `cortex deploy` declares with Docker or \
-            Podman if one answers, else in a sandbox (bubblewrap). Ctrl-C drains and stops; a second Ctrl-C exits at once.
+            It accepts requests on the gateway's port and keeps them in the data directory.
+            Pods run on Docker or Podman if one answers, else in a sandbox (bubblewrap).
+            Ctrl-C drains and stops; a second Ctrl-C exits at once.
 
-            Each flag can also be a variable (CORTEX_DATA_DIR, CORTEX_HOST, CORTEX_OPERATOR_HOST, CORTEX_GATEWAY_PORT, CORTEX_OPERATOR_PORT, CORTEX_ENGINE, \
-            CORTEX_ENGINE_SOCKET, CORTEX_POD_NETWORK, CORTEX_STORE, CORTEX_DURABILITY, CORTEX_DISK_RESERVE, CORTEX_TRUSTED_PROXY, CORTEX_ALLOW_VOLUME, \
-            CORTEX_ALLOW_POD_OPERATOR_ACCESS) or a line of up.yaml beside cli.yaml (data_dir: …); the flag wins, then the variable, then the file.
+            Each option can also be a variable (CORTEX_DATA_DIR, CORTEX_HOST,
+            CORTEX_OPERATOR_HOST, CORTEX_GATEWAY_PORT, CORTEX_OPERATOR_PORT,
+            CORTEX_ENGINE, CORTEX_ENGINE_SOCKET, CORTEX_POD_NETWORK, CORTEX_STORE,
+            CORTEX_DURABILITY, CORTEX_DISK_RESERVE, CORTEX_TRUSTED_PROXY,
+            CORTEX_ALLOW_VOLUME, CORTEX_ALLOW_POD_OPERATOR_ACCESS) or a line of up.yaml
+            beside cli.yaml (data_dir: …). The option wins, then the variable, then the
+            file.
 
             Examples:
               cortex up
-              cortex up --port 0 --operator-port 0 --data-dir ~/cortex-trial --engine sandbox
+              cortex up --data-dir ~/trial --engine sandbox --port 0 --operator-port 0
             """)
 
     @Option(
@@ -38,7 +43,7 @@ struct UpCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Address the operator listens on, whatever --host is (default: 127.0.0.1, this machine only).",
+            "Address the operator listens on, independent of --host (default: 127.0.0.1, this machine only).",
             valueName: "address"))
     var operatorHost: String?
 
@@ -50,7 +55,8 @@ struct UpCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "What runs the pods: auto, docker (also Podman) or sandbox (default: auto).", valueName: "engine"),
+            "The engine that runs the pods: auto, docker (also Podman) or sandbox (default: auto).", valueName: "engine"
+        ),
         completion: .list(PlatformSettings.EngineChoice.allCases.map(\.rawValue)))
     var engine: String?
 
@@ -61,7 +67,7 @@ struct UpCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "What pods on Docker and Podman reach besides the platform and networks outside this machine: host, link-local, or a block of addresses such as 10.0.0.0/8; none: the platform alone. Can be repeated.",
+            "What pods on Docker and Podman reach besides the platform and networks outside this machine: host, link-local, or addresses such as 10.0.0.0/8. With none they reach only the platform. Can be repeated.",
             valueName: "network"))
     var podNetwork: [String] = []
 
@@ -72,7 +78,7 @@ struct UpCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "full: a request survives a power cut as soon as its id is given out; normal: it survives a crash of the platform, a power cut may lose the last moments (default: full).",
+            "full: a request survives a power cut once its id was returned. normal: it survives a crash of the platform, but a power cut may lose the newest (default: full).",
             valueName: "level"), completion: .list(PlatformSettings.Durability.allCases.map(\.rawValue)))
     var durability: String?
 
@@ -84,13 +90,13 @@ struct UpCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
-            "Address or range (10.0.0.0/8) of a proxy, which may hold more than a quarter of the connections. Can be repeated.",
+            "Address or range (10.0.0.0/8) of a proxy, which may hold more than a quarter of all connections. Can be repeated.",
             valueName: "address"))
     var trustedProxy: [String] = []
 
     @Option(
         help: ArgumentHelp(
-            "A folder below which pods with pod.operator_access full may mount something when they deploy (default: none; repeatable).",
+            "A folder that APIs deployed by a pod with pod.operator_access full may mount, or parts of it (default: none). Can be repeated.",
             valueName: "directory"), completion: .directory)
     var allowVolume: [String] = []
 
@@ -123,7 +129,7 @@ struct UpCommand: AsyncParsableCommand {
         do {
             try await work.value
         } catch  where work.isCancelled {
-            // Stopped while it started, whatever the interrupted step made of that.
+            // Stopped while it started: the interrupted step may fail in any way.
         } catch {
             let failure = ExitStatus(error)
             status = failure.code
@@ -194,7 +200,7 @@ private struct StartReport: PlatformAnnouncer {
     }
 
     func report(_ platform: RunningPlatform, environment: String) async {
-        // The reader may have closed the pipe, or not read it: the platform runs all the same.
+        // The platform runs also if the reader closed the pipe or does not read it.
         try? await withTimeLimit(.seconds(5)) {
             try await BlockingPool.checks.run { try console.print(try text(platform, environment)) }
         }

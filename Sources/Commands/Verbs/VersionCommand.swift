@@ -9,7 +9,7 @@ struct VersionCommand: AsyncParsableCommand {
         commandName: "version",
         abstract: "Print the version of the CLI and of the cluster.",
         discussion: """
-            It exits with 1 when the two do not understand each other.
+            It exits with 1 when the two versions do not work together.
 
             Examples:
               cortex version

@@ -1,0 +1,150 @@
+import Client
+import Core
+import Support
+import Wire
+
+/// APIs as a table, one for each kind (reference: cortex.md §9.3).
+enum APITable {
+    struct Row {
+        var environment: String
+        var api: APIDocument
+    }
+
+    /// The order in which kinds are listed, with the title of their column.
+    private static let kinds: [(kind: APIKind, title: String)] = [
+        (.batch, "batch api"), (.task, "task api"), (.realtime, "realtime api"), (.async, "async api"),
+        (.trafficSplitter, "traffic splitter"),
+    ]
+
+    static func render(_ rows: [Row], showsEnvironment: Bool, now: Timestamp, style: TextStyle) -> String {
+        kinds.compactMap { kind, title -> String? in
+            let ofKind = rows.filter { self.kind(of: $0.api) == kind }
+            guard !ofKind.isEmpty else { return nil }
+            var table = Table(["env", title, "live", "up-to-date", "last update"])
+            for row in ofKind { table.append(cells(row, now: now)) }
+            table.sort()
+            if !showsEnvironment { table.remove(column: "env") }
+            return table.render(style)
+        }.joined(separator: "\n\n")
+    }
+
+    private static func cells(_ row: Row, now: Timestamp) -> [String] {
+        let status = row.api.status
+        return [
+            row.environment, name(of: row.api), status.map { "\($0.ready)/\($0.requested)" } ?? "-",
+            status.map { "\($0.upToDate)" } ?? "-",
+            lastUpdated(row.api).map { Age.since(seconds: $0, now: now) } ?? "-",
+        ]
+    }
+
+    static func name(of api: APIDocument) -> String { api.metadata?.name ?? api.spec?.name ?? "-" }
+
+    static func kind(of api: APIDocument) -> APIKind { api.metadata?.kind ?? api.spec?.kind ?? .async }
+
+    static func lastUpdated(_ api: APIDocument) -> Int64? { api.metadata?.lastUpdated ?? api.spec?.lastUpdated }
+}
+
+/// One API: its row, where it is reached, what waits, its history, and with `verbose` the whole specification.
+enum APIView {
+    static func render(
+        _ api: APIDocument, environment: String, showsEnvironment: Bool, verbose: Bool, now: Timestamp, style: TextStyle
+    ) throws -> String {
+        var parts = [head(api, environment: environment, showsEnvironment: showsEnvironment, now: now, style: style)]
+        if let versions = api.apiVersions, !versions.isEmpty {
+            var table = Table(["api id", "last deployed"])
+            for version in versions {
+                table.append([version.apiID, Age.since(seconds: version.lastUpdated, now: now)])
+            }
+            parts.append(table.render(style))
+        }
+        if verbose, let spec = api.spec {
+            parts.append(style.bold("configuration") + "\n" + (try DocumentText.value(of: spec).yaml().trimmedEnd))
+        }
+        return parts.joined(separator: "\n\n")
+    }
+
+    /// The row and the facts below it; also what `describe` begins with.
+    static func head(
+        _ api: APIDocument, environment: String, showsEnvironment: Bool, now: Timestamp, style: TextStyle
+    ) -> String {
+        var facts: [String] = []
+        if let endpoint = api.endpoint { facts.append(style.fact("endpoint", endpoint)) }
+        if let queue = api.status?.queue {
+            facts.append(style.fact("requests", "\(queue.inQueue) in queue, \(queue.inProgress) in progress"))
+        }
+        if let reason = api.status?.reason { facts.append(style.fact("held back", reason)) }
+        let table = APITable.render(
+            [.init(environment: environment, api: api)], showsEnvironment: showsEnvironment, now: now, style: style)
+        return facts.isEmpty ? table : table + "\n\n" + facts.joined(separator: "\n")
+    }
+}
+
+extension String {
+    /// This text without line ends at its end.
+    var trimmedEnd: String {
+        var text = self[...]
+        while let last = text.last, last.isNewline { text.removeLast() }
+        return String(text)
+    }
+}
+
+/// `cortex describe`: an API's replicas by state, and each of them (reference: cortex.md §9.3, §11).
+enum DescribeView {
+    /// States in the order they are shown; those in `hidden` only where there is one.
+    private static let states: [(state: ReplicaState, title: String)] = [
+        (.pending, "Pending"), (.creating, "Creating"), (.notReady, "NotReady"), (.ready, "Ready"),
+        (.readyOutOfDate, "ReadyOutOfDate"), (.errImagePull, "ErrImagePull"), (.terminating, "Terminating"),
+        (.failed, "Failed"), (.killed, "Killed"), (.killedOOM, "KilledOOM"), (.stalled, "Stalled"),
+        (.unknown, "Unknown"),
+    ]
+    private static let hidden: Set<ReplicaState> = [.failed, .killed, .killedOOM, .errImagePull, .unknown, .stalled]
+
+    static func render(
+        _ api: APIDocument, environment: String, showsEnvironment: Bool, now: Timestamp, style: TextStyle
+    ) -> String {
+        var parts = [
+            APIView.head(api, environment: environment, showsEnvironment: showsEnvironment, now: now, style: style)
+        ]
+        if let scaling = api.status?.autoscaling {
+            parts[0] += "\n" + style.fact("autoscaling", scaling.why)
+        }
+        if let counts = api.status?.replicaCounts {
+            var table = Table([.init("replica status", minimumWidth: 32), .init("replica count")])
+            table.append(["Requested", "\(counts.requested)"])
+            for (state, title) in states where counts[state] > 0 || !hidden.contains(state) {
+                table.append([title, "\(counts[state])"])
+            }
+            parts.append(table.render(style))
+        }
+        if let replicas = api.status?.replicas, !replicas.isEmpty {
+            parts.append(self.replicas(replicas, now: now).render(style))
+            parts += lastLines(of: replicas, style)
+        }
+        return parts.joined(separator: "\n\n")
+    }
+
+    /// What containers of replicas that are not ready wrote last; of many alike the first few are enough.
+    private static func lastLines(of replicas: [ReplicaDocument], _ style: TextStyle) -> [String] {
+        replicas.filter { $0.lastLogLines?.isEmpty == false }.prefix(3).map { replica in
+            ([style.bold("last lines of \(replica.id)")] + (replica.lastLogLines ?? []).map { "  \($0.inOneLine)" })
+                .joined(separator: "\n")
+        }
+    }
+
+    static func title(of state: ReplicaState) -> String {
+        states.first { $0.state == state }?.title ?? state.rawValue
+    }
+
+    private static func replicas(_ replicas: [ReplicaDocument], now: Timestamp) -> Table {
+        var table = Table(
+            ["replica", "status", "restarts", "in flight", "age"].map { .init($0) } + [.init("reason", isText: true)])
+        for replica in replicas.sorted(by: { ($0.startedAt, $0.id) < ($1.startedAt, $1.id) }) {
+            table.append([
+                replica.id, title(of: replica.state), "\(replica.restarts)", "\(replica.inFlight)",
+                Age.since(seconds: replica.startedAt, now: now), replica.reason ?? "",
+            ])
+        }
+        if replicas.allSatisfy({ $0.reason?.isEmpty ?? true }) { table.remove(column: "reason") }
+        return table
+    }
+}
