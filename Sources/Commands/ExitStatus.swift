@@ -2,8 +2,7 @@ import ArgumentParser
 import Core
 import Foundation
 
-/// How an error ends the process: its status, and what is said about it. The only place that knows (reference:
-/// cortex.md §9.4, contract O2).
+/// The exit status and message of an error; the only place that maps them (reference: cortex.md §9.4, contract O2).
 struct ExitStatus: Hashable {
     enum Channel: Hashable {
         case output, errors

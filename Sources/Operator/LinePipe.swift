@@ -2,9 +2,9 @@ import Core
 import NIOCore
 import Synchronization
 
-/// Carries lines from several writers to one reader, bounded in bytes: writers that are ahead of the reader wait.
+/// Carries lines from several writers to one reader, bounded in bytes: writers wait for a slow reader.
 ///
-/// What gathers while the reader is busy is taken at once.
+/// The reader takes everything that was written since its last call.
 final class LinePipe: Sendable {
     private struct State {
         var bytes = ByteBuffer()
@@ -18,7 +18,7 @@ final class LinePipe: Sendable {
     private let state = Mutex(State())
     private let limit: Int
 
-    /// - Parameter limit: bytes from which on writers wait. The pipe never holds more than this and one piece.
+    /// - Parameter limit: number of bytes at which writers wait. The pipe holds at most this and one more piece.
     init(limit: Int = Limits.logBuffer) {
         self.limit = limit
     }

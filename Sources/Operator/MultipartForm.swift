@@ -69,7 +69,7 @@ struct MultipartForm {
     private static let cr = UInt8(ascii: "\r")
     private static let lf = UInt8(ascii: "\n")
 
-    /// Where the text behind the first delimiter line's boundary begins; what is before it is a preamble.
+    /// The index behind the boundary of the first delimiter line; the text before it is a preamble.
     private static func firstDelimiter(in body: [UInt8], _ delimiter: [UInt8]) -> Int? {
         if starts(body, at: 0, with: delimiter), isDelimiterEnd(body, at: delimiter.count) { return delimiter.count }
         return nextDelimiter(in: body, from: 0, delimiter)?.next
@@ -212,7 +212,7 @@ struct ParameterizedField {
 }
 
 extension Substring {
-    /// Removes and returns what comes before the first character that does not fit.
+    /// Removes and returns the characters before the first one that does not match.
     fileprivate mutating func take(while fits: (Character) -> Bool) -> Substring {
         let taken = prefix(while: fits)
         self = self[taken.endIndex...]

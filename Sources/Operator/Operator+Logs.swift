@@ -85,7 +85,7 @@ extension Operator {
     private func endAtShutdown(_ pipe: LinePipe, follow: Bool, _ outbound: OutgoingBody) async {
         do {
             try await gracefulShutdown()
-            // A log that is read to its end has one; one that is followed has none.
+            // Only a log that is not followed ends by itself.
             if follow { pipe.finish() }
             var taken = -1
             while pipe.taken != taken {

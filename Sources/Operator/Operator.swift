@@ -7,7 +7,7 @@ package import Wire
 
 /// The control plane: deployed APIs, their state and logs, over HTTP (contract O1).
 ///
-/// Safe from any task. It owns no task and no connection: a server hands it requests.
+/// Safe from any task. It owns no task and no connection: a server calls it for each request.
 package struct Operator: Sendable {
     let store: any Store
     let orchestrator: any Orchestrator
@@ -50,8 +50,7 @@ package struct Operator: Sendable {
     ///
     /// - Throws: what `ErrorResponses` turns into an answer.
     package func respond(to request: IncomingRequest, body: inout IncomingBody) async throws -> OutgoingResponse {
-        // A web page reaches nothing without a token, neither an open route nor the news of which paths there are
-        // (contract N5).
+        // Without a token a web page reaches no route, and does not learn which paths exist (contract N5).
         if request.headers.contains(name: "origin") { _ = try await authenticate(request) }
         return try await routes.respond(to: request, body: &body)
     }
@@ -71,7 +70,7 @@ package struct OperatorConfiguration: Sendable {
     package var volumes: VolumePolicy
     /// Asked for each answer, as ports may be chosen by the system at the start.
     package var addresses: @Sendable () -> PlatformAddresses
-    /// What is not ready yet, in words for people; empty once requests are accepted (contract U2).
+    /// What is not ready yet, for messages; empty once requests are accepted (contract U2).
     package var notReady: @Sendable () async -> [String]
     /// The autoscaler's last decisions about an API, oldest first.
     package var scaling: @Sendable (_ api: String) async -> [ScalingDecision]

@@ -142,7 +142,7 @@ extension Operator {
     /// A pod's token is valid only while its API is deployed and its replica exists. Its access is the
     /// lowest of what its own version declared, what the present version declares, and what the platform allows.
     ///
-    /// - Throws: 401, which says nothing about the platform; `store_unavailable`.
+    /// - Throws: 401 without details of the platform; `store_unavailable`.
     func authenticate(_ request: IncomingRequest) async throws -> Principal {
         let fields = [request.header("authorization"), request.header("x-cortex-authorization")].compactMap { $0 }
         for field in fields {

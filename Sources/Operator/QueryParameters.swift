@@ -1,12 +1,12 @@
 import Core
 import HTTPServing
 
-/// The parameters of a request's query, read strictly: what cannot be understood is an error that names the parameter,
-/// never a default. Parameters that no route reads are ignored.
+/// The parameters of a request's query, read strictly: an invalid value is an error that names the parameter, never a
+/// default. Parameters that no route reads are ignored.
 struct QueryParameters {
     private let values: [String: String]
 
-    /// - Throws: `bad_request` for a parameter that comes twice.
+    /// - Throws: `bad_request` for a parameter that is given twice.
     init(_ request: IncomingRequest) throws {
         try self.init(request.parameters)
     }
@@ -15,7 +15,7 @@ struct QueryParameters {
         var values: [String: String] = [:]
         for (name, value) in parameters {
             guard values.updateValue(value, forKey: name) == nil else {
-                throw PlatformError(.badRequest, "the query parameter \(name.shown) comes twice: send it once")
+                throw PlatformError(.badRequest, "the query parameter \(name.shown) is given twice: send it once")
             }
         }
         self.values = values

@@ -1,8 +1,8 @@
 import Core
 import Synchronization
 
-/// Lets changes that touch the same names or endpoints through one at a time, in the order in which they came. Others
-/// pass beside them.
+/// Runs changes that touch the same names or endpoints one at a time, in order of arrival. Other changes run at the
+/// same time.
 final class SerialGate: Sendable {
     private struct Waiter {
         let number: Int
@@ -12,12 +12,12 @@ final class SerialGate: Sendable {
 
     private struct State {
         var held: Set<String> = []
-        /// In the order in which they came.
+        /// In order of arrival.
         var waiting: [Waiter] = []
         var nextNumber = 0
 
-        /// Takes out of the queue what may go on now: what shares no key with a change that runs or that waits before
-        /// it.
+        /// Removes from the queue the changes that may run now: those that share no key with a running change or with
+        /// one that waits before them.
         mutating func admit() -> [Waiter] {
             var admitted: [Waiter] = []
             var blocked = held
@@ -64,7 +64,7 @@ final class SerialGate: Sendable {
                     state.waiting.removeLast()
                     return .refuse(
                         PlatformError(
-                            .unavailable, "\(limit) changes of APIs wait for one another already: try again later"))
+                            .unavailable, "\(limit) changes of APIs are waiting already: try again later"))
                 }
                 switch next {
                 case .wait(let admitted): for waiter in admitted { waiter.continuation.resume() }

@@ -9,7 +9,7 @@ import Core
     import Darwin
 #endif
 
-/// Which folders and files of this machine pods may mount (contract N2). Every method that looks at the disk blocks.
+/// Which folders and files of this machine pods may mount (contract N2). Methods that read the disk block.
 package struct VolumePolicy: Sendable {
     /// Refused for every container, independent of the deployer's rights.
     package struct Protected: Sendable {
@@ -29,11 +29,11 @@ package struct VolumePolicy: Sendable {
 
     /// What to do with a source that is reached through a symbolic link.
     enum Links {
-        /// Its real path takes its place: what is deployed from a file.
+        /// Replaced by its real path; for APIs that are deployed from a file.
         case resolve
         /// It is refused: a version that was deployed before is never led to another place by a link of today.
         case refuse
-        /// It stays as it is, for the engine, which follows no link, to judge; a source that is missing too.
+        /// Kept, also a missing source: the engine, which follows no link, checks it.
         case keep
     }
 
@@ -42,7 +42,7 @@ package struct VolumePolicy: Sendable {
         /// The field, such as `pod.containers[0].volumes[1]`.
         var path: String
         var message: String
-        /// Whether this volume is safe itself, and endangers one of another API.
+        /// Whether this volume is safe itself but endangers a volume of another API.
         var isOuter = false
     }
 
@@ -67,7 +67,7 @@ package struct VolumePolicy: Sendable {
 
     // MARK: One API
 
-    /// Checks an API's volumes one by one, and with ``Links/resolve`` puts the real path in the place of each source.
+    /// Checks each volume of an API; with ``Links/resolve`` replaces each source by its real path.
     ///
     /// - Parameter isRestricted: whether only the allowed folders may be mounted.
     func check(_ specification: inout APISpecification, isRestricted: Bool, links: Links) -> [Finding] {

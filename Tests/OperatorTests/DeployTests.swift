@@ -195,7 +195,7 @@ struct DeployTests {
         "A4: bad input is refused with the reason",
         arguments: [
             ("?force=yes", Fixture.yaml, nil, 400, "force must be true or false"),
-            ("?force=true&force=true", Fixture.yaml, nil, 400, "comes twice"),
+            ("?force=true&force=true", Fixture.yaml, nil, 400, "is given twice"),
             ("?configDir=app", Fixture.yaml, nil, 400, "configDir"),
             ("?configDir=", Fixture.yaml, nil, 400, "configDir"),
             ("?configFileName=a%0Ab", Fixture.yaml, nil, 400, "configFileName"),

@@ -1,7 +1,7 @@
 import Core
 import Foundation
 
-/// The URL of an operator or gateway, checked and brought into one form: scheme, host, perhaps a port and a path, no
+/// The URL of an operator or gateway, checked and normalized: scheme, host, perhaps a port and a path, no
 /// slash at the end.
 package struct EndpointURL: Sendable, Hashable, CustomStringConvertible {
     package let text: String

@@ -53,7 +53,7 @@ package enum TokenText {
 
     /// The token without the white space around it, such as the line end of a file; `nil` for an empty text.
     ///
-    /// - Parameter origin: where it comes from, for messages, such as `CORTEX_TOKEN`.
+    /// - Parameter origin: its source, for messages, such as `CORTEX_TOKEN`.
     /// - Throws: ``PlatformError`` `usage` that says what is wrong and never shows the value (contract N9).
     package static func clean(_ text: String, from origin: String) throws -> String? {
         let isSpace: (Unicode.Scalar) -> Bool = { $0.properties.isWhitespace || $0 == "\u{FEFF}" }

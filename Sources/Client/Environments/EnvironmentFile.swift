@@ -20,8 +20,8 @@ package struct EnvironmentFile: Sendable, Hashable {
         environments.first { $0.name == name }
     }
 
-    /// Adds an environment, or changes the one of the same name. The only one there is becomes the default; with
-    /// `isDefaultIfNone`, this one does where there is none.
+    /// Adds an environment, or replaces the one of the same name. The only environment becomes the default; with
+    /// `isDefaultIfNone` this one does if there is no default.
     package mutating func put(_ environment: Environment, isDefaultIfNone: Bool = false) {
         if let index = environments.firstIndex(where: { $0.name == environment.name }) {
             environments[index] = environment
@@ -32,7 +32,7 @@ package struct EnvironmentFile: Sendable, Hashable {
         adoptOnlyOne()
     }
 
-    /// Removes an environment. If it was the default, the only one that is left takes its place.
+    /// Removes an environment. If it was the default, the only remaining one becomes the default.
     ///
     /// - Throws: ``PlatformError`` `not_found`.
     package mutating func remove(_ name: String) throws {
@@ -42,7 +42,7 @@ package struct EnvironmentFile: Sendable, Hashable {
         adoptOnlyOne()
     }
 
-    /// Gives an environment another name; it stays the default if it was.
+    /// Renames an environment; the default follows.
     ///
     /// - Throws: ``PlatformError`` `not_found`, or `conflict` when the name is taken.
     package mutating func rename(_ old: String, to new: String) throws {

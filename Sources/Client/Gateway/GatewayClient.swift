@@ -7,7 +7,7 @@ package import Wire
 
 /// An API's endpoint at the gateway (contract A1–A7). Safe from any task.
 ///
-/// Every call throws ``PlatformError``: what the gateway said, or `connection_failed` with the address and what to do.
+/// Every call throws ``PlatformError``: the gateway's error, or `connection_failed` with the address and what to do.
 /// It sends no header of its own, for the gateway forwards those to the container.
 package struct GatewayClient: Sendable {
     /// Changes only while a request is waited for.
@@ -18,7 +18,7 @@ package struct GatewayClient: Sendable {
     private let clock: any PlatformClock
     private let locate: (@Sendable () async throws -> EndpointURL)?
 
-    /// Longest document that is read, in bytes: a result of 1 GiB and what is around it.
+    /// Longest document that is read, in bytes: a result of 1 GiB and its envelope.
     private static let documentLimit = (1 << 30) + (1 << 20)
 
     /// - Parameter locate: asks the operator where the endpoint is now; used while a request is waited for and the
@@ -39,7 +39,7 @@ package struct GatewayClient: Sendable {
 
     /// Submits a request, streaming its payload; returns once it is durable.
     ///
-    /// - Returns: its id, and the gateway's answer as it came.
+    /// - Returns: its id, and the gateway's answer unchanged.
     package func submit(
         _ payload: PayloadSource?, contentType: String?, headers: [(name: String, value: String)] = []
     ) async throws -> (id: RequestID, document: ByteBuffer) {
@@ -90,8 +90,8 @@ package struct GatewayClient: Sendable {
     /// of a proxy, is asked again up to `ResultWait.failuresAllowed` times in a row, where the operator says it is by
     /// then.
     ///
-    /// - Parameter isKnown: whether the platform has said that the request exists.
-    /// - Returns: the request as it stood last; look at its status.
+    /// - Parameter isKnown: whether the platform has confirmed that the request exists.
+    /// - Returns: the last known state of the request; check its status.
     package func wait(_ id: RequestID, limit: Duration?, isKnown: Bool = false) async throws -> RequestSnapshot {
         var machine = ResultWait(start: clock.instant(), limit: limit, isKnown: isKnown)
         var gateway = self

@@ -4,13 +4,13 @@ import Foundation
 package import NIOCore
 import NIOPosix
 
-/// What is submitted as a request's body.
+/// The body of a submitted request.
 package enum PayloadSource: Sendable {
     case bytes(ByteBuffer)
     /// A file or stream that is open for reading, sent from its present position. `length` is known for a regular file.
     case descriptor(CInt, length: Int64?)
 
-    /// Opens a file. The descriptor stays the caller's to close.
+    /// Opens a file. The caller closes the descriptor.
     ///
     /// - Throws: ``PlatformError`` `usage` when it cannot be read.
     package static func open(path: String) throws -> (payload: PayloadSource, descriptor: CInt) {

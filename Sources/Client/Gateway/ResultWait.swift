@@ -16,7 +16,7 @@ struct ResultWait {
     /// How often in a row the gateway may be away: a moment at first, and the time that a restart takes once the
     /// request is known to exist.
     static let failuresAllowed = (first: 8, later: 40)
-    /// Longest wait of one long poll. Proxies commonly end a call that stays silent for 60 s.
+    /// Longest wait of one long poll. Proxies commonly end a call that is silent for 60 s.
     static let longestPoll: Duration = .seconds(50)
     private static let shortest: Duration = .milliseconds(200)
     private static let longest: Duration = .seconds(2)
@@ -27,7 +27,7 @@ struct ResultWait {
     private var pause = Self.shortest
     private var asked: (at: Instant, wait: Duration)
 
-    /// - Parameter isKnown: whether the platform has said that the request exists.
+    /// - Parameter isKnown: whether the platform has confirmed that the request exists.
     init(start: Instant, limit: Duration?, isKnown: Bool = false) {
         self.isKnown = isKnown
         self.deadline = limit.map { start + $0 }
@@ -66,7 +66,7 @@ struct ResultWait {
 }
 
 extension PlatformError {
-    /// Whether an error says nothing about what was asked, only that the platform is away for the moment.
+    /// Whether the error only means that the platform is unreachable now, and is no answer to the call.
     package var isPassing: Bool {
         [.connectionFailed, .timedOut, .unavailable, .storeUnavailable].contains(code)
     }

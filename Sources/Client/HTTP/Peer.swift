@@ -6,7 +6,7 @@ import NIOHTTP1
 import NIOPosix
 import Wire
 
-/// Who is talked to: for errors that say which address did what, and what to do next.
+/// The server of a call, for errors that name the address and the next step.
 package struct Peer: Sendable, Hashable {
     /// Scheme, host and port.
     package var address: String
@@ -86,12 +86,12 @@ package struct Peer: Sendable, Hashable {
         }
     }
 
-    /// Whether a proxy says with this status that it does not reach the platform now (contract O3).
+    /// Whether this status means that a proxy does not reach the platform now (contract O3).
     private static func isAway(_ status: UInt) -> Bool {
         [408, 425, 500, 502, 503, 504].contains(status) || (520..<530).contains(status)
     }
 
-    /// Where a token comes from. The server does not say it to callers that it does not know (contract A4).
+    /// Where to find a token. The server does not tell callers without one (contract A4).
     private var tokenHint: String {
         if address.contains(ClusterNames.operatorService) || address.contains(ClusterNames.operatorIngress) {
             return
@@ -120,7 +120,7 @@ package struct Peer: Sendable, Hashable {
     }
 }
 
-/// The cause of `configuration_invalid` when the server said what is wrong one by one.
+/// The cause of `configuration_invalid` when the server listed the problems.
 package struct RejectedFile: Error, Sendable {
     package var problems: [ReportedProblem]
 }

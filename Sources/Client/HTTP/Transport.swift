@@ -3,7 +3,7 @@ import Core
 package import NIOCore
 package import NIOHTTP1
 
-/// One HTTP client for a command's life, with limits on time and size, and errors for people.
+/// The HTTP client of one command, with limits on time and size and messages for users.
 ///
 /// Redirects are not followed: no address of ours redirects, and a token must not travel to another host.
 package struct Transport: Sendable {

@@ -81,14 +81,14 @@ private actor LineReader {
                 searched = 0
                 return buffer.readBytes(length: buffer.readableBytes)
             }
-            // Once a part, not once a line: it moves what is left.
+            // Once a part, not once a line, because it moves the remaining bytes.
             buffer.discardReadBytes()
             buffer.writeBuffer(&part)
         }
     }
 
     private func nextPart() async throws -> ByteBuffer? {
-        // Taken out while it is used: an iterator belongs to one call at a time.
+        // Removed while it is used: an iterator serves one call at a time.
         guard var iterator else { return nil }
         self.iterator = nil
         do {

@@ -5,20 +5,20 @@ import NIOCore
 import NIOHTTP1
 package import Wire
 
-/// The cause of an error when something answers at an operator's URL that is no operator.
+/// The cause of an error when the server at an operator's URL is not an operator.
 package struct NotAnOperator: Error {}
 
 /// The operator's REST interface (reference: cortex.md §8). Safe from any task.
 ///
-/// Every call throws ``PlatformError``: what the operator said, or `connection_failed` with the address and what to do.
+/// Every call throws ``PlatformError``: the operator's error, or `connection_failed` with the address and what to do.
 package struct OperatorClient: Sendable {
     package let environment: Environment
     let base: EndpointURL
     let transport: Transport
     package let version: String
-    /// The way to a platform on this machine; `nil` for a platform elsewhere.
+    /// The socket of a platform on this machine; `nil` for a platform elsewhere.
     private let socket: LocalSocket?
-    /// As it is sent: without the line end that a file may have given it.
+    /// Without the line end that a file may have added.
     private let token: String?
 
     /// Time for calls that only read.
@@ -91,7 +91,7 @@ package struct OperatorClient: Sendable {
         return try one(list, name)
     }
 
-    /// One version of an API (`GET /get/{api}/{apiID}`): the present one whole, of an older one its specification.
+    /// One version of an API (`GET /get/{api}/{apiID}`): complete for the present one, else only its specification.
     package func api(_ name: String, version: String) async throws -> APIDocument {
         let list: [APIDocument] = try await call("GET", "/get/\(Self.segment(name))/\(Self.segment(version))")
         return try one(list, name)
@@ -156,7 +156,7 @@ extension OperatorClient {
         }
         let reply = try await transport.send(request, timeout: timeout, limit: Self.answerLimit, peer: peer)
         guard (200..<300).contains(reply.status.code) else { throw peer.error(for: reply) }
-        // A server that does not refuse us may still be one that we do not understand (contract O6).
+        // A server that accepts this client may still have a version that this client does not know (contract O6).
         if !Self.anyVersion.contains(path), let server = reply.headers.first(name: VersionHandshake.header) {
             try VersionHandshake.check(client: version, server: server)
         }

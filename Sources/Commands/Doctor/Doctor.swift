@@ -75,7 +75,7 @@ struct Doctor: Sendable {
         case .failure(let fault):
             found.append(.init(name: "sandbox", verdict: .absent, finding: fault.reason, advice: fault.advice))
         }
-        // One engine is enough: only when there is none, what is missing is a problem.
+        // One engine is enough: a missing one is a problem only if there is no other.
         for var check in found {
             if check.verdict == .absent {
                 if isUsable { check.advice = nil } else { check.verdict = .problem }
@@ -191,7 +191,7 @@ struct Doctor: Sendable {
         }
     }
 
-    /// A message of ours says first what is wrong, then what to do.
+    /// Messages say first what is wrong, then what to do.
     private static func split(_ message: String) -> (finding: String, advice: String?) {
         guard let range = message.firstRange(of: "; ") else { return (message, nil) }
         return (String(message[..<range.lowerBound]), String(message[range.upperBound...]))

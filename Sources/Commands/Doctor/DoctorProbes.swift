@@ -11,9 +11,9 @@ import Subprocess
 import Support
 import Wire
 
-/// What `doctor` looks at, as functions, so that its judgement can be tested without a machine to match.
+/// The checks of `doctor` as functions, so that its decisions can be tested without such a machine.
 struct DoctorProbes: Sendable {
-    /// What is at a port of this machine.
+    /// The use of a port of this machine.
     enum Port: Sendable, Equatable {
         case free
         case cortex
@@ -50,14 +50,14 @@ struct DoctorProbes: Sendable {
     var mode: @Sendable (_ path: String) -> UInt16?
 }
 
-/// Why a probe says no, and what to do.
+/// Why a probe failed, and what to do.
 struct DoctorFault: Error, Sendable, Equatable {
     var reason: String
     var advice: String
 }
 
 extension DoctorProbes {
-    /// Looks at this machine. Blocking looks run on threads of their own.
+    /// Checks this machine. Blocking checks run on threads of their own.
     static func live() -> DoctorProbes {
         DoctorProbes(
             engine: { await askEngine(socket: $0) },
@@ -214,7 +214,7 @@ extension DoctorProbes {
         }
     }
 
-    /// The operator says who it is; the gateway answers what is unknown with an error of ours.
+    /// The operator identifies itself; the gateway answers an unknown path with a Cortex error.
     private static func isCortex(_ port: Int) async -> Bool {
         let address = "http://127.0.0.1:\(port)"
         let reply = try? await Transport.with { transport in

@@ -31,7 +31,7 @@ enum EngineLimit: String, Sendable, CaseIterable {
         }
     }
 
-    /// The limits of a container engine, as far as it says what it can do.
+    /// The limits of a container engine, as far as it reports its abilities.
     ///
     /// - Parameters:
     ///   - abilities: `nil` where it does not say.
@@ -62,7 +62,7 @@ enum EngineLimit: String, Sendable, CaseIterable {
     }
 }
 
-/// What Docker or Podman says of itself: `GET /info`.
+/// The part of Docker's or Podman's `GET /info` that `doctor` reads.
 struct EngineAbilities: Sendable, Decodable {
     /// Such as `name=seccomp,profile=builtin`, `name=rootless`, `name=userns`.
     var securityOptions: [String]?

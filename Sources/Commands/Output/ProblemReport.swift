@@ -3,7 +3,7 @@ import Client
 import Core
 import Support
 
-/// Says what is wrong with a file: on a terminal with the lines of the file, else one line a problem.
+/// The problems of a file: on a terminal with the lines of the file, else one line for each problem.
 ///
 /// The server decides and the CLI prints: with any versions, what is shown is what the server found, and the file is
 /// the one that was sent.
@@ -46,7 +46,7 @@ struct ProblemReport: Sendable {
     }
 }
 
-/// `deploy --check`: what this version says of a file, without a platform.
+/// `deploy --check`: the problems that this version finds in a file, without a platform.
 struct FileCheck: Encodable {
     struct API: Encodable {
         var name: String

@@ -5,7 +5,7 @@ import Foundation
 import Support
 import Wire
 
-/// What a command has from the process it runs in.
+/// What a command uses of its process.
 struct CommandContext: Sendable {
     let variables: [String: String]
     let console: Console
@@ -19,7 +19,7 @@ struct CommandContext: Sendable {
             environments: EnvironmentStore(environment: variables))
     }
 
-    /// The environment to use; the only one there is becomes the default, where the file can be written.
+    /// The environment to use. If there is only one, it becomes the default if the file can be written.
     func resolve(_ name: String?, announce: Bool = false) throws -> Environment {
         let file = try environments.load()
         let environment = try file.resolve(name)
@@ -69,10 +69,10 @@ struct CommandContext: Sendable {
     }
 }
 
-/// Ctrl-C while the command waits for something that goes on without it.
+/// Ctrl-C while a command waits for work that continues without it.
 enum WaitInterruption {
-    /// Runs a wait; when it is interrupted from a terminal, says what goes on before the process ends. It ends by the
-    /// signal itself, so that a shell's loop around it ends too.
+    /// Runs a wait; an interruption from a terminal prints `text` before the process ends. It ends by the signal
+    /// itself, so that a shell's loop around it ends too.
     static func withHint<Result: Sendable>(
         _ console: Console, _ text: String, _ body: () async throws -> Result
     ) async throws -> Result {
@@ -95,7 +95,7 @@ enum WaitInterruption {
 
 /// A signal as an event.
 enum SignalSource {
-    /// - Returns: once the signal is surely heard: until then it would be lost, or end the process.
+    /// - Returns: once the handler receives the signal; before, it would be lost or end the process.
     static func make(_ number: CInt, _ handler: @escaping @Sendable () -> Void) async -> any DispatchSourceSignal {
         signal(number, SIG_IGN)
         let source = DispatchSource.makeSignalSource(signal: number)

@@ -73,9 +73,9 @@ struct DeployWatcher {
     }
 }
 
-/// The decision of `deploy --wait` for one API: is it ready, must it be given up, or what is it waiting for.
+/// The decision of `deploy --wait` for one API: ready, failed, or still waiting and for what.
 ///
-/// A replica that fails is started again, so one look is no verdict: it counts only when it lasts.
+/// A replica that fails is started again, so a failure counts only when it lasts.
 struct DeployProgress {
     enum Verdict: Equatable {
         case ready

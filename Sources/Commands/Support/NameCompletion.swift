@@ -133,8 +133,8 @@ struct CompletionLine: Sendable {
         return text
     }
 
-    /// What `find` returns, as the shell wants it. An error or a late answer gives no name, because a message would end
-    /// up in the line that the user types.
+    /// The names that `find` returns, in the shell's format. An error or a late answer gives no name, because a message
+    /// would end up in the line that the user types.
     func candidates(_ find: @escaping @Sendable (CompletionLine) async throws -> [Candidate]) async -> [String] {
         let found = await withTaskGroup(of: [Candidate].self) { group in
             group.addTask { (try? await find(self)) ?? [] }

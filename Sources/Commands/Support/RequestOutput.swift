@@ -10,7 +10,7 @@ struct RequestOutput {
     let format: OutputFormat
     let api: String
 
-    /// The gateway's document; `pretty` says it in a line.
+    /// Prints the gateway's document; for `pretty` one line.
     func printDocument(_ request: RequestSnapshot, pretty: () -> String) throws {
         switch format {
         case .pretty: try context.console.print(pretty())
@@ -21,7 +21,7 @@ struct RequestOutput {
 
     /// The result verbatim, or the error of a request that has none; a document says either by itself.
     ///
-    /// - Throws: what makes the exit status 1: the request failed, was cancelled or, after waiting, has not ended.
+    /// - Throws: an error for exit status 1: the request failed, was cancelled or, after waiting, has not ended.
     func printOutcome(_ request: RequestSnapshot, hasWaited: Bool) throws {
         if format != .pretty { try printDocument(request) { "" } }
         switch request.status {
@@ -44,12 +44,12 @@ struct RequestOutput {
         }
     }
 
-    /// The command that waits for a request which goes on.
+    /// The command that waits for a request that has not ended.
     static func waitHint(_ api: String, _ id: RequestID) -> String {
         "wait for it: cortex result \(api) \(id) --wait"
     }
 
-    /// Runs a call that names a request; where there is none of that id, says how to find those there are.
+    /// Runs a call that names a request; if none has that id, the error names the command that lists them.
     static func findingRequest<Result: Sendable>(_ api: String, _ call: () async throws -> Result) async throws
         -> Result
     {
@@ -103,7 +103,7 @@ extension Unicode.Scalar {
     }
 }
 
-/// What the gateway's document says of a request, apart from its result.
+/// The gateway's document of a request without its result.
 private struct RequestSummary: Encodable {
     let id: RequestID
     let status: RequestStatus

@@ -39,7 +39,7 @@ struct ClusterInfoCommand: AsyncParsableCommand {
         let cluster = try context.resolve(environment.environment, announce: format.output == .pretty)
         let (info, apis) = try await context.withOperator(cluster) { client in
             let info = try await client.info()
-            // A server of another version can be looked at, not listed.
+            // Of a server of another version only the facts are shown, no list.
             let isOurs =
                 (try? VersionHandshake.check(client: client.version, server: info.clusterConfig.apiVersion)) != nil
             return (info, format.output == .pretty && isOurs ? try await client.apis() : [])

@@ -80,7 +80,7 @@ extension ConfigurationUpload {
         return "; there is \(place)\(found): cortex deploy \(place)\(found)"
     }
 
-    /// Files of a folder that look like configurations, the likeliest first.
+    /// Files of a folder that may be configurations, the most likely first.
     private static func configurations(in folder: String) -> [String] {
         let names = (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
         let likely = names.filter {

@@ -26,7 +26,7 @@ struct DoctorCommand: AsyncParsableCommand {
     }
 }
 
-/// What `doctor` found: one line a check.
+/// The findings of `doctor`: one line for each check.
 struct DoctorReport: Sendable, Equatable, Encodable {
     enum Verdict: String, Sendable, Encodable {
         case ok

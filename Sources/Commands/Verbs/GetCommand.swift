@@ -76,7 +76,7 @@ struct GetCommand: AsyncParsableCommand {
 
     private func listEverywhere(_ context: CommandContext, isQuiet: Bool) async throws -> String {
         let environments = try context.environments.load().environments
-        // Says what to do when there is none.
+        // Fails with the next step if there is none.
         if environments.isEmpty { _ = try context.resolve(nil) }
         let answers = await EnvironmentAnswer.gather(from: environments, context: context)
         if let text = try format.output.render(answers.map(\.document)) { return text }
@@ -111,7 +111,7 @@ struct GetCommand: AsyncParsableCommand {
     }
 }
 
-/// What one environment said to `get`.
+/// The answer of one environment to `get`.
 struct EnvironmentAnswer: Sendable {
     var environment: String
     var apis: [APIDocument]

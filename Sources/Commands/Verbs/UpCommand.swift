@@ -135,8 +135,8 @@ struct UpCommand: AsyncParsableCommand {
             status = failure.code
             if let message = failure.message, !message.isEmpty { BoundedWriter.standardError.write(message + "\n") }
         }
-        // Neither a reader of standard error who does not read, nor code that runs at the end of a process, keeps it
-        // from ending.
+        // Neither a reader of standard error that does not read nor code that runs at the end of a process delays the
+        // exit.
         BoundedWriter.standardError.flush(milliseconds: 1000)
         _exit(status)
     }

@@ -44,7 +44,7 @@ enum APITable {
     static func lastUpdated(_ api: APIDocument) -> Int64? { api.metadata?.lastUpdated ?? api.spec?.lastUpdated }
 }
 
-/// One API: its row, where it is reached, what waits, its history, and with `verbose` the whole specification.
+/// One API: its row, endpoint, queue and history, and with `verbose` the whole specification.
 enum APIView {
     static func render(
         _ api: APIDocument, environment: String, showsEnvironment: Bool, verbose: Bool, now: Timestamp, style: TextStyle
@@ -90,7 +90,7 @@ extension String {
 
 /// `cortex describe`: an API's replicas by state, and each of them (reference: cortex.md §9.3, §11).
 enum DescribeView {
-    /// States in the order they are shown; those in `hidden` only where there is one.
+    /// States in the order of the table; those in `hidden` only if a replica has them.
     private static let states: [(state: ReplicaState, title: String)] = [
         (.pending, "Pending"), (.creating, "Creating"), (.notReady, "NotReady"), (.ready, "Ready"),
         (.readyOutOfDate, "ReadyOutOfDate"), (.errImagePull, "ErrImagePull"), (.terminating, "Terminating"),

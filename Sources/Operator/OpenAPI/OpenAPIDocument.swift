@@ -1,7 +1,7 @@
 import Core
 import NIOHTTP1
 
-/// The OpenAPI 3.1 document of the operator, built from the table of its routes: what is served is what is described.
+/// The OpenAPI 3.1 document of the operator, built from the route table, so that it describes exactly what is served.
 enum OpenAPIDocument {
     static let path = "/openapi.json"
 
@@ -78,7 +78,7 @@ enum OpenAPIDocument {
         return .object(members)
     }
 
-    /// What follows from who may call a route, and from what its path and query name.
+    /// Errors that follow from a route's rights, its path and its query.
     private static func errors(of route: OperatorRoute) -> [Int: String] {
         var errors: [Int: String] = [:]
         if !route.isOpen {
@@ -106,7 +106,7 @@ enum OpenAPIDocument {
     }
 }
 
-/// What the OpenAPI document says of one route. It stands beside the route's handler, so that neither changes without
+/// The text of one route in the OpenAPI document. It is next to the route's handler, so that neither changes without
 /// the other.
 struct OpenAPIOperation: Sendable {
     struct Parameter: Sendable {
