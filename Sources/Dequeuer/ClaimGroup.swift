@@ -102,9 +102,9 @@ struct ReplicaOrder: Sendable {
 /// running worker can send the claim. A hint wakes the worker whose replica comes first, so that it delivers the
 /// request itself.
 ///
-/// No request waits while a slot is free, because a worker looks after every event that makes a claim possible: a hint
+/// No request waits while a slot is free, because a worker steps after every event that makes a claim possible: a hint
 /// wakes one; a freed slot, a replica that becomes ready and the end of a hold wake the replica's own worker; the
-/// sender of a claim looks when the claim has returned; a worker that leaves wakes another.
+/// sender of a claim steps when the claim has returned; a worker that leaves wakes another.
 ///
 /// Safe from any thread: all state is behind one lock. A `ReplicaActivity` may be locked while this lock is held, never
 /// the reverse.
@@ -125,11 +125,12 @@ final class ClaimGroup: Sendable {
         let asked: Int
     }
 
-    struct Look: Sendable {
+    /// What a worker does next.
+    struct Step: Sendable {
         var arrivals: [Arrival] = []
         /// Must be sent now. Its slots are reserved until ``ClaimGroup/claimed(_:by:_:now:chance:)``.
         var claim: Claim?
-        /// When to look again if nothing happens earlier.
+        /// When to step again if nothing happens earlier.
         var next: Instant?
     }
 
@@ -178,8 +179,8 @@ final class ClaimGroup: Sendable {
             return Claim(shares: shares, replicas: replicas, holder: workers[first].replica.id, asked: asked)
         }
 
-        /// The worker that should look next: the one whose replica comes first. `nil` during a claim, because its
-        /// sender looks afterwards.
+        /// The worker that should step next: the one whose replica comes first. `nil` during a claim, because its
+        /// sender steps afterwards.
         func next(now: Instant) -> WorkerSignal? {
             guard !machine.isClaiming else { return nil }
             let free = workers.indices.filter { index in
@@ -233,7 +234,7 @@ final class ClaimGroup: Sendable {
 
     var isEmpty: Bool { state.withLock { $0.workers.isEmpty } }
 
-    /// Adds a worker whose replica is ready. The worker looks afterwards.
+    /// Adds a worker whose replica is ready. The worker steps afterwards.
     ///
     /// - Returns: its id in this group.
     func join(_ signal: WorkerSignal, _ replica: ReadyReplica, now: Instant) -> Int {
@@ -245,7 +246,7 @@ final class ClaimGroup: Sendable {
         }
     }
 
-    /// Removes a worker that has no delivery and no claim under way. Another worker looks in its place.
+    /// Removes a worker that has no delivery and no claim under way. Another worker steps in its place.
     ///
     /// - Returns: `false` when requests have arrived for it.
     func leave(_ id: Int, now: Instant) -> Bool {
@@ -260,7 +261,7 @@ final class ClaimGroup: Sendable {
         return mayLeave
     }
 
-    /// The replica is ready again. Its worker looks afterwards.
+    /// The replica is ready again. Its worker steps afterwards.
     func open(_ id: Int, now: Instant) {
         state.withLock { state in
             state.order.update(id) { $0.isOpen = true }
@@ -268,7 +269,7 @@ final class ClaimGroup: Sendable {
         }
     }
 
-    /// From now on the replica gets no request. Its worker looks afterwards.
+    /// From now on the replica gets no request. Its worker steps afterwards.
     func close(_ id: Int) {
         state.withLock { $0.order.update(id) { $0.isOpen = false } }
     }
@@ -302,7 +303,7 @@ final class ClaimGroup: Sendable {
         signal?.fire(.state)
     }
 
-    /// A request that returned to the queue becomes due after `wait`. The calling worker looks afterwards.
+    /// A request that returned to the queue becomes due after `wait`. The calling worker steps afterwards.
     ///
     /// The claim is sent up to 1 % later: the store's clock may run a little slower than this one, and retries that are
     /// due at about the same time are claimed together.
@@ -318,27 +319,27 @@ final class ClaimGroup: Sendable {
     /// The step of a worker: returns the requests that arrived for it, and perhaps a claim to send.
     ///
     /// - Parameter isOpen: whether its replica may get requests. Even if not, the worker claims for the others.
-    func look(_ id: Int, _ replica: ReadyReplica, isOpen: Bool, now: Instant) -> Look {
+    func step(_ id: Int, _ replica: ReadyReplica, isOpen: Bool, now: Instant) -> Step {
         state.withLock { state in
-            guard let index = state.order.index(of: id) else { return Look() }
+            guard let index = state.order.index(of: id) else { return Step() }
             state.workers[index].replica = replica
             state.order.update(id) { $0.isOpen = isOpen }
-            var look = Look(arrivals: state.workers[index].arrivals)
+            var step = Step(arrivals: state.workers[index].arrivals)
             state.workers[index].arrivals = []
             if state.machine.wantsClaim(now: now) {
-                look.claim = state.reserve(now: now)
-                if look.claim != nil { state.machine.handle(.claiming, now: now, chance: 0) }
+                step.claim = state.reserve(now: now)
+                if step.claim != nil { state.machine.handle(.claiming, now: now, chance: 0) }
             } else {
-                look.next = state.machine.nextLook
+                step.next = state.machine.nextClaim
             }
             if let hold = state.order.members[index].holdUntil, hold > now {
-                look.next = min(look.next ?? hold, hold)
+                step.next = min(step.next ?? hold, hold)
             }
-            return look
+            return step
         }
     }
 
-    /// Divides the requests that a claim returned; `nil` when it failed. The sender looks afterwards.
+    /// Divides the requests that a claim returned; `nil` when it failed. The sender steps afterwards.
     func claimed(
         _ claim: Claim, by id: Int, _ requests: [ClaimedRequest]?, now: Instant, chance: Double
     ) -> Division {

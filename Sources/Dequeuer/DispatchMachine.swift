@@ -72,7 +72,7 @@ struct DispatchMachine: Sendable {
     }
 
     /// When `wantsClaim` becomes true without a further event; `nil` during a claim.
-    var nextLook: Instant? {
+    var nextClaim: Instant? {
         guard !isClaiming else { return nil }
         return mayHaveMore ? holdUntil : max(holdUntil, nextTime)
     }

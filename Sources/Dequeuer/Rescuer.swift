@@ -14,7 +14,7 @@ package struct Rescuer: Service {
     private let leaseExtension: Duration
 
     /// When the calendar is ahead of the expected time by more than this, the clock was set or the process stood still.
-    static let leap: Duration = .seconds(5)
+    static let clockJump: Duration = .seconds(5)
 
     package init(
         store: any Store, clock: any PlatformClock, random: any RandomNumberGenerator & Sendable, logger: Logger,
@@ -37,7 +37,7 @@ package struct Rescuer: Service {
         var failures = 0
         var expected: Timestamp?
         while !Task.isCancelled {
-            guard let now = await settled(expected) else { return }
+            guard let now = await timeAfterClockJump(expected) else { return }
             do {
                 let upkeep = try await store.maintain(now: now)
                 outage.succeeded()
@@ -70,13 +70,13 @@ package struct Rescuer: Service {
     /// had the time to extend its leases.
     ///
     /// - Returns: `nil` when the task is cancelled.
-    private func settled(_ expected: Timestamp?) async -> Timestamp? {
+    private func timeAfterClockJump(_ expected: Timestamp?) async -> Timestamp? {
         let now = clock.now()
-        guard let expected, now - expected > Self.leap else { return now }
+        guard let expected, now - expected > Self.clockJump else { return now }
         logger.warning(
             "the clock was set forward, or this machine stood still: leases get time to be extended",
             metadata: ["seconds": "\((now - expected).components.seconds)"])
-        guard (try? await clock.sleep(for: leaseExtension + Self.leap)) != nil else { return nil }
+        guard (try? await clock.sleep(for: leaseExtension + Self.clockJump)) != nil else { return nil }
         return clock.now()
     }
 }

@@ -73,7 +73,7 @@ actor ReplicaWorker {
     func offer(_ replica: ReadyReplica) -> Bool {
         guard !hasEnded else { return false }
         if replica.activity !== self.replica.activity { followCuts(of: replica.activity) }
-        // The next look passes the version on to the group: what other workers claim for this replica must follow it.
+        // The next step passes the version on to the group: what other workers claim for this replica must follow it.
         if replica.api.id != self.replica.api.id { signal.fire(.state) }
         self.replica = replica
         if !isReady {
@@ -151,8 +151,8 @@ actor ReplicaWorker {
     private func work(_ group: inout DiscardingTaskGroup) async {
         while true {
             let now = shared.clock.instant()
-            let look = place.group.look(place.id, replica, isOpen: isOpen, now: now)
-            for arrival in look.arrivals { arrived.append(accept(arrival)) }
+            let step = place.group.step(place.id, replica, isOpen: isOpen, now: now)
+            for arrival in step.arrivals { arrived.append(accept(arrival)) }
             for request in arrived { group.addTask { await self.deliver(request) } }
             arrived = []
             if isExtensionDue(now) {
@@ -160,11 +160,11 @@ actor ReplicaWorker {
                 isEndHinted = false
                 group.addTask { await self.extendLeases() }
             }
-            if let claim = look.claim {
+            if let claim = step.claim {
                 isClaiming = true
                 group.addTask { await self.send(claim) }
             }
-            if let next = look.next { wake(at: next) }
+            if let next = step.next { wake(at: next) }
             if isStopping || !isReady, deliveries.isEmpty, !isClaiming, place.group.leave(place.id, now: now) {
                 hasEnded = true
                 idle.closeAll()

@@ -215,7 +215,7 @@ struct AnswerMessageTests {
             _ = try await connection.readRequest()
         } _: { platform, _ in
             let id = try await platform.submit()
-            // The kernel kills first; the platform hears of it later.
+            // The kernel kills first; the platform learns of it later.
             try await expectEventually { platform.activity.inFlight == 1 }
             platform.activity.expectLoss(.outOfMemory(container: "api"))
             let record = try await platform.end(of: id)

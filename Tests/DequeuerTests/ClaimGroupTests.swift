@@ -30,7 +30,7 @@ struct ClaimGroupTests {
         /// Waits until nothing is inside: a slot is free a moment after the result is stored.
         func rest() async throws { try await expectEventually { self.inside == [0, 0] } }
 
-        /// Runs requests until both replicas have served one, so both workers have looked at the empty queue.
+        /// Runs requests until both replicas have served one, so both workers have found the queue empty.
         func start() async throws {
             platform.ready.yield([platform.replica, second])
             for _ in 0..<100 where counts.contains(0) {
@@ -228,45 +228,45 @@ struct ClaimGroupTests {
     func reserves() throws {
         let (group, replicas, ids) = group(2, slots: 3)
         #expect(replicas[1].activity.begin(upTo: 1, maxConcurrency: 3) == 1)
-        let claim = try #require(group.look(ids[0], replicas[0], isOpen: true, now: now).claim)
+        let claim = try #require(group.step(ids[0], replicas[0], isOpen: true, now: now).claim)
         #expect(claim.asked == 5 && claim.holder == "api-1")
         #expect(replicas.map(\.activity.inFlight) == [3, 3])
-        #expect(group.look(ids[1], replicas[1], isOpen: true, now: now).claim == nil)
+        #expect(group.step(ids[1], replicas[1], isOpen: true, now: now).claim == nil)
         let division = group.claimed(claim, by: ids[0], requests(3), now: now, chance: 0.5)
         #expect(division.own.count == 2 && division.handedOver.map(\.replica) == ["api-2"])
         #expect(replicas.map(\.activity.inFlight) == [2, 2])
         #expect(!group.leave(ids[1], now: now))
-        #expect(group.look(ids[1], replicas[1], isOpen: true, now: now).arrivals.count == 1)
+        #expect(group.step(ids[1], replicas[1], isOpen: true, now: now).arrivals.count == 1)
         #expect(group.leave(ids[1], now: now))
     }
 
     @Test("C7, C13: what was claimed for a replica that closes meanwhile goes to another, or else back to the queue")
     func closes() throws {
         let (group, replicas, ids) = group(2, slots: 2)
-        let claim = try #require(group.look(ids[0], replicas[0], isOpen: true, now: now).claim)
+        let claim = try #require(group.step(ids[0], replicas[0], isOpen: true, now: now).claim)
         group.close(ids[0])
         let division = group.claimed(claim, by: ids[0], requests(3), now: now, chance: 0.5)
         #expect(division.own.map(\.isReturned) == [true])
-        #expect(group.look(ids[1], replicas[1], isOpen: true, now: now).arrivals.count == 2)
+        #expect(group.step(ids[1], replicas[1], isOpen: true, now: now).arrivals.count == 2)
         #expect(replicas.map(\.activity.inFlight) == [1, 2])
     }
 
-    @Test("C11: a worker whose replica is closed claims for the others, so nothing waits for a look of theirs")
+    @Test("C11: a worker whose replica is closed claims for the others, so nothing waits until they step")
     func claimsForOthers() throws {
         let (group, replicas, ids) = group(2, slots: 1)
-        let claim = try #require(group.look(ids[0], replicas[0], isOpen: false, now: now).claim)
+        let claim = try #require(group.step(ids[0], replicas[0], isOpen: false, now: now).claim)
         #expect(claim.asked == 1 && claim.holder == "api-2")
         let division = group.claimed(claim, by: ids[0], requests(1), now: now, chance: 0.5)
         #expect(division.own.isEmpty && division.handedOver.isEmpty)
-        #expect(group.look(ids[1], replicas[1], isOpen: true, now: now).arrivals.count == 1)
+        #expect(group.step(ids[1], replicas[1], isOpen: true, now: now).arrivals.count == 1)
     }
 
     @Test("C11: one claim never takes more than its limit, which single replicas do not feel")
     func limit() throws {
         let (one, alone, id) = group(1, slots: 1000)
-        #expect(one.look(id[0], alone[0], isOpen: true, now: now).claim?.asked == 1000)
+        #expect(one.step(id[0], alone[0], isOpen: true, now: now).claim?.asked == 1000)
         let (many, replicas, ids) = group(4, slots: 1000)
-        #expect(many.look(ids[0], replicas[0], isOpen: true, now: now).claim?.asked == 1000)
+        #expect(many.step(ids[0], replicas[0], isOpen: true, now: now).claim?.asked == 1000)
         #expect(replicas.map(\.activity.inFlight) == [250, 250, 250, 250])
     }
 
@@ -275,13 +275,13 @@ struct ClaimGroupTests {
         let signals = [WorkerSignal(), WorkerSignal()]
         let (group, pair, ids) = group(2, slots: 2, signals)
         // The first has one inside, so the second comes first.
-        let claim = try #require(group.look(ids[0], pair[0], isOpen: true, now: now).claim)
+        let claim = try #require(group.step(ids[0], pair[0], isOpen: true, now: now).claim)
         _ = group.claimed(claim, by: ids[0], requests(1), now: now, chance: 0.5)
         group.hint(now: now)
         #expect(await signals[1].next().contains(.state))
         #expect(group.leave(ids[1], now: now))
-        // It looks instead: the hint is not forgotten.
+        // It steps instead: the hint is not lost.
         #expect(await signals[0].next().contains(.state))
-        #expect(group.look(ids[0], pair[0], isOpen: true, now: now).claim?.asked == 1)
+        #expect(group.step(ids[0], pair[0], isOpen: true, now: now).claim?.asked == 1)
     }
 }

@@ -201,7 +201,7 @@ struct DeliveryTests {
         }
     }
 
-    @Test("C11: Connection: close is heeded")
+    @Test("C11: Connection: close is respected")
     func connectionClose() async throws {
         try await Platform.with { connection in
             guard try await connection.readRequest() != nil else { return }
@@ -233,7 +233,7 @@ struct DeliveryTests {
     }
 
     @Test(
-        "A3, A11: a port that goes on refusing is tried six times a delivery, in up to three deliveries",
+        "A3, A11: a port that keeps refusing is tried six times a delivery, in up to three deliveries",
         arguments: [12, 18])
     func unreachable(_ refusals: Int) async throws {
         var settings = Platform.Settings()
@@ -288,7 +288,7 @@ struct DeliveryTests {
         }
     }
 
-    @Test("A11: what is missing in the store ends with a failure, not in a circle")
+    @Test("A11: what is missing in the store ends with a failure, not in a loop")
     func missingPayload() async throws {
         try await Platform.with { connection in
             while try await connection.readRequest() != nil { try await connection.answer("1") }

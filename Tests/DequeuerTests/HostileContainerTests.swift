@@ -24,7 +24,7 @@ struct HostileContainerTests {
         return failure
     }
 
-    @Test("A3: headers without end, too many, or in a wild form are refused")
+    @Test("A3: headers without end, too many, or malformed are refused")
     func headers() async throws {
         let endless = try await failure { connection in
             try await connection.write("HTTP/1.1 200 OK\r\nX: ")

@@ -42,7 +42,7 @@ private final class Ambush: ContainerTransport {
 struct KeptConnectionTests {
     /// How a container ends a kept connection, and what that proves.
     enum End: String, CaseIterable, Sendable {
-        /// Closed between the look at the connection and the first byte of the request.
+        /// Closed between the check of the connection and the first byte of the request.
         case fin, reset
         /// It ends what it sends, but goes on reading: the request is acknowledged.
         case halfClose
@@ -66,7 +66,7 @@ struct KeptConnectionTests {
         let ambush = Ambush()
         var settings = Platform.Settings()
         settings.transport = ambush
-        // No look at the idle connections but the one before the request.
+        // The idle connections are checked only before the request.
         settings.configuration.pollMin = .seconds(60)
         settings.configuration.pollMax = .seconds(60)
         let first = Mutex<CInt>(-1)
@@ -179,7 +179,7 @@ struct KeptConnectionTests {
         let ambush = Ambush(sendBuffer: 4096)
         var settings = Platform.Settings()
         settings.transport = ambush
-        // No look at the idle connections but the one before the request.
+        // The idle connections are checked only before the request.
         settings.configuration.pollMin = .seconds(60)
         settings.configuration.pollMax = .seconds(60)
         let first = Mutex<CInt>(-1)

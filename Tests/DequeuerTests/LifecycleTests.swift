@@ -370,7 +370,7 @@ struct RescuerTests {
     }
 
     @Test(
-        "A10: after the clock leapt, leases that look over are taken back only if their worker does not extend them either",
+        "A10: after the clock jumped, leases that seem expired are released only if their worker does not extend them either",
         arguments: ["set forward", "stood still"])
     func leap(_ how: String) async throws {
         let clock = ManualClock()
@@ -398,7 +398,7 @@ struct RescuerTests {
         clock.advance(by: Limits.leaseExtension)
         #expect(try await store.extend([alive], visibility: Limits.lease, now: clock.now()) == [])
         #expect(store.maintenances == 1)
-        clock.advance(by: Rescuer.leap)
+        clock.advance(by: Rescuer.clockJump)
         try await expectEventually { store.maintenances == 2 }
         #expect(try await store.read(alive.id, api: api.name, now: clock.now())?.status == .inProgress)
         #expect(try await store.read(dead.id, api: api.name, now: clock.now())?.status == .inQueue)

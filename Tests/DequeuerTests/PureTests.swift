@@ -47,7 +47,7 @@ struct VerdictTests {
     }
 
     @Test(
-        "A3: what is said of a status is true of it",
+        "A3: the message describes the status correctly",
         arguments: [
             (0, "status 000. HTTP has no such status"), (42, "status 042. HTTP has no such status"),
             (101, "status 101. It switches to another protocol"), (100, "status 100. That is no final answer"),
@@ -150,16 +150,16 @@ struct DispatchMachineTests {
         #expect(machine.wantsClaim(now: start))
         machine.handle(.claiming, now: start, chance: 0.5)
         #expect(!machine.wantsClaim(now: start))
-        #expect(machine.nextLook == nil)
+        #expect(machine.nextClaim == nil)
         machine.handle(.claimed(asked: 4, got: 4), now: start, chance: 0.5)
         #expect(machine.wantsClaim(now: start))
         machine.handle(.claiming, now: start, chance: 0.5)
         machine.handle(.claimed(asked: 4, got: 3), now: start, chance: 0.5)
         #expect(!machine.wantsClaim(now: start))
-        #expect(machine.nextLook == start + .seconds(1))
+        #expect(machine.nextClaim == start + .seconds(1))
     }
 
-    @Test("A10: a hint during a claim is not lost, and without hints the queue is looked at ever more slowly")
+    @Test("A10: a hint during a claim is not lost, and without hints the queue is polled less and less often")
     func hintsAndPolls() {
         var machine = machine()
         machine.handle(.claiming, now: start, chance: 0.5)
@@ -170,11 +170,11 @@ struct DispatchMachineTests {
         for _ in 0..<5 {
             machine.handle(.claiming, now: start, chance: 0.5)
             machine.handle(.claimed(asked: 1, got: 0), now: start, chance: 0.5)
-            waits.append(machine.nextLook.map { $0 - start })
+            waits.append(machine.nextClaim.map { $0 - start })
         }
         #expect(waits == [.seconds(2), .seconds(4), .seconds(5), .seconds(5), .seconds(5)])
         machine.handle(.due(start + .milliseconds(10)), now: start, chance: 0.5)
-        #expect(machine.nextLook == start + .milliseconds(10))
+        #expect(machine.nextClaim == start + .milliseconds(10))
         #expect(machine.wantsClaim(now: start + .milliseconds(10)))
     }
 
@@ -187,29 +187,29 @@ struct DispatchMachineTests {
             machine.handle(.due(start + .milliseconds(milliseconds)), now: start, chance: 0.5)
         }
         machine.handle(.claimed(asked: 1, got: 0), now: start + .milliseconds(20), chance: 0.5)
-        #expect(machine.nextLook == start + .milliseconds(10))
+        #expect(machine.nextClaim == start + .milliseconds(10))
         #expect(machine.wantsClaim(now: start + .milliseconds(20)))
         machine.handle(.claiming, now: start + .milliseconds(20), chance: 0.5)
         machine.handle(.claimed(asked: 1, got: 0), now: start + .milliseconds(25), chance: 0.5)
         #expect(!machine.wantsClaim(now: start + .milliseconds(29)))
-        #expect(machine.nextLook == start + .milliseconds(30))
+        #expect(machine.nextClaim == start + .milliseconds(30))
         machine.handle(.claiming, now: start + .milliseconds(30), chance: 0.5)
         machine.handle(.claimed(asked: 1, got: 0), now: start + .milliseconds(30), chance: 0.5)
-        #expect(machine.nextLook.map { $0 > start + .seconds(1) } == true)
+        #expect(machine.nextClaim.map { $0 > start + .seconds(1) } == true)
     }
 
-    @Test("A10: a store that is away is left alone for a while, whatever is hinted")
+    @Test("A10: a store that does not answer is not called for a while, despite hints")
     func holds() {
         var machine = machine()
         machine.handle(.claimFailed, now: start, chance: 0.5)
         machine.handle(.hint, now: start, chance: 0.5)
         machine.handle(.due(start), now: start, chance: 0.5)
         #expect(!machine.wantsClaim(now: start + .milliseconds(249)))
-        #expect(machine.nextLook == start + .milliseconds(250))
+        #expect(machine.nextClaim == start + .milliseconds(250))
         machine.handle(.claimFailed, now: start, chance: 0.5)
-        #expect(machine.nextLook == start + .milliseconds(500))
+        #expect(machine.nextClaim == start + .milliseconds(500))
         for _ in 0..<100 { machine.handle(.claimFailed, now: start, chance: 0.5) }
-        #expect(machine.nextLook == start + .seconds(5))
+        #expect(machine.nextClaim == start + .seconds(5))
     }
 }
 

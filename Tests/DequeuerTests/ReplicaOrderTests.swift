@@ -45,7 +45,7 @@ struct ReplicaOrderTests {
         #expect(order.assign(&shares, now: start) == 3)
     }
 
-    @Test("C11, C7: a replica that closed, left or is on hold gets nothing; when no other has a slot, nobody does")
+    @Test("C11, C7: a replica that closed, left or is on hold gets no request; when no other has a slot, none does")
     func unavailable() {
         var (order, shares) = order([(0, 1), (0, 1), (0, 1), (9, 1)])
         order.update(1) { $0.isOpen = false }
@@ -57,7 +57,7 @@ struct ReplicaOrderTests {
         #expect(order.assign(&shares, now: start + .milliseconds(250)) == 2)
     }
 
-    @Test("A11: a pod that does not connect is left alone for a while that doubles up to 5 s, until it connects")
+    @Test("A11: a pod that does not connect gets no request for a delay that doubles up to 5 s, until it connects")
     func holds() {
         var (order, _) = order([(0, 1)])
         func hold() -> Duration? { order.members.first?.holdUntil.map { $0 - start } }

@@ -7,14 +7,14 @@ import Testing
 
 @testable import LocalOrchestrator
 
-/// An engine that does not answer, with and without heeding cancellation (contract U4, N4; architecture decision 12).
+/// An engine that does not answer, following cancellation or ignoring it (contract U4, N4; architecture decision 12).
 @Suite("U4, N4: engines that do not answer")
 struct DeadlineTests {
     private func replica(_ fixture: OrchestratorFixture) async -> ReplicaStatus? {
         await fixture.orchestrator.status(api: "echo")?.replicas.first
     }
 
-    @Test("U4: a start that does not end is given up after its limit and tried again; other APIs are not held up")
+    @Test("U4: a start that does not end is given up after its limit and tried again; other APIs are not delayed")
     func start() async throws {
         try await OrchestratorFixture.with { fixture async throws in
             fixture.engine.hang("start echo", ignoringCancellation: true)
@@ -51,7 +51,7 @@ struct DeadlineTests {
         }
     }
 
-    @Test("U4: an engine that ignores the cancellation of a start holds up neither the removal nor the next replica")
+    @Test("U4: an engine that ignores the cancellation of a start delays neither the removal nor the next replica")
     func ignoredCancellation() async throws {
         try await OrchestratorFixture.with { fixture async throws in
             fixture.engine.hang("start echo-p1", ignoringCancellation: true)
@@ -60,7 +60,7 @@ struct DeadlineTests {
             await fixture.orchestrator.apply(OrchestratorFixture.api(deployment: "d2"), replicas: 1)
             _ = await fixture.ready { $0.map(\.id) == ["echo-p2"] }
             try await fixture.advance() { fixture.engine.calls.contains("stop echo-p1") }
-            // It comes to life after all: nobody wants it, so it is removed.
+            // It starts after all, but is not needed any more, so it is removed.
             fixture.engine.releaseHanging()
             try await fixture.advance() { fixture.engine.calls.count { $0 == "stop echo-p1" } >= 2 }
             try await fixture.advance() { Set(fixture.engine.pods.keys) == ["echo-p2"] }
@@ -128,7 +128,7 @@ struct DeadlineTests {
         }
     }
 
-    @Test("U4: specification and capacity are not waited for without a limit")
+    @Test("U4: asking for a specification's problems and for the capacity has a time limit")
     func questions() async throws {
         try await OrchestratorFixture.with { fixture async throws in
             _ = await fixture.orchestrator.capacity()

@@ -4,7 +4,7 @@ import Testing
 
 @testable import LocalOrchestrator
 
-/// What becomes of replicas when something breaks: the table of docs/failures.md, on an engine that breaks as told.
+/// What happens to replicas when something fails: the table of docs/failures.md, on an engine that fails on request.
 @Suite("Failures of pods")
 struct FailureTests {
     private func replica(_ fixture: OrchestratorFixture, _ index: Int = 0) async -> ReplicaStatus? {
@@ -120,7 +120,9 @@ struct FailureTests {
         }
     }
 
-    @Test("U4: while the engine is away nothing is concluded; what was lost meanwhile is replaced when it is back")
+    @Test(
+        "U4: while the engine does not answer, nothing is replaced; what was lost meanwhile is replaced when it answers again"
+    )
     func engineRestarts() async throws {
         try await OrchestratorFixture.with { fixture async throws in
             await fixture.orchestrator.apply(OrchestratorFixture.api(), replicas: 2)

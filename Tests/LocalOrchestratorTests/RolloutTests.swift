@@ -36,7 +36,7 @@ struct RolloutTests {
     }
 
     @Test(
-        "S2: scale-down takes what waits for room first, then the not ready, the idle, then who is free soonest, the youngest of equals"
+        "S2: scale-down takes the pending first, then the not ready, the idle, then those likely to be idle first, the youngest of equals"
     )
     func choosesVictims() {
         #expect(steps(1, replica("busy", inFlight: 2), replica("new", ready: false)).stop == ["new"])
@@ -113,7 +113,7 @@ struct RolloutTests {
         #expect(replacing == RolloutSteps(start: 1, stop: ["c"]))
     }
 
-    @Test("S3: where nobody serves, the old one makes room for a new one that waits for it")
+    @Test("S3: where no replica serves, the old one makes space for a new one that waits for it")
     func makesRoom() {
         let old = replica("old", current: false, ready: false, unready: 5)
         let waiting = replica("new", ready: false, pending: true)
@@ -157,7 +157,7 @@ struct RestartBackoffTests {
         #expect(backoff.count == 12)
     }
 
-    @Test("C14: begins anew after 10 minutes of health, not before")
+    @Test("C14: begins again at 1 s after 10 minutes of health, not before")
     func resets() {
         var backoff = RestartBackoff()
         let start = Instant(seconds: 1000)

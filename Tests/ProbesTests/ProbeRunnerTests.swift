@@ -34,7 +34,7 @@ private struct LoopbackConnector: Connector {
 
 private struct SilentConnector: Connector {
     func connect(port: Int) async throws -> CInt {
-        // Heeds no cancellation, as a stuck engine would not.
+        // Ignores cancellation, as a stuck engine does.
         await withCheckedContinuation { (_: CheckedContinuation<Void, Never>) in }
         throw PlatformError(.connectionFailed, "never")
     }
@@ -107,7 +107,7 @@ struct ProbeRunnerTests {
         }
     }
 
-    @Test("C7: a status is enough: an endless body is not read, and interim answers are passed over")
+    @Test("C7: a status is enough: an endless body is not read, and interim answers are skipped")
     func endlessBody() async throws {
         let head = "HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 999999999\r\n\r\n"
         try await withServer(head + String(repeating: "x", count: 100_000), closes: false) { port, _ in
@@ -139,7 +139,7 @@ struct ProbeRunnerTests {
         #expect(await check(.tcpSocket(port: 1)) == .failure("port 1: nothing listens"))
     }
 
-    @Test("C14: exec passes with exit code 0 only; the last line of its output tells why")
+    @Test("C14: exec passes with exit code 0 only; the last line of its output is the reason")
     func exec() async throws {
         for (code, expected) in [(0, ProbeMachine.Event.success), (3, .failure("the command exited with 3: no model"))]
         {
@@ -153,7 +153,7 @@ struct ProbeRunnerTests {
         }
     }
 
-    @Test("C7: a check that hangs ends with its timeout, even when the engine heeds no cancellation")
+    @Test("C7: a check that hangs ends with its timeout, even when the engine ignores cancellation")
     func timeout() async throws {
         let clock = ManualClock()
         let runner = ProbeRunner(connector: SilentConnector(), clock: clock)

@@ -38,8 +38,8 @@ struct MachineTests {
                 #expect(machine.isClaiming == isClaiming)
                 if isClaiming {
                     #expect(!machine.wantsClaim(now: now + .seconds(3600)))
-                    #expect(machine.nextLook == nil)
-                } else if let look = machine.nextLook {
+                    #expect(machine.nextClaim == nil)
+                } else if let look = machine.nextClaim {
                     // Not later than the longest poll and the longest pause, each with a random share of a fifth.
                     let isSoon = machine.wantsClaim(now: now) || machine.wantsClaim(now: now + .seconds(7))
                     #expect(isSoon, "seed \(seed): would wait too long")

@@ -66,7 +66,7 @@ final class ContainerServer: Sendable {
         func write(_ bytes: [UInt8]) async throws { try await outbound.write(ByteBuffer(bytes: bytes)) }
 
         /// Returns when the socket took all of it; `write` only waits while the channel knows that it is full, which a
-        /// busy event loop tells late.
+        /// busy event loop notices late.
         func writeThrough(_ bytes: [UInt8]) async throws { try await channel.writeAndFlush(ByteBuffer(bytes: bytes)) }
 
         func answer(_ body: String, status: String = "200 OK", type: String? = "application/json", extra: String = "")
@@ -182,7 +182,7 @@ struct SeenRequest: Sendable {
     var contentLength: Int { values("content-length").first.flatMap { Int($0) } ?? 0 }
 }
 
-/// Connects to the test's server, whatever port is asked for; can be told to refuse.
+/// Connects to the test's server, for any port; can refuse.
 final class LoopbackConnector: Connector {
     let port: Int
     private let refusals: Mutex<Int>
