@@ -1,46 +1,65 @@
 #!/usr/bin/env python3
-"""Fails on comment lines that are too long, and on words that the glossary of the project's style replaces."""
+"""Checks text: comment lines of at most 120 columns, and standard terms in comments, docstrings and documents."""
 import re
 import subprocess
 import sys
 
 LIMIT = 120
-# How a comment line begins, by the ending of the file.
-MARKS = {"swift": "//", "c": "//", "h": "//", "py": "#", "sh": "#"}
+# The beginning of a comment line, by the ending of the file. Documents are checked for words only.
+MARKS = {"swift": "//", "c": "//", "h": "//", "py": "#", "sh": "#", "md": None}
+# The clauses have their own wording.
+EXCLUDED = ("docs/contract", "docs/configuration.md")
 # Each word with the standard term to use instead.
 WORDS = {
-    r"patience": "timeout, retry delay or interval",
+    r"patience|patiently": "timeout, retry delay or interval",
     r"hasten\w*": "reschedule",
     r"(the|hot) road": "hot path",
     r"rooms? of the house|the house": "module, architecture",
-    r"is left away|left away": "is omitted",
+    r"is left away|left away|leave it away": "is omitted",
     r"is blind": "lacks data",
+    r"whoever|whomever": "the caller, the reader (name the role)",
+    r"somebody|everybody": "a caller, every user (name the role)",
+    r"(is|are|was|were) told": "gets, returns, reports",
+    r"(is|are|to) be had": "is available, cannot be reached",
+    r"go(es)? wrong|went wrong": "fails, failed",
+    r"gives? back|given back|gave back": "releases, returns",
+    r"breaks? off|broken off": "cancels, ends",
+    r"lets? go of": "releases",
+    r"in vain": "without effect, failed",
+    r"stands? still|comes? to rest": "hangs, becomes idle",
+    r"mend(s|ed)?": "fix, repair",
+    r"anew": "again",
 }
+PATTERNS = [(re.compile(rf"\b({word})\b", re.IGNORECASE), better) for word, better in WORDS.items()]
 
 
 def problems(path):
+    ending = path.rsplit(".", 1)[-1]
+    mark, is_document = MARKS[ending], ending == "md"
     is_text = False
     with open(path, encoding="utf-8") as file:
         for number, line in enumerate(file, 1):
             line = line.rstrip("\n")
-            # Inside a string of several lines nothing is a comment.
-            if line.count('"""') % 2:
+            # Inside a string of several lines nothing is a comment; in Python it is often a docstring.
+            if not is_document and line.count('"""') % 2:
                 is_text = not is_text
-            comment = line.lstrip().startswith(MARKS[path.rsplit(".", 1)[-1]]) and not is_text
-            if comment and len(line) > LIMIT:
+            is_comment = not is_document and line.lstrip().startswith(mark) and not is_text
+            if is_comment and len(line) > LIMIT:
                 yield f"{path}:{number}: a comment line of {len(line)} columns; {LIMIT} are allowed"
-            if comment:
-                for word, better in WORDS.items():
-                    if found := re.search(rf"\b({word})\b", line, re.IGNORECASE):
+            if is_comment or is_document or (ending == "py" and (is_text or line.lstrip().startswith('"""'))):
+                for pattern, better in PATTERNS:
+                    if found := pattern.search(line):
                         yield f"{path}:{number}: write {better} instead of \"{found[0]}\""
 
 
 def main():
     patterns = [f"*.{ending}" for ending in MARKS]
-    files = subprocess.run(["git", "ls-files", *patterns], check=True, capture_output=True, text=True).stdout.split("\n")
-    found = [problem for path in files if path for problem in problems(path)]
-    print("\n".join(found) if found else f"{len(files) - 1} files: comments are fine")
+    listed = subprocess.run(["git", "ls-files", *patterns], check=True, capture_output=True, text=True).stdout
+    files = [path for path in listed.splitlines() if not path.startswith(EXCLUDED)]
+    found = [problem for path in files for problem in problems(path)]
+    print("\n".join(found) if found else f"{len(files)} files: the text is fine")
     return 1 if found else 0
 
 
-sys.exit(main())
+if __name__ == "__main__":
+    sys.exit(main())

@@ -210,7 +210,7 @@ package struct ConfigurationUpload: Sendable, Hashable {
 extension OperatorClient {
     /// Deploys every API of a file (`POST /deploy`, a form with the part `config`).
     ///
-    /// - Throws: `configuration_invalid` with every problem, and then nothing was deployed. What went wrong with one
+    /// - Throws: `configuration_invalid` with every problem, and then nothing was deployed. The error of one
     ///   API is in its result.
     package func deploy(_ upload: ConfigurationUpload, force: Bool) async throws -> [DeployResultDocument] {
         guard upload.content.count <= Limits.configuration else {
