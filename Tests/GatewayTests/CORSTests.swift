@@ -76,7 +76,7 @@ struct CORSTests {
         let api = APISpecification.test(allowOrigins: ["https://app.example"])
         try await GatewayFixture.with(apis: [api]) { gateway in
             try await RawConnection.open(port: gateway.port) { connection in
-                // The answer comes although the body, which the caller wants to be asked for, never does.
+                // The caller is answered although it waits for 100 Continue and never sends its body.
                 try await connection.send(
                     "\(request) HTTP/1.1\r\nHost: h\r\nOrigin: \(origin)\r\nExpect: 100-continue\r\nContent-Length: 9\r\n\r\n"
                 )

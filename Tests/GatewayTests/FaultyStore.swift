@@ -3,7 +3,7 @@ import StoreMemory
 import Synchronization
 import TestSupport
 
-/// A memory store that fails where a test wants it to, and counts what is asked of it.
+/// A memory store that fails where a test requires it, and counts its calls.
 final class FaultyStore: WrappedStore {
     enum Fault { case submit, write, read, apis }
 

@@ -20,7 +20,7 @@ struct ReadTests {
     }
 
     @Test(
-        "C5: the result stands in the answer byte for byte",
+        "C5: the answer has the result byte for byte",
         arguments: [
             "{\"b\":1,\"a\":12345678901234567890,\"a\":1.0,\"x\": 1e400 , \"u\":\"\\u00e4\\/<>&\"}", "[1,\n 2]",
             "\"text\"", "17",
@@ -38,7 +38,7 @@ struct ReadTests {
         }
     }
 
-    @Test("A3: a failure says its kind, message, and for a wrong status what came; with verbose, every attempt")
+    @Test("A3: a failure has its kind, its message, and for a wrong status the answer; with verbose, every attempt")
     func failure() async throws {
         let clock = ManualClock(Timestamp(seconds: 1_622_810_096))
         try await GatewayFixture.with(clock: clock) { gateway in
@@ -64,7 +64,7 @@ struct ReadTests {
         }
     }
 
-    @Test("A9: a large result comes from its file, whole and with its length", arguments: [65_537, 5_000_001])
+    @Test("A9: a large result is read from its file, whole and with its length", arguments: [65_537, 5_000_001])
     func largeResult(size: Int) async throws {
         try await GatewayFixture.with { gateway in
             let id = try await gateway.submit()
@@ -83,7 +83,7 @@ struct ReadTests {
         }
     }
 
-    @Test("A4: what is unknown, of another API or no id at all is 404")
+    @Test("A4: an unknown id, one of another API and a text that is no id are 404")
     func unknown() async throws {
         try await GatewayFixture.with(apis: [.test(), .test(name: "other")]) { gateway in
             let id = try await gateway.submit()
@@ -101,7 +101,7 @@ struct ReadTests {
         }
     }
 
-    @Test("C6: a result is there for its retention, and then unknown")
+    @Test("C6: a result is kept for its retention, and then unknown")
     func retention() async throws {
         let clock = ManualClock()
         try await GatewayFixture.with(clock: clock) { gateway in

@@ -37,7 +37,7 @@ struct SubmitTests {
         }
     }
 
-    @Test("C3: the container gets the caller's end-to-end headers and query; nobody forges X-Cortex")
+    @Test("C3: the container gets the caller's end-to-end headers and query; no caller can forge X-Cortex")
     func headers() async throws {
         try await GatewayFixture.with { gateway in
             try await RawConnection.open(port: gateway.port) { connection in
@@ -167,7 +167,8 @@ struct SubmitTests {
         }
     }
 
-    @Test("N7: below the disk reserve a submission is 503 disk_low, also in the middle of a body; reading goes on")
+    @Test(
+        "N7: below the disk reserve a submission is 503 disk_low, also in the middle of a body; results are still read")
     func diskLow() async throws {
         let spare = Mutex<Int64>(1_000_000)
         let store = FaultyStore()

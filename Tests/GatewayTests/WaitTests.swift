@@ -26,7 +26,7 @@ struct WaitTests {
         }
     }
 
-    @Test("A5: POST answers the GET document as it stands by then")
+    @Test("A5: POST answers the GET document of that moment")
     func submit() async throws {
         try await GatewayFixture.with { gateway in
             async let answer = gateway.send(.POST, "/hello", headers: ["Prefer": "wait=50"], body: [1])
@@ -40,7 +40,7 @@ struct WaitTests {
         }
     }
 
-    @Test("A5: after N seconds the present status comes")
+    @Test("A5: after N seconds the present status is the answer")
     func timeOut() async throws {
         let clock = ManualClock()
         try await GatewayFixture.with(clock: clock) { gateway in
@@ -63,7 +63,7 @@ struct WaitTests {
         }
     }
 
-    @Test("A5: an answer that is there is not waited for, nor is one that nobody wants to wait for")
+    @Test("A5: a caller waits neither for a request that has ended nor without asking to")
     func noWait() async throws {
         try await GatewayFixture.with(clock: ManualClock()) { gateway in
             let id = try await gateway.submit()
@@ -158,7 +158,7 @@ struct WaitTests {
     }
 
     @Test(
-        "A5: a caller that closes its sending side gets the document as it stands at once",
+        "A5: a caller that closes its sending side gets the present document at once",
         arguments: ["POST", "GET", "pipelined"])
     func halfClosed(_ way: String) async throws {
         // The clock does not advance: only the half-close can end the wait.

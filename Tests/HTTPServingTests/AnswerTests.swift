@@ -72,7 +72,7 @@ struct AnswerTests {
     }
 
     @Test(
-        "A4: routes are found, and what is not there says so",
+        "A4: routes are found, and an unknown path is reported",
         arguments: [
             ("GET /get", 200, "all"), ("GET /get/", 200, "all"), ("GET /get/a%20b", 200, "a b"),
             ("GET /get/special", 200, "!"), ("GET /nothing", 404, nil), ("GET /get/a/b", 404, nil),

@@ -52,7 +52,7 @@ struct CallerTests {
         try await withServer(limits: shortParts, handler: echo) { port, _ in
             try await RawConnection.open(port: port) { connection in
                 try await connection.send(drop == "0" ? post + "Content-Length: 1000\r\n\r\n" : "GET / HTTP/1.1\r\n")
-                // Ends with the connection, which is what is awaited.
+                // Fails when the connection ends.
                 await #expect(throws: (any Error).self) {
                     while true {
                         try await connection.send(drop)
@@ -166,7 +166,7 @@ struct CallerTests {
         }
     }
 
-    @Test("N6: bodies take a bounded amount of memory; beyond it 503, while small requests and what is inside go on")
+    @Test("N6: bodies take a bounded amount of memory; beyond it 503, while small requests and those inside are served")
     func memory() async throws {
         let capacity = ServerCapacity(bodies: 400_000)
         // Times that a busy machine keeps too.
@@ -208,7 +208,7 @@ struct CallerTests {
     }
 
     @Test(
-        "N6: what is no address is refused",
+        "N6: a text that is no address is refused",
         arguments: ["", "a", "10.0.0.0/33", "10.0.0.0/", "10.0.0", "::1/129", "10.0.0.0/-1", "1.2.3.4/8/8"])
     func noRange(_ text: String) {
         #expect(AddressRange(text) == nil)

@@ -117,19 +117,19 @@ struct ConnectionTests {
         }
     }
 
-    @Test("A4: a refused body that comes all the same does not cost the caller its answer")
+    @Test("A4: a caller that sends a refused body all the same gets its answer")
     func refusedUpload() async throws {
         try await withServer(limits: HTTPServerLimits(lingerTime: .seconds(60)), handler: echo) { port, _ in
             try await RawConnection.open(port: port) { connection in
                 try await connection.send("POST / HTTP/1.1\r\nHost: h\r\nContent-Length: 20000000\r\n\r\n")
-                // More than socket buffers hold: without someone reading, this would not come to an end.
+                // More than socket buffers hold: this ends only if the server reads.
                 for _ in 0..<64 { try await connection.send(String(repeating: "x", count: 200_000)) }
                 #expect(try await connection.readToEnd().hasPrefix("HTTP/1.1 413 "))
             }
         }
     }
 
-    @Test("A4: a small body that nobody wanted leaves the connection usable")
+    @Test("A4: a small body that the handler did not read leaves the connection usable")
     func unreadBody() async throws {
         let handler: HTTPHandler = { _, _ in throw PlatformError(.notFound, "nothing here") }
         try await withServer(handler: handler) { port, _ in
@@ -145,7 +145,7 @@ struct ConnectionTests {
     }
 
     @Test(
-        "N5: an answer does not wait for a body that nobody wanted; a small one may still come, and the connection goes on"
+        "N5: an answer does not wait for an unread body; a small one may still arrive, and the connection is kept"
     )
     func earlyAnswer() async throws {
         let handler: HTTPHandler = { _, _ in throw PlatformError(.notFound, "nothing here") }
@@ -219,7 +219,7 @@ struct ConnectionTests {
         }
     }
 
-    @Test("U4: at shutdown the request inside is answered, idle connections are closed, and nobody is let in")
+    @Test("U4: at shutdown the request inside is answered, idle connections are closed, and new ones are refused")
     func shutdown() async throws {
         let (started, note) = AsyncStream.makeStream(of: Void.self)
         let (release, go) = AsyncStream.makeStream(of: Void.self)

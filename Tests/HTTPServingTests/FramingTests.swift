@@ -61,7 +61,7 @@ private let malformed: [(name: String, request: String)] = [
 @Suite("Framing")
 struct FramingTests {
     @Test(
-        "A4: what is not one clear HTTP/1.1 request is answered 400 in the usual shape, and the connection closed",
+        "A4: a text that is not one clear HTTP/1.1 request is answered 400 in the usual shape, and the connection closed",
         arguments: malformed)
     func refused(_ sample: (name: String, request: String)) async throws {
         let handler: HTTPHandler = { request, body in
@@ -208,7 +208,7 @@ struct FramingTests {
         }
     }
 
-    @Test("A4: OPTIONS * is 204 without a body, and the connection goes on")
+    @Test("A4: OPTIONS * is 204 without a body, and the connection is kept")
     func serverOptions() async throws {
         try await withServer(handler: echo) { port, _ in
             try await RawConnection.open(port: port) { connection in

@@ -32,7 +32,7 @@ struct LimitTests {
     func slowHead() async throws {
         try await withServer(limits: short, handler: echo) { port, _ in
             try await RawConnection.open(port: port) { connection in
-                // Ends with the connection, which is what is awaited.
+                // Fails when the connection ends.
                 await #expect(throws: (any Error).self) {
                     try await connection.send("GET / HTTP/1.1\r\n")
                     while true {

@@ -9,7 +9,7 @@ import Testing
 
 @Suite("Listeners")
 struct ListenerTests {
-    @Test("U2: port 0 takes a free port and says which; several listeners serve the same")
+    @Test("U2: port 0 takes a free port and reports it; several listeners serve the same")
     func severalListeners() async throws {
         try await withTemporaryDirectory { folder in
             let socket = folder.appendingPathComponent("gateway.sock").path
