@@ -42,8 +42,6 @@ package final class ContainerConnection: ChannelInboundHandler {
     /// Whether the whole head of the present request was written to the socket. Before that the container cannot have
     /// acted on the request.
     package private(set) var isHeadWritten = false
-    /// Whether all of the present request was written to the socket.
-    private var isRequestWritten = false
     /// Whether an earlier request was answered on this connection.
     private var isReused = false
     /// Bytes of earlier requests on this connection.
@@ -111,7 +109,6 @@ package final class ContainerConnection: ChannelInboundHandler {
     /// Sends the head and, unless `body` is `nil`, the whole body. Returns before they are written.
     package func send(_ head: HTTPRequestHead, body: [UInt8]?) {
         isHeadWritten = false
-        isRequestWritten = false
         guard let context, loss == nil else { return }
         isReused = limiter.bytesWritten > 0
         bytesBefore = limiter.bytesWritten
@@ -124,12 +121,8 @@ package final class ContainerConnection: ChannelInboundHandler {
             context.flush()
             return
         }
-        if body.isEmpty {
-            written.futureResult.whenSuccess { me.value.isRequestWritten = true }
-        } else {
-            let last = context.eventLoop.makePromise(of: Void.self)
-            last.futureResult.whenSuccess { me.value.isRequestWritten = true }
-            context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: body)))), promise: last)
+        if !body.isEmpty {
+            context.write(wrapOutboundOut(.body(.byteBuffer(ByteBuffer(bytes: body)))), promise: nil)
         }
         context.writeAndFlush(wrapOutboundOut(.end(nil)), promise: nil)
     }
@@ -196,18 +189,24 @@ package final class ContainerConnection: ChannelInboundHandler {
     }
 
     package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
-        // What arrives on a kept connection before the request is written completely answers an earlier request.
-        if isReused, !isRequestWritten, loss == nil {
-            lose(.closed)
-            context.close(promise: nil)
-        }
         guard loss == nil else { return }
-        limiter.reset()
         switch unwrapInboundIn(data) {
-        case .head(let head): events.append(.head(head))
+        case .head(let head):
+            // What arrives on a kept connection before the request is written completely answers an earlier request.
+            if isReused, !isRequestWritten(context) {
+                lose(.closed)
+                return context.close(promise: nil)
+            }
+            events.append(.head(head))
         case .body(let buffer): events.append(.body(buffer))
         case .end: events.append(.end)
         }
+        limiter.reset()
+    }
+
+    /// Whether the socket has taken all of the present request.
+    private func isRequestWritten(_ context: ChannelHandlerContext) -> Bool {
+        isHeadWritten && (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) == 0
     }
 
     package func channelReadComplete(context: ChannelHandlerContext) {

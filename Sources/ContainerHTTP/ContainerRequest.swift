@@ -11,8 +11,11 @@ package enum ContainerRequest {
         headers.add(name: "Host", value: "localhost:\(port)")
         headers.add(name: "Content-Length", value: String(request.payload.size))
         headers.add(name: "X-Cortex-Request-ID", value: request.id.description)
-        let passed = EndToEndHeaders(
-            connection: request.headers.lazy.filter { $0.name.lowercased() == "connection" }.map(\.value))
+        var connection: [String] = []
+        for field in request.headers where field.name.utf8.count == 10 && field.name.lowercased() == "connection" {
+            connection.append(field.value)
+        }
+        let passed = EndToEndHeaders(connection: connection)
         for field in request.headers {
             guard passed.contains(field.name), isToken(field.name), isFieldValue(field.value) else { continue }
             headers.add(name: field.name, value: field.value)

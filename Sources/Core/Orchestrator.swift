@@ -50,12 +50,12 @@ extension Orchestrator {
     package func capacity() async -> Capacity? { nil }
 }
 
-/// A replica whose readiness probes pass.
-package struct ReadyReplica: Sendable {
-    package var id: String
-    package var api: DeployedAPI
-    package var connector: any Connector
-    package var activity: any ReplicaActivity
+/// A replica whose readiness probes pass. An object, because every request that it gets refers to it.
+package final class ReadyReplica: Sendable {
+    package let id: String
+    package let api: DeployedAPI
+    package let connector: any Connector
+    package let activity: any ReplicaActivity
 
     package init(id: String, api: DeployedAPI, connector: any Connector, activity: any ReplicaActivity) {
         self.id = id

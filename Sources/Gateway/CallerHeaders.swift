@@ -11,7 +11,7 @@ enum HeaderFilter {
         var fields: [HeaderField] = []
         fields.reserveCapacity(headers.count)
         for (name, value) in headers where passed.contains(name) {
-            guard !value.utf8.contains(0xEF) || !value.unicodeScalars.contains("\u{FFFD}") else {
+            guard !value.contains(byte: 0xEF) || !value.unicodeScalars.contains("\u{FFFD}") else {
                 throw PlatformError(
                     .badRequest,
                     "the value of the header \(name) is not UTF-8. Encode it as UTF-8 or percent-encode it (é is %C3%A9), or send it in the body"

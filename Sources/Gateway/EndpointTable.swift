@@ -46,7 +46,7 @@ struct EndpointTable: Sendable {
     /// The API at a path as it came over the wire; one slash at its end does not matter.
     func match(_ path: String) -> Match? {
         let key = Self.key(path)
-        guard key.utf8.contains(UInt8(ascii: "%")) else { return find(key) }
+        guard key.contains(byte: UInt8(ascii: "%")) else { return find(key) }
         // Decoded before anything is compared: `/a/%62` is the endpoint `/a/b` where there is one, not the id `%62` of
         // `/a`.
         return Self.decode(key).flatMap(find)

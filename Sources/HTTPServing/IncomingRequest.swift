@@ -267,6 +267,13 @@ package enum HeaderValue {
     private static func isSpace(_ byte: UInt8) -> Bool { byte == 0x20 || byte == 0x09 }
 }
 
+extension String {
+    /// Whether the text has this byte. Several times as fast as `utf8.contains`, which goes from index to index.
+    package func contains(byte: UInt8) -> Bool {
+        utf8.withContiguousStorageIfAvailable { $0.contains(byte) } ?? utf8.contains(byte)
+    }
+}
+
 /// Percent-encoding of paths and queries (RFC 3986).
 package enum PercentCoding {
     /// Decodes every `%XX`; `nil` where one is broken or the bytes are not UTF-8.

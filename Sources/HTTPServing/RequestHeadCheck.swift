@@ -83,29 +83,35 @@ enum RequestHeadCheck {
     /// The fault of a malformed request line that the parser would accept, or `nil`. Checks only a line that begins and
     /// ends in `bytes`.
     static func fault(inRequestLineOf bytes: ByteBuffer) -> HTTPFault? {
-        // Empty lines before a request are allowed.
+        guard hasDoubleSpace(bytes) else { return nil }
         let line = bytes.readableBytesView.drop { $0 == 0x0D || $0 == 0x0A }
-        guard let end = line.firstIndex(of: UInt8(ascii: "\n")), hasDoubleSpace(line[..<end]) else { return nil }
+        let end = line.firstIndex(of: UInt8(ascii: "\n")) ?? line.endIndex
         // The parser takes the bytes of a head in any pieces; only a whole request line is judged here.
         let version = line[..<end].drop { $0 != UInt8(ascii: " ") }.suffix(9)
         guard version.starts(with: "HTTP/1.".utf8) else { return nil }
         return malformed("the request line must have one space between method, target and version")
     }
 
-    private static func hasDoubleSpace(_ line: some Sequence<UInt8>) -> Bool {
-        var previous: UInt8 = 0
-        for byte in line {
-            if byte == 0x20, previous == 0x20 { return true }
-            previous = byte
+    /// Whether the first line is complete and has two adjacent spaces. Every request takes this path.
+    private static func hasDoubleSpace(_ bytes: ByteBuffer) -> Bool {
+        bytes.withUnsafeReadableBytes { bytes in
+            // Empty lines before a request are allowed.
+            var index = 0
+            while index < bytes.count, bytes[index] == 0x0D || bytes[index] == 0x0A { index += 1 }
+            guard let end = bytes[index...].firstIndex(of: 0x0A) else { return false }
+            while index + 1 < end {
+                if bytes[index] == 0x20, bytes[index + 1] == 0x20 { return true }
+                index += 1
+            }
+            return false
         }
-        return false
     }
 
     /// The target's form (RFC 9112 §3.2): a path, for `OPTIONS` also `*`, or an `http` or `https` URL as proxies get
     /// it.
     private static func targetFault(_ head: HTTPRequestHead) -> HTTPFault? {
         let target = head.uri
-        guard !target.utf8.contains(UInt8(ascii: "#")) else {
+        guard !target.contains(byte: UInt8(ascii: "#")) else {
             return malformed("the target has a fragment. Omit # and the text after it, or send # as %23")
         }
         guard target.utf8.first != UInt8(ascii: "/") else { return nil }
@@ -166,7 +172,7 @@ private struct FramingFields {
 
     /// The values of a field that holds a list, without empty ones.
     private static func listed(_ value: String) -> [String] {
-        guard value.utf8.contains(UInt8(ascii: ",")) || value.isEmpty else { return [HeaderValue.trimmed(value)] }
+        guard value.contains(byte: UInt8(ascii: ",")) || value.isEmpty else { return [HeaderValue.trimmed(value)] }
         return value.split(separator: ",").map { HeaderValue.trimmed(String($0)) }
     }
 }
@@ -175,32 +181,41 @@ private struct FramingFields {
 private enum HostValue {
     /// An empty host is one: a target without an authority has it.
     static func isValid(_ value: String) -> Bool {
-        let bytes = value.utf8
+        var value = value
+        return value.withUTF8 { isValid($0) }
+    }
+
+    private static func isValid(_ bytes: UnsafeBufferPointer<UInt8>) -> Bool {
         guard bytes.first == UInt8(ascii: "[") else {
-            let name = bytes.prefix { $0 != UInt8(ascii: ":") }
-            return isName(name) && isPort(bytes.dropFirst(name.count))
+            guard let end = endOfName(bytes) else { return false }
+            return isPort(bytes, from: end)
         }
         guard let end = bytes.firstIndex(of: UInt8(ascii: "]")) else { return false }
-        let address = bytes[bytes.index(after: bytes.startIndex)..<end]
+        let address = bytes[1..<end]
         return !address.isEmpty && address.allSatisfy { isPlain($0) || $0 == UInt8(ascii: ":") }
-            && isPort(bytes[bytes.index(after: end)...])
+            && isPort(bytes, from: end + 1)
     }
 
     /// Nothing, or a colon and digits; the digits may be missing.
-    private static func isPort(_ bytes: Substring.UTF8View) -> Bool {
-        guard let first = bytes.first else { return true }
-        return first == UInt8(ascii: ":") && bytes.dropFirst().allSatisfy { (48...57).contains($0) }
+    private static func isPort(_ bytes: UnsafeBufferPointer<UInt8>, from start: Int) -> Bool {
+        guard start < bytes.count else { return true }
+        return bytes[start] == UInt8(ascii: ":") && bytes[(start + 1)...].allSatisfy { (48...57).contains($0) }
     }
 
-    private static func isName(_ bytes: Substring.UTF8View) -> Bool {
-        var bytes = bytes[...]
-        while let byte = bytes.popFirst() {
-            if isPlain(byte) { continue }
-            guard byte == UInt8(ascii: "%"), let high = bytes.popFirst(), let low = bytes.popFirst(),
-                isHexadecimal(high), isHexadecimal(low)
-            else { return false }
+    /// Where the name ends that `bytes` begin with: at a colon or at their end; `nil` when it is not a name.
+    private static func endOfName(_ bytes: UnsafeBufferPointer<UInt8>) -> Int? {
+        var index = 0
+        while index < bytes.count, bytes[index] != UInt8(ascii: ":") {
+            if isPlain(bytes[index]) {
+                index += 1
+                continue
+            }
+            guard bytes[index] == UInt8(ascii: "%"), index + 2 < bytes.count, isHexadecimal(bytes[index + 1]),
+                isHexadecimal(bytes[index + 2])
+            else { return nil }
+            index += 3
         }
-        return true
+        return index
     }
 
     /// What a name is made of besides percent-encoding. A comma is not taken, although the grammar does: it is what is
@@ -208,9 +223,12 @@ private enum HostValue {
     private static func isPlain(_ byte: UInt8) -> Bool {
         switch byte {
         case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
-            UInt8(ascii: "0")...UInt8(ascii: "9"):
+            UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "-"), UInt8(ascii: "."), UInt8(ascii: "_"),
+            UInt8(ascii: "~"), UInt8(ascii: "!"), UInt8(ascii: "$"), UInt8(ascii: "&"), UInt8(ascii: "'"),
+            UInt8(ascii: "("), UInt8(ascii: ")"), UInt8(ascii: "*"), UInt8(ascii: "+"), UInt8(ascii: ";"),
+            UInt8(ascii: "="):
             true
-        default: "-._~!$&'()*+;=".utf8.contains(byte)
+        default: false
         }
     }
 

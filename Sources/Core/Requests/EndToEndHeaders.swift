@@ -8,7 +8,7 @@ package struct EndToEndHeaders: Sendable {
     private var named: [[UInt8]] = []
 
     /// - Parameter connection: the values of all `Connection` fields of the request.
-    package init(connection values: some Sequence<String>) {
+    package init(connection values: [String]) {
         for value in values {
             for option in value.utf8.split(separator: UInt8(ascii: ",")) {
                 let name = option.filter { $0 != 0x20 && $0 != 0x09 }.map(Self.folded)
