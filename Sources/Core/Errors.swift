@@ -5,89 +5,65 @@
 package struct PlatformError: Error, Sendable, CustomStringConvertible {
     /// What kind of error it is. The name goes onto the wire as `error.kind`.
     package struct Code: Sendable, Hashable, CustomStringConvertible {
-        enum Name: String {
-            case badRequest = "bad_request"
-            case unauthorized = "unauthorized"
-            case forbidden = "forbidden"
-            case notFound = "not_found"
-            case methodNotAllowed = "method_not_allowed"
-            case conflict = "conflict"
-            case apiUpdating = "asyncapi.api_updating"
-            case payloadTooLarge = "payload_too_large"
-            case idempotencyMismatch = "idempotency_key_reused"
-            case queueFull = "queue_full"
-            case configurationInvalid = "configuration_invalid"
-            case versionMismatch = "version_mismatch"
-            case notSupported = "not_supported"
-            case storeUnavailable = "store_unavailable"
-            case diskLow = "disk_low"
-            case storeCorrupt = "store_corrupt"
-            case engineUnavailable = "engine_unavailable"
-            case imageUnavailable = "image_unavailable"
-            case containerFailed = "container_failed"
-            case timedOut = "timed_out"
-            case unavailable = "unavailable"
-            case connectionFailed = "connection_failed"
-            case usage = "usage"
-            case setup = "setup"
-            case `internal` = "internal"
-        }
-        let name: Name
-        private init(_ name: Name) { self.name = name }
+        /// The word on the wire.
+        package let kind: String
+        private init(_ kind: String) { self.kind = kind }
 
         /// 400: broken framing or parameters.
-        package static let badRequest = Code(.badRequest)
+        package static let badRequest = Code("bad_request")
         /// 401: no credential, or one that is not known.
-        package static let unauthorized = Code(.unauthorized)
+        package static let unauthorized = Code("unauthorized")
         /// 403: the caller is known, or its origin is, and may not do this.
-        package static let forbidden = Code(.forbidden)
+        package static let forbidden = Code("forbidden")
         /// 404: unknown endpoint, API or id.
-        package static let notFound = Code(.notFound)
+        package static let notFound = Code("not_found")
         /// 405: the path exists, but not with this method.
-        package static let methodNotAllowed = Code(.methodNotAllowed)
+        package static let methodNotAllowed = Code("method_not_allowed")
         /// 409: not possible in the present state.
-        package static let conflict = Code(.conflict)
-        /// 409: an API is being updated, and `force` was not given; the original's word.
-        package static let apiUpdating = Code(.apiUpdating)
+        package static let conflict = Code("conflict")
+        /// 409: an API of this kind is being updated, and `force` was not given; the original's words, such as
+        /// `asyncapi.api_updating`.
+        package static func apiUpdating(_ kind: APIKind) -> Code { Code(kind.rawValue.lowercased() + updating) }
+        /// Whether an API, of whatever kind, is being updated.
+        package var isAPIUpdating: Bool { kind.hasSuffix(Self.updating) }
+        private static let updating = ".api_updating"
         /// 413: over `max_payload`.
-        package static let payloadTooLarge = Code(.payloadTooLarge)
+        package static let payloadTooLarge = Code("payload_too_large")
         /// 422: an idempotency key came again with another request.
-        package static let idempotencyMismatch = Code(.idempotencyMismatch)
+        package static let idempotencyMismatch = Code("idempotency_key_reused")
         /// 429: `max_queue_length` is reached.
-        package static let queueFull = Code(.queueFull)
+        package static let queueFull = Code("queue_full")
         /// 400: a `cortex.yaml` with problems; the message lists them all.
-        package static let configurationInvalid = Code(.configurationInvalid)
+        package static let configurationInvalid = Code("configuration_invalid")
         /// 400: client and server are of different versions.
-        package static let versionMismatch = Code(.versionMismatch)
+        package static let versionMismatch = Code("version_mismatch")
         /// 400: this engine or installation cannot do what was asked.
-        package static let notSupported = Code(.notSupported)
+        package static let notSupported = Code("not_supported")
         /// 503: nothing could be written or read; nothing was accepted.
-        package static let storeUnavailable = Code(.storeUnavailable)
+        package static let storeUnavailable = Code("store_unavailable")
         /// 503: less free disk than the reserve; nothing was accepted, results are still stored.
-        package static let diskLow = Code(.diskLow)
+        package static let diskLow = Code("disk_low")
         /// The store's files are damaged, foreign or of a newer version. Nothing was touched.
-        package static let storeCorrupt = Code(.storeCorrupt)
+        package static let storeCorrupt = Code("store_corrupt")
         /// The container engine does not answer.
-        package static let engineUnavailable = Code(.engineUnavailable)
+        package static let engineUnavailable = Code("engine_unavailable")
         /// An image is missing and cannot be pulled.
-        package static let imageUnavailable = Code(.imageUnavailable)
+        package static let imageUnavailable = Code("image_unavailable")
         /// A container could not be started or answered wrongly.
-        package static let containerFailed = Code(.containerFailed)
+        package static let containerFailed = Code("container_failed")
         /// Something took longer than it was allowed to.
-        package static let timedOut = Code(.timedOut)
+        package static let timedOut = Code("timed_out")
         /// 503: shutting down, or a limit on connections is reached.
-        package static let unavailable = Code(.unavailable)
+        package static let unavailable = Code("unavailable")
         /// A connection could not be made.
-        package static let connectionFailed = Code(.connectionFailed)
+        package static let connectionFailed = Code("connection_failed")
         /// The command line was wrong (exit status 2).
-        package static let usage = Code(.usage)
+        package static let usage = Code("usage")
         /// The platform cannot start here: port taken, directory locked, disk full.
-        package static let setup = Code(.setup)
+        package static let setup = Code("setup")
         /// A fault of ours.
-        package static let `internal` = Code(.internal)
+        package static let `internal` = Code("internal")
 
-        /// The word on the wire.
-        package var kind: String { name.rawValue }
         package var description: String { kind }
     }
 

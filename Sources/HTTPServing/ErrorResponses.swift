@@ -72,7 +72,8 @@ extension PlatformError.Code {
         case .forbidden: .forbidden
         case .notFound: .notFound
         case .methodNotAllowed: .methodNotAllowed
-        case .conflict, .apiUpdating: .conflict
+        case .conflict: .conflict
+        case _ where isAPIUpdating: .conflict
         case .payloadTooLarge: .payloadTooLarge
         case .idempotencyMismatch: .unprocessableEntity
         case .queueFull: .tooManyRequests

@@ -99,7 +99,7 @@ enum DeployPlan {
 
     private static func updating(_ specification: APISpecification) -> PlatformError {
         PlatformError(
-            .apiUpdating,
+            .apiUpdating(specification.kind.name),
             "\(specification.title) is updating: wait until it is live, or force it (--force, ?force=true)")
     }
 }

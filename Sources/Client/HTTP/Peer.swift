@@ -134,13 +134,14 @@ extension Data {
 
 extension PlatformError.Code {
     /// All codes that a server sends.
-    private static let wire: [PlatformError.Code] = [
-        .badRequest, .unauthorized, .forbidden, .notFound, .methodNotAllowed, .conflict, .payloadTooLarge,
-        .idempotencyMismatch,
-        .queueFull, .configurationInvalid, .versionMismatch, .notSupported, .storeUnavailable, .storeCorrupt,
-        .engineUnavailable, .imageUnavailable, .containerFailed, .timedOut, .unavailable, .connectionFailed, .usage,
-        .setup, .internal, .apiUpdating,
-    ]
+    private static let wire: [PlatformError.Code] =
+        [
+            .badRequest, .unauthorized, .forbidden, .notFound, .methodNotAllowed, .conflict, .payloadTooLarge,
+            .idempotencyMismatch,
+            .queueFull, .configurationInvalid, .versionMismatch, .notSupported, .storeUnavailable, .storeCorrupt,
+            .engineUnavailable, .imageUnavailable, .containerFailed, .timedOut, .unavailable, .connectionFailed, .usage,
+            .setup, .internal,
+        ] + APIKind.allCases.map(PlatformError.Code.apiUpdating)
 
     /// The code with this word on the wire. `usage` is this side's own: a server cannot make an exit status of 2.
     init?(kind: String) {
