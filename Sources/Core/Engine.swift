@@ -121,6 +121,8 @@ package struct PodPlan: Sendable, Hashable {
     package var containers: [ContainerPlan]
     /// Text of `/cortex/client/cli.yaml` in each container.
     package var clientConfiguration: String
+    /// What happens when one of the containers exits.
+    package var restart: RestartPolicy
 
     /// The one folder in `/cortex/client` that containers may write to: the published Python package puts there what it
     /// is about to deploy.
@@ -134,7 +136,7 @@ package struct PodPlan: Sendable, Hashable {
 
     package init(
         id: String, api: String, apiID: String, podID: String, deploymentID: String, createdAt: Timestamp,
-        containers: [ContainerPlan], clientConfiguration: String
+        containers: [ContainerPlan], clientConfiguration: String, restart: RestartPolicy = .always
     ) {
         self.id = id
         self.api = api
@@ -144,6 +146,24 @@ package struct PodPlan: Sendable, Hashable {
         self.createdAt = createdAt
         self.containers = containers
         self.clientConfiguration = clientConfiguration
+        self.restart = restart
+    }
+}
+
+/// Whether the orchestrator starts a container of a pod again after it exited. Engines never do that by themselves.
+package enum RestartPolicy: String, Sendable, Hashable, Codable, CaseIterable {
+    /// Pods that serve requests.
+    case always
+    /// Only after another exit code than 0.
+    case onFailure = "on_failure"
+    case never
+
+    package func restarts(after exit: ContainerExit) -> Bool {
+        switch self {
+        case .always: true
+        case .onFailure: exit.code != 0
+        case .never: false
+        }
     }
 }
 

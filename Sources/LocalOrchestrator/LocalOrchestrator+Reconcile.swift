@@ -64,20 +64,18 @@ extension LocalOrchestrator {
     private func observe(_ state: ObservedContainer.State, of name: String, _ known: Pod.Container, in pod: Pod) {
         let now = clock.instant()
         var container = known
-        container.state = state
         switch state {
-        case .running: break
+        case .running: container.state = state
         case .created:
+            container.state = state
             if container.restartAt == nil { container.restartAt = now }
         case .exited(let exit):
-            guard container.restartAt == nil else { return }
-            let restartAt = container.backoff.ended(startedAt: container.startedAt, now: now)
-            container.restartAt = restartAt
+            guard container.restartAt == nil, known.state != state else { return }
+            container.exited(exit, pod.plan.restart, now: now)
             let sentence = pods[pod.id]?.livenessFailure ?? exit.sentence(of: name)
             pods[pod.id]?.reason = sentence
             pods[pod.id]?.lastExit = sentence
             pods[pod.id]?.livenessFailure = nil
-            if exit.outOfMemory { pod.activity.expectLoss(.outOfMemory(container: name)) }
             pods[pod.id]?.linesReadAt = nil
             logger.warning(
                 "container exited",

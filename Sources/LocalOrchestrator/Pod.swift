@@ -70,9 +70,15 @@ struct Pod: Sendable {
         var state: ObservedContainer.State
         var backoff = RestartBackoff()
         var startedAt: Instant
-        /// When it is started again; `nil` while it runs or a start is under way.
+        /// When it is started again; `nil` while it runs or a start is under way, and if it ended for good.
         var restartAt: Instant?
         var isRestarting = false
+
+        /// Notes that it exited, and when it is started again by the policy of its pod.
+        mutating func exited(_ exit: ContainerExit, _ policy: RestartPolicy, now: Instant) {
+            state = .exited(exit)
+            if policy.restarts(after: exit) { restartAt = backoff.ended(startedAt: startedAt, now: now) }
+        }
     }
 
     var isReady: Bool {
