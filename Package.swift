@@ -61,6 +61,7 @@ let package = Package(
     ],
     targets: [
         module("Core", []),
+        module("Records", ["Core"]),
         module("Support", ["Core", nioCore, nioPosix]),
         module("APIConfiguration", ["Core", yams]),
         module("Wire", ["Core"]),
@@ -89,10 +90,11 @@ let package = Package(
                 nioCore, nioPosix, nioHTTP1, logging, crypto,
             ]),
         module(
-            "EngineSandbox", ["Core", "Support", "CPodInit", "PodInitClient", "PodInitProtocol", subprocess, logging]),
+            "EngineSandbox",
+            ["Core", "Support", "Records", "CPodInit", "PodInitClient", "PodInitProtocol", subprocess, logging]),
         module("StoreMemory", ["Core", "Support"]),
         .target(name: "CStoreSQLite"),
-        module("StoreSQLite", ["Core", "Support", "CStoreSQLite", grdb, sqlite, logging]),
+        module("StoreSQLite", ["Core", "Support", "Records", "CStoreSQLite", grdb, sqlite, logging]),
         module("Client", ["Core", "Wire", asyncHTTPClient, nioCore, nioPosix, nioHTTP1, yams]),
         // The whole platform in one process; the only module that names concrete stores, engines and orchestrators.
         module(
@@ -128,11 +130,11 @@ let package = Package(
         .target(name: "CDiskFaults", path: "Tests/CDiskFaults"),
 
         tests("SupportTests", []),
-        tests("CoreTests", []),
-        tests("APIConfigurationTests", ["APIConfiguration"], exclude: ["Golden"]),
+        tests("CoreTests", ["Records"]),
+        tests("APIConfigurationTests", ["APIConfiguration", "Records"], exclude: ["Golden"]),
         tests("WireTests", ["Wire"]),
         tests(
-            "StoreTests", ["StoreMemory", "StoreSQLite", "StoreConformance", "CDiskFaults", grdb, logging],
+            "StoreTests", ["Records", "StoreMemory", "StoreSQLite", "StoreConformance", "CDiskFaults", grdb, logging],
             exclude: ["Golden"]),
         tests("HTTPServingTests", ["HTTPServing", hummingbird, nioCore, nioPosix, nioHTTP1]),
         tests(
@@ -143,7 +145,8 @@ let package = Package(
         tests(
             "OperatorTests",
             [
-                "Operator", "Wire", "Access", "HTTPServing", "StoreMemory", asyncHTTPClient, nioCore, nioHTTP1,
+                "Operator", "Records", "Wire", "Access", "HTTPServing", "StoreMemory", asyncHTTPClient, nioCore,
+                nioHTTP1,
                 logging, lifecycle,
             ]),
         tests("AutoscalerTests", ["Autoscaler", "Wire", "StoreMemory", logging]),

@@ -1,6 +1,7 @@
 import CPodInit
 import Core
 import Foundation
+import Records
 
 /// A pod on disk: everything the engine knows about it, so that another instance can adopt it.
 struct PodFolder: Sendable, Hashable {

@@ -1,5 +1,6 @@
 import Core
 import Foundation
+import Records
 
 /// The failures of a request, as stored in the column `answer.head` (architecture decision 13; it follows the rules of
 /// ``DeployedAPIRecord``).

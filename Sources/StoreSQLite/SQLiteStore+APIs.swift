@@ -2,6 +2,7 @@ package import Core
 import Foundation
 import GRDB
 import Logging
+import Records
 import Synchronization
 
 extension SQLiteStore {

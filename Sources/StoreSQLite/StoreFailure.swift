@@ -1,6 +1,7 @@
 import Core
 import Foundation
 import GRDB
+import Records
 
 /// The meaning of an error of SQLite or of the file system for the caller.
 struct StoreFailure {

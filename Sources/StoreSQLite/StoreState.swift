@@ -1,6 +1,7 @@
 import Core
 import Foundation
 import GRDB
+import Records
 
 /// The writer's copy of the last commit in memory: the APIs and the number of open requests of each. With it, counts,
 /// policies and the check for work need no SQL. It is correct because this process is the only writer.

@@ -1,6 +1,7 @@
 import APIConfiguration
 import Core
 import Foundation
+import Records
 import Testing
 
 @Suite("A13: a specification is stored and read back exactly")

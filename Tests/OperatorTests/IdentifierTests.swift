@@ -1,5 +1,6 @@
 import Core
 import Foundation
+import Records
 import Testing
 
 @testable import Operator

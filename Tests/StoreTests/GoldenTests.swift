@@ -2,6 +2,7 @@ import Core
 import Foundation
 import GRDB
 import Logging
+import Records
 import StoreConformance
 import TestSupport
 import Testing

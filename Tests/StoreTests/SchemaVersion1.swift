@@ -1,6 +1,7 @@
 import Core
 import Foundation
 import GRDB
+import Records
 
 @testable import StoreSQLite
 

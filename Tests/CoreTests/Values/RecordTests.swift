@@ -1,8 +1,9 @@
 import Core
 import Foundation
+import Records
 import Testing
 
-/// A field that is added to one of these types has to be added to its record in `Sources/Core/Records`, and to the form
+/// A field that is added to one of these types has to be added to its record in `Sources/Records`, and to the form
 /// that identifiers are made of (`CanonicalForm` of the operator) where it is used; otherwise it is lost when the
 /// platform restarts.
 @Suite("Durable records")
@@ -49,7 +50,7 @@ struct RecordTests {
                 name: "c", image: "i", command: ["x"], args: ["y"], environment: [.init("A", "1"), .init("A", "2")],
                 compute: container.compute, volumes: container.volumes),
             ContainerPlan(name: "d", compute: Compute(cpu: nil)),
-        ], clientConfiguration: "text")
+        ], clientConfiguration: "text", restart: .never)
 
     @Test("S3: every field of a deployed version and of a pod's plan survives its record")
     func roundTrip() throws {
@@ -58,6 +59,15 @@ struct RecordTests {
         #expect(api.api == Self.api)
         let plan = try JSONDecoder().decode(PodPlanRecord.self, from: JSONEncoder().encode(PodPlanRecord(Self.plan)))
         #expect(plan.plan == Self.plan)
+    }
+
+    @Test("S3: the default of a field that is newer than the format is not written")
+    func newerFields() throws {
+        var plan = Self.plan
+        plan.restart = .always
+        let text = String(decoding: try JSONEncoder().encode(PodPlanRecord(plan)), as: UTF8.self)
+        #expect(!text.contains("restart"))
+        #expect(try JSONDecoder().decode(PodPlanRecord.self, from: Data(text.utf8)).plan == plan)
     }
 
     @Test("S3: no field was added without its record")
@@ -72,7 +82,7 @@ struct RecordTests {
         #expect(count(Self.probe) == 6 && count(HTTPGet(port: 1)) == 2)
         #expect(count(specification.autoscaling) == 11 && count(specification.updateStrategy) == 2)
         #expect(count(specification.requests) == 8 && count(specification.requests.retries) == 3)
-        #expect(count(Self.plan) == 8 && count(Self.plan.containers[0]) == 7)
+        #expect(count(Self.plan) == 9 && count(Self.plan.containers[0]) == 7)
     }
 
     @Test("S3: a record of a newer format, or of a kind that is not served, is distinguished from a damaged one")

@@ -1,3 +1,5 @@
+package import Core
+
 /// A deployed version as a store keeps it: the bytes of this record outlive the program that wrote them (architecture
 /// decision 13).
 ///

@@ -1,3 +1,5 @@
+package import Core
+
 /// A pod's plan as an engine keeps it beside the pod, so that another run of the platform, perhaps of another release,
 /// can adopt the pod (architecture decision 13). The rules are those of ``DeployedAPIRecord``; the format is stated by
 /// the record that holds this one.
@@ -9,7 +11,7 @@ package struct PodPlanRecord: Codable, Sendable {
     }
 
     private enum Key: String, CodingKey {
-        case id, api, apiID, podID, deploymentID, createdAt, containers, clientConfiguration
+        case id, api, apiID, podID, deploymentID, createdAt, containers, clientConfiguration, restart
     }
 
     package init(from decoder: any Decoder) throws {
@@ -21,7 +23,8 @@ package struct PodPlanRecord: Codable, Sendable {
             deploymentID: try record.decode(String.self, forKey: .deploymentID),
             createdAt: try record.decode(Timestamp.self, forKey: .createdAt),
             containers: try record.decode([ContainerPlanRecord].self, forKey: .containers).map(\.plan),
-            clientConfiguration: try record.value(.clientConfiguration, or: ""))
+            clientConfiguration: try record.value(.clientConfiguration, or: ""),
+            restart: try record.value(.restart, or: .always))
     }
 
     package func encode(to encoder: any Encoder) throws {
@@ -34,6 +37,8 @@ package struct PodPlanRecord: Codable, Sendable {
         try record.encode(plan.createdAt, forKey: .createdAt)
         try record.encode(plan.containers.map(ContainerPlanRecord.init(plan:)), forKey: .containers)
         try record.encode(plan.clientConfiguration, forKey: .clientConfiguration)
+        // Newer than the format: written only where it is not the default.
+        if plan.restart != .always { try record.encode(plan.restart, forKey: .restart) }
     }
 }
 
