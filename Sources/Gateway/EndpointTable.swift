@@ -1,76 +1,67 @@
 import Core
 import HTTPServing
-import NIOHTTP1
 
-/// What the gateway needs to know of an API. An object, because it is handed from function to function with every
-/// request.
-final class Endpoint: Sendable {
-    let name: String
-    /// `/<endpoint>`
-    let path: String
-    let requests: RequestPolicy
-    /// For `/<endpoint>` and for `/<endpoint>/<id>`.
-    let submitCORS: CORS
-    let requestCORS: CORS
+/// Answers the requests to one deployed API. Each kind of API has its own implementation.
+///
+/// `rest` is the part of the path after the endpoint, byte for byte as the caller sent it: empty, or it begins with
+/// `/`.
+protocol EndpointHandler: AnyObject, Sendable {
+    /// Whether the API has this path. If not, the answer is the one for a path of no API.
+    func serves(_ rest: Substring) -> Bool
 
-    init(_ api: DeployedAPI) {
-        let networking = api.specification.networking
-        self.name = api.name
-        self.path = networking.endpoint
-        self.requests = api.specification.requests
-        self.submitCORS = CORS(allowedOrigins: networking.allowOrigins, methods: [.POST])
-        self.requestCORS = CORS(allowedOrigins: networking.allowOrigins, methods: [.GET, .HEAD, .DELETE])
-    }
+    /// What browsers may do at this path.
+    func cors(_ rest: Substring) -> CORS
+
+    /// Answers a request to a path that is served. An error becomes the answer.
+    nonisolated(nonsending) func respond(
+        to request: IncomingRequest, at rest: Substring, body: inout IncomingBody
+    ) async throws -> HTTPReply
 }
 
-/// Which API answers at which path. Endpoints may have several segments; the longest one that fits wins.
+/// Which API answers at which path. Endpoints may have several segments; the longest one that matches whole segments
+/// is used.
 struct EndpointTable: Sendable {
-    enum Match: Sendable {
-        /// `/<endpoint>`: submit here.
-        case requests(Endpoint)
-        /// `/<endpoint>/<id>`; the id decoded, which need not be one.
-        case request(Endpoint, id: String)
+    /// An API and the rest of a path.
+    struct Match: Sendable {
+        let handler: any EndpointHandler
+        let rest: Substring
     }
 
-    private var apis: [String: Endpoint] = [:]
+    private var handlers: [String: any EndpointHandler] = [:]
+    /// The number of segments of the longest endpoint: a longer path costs no more lookups.
+    private var depth = 0
 
-    init(_ deployed: [DeployedAPI] = []) {
+    init(_ deployed: [DeployedAPI] = [], handler: (DeployedAPI) -> any EndpointHandler) {
         for api in deployed {
-            let key = Self.key(api.specification.networking.endpoint)
-            // Two APIs cannot be deployed at one endpoint; should it happen all the same, the answer must not depend on
+            let endpoint = api.specification.networking.endpoint
+            let key = endpoint == "/" ? "" : endpoint
+            // Two APIs cannot be deployed at one endpoint. If it happens all the same, the answer must not depend on
             // chance.
-            if apis[key] == nil { apis[key] = Endpoint(api) }
+            if handlers[key] == nil { handlers[key] = handler(api) }
+            depth = max(depth, key.utf8.count { $0 == UInt8(ascii: "/") })
         }
     }
 
-    /// The API at a path as it came over the wire; one slash at its end does not matter.
+    /// The API at a path as the caller sent it.
+    ///
+    /// Each segment is decoded before it is compared: `/a/%62` is the endpoint `/a/b` if there is one, otherwise `/%62`
+    /// below `/a`. An encoded slash does not separate segments.
     func match(_ path: String) -> Match? {
-        let key = Self.key(path)
-        guard key.contains(byte: UInt8(ascii: "%")) else { return find(key) }
-        // Decoded before anything is compared: `/a/%62` is the endpoint `/a/b` where there is one, not the id `%62` of
-        // `/a`.
-        return Self.decode(key).flatMap(find)
-    }
-
-    private func find(_ key: String) -> Match? {
-        if let api = apis[key] { return .requests(api) }
-        guard let slash = key.utf8.lastIndex(of: UInt8(ascii: "/")), let api = apis[String(key[..<slash])] else {
-            return nil
+        if let handler = handlers[path] { return Match(handler: handler, rest: "") }
+        let slash = UInt8(ascii: "/")
+        guard path.utf8.first == slash else { return nil }
+        var found = handlers[""].map { Match(handler: $0, rest: path[...]) }
+        var prefix = ""
+        var rest = path[...]
+        for _ in 0..<depth where !rest.isEmpty {
+            let afterSlash = rest.dropFirst()
+            let end = afterSlash.utf8.firstIndex(of: slash) ?? afterSlash.endIndex
+            guard let segment = PercentCoding.decode(afterSlash[..<end]), !segment.utf8.contains(slash) else { break }
+            prefix += "/" + segment
+            rest = afterSlash[end...]
+            if let handler = handlers[prefix] { found = Match(handler: handler, rest: rest) }
         }
-        return .request(api, id: String(key[key.utf8.index(after: slash)...]))
-    }
-
-    /// An encoded slash is no separator.
-    private static func decode(_ path: String) -> String? {
-        var segments: [String] = []
-        for segment in path.split(separator: "/", omittingEmptySubsequences: false) {
-            guard let decoded = PercentCoding.decode(segment), !decoded.contains("/") else { return nil }
-            segments.append(decoded)
-        }
-        return segments.joined(separator: "/")
-    }
-
-    private static func key(_ path: String) -> String {
-        path.utf8.last == UInt8(ascii: "/") ? String(path.dropLast()) : path
+        guard let found, found.handler.serves(found.rest) else { return nil }
+        return found
     }
 }

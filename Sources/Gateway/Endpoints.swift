@@ -8,7 +8,7 @@ import Synchronization
 /// wait rather than burden the store.
 final class Endpoints: Sendable {
     private struct State {
-        var table = EndpointTable()
+        var table: EndpointTable
         var startedAt: Instant?
         var running: Task<Void, any Error>?
         var next: Task<Void, any Error>?
@@ -18,21 +18,26 @@ final class Endpoints: Sendable {
 
     private let store: any Store
     private let clock: any PlatformClock
-    private let state = Mutex(State())
+    private let handler: @Sendable (DeployedAPI) -> any EndpointHandler
+    private let state: Mutex<State>
 
-    init(store: any Store, clock: any PlatformClock) {
+    /// - Parameter handler: makes the handler of a deployed API, by its kind.
+    init(
+        store: any Store, clock: any PlatformClock, handler: @escaping @Sendable (DeployedAPI) -> any EndpointHandler
+    ) {
         self.store = store
         self.clock = clock
+        self.handler = handler
+        self.state = Mutex(State(table: EndpointTable(handler: handler)))
     }
 
-    /// - Throws: ``PlatformError`` `not_found`; `store_unavailable` when it is not in the table and nobody can say
-    ///   whether it exists.
+    /// - Throws: ``PlatformError`` `not_found`; `store_unavailable` when it is not in the table and the store cannot be
+    ///   read.
     nonisolated(nonsending) func find(_ path: String) async throws -> EndpointTable.Match {
         if let match = state.withLock({ $0.table }).match(path) { return match }
         try await refresh()
         guard let match = state.withLock({ $0.table }).match(path) else {
-            throw PlatformError(
-                .notFound, "there is no API at this path. `cortex get` lists the deployed ones with their endpoints")
+            throw GatewayRoutes.unknownPath
         }
         return match
     }
@@ -64,7 +69,7 @@ final class Endpoints: Sendable {
             state.running = state.next
             state.next = nil
         }
-        let table = EndpointTable(try await store.deployedAPIs())
+        let table = EndpointTable(try await store.deployedAPIs(), handler: handler)
         state.withLock { $0.table = table }
     }
 }

@@ -33,12 +33,16 @@ package struct Gateway: Service {
             return RequestID(now: now, using: &generator)
         }
     ) {
-        let endpoints = Endpoints(store: store, clock: clock)
         let waiting = WaitingCallers(store: store, clock: clock)
+        let services = AsyncAPI.Services(
+            store: store, clock: clock, makeID: makeID, waiting: waiting, spareDisk: spareDisk)
+        let endpoints = Endpoints(store: store, clock: clock) { api in
+            switch api.specification.kind {
+            case .async(let part): AsyncAPI(api, part, services: services)
+            }
+        }
         let errors = ErrorResponses(logger: logger)
-        let routes = GatewayRoutes(
-            store: store, clock: clock, makeID: makeID,
-            endpoints: endpoints, waiting: waiting, errors: errors, spareDisk: spareDisk)
+        let routes = GatewayRoutes(endpoints: endpoints, errors: errors)
         self.store = store
         self.clock = clock
         self.endpoints = endpoints

@@ -54,7 +54,7 @@ final class WaitingCaller: PendingReply {
     nonisolated(nonsending) func reply() async throws -> HTTPReply {
         switch try await look() {
         case .record(let record): .response(try await form.response(record, from: waiting.store))
-        case .gone: throw GatewayRoutes.unknownRequest
+        case .gone: throw AsyncAPI.unknownRequest
         case .stillWaiting: .pending(self)
         }
     }

@@ -1,5 +1,8 @@
 import Core
+import HTTPServing
 import NIOHTTP1
+import StoreMemory
+import Support
 import TestSupport
 import Testing
 
@@ -53,8 +56,34 @@ struct EndpointTests {
         }
     }
 
-    private static let table = EndpointTable(
-        ["/a", "/a/b", "/a/b/c", "/über", "/x"].map { .test(.test(name: $0, endpoint: $0)) })
+    /// An API of a kind that has every path below its endpoint.
+    private final class AnyPath: EndpointHandler {
+        let name: String
+        init(_ name: String) { self.name = name }
+        func serves(_ rest: Substring) -> Bool { true }
+        func cors(_ rest: Substring) -> CORS { CORS(methods: []) }
+        func respond(
+            to request: IncomingRequest, at rest: Substring, body: inout IncomingBody
+        ) async throws -> HTTPReply { .response(OutgoingResponse(status: .ok)) }
+    }
+
+    private static func table(_ endpoints: [String], _ handler: (DeployedAPI) -> any EndpointHandler) -> EndpointTable {
+        EndpointTable(endpoints.map { .test(.test(name: $0, endpoint: $0)) }, handler: handler)
+    }
+
+    private static let table = table(["/a", "/a/b", "/a/b/c", "/über", "/x"]) { api in
+        let (store, clock) = (MemoryStore(), SystemClock())
+        let services = AsyncAPI.Services(
+            store: store, clock: clock,
+            makeID: { now in
+                var random = SystemRandomNumberGenerator()
+                return RequestID(now: now, using: &random)
+            },
+            waiting: WaitingCallers(store: store, clock: clock), spareDisk: { .max })
+        switch api.specification.kind {
+        case .async(let part): return AsyncAPI(api, part, services: services)
+        }
+    }
 
     @Test(
         "A4: the longest endpoint wins; one trailing slash and percent-encoding make no difference",
@@ -67,11 +96,33 @@ struct EndpointTests {
             ("//a", nil, nil), ("/a/1/2", nil, nil), ("/%zz", nil, nil), ("/../a", nil, nil), ("*", nil, nil),
         ] as [(String, String?, String?)])
     func match(_ sample: (path: String, api: String?, id: String?)) {
-        switch Self.table.match(sample.path) {
-        case .requests(let api)?: #expect(api.name == sample.api && sample.id == nil)
-        case .request(let api, let id)?: #expect(api.name == sample.api && id == sample.id)
-        case nil: #expect(sample.api == nil)
+        guard let match = Self.table.match(sample.path) else {
+            #expect(sample.api == nil)
+            return
         }
+        #expect((match.handler as? AsyncAPI)?.name == sample.api)
+        #expect(AsyncAPI.Path(match.rest) == sample.id.map(AsyncAPI.Path.request) ?? .requests)
+    }
+
+    @Test(
+        "A4: the rest of a path reaches the kind's handler byte for byte, and belongs to the longest endpoint",
+        arguments: [
+            ("/r", "/r", ""), ("/r/", "/r", "/"), ("/r/a//b/../c;x=%2F", "/r", "/a//b/../c;x=%2F"),
+            ("/%72/%zz/", "/r", "/%zz/"), ("/r/s/t", "/r/s/t", ""), ("/r/s", "/r", "/s"), ("/r/s%2Ft", "/r", "/s%2Ft"),
+            ("/r/%73/t/1/2", "/r/s/t", "/1/2"), ("/r/s/tu", "/r", "/s/tu"), ("/rs", nil, ""), ("//r", nil, ""),
+        ] as [(String, String?, String)])
+    func rest(_ sample: (path: String, api: String?, rest: String)) {
+        let match = Self.table(["/r", "/r/s/t"]) { AnyPath($0.name) }.match(sample.path)
+        #expect((match?.handler as? AnyPath)?.name == sample.api)
+        if let match { #expect(String(match.rest) == sample.rest) }
+    }
+
+    @Test("A4: a path of very many segments costs no more lookups than the endpoints have segments")
+    func deepPath() {
+        let table = Self.table(["/r", "/r/s"]) { AnyPath($0.name) }
+        let path = "/r" + String(repeating: "/", count: 16 * 1024)
+        let took = ContinuousClock().measure { for _ in 0..<1000 { _ = table.match(path) } }
+        #expect(table.match(path)?.rest.utf8.count == 16 * 1024 && took < .seconds(5))
     }
 
     @Test("A4: an API at the root has its requests right below it")
