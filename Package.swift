@@ -78,6 +78,7 @@ let package = Package(
                 lifecycle, crypto,
             ]),
         module("Autoscaler", ["Core", logging, lifecycle]),
+        module("Reconciler", ["Core", logging, lifecycle]),
         module("LocalOrchestrator", ["Core", "Support", "Probes", logging, lifecycle]),
         module("PodInitProtocol", []),
         // The policy of the system call filter and its two forms; PodInit and the engines use it.
@@ -101,7 +102,8 @@ let package = Package(
             "Platform",
             [
                 "Core", "Support", "Wire", "Access", "HTTPServing", "Gateway", "Dequeuer", "Operator", "Autoscaler",
-                "LocalOrchestrator", "EngineDocker", "EngineSandbox", "StoreSQLite", logging, lifecycle, nioCore,
+                "Reconciler", "LocalOrchestrator", "EngineDocker", "EngineSandbox", "StoreSQLite", logging, lifecycle,
+                nioCore,
                 nioPosix, yams,
             ]),
         module(
@@ -145,11 +147,11 @@ let package = Package(
         tests(
             "OperatorTests",
             [
-                "Operator", "Records", "Wire", "Access", "HTTPServing", "StoreMemory", asyncHTTPClient, nioCore,
-                nioHTTP1,
-                logging, lifecycle,
+                "Operator", "Records", "Wire", "Access", "HTTPServing", "Reconciler", "StoreMemory", asyncHTTPClient,
+                nioCore, nioHTTP1, logging, lifecycle,
             ]),
         tests("AutoscalerTests", ["Autoscaler", "Wire", "StoreMemory", logging]),
+        tests("ReconcilerTests", ["Reconciler", "StoreMemory", logging]),
         tests("LocalOrchestratorTests", ["LocalOrchestrator"]),
         tests(
             "EngineDockerTests",

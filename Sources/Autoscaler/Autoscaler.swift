@@ -2,15 +2,18 @@ package import Core
 package import Logging
 import ServiceLifecycle
 
-/// Keeps the number of replicas in step with the load: a loop around ``ScalingRule``.
+/// Keeps the requested number of replicas in step with the load: a loop around ``ScalingRule``. It saves each
+/// decision in the store and has it applied.
 ///
 /// When the load cannot be read, the number of replicas stays until the next decision.
 package actor Autoscaler: Service {
     /// From the end of one round to the beginning of the next.
     package static let interval: Duration = .seconds(10)
+    /// How long to wait before a stream of hints that ended is opened again.
+    static let reopening: Duration = .seconds(1)
 
     private let store: any Store
-    private let orchestrator: any Orchestrator
+    private let reconciler: any Reconciling
     private let clock: any PlatformClock
     private let logger: Logger
     private var histories: [String: ScalingHistory] = [:]
@@ -18,9 +21,9 @@ package actor Autoscaler: Service {
     private var decisions: [String: [ScalingDecision]] = [:]
     private var lacksData = false
 
-    package init(store: any Store, orchestrator: any Orchestrator, clock: any PlatformClock, logger: Logger) {
+    package init(store: any Store, reconciler: any Reconciling, clock: any PlatformClock, logger: Logger) {
         self.store = store
-        self.orchestrator = orchestrator
+        self.reconciler = reconciler
         self.clock = clock
         self.logger = logger
     }
@@ -28,13 +31,11 @@ package actor Autoscaler: Service {
     /// Runs until shutdown; returns normally then.
     package func run() async throws {
         // Subscribed before the first round, so that no change between the two is missed.
-        let changes = store.changes()
+        let changes = store.changes(.queued)
         await cancelWhenGracefulShutdown {
             await withTaskGroup { group in
                 group.addTask { await self.decideRegularly() }
-                group.addTask {
-                    for await change in changes where !change.queued.isEmpty { await self.wake(change.queued) }
-                }
+                group.addTask { await self.follow(changes) }
             }
         }
     }
@@ -43,6 +44,18 @@ package actor Autoscaler: Service {
         while !Task.isCancelled {
             await decideOnce()
             do { try await clock.sleep(for: Self.interval) } catch { return }
+        }
+    }
+
+    /// Wakes APIs on hints, until cancelled. A stream that ends is opened again; the regular rounds find
+    /// what was missed.
+    private func follow(_ changes: AsyncStream<StoreChanges>) async {
+        var changes = changes
+        while true {
+            for await change in changes { await wake(change.queued) }
+            // Only cancellation makes the sleep throw.
+            guard (try? await clock.sleep(for: Self.reopening)) != nil else { return }
+            changes = store.changes(.queued)
         }
     }
 
@@ -55,38 +68,62 @@ package actor Autoscaler: Service {
         let names = Set(apis.map(\.name))
         histories = histories.filter { names.contains($0.key) }
         decisions = decisions.filter { names.contains($0.key) }
-        for api in apis {
-            guard let current = await orchestrator.status(api: api.name)?.requested else { continue }
+        for api in apis where reconciler.reasonHeldBack(api.name) == nil {
+            guard let current = await replicas(of: api) else { continue }
             let decision = ScalingRule.decide(
-                api.specification.autoscaling, sample: counts[api.name]?.total, current: current, now: clock.now(),
-                history: &histories[api.name, default: ScalingHistory()])
-            await carryOut(decision, of: api)
+                api.specification.autoscaling, sample: counts[api.name]?.total, current: current.count,
+                now: clock.now(), history: &histories[api.name, default: ScalingHistory()])
+            await carryOut(decision, of: api, replacing: current)
             // A request may have arrived just before the last replica was removed: its hint found a replica then.
-            if decision.replicas == 0, current > 0 { await wake([api.name]) }
+            if decision.replicas == 0, current.count > 0 { await wake([api.name]) }
         }
     }
 
     /// Starts a replica for those of `names` that have none and a waiting request.
     package func wake(_ names: Set<String>) async {
         var asleep: Set<String> = []
-        for name in names where await orchestrator.status(api: name)?.requested == 0 { asleep.insert(name) }
+        for name in names where await isAsleep(name) { asleep.insert(name) }
         guard !asleep.isEmpty, let (apis, counts) = await observe() else { return }
-        for api in apis where asleep.contains(api.name) {
-            guard let current = await orchestrator.status(api: api.name)?.requested, let count = counts[api.name],
+        for api in apis where asleep.contains(api.name) && reconciler.reasonHeldBack(api.name) == nil {
+            guard let current = await replicas(of: api), let count = counts[api.name],
                 let decision = ScalingRule.wake(
-                    api.specification.autoscaling, waiting: count.total, current: current, now: clock.now(),
+                    api.specification.autoscaling, waiting: count.total, current: current.count, now: clock.now(),
                     history: &histories[api.name, default: ScalingHistory()])
             else { continue }
-            await carryOut(decision, of: api)
+            await carryOut(decision, of: api, replacing: current)
         }
     }
 
-    /// `nil` when the store does not answer: unknown is not zero.
+    /// The number of replicas that is requested of an API.
+    private struct Requested {
+        /// Within the bounds of the present version.
+        var count: Int
+        /// As the store has it; `nil` before the first decision.
+        var saved: Int?
+    }
+
+    /// `nil` when the store does not answer.
+    private func replicas(of api: DeployedAPI) async -> Requested? {
+        guard let saved = await read({ try await self.store.requestedReplicas(of: api.name) }) else { return nil }
+        return Requested(count: api.replicas(requested: saved), saved: saved)
+    }
+
+    /// Whether an API may have no replica: asked for every hint, so it costs no more than one number.
+    private func isAsleep(_ name: String) async -> Bool {
+        guard let saved = await read({ try await self.store.requestedReplicas(of: name) }) else { return false }
+        return saved ?? 0 == 0
+    }
+
     private func observe() async -> (apis: [DeployedAPI], counts: [String: QueueCounts])? {
+        await read { (try await self.store.deployedAPIs(), try await self.store.counts()) }
+    }
+
+    /// `nil` when the store does not answer: unknown is not zero.
+    private func read<Value: Sendable>(_ body: () async throws -> Value) async -> Value? {
         do {
-            let observed = (try await store.deployedAPIs(), try await store.counts())
+            let value = try await body()
             lacksData = false
-            return observed
+            return value
         } catch {
             // Logged once, not in every round.
             if !lacksData, !(error is CancellationError) {
@@ -97,35 +134,28 @@ package actor Autoscaler: Service {
         }
     }
 
-    private func carryOut(_ decision: ScalingDecision, of deployed: DeployedAPI) async {
+    private func carryOut(_ decision: ScalingDecision, of deployed: DeployedAPI, replacing current: Requested) async {
         let api = deployed.name
         note(decision, of: api)
         guard decision.replicas != decision.current else { return }
         do {
             let isSaved = try await store.replaceRequestedReplicas(
-                decision.replicas, of: api, version: deployed.id, expecting: decision.current)
-            guard isSaved else { return try await discard(decision, of: deployed) }
+                decision.replicas, of: api, version: deployed.id, expecting: current.saved ?? current.count)
+            if isSaved {
+                logger.info(
+                    "autoscaling event: \(decision.current) -> \(decision.replicas)",
+                    metadata: Self.metadata(decision, of: api))
+            } else {
+                // A deploy or a wake-up decided something else meanwhile. That holds until the next round.
+                logger.debug(
+                    "autoscaling decision dropped: another one was made first", metadata: Self.metadata(decision, of: api))
+            }
         } catch {
             logger.warning(
                 "the scaling decision cannot be saved", metadata: ["api": "\(api)", "error": "\(error)"])
             return
         }
-        await orchestrator.scale(api: api, replicas: decision.replicas)
-        logger.info(
-            "autoscaling event: \(decision.current) -> \(decision.replicas)", metadata: Self.metadata(decision, of: api)
-        )
-    }
-
-    /// A deploy or a wake-up changed the number meanwhile. It stays until the next round, and the orchestrator is
-    /// informed.
-    private func discard(_ decision: ScalingDecision, of api: DeployedAPI) async throws {
-        logger.debug(
-            "autoscaling decision dropped: another one was made first", metadata: Self.metadata(decision, of: api.name))
-        let versions = try await store.deployedAPIs()
-        guard versions.contains(where: { $0.name == api.name && $0.id == api.id }),
-            let saved = try await store.requestedReplicas(of: api.name), saved != decision.current
-        else { return }
-        await orchestrator.scale(api: api.name, replicas: saved)
+        await reconciler.reconcile(api)
     }
 
     private func note(_ decision: ScalingDecision, of api: String) {

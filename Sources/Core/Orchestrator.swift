@@ -50,6 +50,21 @@ extension Orchestrator {
     package func capacity() async -> Capacity? { nil }
 }
 
+/// Applies what the store declares to an orchestrator. A change is written to the store first and applied from there.
+package protocol Reconciling: Sendable {
+    /// Applies what the store declares of one API: its present version and requested replicas, or that it is deleted.
+    ///
+    /// Returns when the orchestrator has it. Where the store cannot be read, that is logged and tried again within
+    /// seconds. Does not heed cancellation.
+    func reconcile(_ api: String) async
+
+    /// The same for an API whose present version was just checked: it may start although it was held back before.
+    func admit(_ api: String) async
+
+    /// Why a deployed API is not started; `nil` for one that is.
+    func reasonHeldBack(_ api: String) -> String?
+}
+
 /// A replica whose readiness probes pass. An object, because every request that it gets refers to it.
 package final class ReadyReplica: Sendable {
     package let id: String

@@ -50,10 +50,15 @@ package protocol RequestQueue: Sendable {
 
     /// Hints about what changed, from now on. Correctness never depends on them: they may be late, merged or lost. A
     /// stream may end while the store lives; its reader then asks for another.
-    func changes() -> AsyncStream<StoreChanges>
+    ///
+    /// - Parameter kinds: what the reader wants; it is not woken for anything else.
+    func changes(_ kinds: StoreChanges.Kinds) -> AsyncStream<StoreChanges>
 }
 
 extension RequestQueue {
+    /// Hints of every kind.
+    package func changes() -> AsyncStream<StoreChanges> { changes(.all) }
+
     /// One after the other.
     package func finish(_ deliveries: [(lease: Lease, outcome: Outcome)], now: Timestamp) async
         -> [Result<LeaseResult, any Error>]
@@ -72,18 +77,54 @@ extension RequestQueue {
 
 /// A hint: what one commit changed.
 package struct StoreChanges: Sendable, Hashable {
+    /// The parts of a hint.
+    package struct Kinds: OptionSet, Sendable, Hashable {
+        package static let queued = Kinds(rawValue: 1)
+        package static let ended = Kinds(rawValue: 2)
+        package static let apis = Kinds(rawValue: 4)
+        package static let replicas = Kinds(rawValue: 8)
+        package static let all: Kinds = [.queued, .ended, .apis, .replicas]
+
+        package let rawValue: Int
+
+        package init(rawValue: Int) { self.rawValue = rawValue }
+    }
+
     /// APIs with work in their queue that was not there before.
     package var queued: Set<String>
     /// Requests that ended.
     package var ended: Set<RequestID>
     /// APIs that were deployed or deleted.
     package var apis: Set<String>
+    /// APIs whose requested number of replicas changed.
+    package var replicas: Set<String>
 
-    package init(queued: Set<String> = [], ended: Set<RequestID> = [], apis: Set<String> = []) {
+    package init(
+        queued: Set<String> = [], ended: Set<RequestID> = [], apis: Set<String> = [], replicas: Set<String> = []
+    ) {
         self.queued = queued
         self.ended = ended
         self.apis = apis
+        self.replicas = replicas
     }
 
-    package var isEmpty: Bool { queued.isEmpty && ended.isEmpty && apis.isEmpty }
+    /// The parts that say something.
+    package var kinds: Kinds {
+        var kinds: Kinds = []
+        if !queued.isEmpty { kinds.insert(.queued) }
+        if !ended.isEmpty { kinds.insert(.ended) }
+        if !apis.isEmpty { kinds.insert(.apis) }
+        if !replicas.isEmpty { kinds.insert(.replicas) }
+        return kinds
+    }
+
+    package var isEmpty: Bool { kinds.isEmpty }
+
+    /// The same hint without the other kinds.
+    package func only(_ wanted: Kinds) -> StoreChanges {
+        guard !kinds.isSubset(of: wanted) else { return self }
+        return StoreChanges(
+            queued: wanted.contains(.queued) ? queued : [], ended: wanted.contains(.ended) ? ended : [],
+            apis: wanted.contains(.apis) ? apis : [], replicas: wanted.contains(.replicas) ? replicas : [])
+    }
 }

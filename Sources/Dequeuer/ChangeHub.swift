@@ -16,7 +16,7 @@ final class ChangeHub: Sendable {
     /// Runs until it is cancelled, and reopens a stream that ends. Without hints the workers poll.
     func run(_ store: any RequestQueue, clock: any PlatformClock) async {
         while !Task.isCancelled {
-            for await change in store.changes() { await handle(change, now: clock.instant()) }
+            for await change in store.changes([.queued, .ended]) { await handle(change, now: clock.instant()) }
             guard (try? await clock.sleep(for: .seconds(1))) != nil else { return }
         }
     }

@@ -68,7 +68,7 @@ package struct Gateway: Service {
     package func run() async throws {
         let (deployed, hint) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         // Subscribed before the first caller can connect.
-        let changes = store.changes()
+        let changes = store.changes([.ended, .apis])
         await refreshEndpoints()
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { await follow(changes) { hint.yield() } }
@@ -98,7 +98,7 @@ package struct Gateway: Service {
             }
             // Only cancellation makes the sleep throw.
             guard (try? await clock.sleep(for: Self.reopening)) != nil else { return }
-            changes = store.changes()
+            changes = store.changes([.ended, .apis])
             apisChanged()
             waiting.wakeAll()
         }

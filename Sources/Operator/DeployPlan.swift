@@ -4,7 +4,7 @@ import Core
 /// §1.8, §8, §13).
 enum DeployPlan {
     enum Step: Sendable {
-        case create(DeployedAPI, replicas: Int)
+        case create(DeployedAPI)
         case update(DeployedAPI)
         /// The same specification as deployed.
         case unchanged(DeployedAPI, isUpdating: Bool)
@@ -71,10 +71,7 @@ enum DeployPlan {
             id: Identifiers.apiID(now: now, deploymentID: deploymentID, specID: specID), specID: specID, podID: podID,
             deploymentID: deploymentID, initialDeployment: previous?.initialDeployment ?? now, lastUpdated: now,
             submitted: submitted, fileName: fileName)
-        if previous == nil {
-            return .create(api, replicas: specification.autoscaling.clamp(specification.autoscaling.initReplicas))
-        }
-        return .update(api)
+        return previous == nil ? .create(api) : .update(api)
     }
 
     /// The same specification, to be rolled out again.
@@ -107,9 +104,4 @@ enum DeployPlan {
 extension APISpecification {
     /// `iris (AsyncAPI)`, as messages name an API.
     var title: String { "\(name) (\(kind.name.rawValue))" }
-}
-
-extension AutoscalingPolicy {
-    /// The nearest number of replicas that the policy allows.
-    func clamp(_ replicas: Int) -> Int { max(minReplicas, min(maxReplicas, replicas)) }
 }

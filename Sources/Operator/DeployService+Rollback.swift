@@ -48,7 +48,7 @@ extension DeployService {
         }
         let title = present.specification.title
         switch step {
-        case .create(let api, _), .update(let api):
+        case .create(let api), .update(let api):
             try await roll(api)
             logger.info(
                 "API rolled back", metadata: ["api": "\(name)", "api.id": "\(api.id)", "from": "\(target.id)"])

@@ -1,6 +1,6 @@
 import APIConfiguration
 import Access
-import Core
+package import Core
 import Logging
 import Support
 
@@ -20,7 +20,7 @@ extension DeployService {
         let isRestricted = principal?.isAdmin != true
         let names = Set(declared.map(\.specification.name))
         let others = deployed.map(\.specification).filter { !names.contains($0.name) }
-        let (examined, findings) = try await look { [volumes] in
+        let (examined, findings) = try await VolumePolicy.look { [volumes] in
             var examined = declared
             var findings: [[VolumePolicy.Finding]] = []
             for index in examined.indices {
@@ -51,19 +51,22 @@ extension DeployService {
         }
         return (examined, problems)
     }
+}
 
-    /// The deployed APIs that may not start because of their volumes, each with the reason. They may have been deployed
-    /// before a rule was there.
-    func obstacles(among deployed: [DeployedAPI]) async throws -> [String: String] {
-        try await look { [volumes] in
+extension VolumePolicy {
+    /// The deployed APIs that must not start because of their volumes, each with the reason. They may have been
+    /// deployed before a rule existed.
+    ///
+    /// - Throws: `timed_out` when a file system does not answer; `CancellationError`.
+    package func obstacles(among deployed: [DeployedAPI]) async throws -> [String: String] {
+        try await Self.look {
             var reasons: [String: String] = [:]
             for api in deployed {
                 var specification = api.specification
-                let findings = volumes.check(&specification, isRestricted: false, links: .keep)
+                let findings = check(&specification, isRestricted: false, links: .keep)
                 // An inner volume is what a container could replace; its API waits, the outer one may run.
-                let others = deployed.filter { $0.name != api.name }.map { VolumePolicy.canonical($0.specification) }
-                let inner = VolumePolicy.nested([VolumePolicy.canonical(specification)], beside: others)[0]
-                    .filter { !$0.isOuter }
+                let others = deployed.filter { $0.name != api.name }.map { Self.canonical($0.specification) }
+                let inner = Self.nested([Self.canonical(specification)], beside: others)[0].filter { !$0.isOuter }
                 guard let first = (findings + inner).first else { continue }
                 reasons[api.name] =
                     "it is not started, because of \(first.path): \(first.message); then deploy its file again"
@@ -73,7 +76,7 @@ extension DeployService {
     }
 
     /// Looks at the disk on a thread that may hang with it.
-    private func look<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async throws -> Value {
+    fileprivate static func look<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async throws -> Value {
         do {
             return try await withTimeLimit(Limits.volumeCheck) { try await BlockingPool.checks.run(body) }
         } catch let error as PlatformError where error.code == .timedOut {

@@ -3,29 +3,30 @@ package import Core
 package import Logging
 import Synchronization
 
-/// Deploys, refreshes, deletes and restores APIs: the store first, as it is the truth, then the orchestrator.
+/// Deploys, refreshes, deletes and rolls back APIs. It writes to the store, has the change applied and returns when the
+/// orchestrator has it.
 ///
-/// One change of an API happens at a time; changes of other APIs go on beside it. What a crash between the two steps
-/// leaves is completed by the next `restore`.
+/// One change of an API happens at a time in this process; changes of other APIs go on beside it.
 package final class DeployService: Sendable {
     let store: any Store
+    /// Queried only: the reconciler changes what it keeps running.
     let orchestrator: any Orchestrator
+    private let reconciler: any Reconciling
     let clock: any PlatformClock
     let random: Mutex<any RandomNumberGenerator & Sendable>
     let logger: Logger
     let gate = SerialGate()
     let volumes: VolumePolicy
     let podAccessLimit: OperatorAccess
-    /// Deployed APIs that are not started, each with the reason.
-    private let heldBack = Mutex<[String: String]>([:])
 
     package init(
-        store: any Store, orchestrator: any Orchestrator, clock: any PlatformClock,
+        store: any Store, orchestrator: any Orchestrator, reconciler: any Reconciling, clock: any PlatformClock,
         random: some RandomNumberGenerator & Sendable, volumes: VolumePolicy = VolumePolicy(),
         podAccessLimit: OperatorAccess = .own, logger: Logger
     ) {
         self.store = store
         self.orchestrator = orchestrator
+        self.reconciler = reconciler
         self.clock = clock
         self.random = Mutex(random)
         self.volumes = volumes
@@ -79,7 +80,7 @@ package final class DeployService: Sendable {
             guard let present = try await store.deployedAPIs().first(where: { $0.name == name }) else {
                 throw PlatformError.unknownAPI(name)
             }
-            if let reason = try await obstacles(among: try await store.deployedAPIs())[name] {
+            if let reason = try await volumes.obstacles(among: try await store.deployedAPIs())[name] {
                 throw PlatformError(.conflict, "\(name) cannot be refreshed: \(reason)")
             }
             let status = await orchestrator.status(api: name)
@@ -100,28 +101,14 @@ package final class DeployService: Sendable {
     package func delete(api name: String, keepRequests: Bool) async throws {
         try await gate.run([name]) {
             let wasDeployed = try await store.delete(api: name, keepRequests: keepRequests, now: clock.now())
-            await orchestrator.delete(api: name)
+            await reconciler.reconcile(name)
             guard wasDeployed else { throw PlatformError.unknownAPI(name) }
             logger.info("API deleted", metadata: ["api": "\(name)", "requests.kept": "\(keepRequests)"])
         }
     }
 
-    /// Declares every deployed API to the orchestrator with its last number of replicas.
-    package func restore() async throws {
-        let deployed = try await store.deployedAPIs()
-        let reasons = try await obstacles(among: deployed)
-        heldBack.withLock { $0 = reasons }
-        for api in deployed {
-            if let reason = reasons[api.name] {
-                logger.error("API not started", metadata: ["api": "\(api.name)", "reason": "\(reason)"])
-                continue
-            }
-            try await gate.run([api.name]) { try await declare(api) }
-        }
-    }
-
     /// Why a deployed API is not started; `nil` for one that is.
-    package func reasonHeldBack(_ name: String) -> String? { heldBack.withLock { $0[name] } }
+    package func reasonHeldBack(_ name: String) -> String? { reconciler.reasonHeldBack(name) }
 
     // MARK: Steps
 
@@ -165,7 +152,7 @@ package final class DeployService: Sendable {
                     status: status, force: force, now: clock.now(), random: &$0)
             }
             switch step {
-            case .create(let api, _):
+            case .create(let api):
                 try await roll(api)
                 logger.info("API created", metadata: ["api": "\(api.name)", "api.id": "\(api.id)"])
                 return Outcome(api: api, message: "creating \(specification.title)")
@@ -174,9 +161,8 @@ package final class DeployService: Sendable {
                 logger.info("API updated", metadata: ["api": "\(api.name)", "api.id": "\(api.id)"])
                 return Outcome(api: api, message: "updating \(specification.title)")
             case .unchanged(let api, let isUpdating):
-                // Deployed, but never declared: the process died in between.
-                heldBack.withLock { $0[api.name] = nil }
-                if status == nil { try await declare(api) }
+                // It was checked again: it may start now, where it was held back.
+                await reconciler.admit(api.name)
                 return Outcome(
                     api: api, message: "\(specification.title) is \(isUpdating ? "already updating" : "up to date")")
             case .refuse(let error):
@@ -189,42 +175,28 @@ package final class DeployService: Sendable {
         }
     }
 
-    /// Makes `api` the present version, first in the store. The number of replicas stays as far as the policy allows.
+    /// Makes `api` the present version. The number of replicas stays as far as the policy allows.
     func roll(_ api: DeployedAPI) async throws {
         try await store.deploy(api, now: clock.now())
-        let count = try await fitReplicas(of: api)
-        heldBack.withLock { $0[api.name] = nil }
-        await orchestrator.apply(api, replicas: count)
-        // The autoscaler may have decided between the two steps, and scaled before it knew this version.
-        if let saved = try await store.requestedReplicas(of: api.name), saved != count {
-            await orchestrator.scale(api: api.name, replicas: saved)
-        }
+        try await fitReplicas(of: api)
+        await reconciler.admit(api.name)
     }
 
     /// Brings the requested number of replicas within the bounds of the present version.
-    private func fitReplicas(of api: DeployedAPI) async throws -> Int {
-        let policy = api.specification.autoscaling
+    private func fitReplicas(of api: DeployedAPI) async throws {
         for _ in 0..<Self.conflicts {
             let saved = try await store.requestedReplicas(of: api.name)
-            let count = policy.clamp(saved ?? policy.initReplicas)
+            let count = api.replicas(requested: saved)
             let isSaved = try await store.replaceRequestedReplicas(
                 count, of: api.name, version: api.id, expecting: saved ?? count)
             // Otherwise the autoscaler decided in between: its number is the one to fit.
-            if isSaved { return count }
+            if isSaved { return }
         }
         throw PlatformError(.conflict, "\(api.specification.title) was changed by something else meanwhile: try again")
     }
 
     /// The autoscaler decides every few seconds: twice in a row is rare.
     private static let conflicts = 20
-
-    /// Declares an API to an orchestrator that does not know it yet.
-    private func declare(_ api: DeployedAPI) async throws {
-        let policy = api.specification.autoscaling
-        let count = policy.clamp(try await store.requestedReplicas(of: api.name) ?? policy.initReplicas)
-        await orchestrator.recall(try await store.versions(of: api.name))
-        await orchestrator.apply(api, replicas: count)
-    }
 }
 
 /// A file was refused as a whole; every problem of it is listed.

@@ -17,14 +17,15 @@ package struct Operator: Sendable {
     let logger: Logger
     /// Encodes the lines of one log reader at a time.
     let logWork = SerialGate(limit: Limits.connections)
-    /// Deploys, refreshes, deletes and restores APIs.
+    /// Deploys, refreshes, deletes and rolls back APIs.
     package let deployments: DeployService
     private(set) var routes = RouteTable()
 
     /// - Parameter random: makes deployment ids; no security rests on it.
     package init(
-        store: any Store, orchestrator: any Orchestrator, tokens: TokenStore, clock: any PlatformClock,
-        random: some RandomNumberGenerator & Sendable, configuration: OperatorConfiguration, logger: Logger
+        store: any Store, orchestrator: any Orchestrator, reconciler: any Reconciling, tokens: TokenStore,
+        clock: any PlatformClock, random: some RandomNumberGenerator & Sendable, configuration: OperatorConfiguration,
+        logger: Logger
     ) {
         self.store = store
         self.orchestrator = orchestrator
@@ -33,17 +34,9 @@ package struct Operator: Sendable {
         self.configuration = configuration
         self.logger = logger
         self.deployments = DeployService(
-            store: store, orchestrator: orchestrator, clock: clock, random: random,
+            store: store, orchestrator: orchestrator, reconciler: reconciler, clock: clock, random: random,
             volumes: configuration.volumes, podAccessLimit: configuration.podAccessLimit, logger: logger)
         self.routes = makeRoutes()
-    }
-
-    /// Declares every deployed API of the store to the orchestrator, with the number of replicas that was last decided
-    /// (contract S4). Call once, before serving.
-    ///
-    /// - Throws: ``PlatformError`` `store_unavailable` when the store cannot be read.
-    package func restore() async throws {
-        try await deployments.restore()
     }
 
     /// Answers a request: the handler of an ``HTTPServer``.

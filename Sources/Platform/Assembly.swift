@@ -9,6 +9,7 @@ import HTTPServing
 import LocalOrchestrator
 package import Logging
 import Operator
+import Reconciler
 import ServiceLifecycle
 import StoreSQLite
 import Support
@@ -108,9 +109,15 @@ package struct Assembly: Sendable {
             store: store, orchestrator: orchestrator, isStopping: { shutdown.isStopRequested })
         shutdown.describe(grace: { orchestrator.longestGrace }, report: { state.report() })
         let book = AddressBook()
-        let autoscaler = Autoscaler(store: store, orchestrator: orchestrator, clock: clock, logger: logger)
-        let control = makeOperator(store, orchestrator, autoscaler, tokens, book, directory, disk, engine, state)
-        try await withOperation("restore", "deployed APIs") { try await control.restore() }
+        let volumes = volumePolicy(directory)
+        let reconciler = Reconciler(
+            store: store, orchestrator: orchestrator, clock: clock, logger: logger,
+            check: { try await volumes.obstacles(among: $0) })
+        let autoscaler = Autoscaler(store: store, reconciler: reconciler, clock: clock, logger: logger)
+        let control = makeOperator(
+            store, orchestrator, reconciler, autoscaler, tokens, book, volumes, disk, engine, state)
+        // Before the orchestrator runs, which removes pods that belong to no API.
+        try await withOperation("restore", "deployed APIs") { try await reconciler.restore() }
 
         let random = SystemRandom()
         let gateway = Gateway(
@@ -132,7 +139,7 @@ package struct Assembly: Sendable {
         // In the order of dependency: shutdown closes the gateway first and the orchestrator last.
         try await run(
             [
-                ("orchestrator", orchestrator),
+                ("orchestrator", orchestrator), ("reconciler", reconciler),
                 ("rescuer", Rescuer(store: store, clock: clock, random: SystemRandomNumberGenerator(), logger: logger)),
                 (
                     "dequeuer",
@@ -181,18 +188,18 @@ package struct Assembly: Sendable {
     }
 
     private func makeOperator(
-        _ store: SQLiteStore, _ orchestrator: LocalOrchestrator, _ autoscaler: Autoscaler, _ tokens: TokenStore,
-        _ book: AddressBook, _ directory: PlatformDirectory, _ disk: DiskWatch, _ engine: any Engine,
+        _ store: SQLiteStore, _ orchestrator: LocalOrchestrator, _ reconciler: Reconciler, _ autoscaler: Autoscaler,
+        _ tokens: TokenStore, _ book: AddressBook, _ volumes: VolumePolicy, _ disk: DiskWatch, _ engine: any Engine,
         _ state: PlatformState
     ) -> Operator {
         let health = PlatformHealth(
             store: store, engine: engine, book: book, disk: disk, clock: clock)
         return Operator(
-            store: store, orchestrator: orchestrator, tokens: tokens, clock: clock,
+            store: store, orchestrator: orchestrator, reconciler: reconciler, tokens: tokens, clock: clock,
             random: SystemRandomNumberGenerator(),
             configuration: OperatorConfiguration(
                 engine: engine.name, podAccessLimit: settings.podAccessLimit,
-                volumes: volumePolicy(directory),
+                volumes: volumes,
                 addresses: { book.known ?? PlatformAddresses(gateway: "", operator: "") },
                 notReady: {
                     guard book.known != nil else { return ["the gateway does not listen yet"] }

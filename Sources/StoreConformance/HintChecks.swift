@@ -1,4 +1,5 @@
 import Core
+import TestSupport
 import Testing
 
 extension StoreCheck {
@@ -39,6 +40,24 @@ extension StoreCheck {
             _ = try await fixture.store.delete(api: "echo", keepRequests: false, now: fixture.at(202))
             try await hints.expect { $0.ended.contains(fixture.id(1)) && $0.apis.contains("echo") }
         },
+        StoreCheck("S2: a hint names the API whose requested replicas changed, and a reader gets only what it wants") {
+            fixture in
+            try await fixture.deploy()
+            var all = HintReader(fixture.store.changes())
+            var declared = HintReader(fixture.store.changes([.apis, .replicas]))
+            try await fixture.submit(1...1)
+            try await fixture.store.saveRequestedReplicas(2, of: "echo")
+            try await all.expect { $0.queued == ["echo"] && $0.replicas == ["echo"] }
+            try await declared.expect {
+                #expect($0.kinds.isSubset(of: [.apis, .replicas]))
+                return $0.replicas == ["echo"]
+            }
+            _ = try await fixture.store.delete(api: "echo", keepRequests: false, now: fixture.at(1))
+            try await declared.expect {
+                #expect($0.kinds.isSubset(of: [.apis, .replicas]))
+                return $0.apis == ["echo"]
+            }
+        },
         StoreCheck("Every subscriber hears, also the slow one, and a forgotten stream holds nobody up") { fixture in
             try await fixture.deploy()
             do { _ = fixture.store.changes() }
@@ -68,6 +87,7 @@ struct HintReader {
             seen.queued.formUnion(next.queued)
             seen.ended.formUnion(next.ended)
             seen.apis.formUnion(next.apis)
+            seen.replicas.formUnion(next.replicas)
         }
     }
 }

@@ -58,7 +58,9 @@ package actor MemoryStore: Store {
         guard let stored = deployed(api), stored.versions.first?.id == version,
             (stored.requestedReplicas ?? current) == current
         else { return false }
+        guard stored.requestedReplicas != count else { return true }
         apis[api]?.requestedReplicas = count
+        hints.publish(StoreChanges(replicas: [api]))
         return true
     }
 
@@ -101,7 +103,9 @@ package actor MemoryStore: Store {
         }
     }
 
-    package nonisolated func changes() -> AsyncStream<StoreChanges> { hints.stream() }
+    package nonisolated func changes(_ kinds: StoreChanges.Kinds) -> AsyncStream<StoreChanges> {
+        hints.stream(kinds)
+    }
 
     func deployed(_ api: String) -> MemoryAPI? {
         guard let stored = apis[api], stored.isDeployed else { return nil }

@@ -55,6 +55,7 @@ extension SQLiteStore {
             guard stored.requestedReplicas != count else { return true }
             try transaction.run("UPDATE api SET replicas = ? WHERE number = ?", [count, stored.number])
             transaction.state.apis[api]?.requestedReplicas = count
+            transaction.changes.replicas.insert(api)
             return true
         }
     }

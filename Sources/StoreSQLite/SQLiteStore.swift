@@ -117,7 +117,7 @@ package final class SQLiteStore: Store {
         lock.release()
     }
 
-    package func changes() -> AsyncStream<StoreChanges> { hints.stream() }
+    package func changes(_ kinds: StoreChanges.Kinds) -> AsyncStream<StoreChanges> { hints.stream(kinds) }
 
     /// Reads one request, on a snapshot that it may share with other reads.
     nonisolated(nonsending) func reading(_ id: RequestID, of api: String, number: Int64, now: Timestamp) async throws

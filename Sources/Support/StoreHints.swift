@@ -1,7 +1,7 @@
 package import Core
 import Synchronization
 
-/// The subscribers of ``Store/changes()``: what an adapter publishes after each commit reaches every stream.
+/// The subscribers of ``RequestQueue/changes(_:)``: what an adapter publishes after each commit reaches every stream.
 ///
 /// Safe from any thread; `publish` never waits. Hints that a slow subscriber has not taken yet are merged into one, and
 /// the ids of ended requests are dropped past a limit, so a subscriber that never reads costs a bounded amount of
@@ -11,6 +11,7 @@ package final class StoreHints: Sendable {
     static let endedLimit = 100_000
 
     private struct Subscriber {
+        let kinds: StoreChanges.Kinds
         var pending = StoreChanges()
         var waiting: CheckedContinuation<StoreChanges?, Never>?
     }
@@ -25,29 +26,31 @@ package final class StoreHints: Sendable {
 
     package init() {}
 
-    /// Tells every subscriber. Nothing happens for an empty hint.
+    /// Sends to every subscriber the parts that it wants; one that wants none of them is not woken.
     package func publish(_ changes: StoreChanges) {
-        guard !changes.isEmpty else { return }
+        let kinds = changes.kinds
+        guard !kinds.isEmpty else { return }
         let woken = state.withLock { state in
-            var woken: [CheckedContinuation<StoreChanges?, Never>] = []
-            for id in state.subscribers.keys {
-                if let waiting = state.subscribers[id]?.waiting {
+            var woken: [(CheckedContinuation<StoreChanges?, Never>, StoreChanges)] = []
+            for (id, subscriber) in state.subscribers where !subscriber.kinds.isDisjoint(with: kinds) {
+                let part = changes.only(subscriber.kinds)
+                if let waiting = subscriber.waiting {
                     state.subscribers[id]?.waiting = nil
-                    woken.append(waiting)
+                    woken.append((waiting, part))
                 } else {
-                    state.subscribers[id]?.pending.merge(changes, endedLimit: Self.endedLimit)
+                    state.subscribers[id]?.pending.merge(part, endedLimit: Self.endedLimit)
                 }
             }
             return woken
         }
-        for waiting in woken { waiting.resume(returning: changes) }
+        for (waiting, part) in woken { waiting.resume(returning: part) }
     }
 
-    /// What is published from now on. The stream ends when its task is cancelled or `finish` is called.
-    package func stream() -> AsyncStream<StoreChanges> {
+    /// What is published from now on, of these kinds. The stream ends when its task is cancelled or `finish` is called.
+    package func stream(_ kinds: StoreChanges.Kinds = .all) -> AsyncStream<StoreChanges> {
         let id = state.withLock { state -> Int in
             state.nextID += 1
-            if !state.isFinished { state.subscribers[state.nextID] = Subscriber() }
+            if !state.isFinished { state.subscribers[state.nextID] = Subscriber(kinds: kinds) }
             return state.nextID
         }
         let token = Unsubscription { [weak self] in self?.unsubscribe(id) }
@@ -107,6 +110,7 @@ extension StoreChanges {
     fileprivate mutating func merge(_ other: StoreChanges, endedLimit: Int) {
         queued.formUnion(other.queued)
         apis.formUnion(other.apis)
+        replicas.formUnion(other.replicas)
         if ended.count + other.ended.count <= endedLimit { ended.formUnion(other.ended) }
     }
 }

@@ -61,5 +61,5 @@ extension WrappedStore {
     }
     package func counts() async throws -> [String: QueueCounts] { try await base.counts() }
     package func maintain(now: Timestamp) async throws -> Upkeep { try await base.maintain(now: now) }
-    package func changes() -> AsyncStream<StoreChanges> { base.changes() }
+    package func changes(_ kinds: StoreChanges.Kinds) -> AsyncStream<StoreChanges> { base.changes(kinds) }
 }

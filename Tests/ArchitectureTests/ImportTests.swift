@@ -25,6 +25,7 @@ private let allowed: [String: Set<String>] = [
         "HTTPTypes", "NIO*", "Logging", "ServiceLifecycle", "Crypto",
     ],
     "Autoscaler": ["Core", "Logging", "ServiceLifecycle"],
+    "Reconciler": ["Core", "Logging", "ServiceLifecycle"],
     "LocalOrchestrator": ["Core", "Support", "Probes", "Logging", "ServiceLifecycle"],
     "PodInitProtocol": [],
     "SystemCallFilter": [],
@@ -41,7 +42,8 @@ private let allowed: [String: Set<String>] = [
     "Client": ["Core", "Wire", "AsyncHTTPClient", "NIO*", "Yams"],
     "Platform": [
         "Core", "Support", "Wire", "Access", "HTTPServing", "Gateway", "Dequeuer", "Operator", "Autoscaler",
-        "LocalOrchestrator", "EngineDocker", "EngineSandbox", "StoreSQLite", "Logging", "ServiceLifecycle", "NIO*",
+        "Reconciler", "LocalOrchestrator", "EngineDocker", "EngineSandbox", "StoreSQLite", "Logging",
+        "ServiceLifecycle", "NIO*",
         "Yams",
     ],
     "Commands": [

@@ -10,12 +10,12 @@ import Wire
 struct AutoscalerTests {
     private let clock = ManualClock()
     private let store: FakeStore
-    private let orchestrator = FakeOrchestrator(["iris": 1])
+    private let reconciler: FakeReconciler
     private let autoscaler: Autoscaler
 
     init() {
         let policy = AutoscalingPolicy(
-            minReplicas: 0, window: .seconds(10), downscaleStabilizationPeriod: .zero,
+            minReplicas: 0, initReplicas: 1, window: .seconds(10), downscaleStabilizationPeriod: .zero,
             upscaleStabilizationPeriod: .zero, maxDownscaleFactor: 0)
         let api = DeployedAPI(
             specification: APISpecification.async(
@@ -24,8 +24,9 @@ struct AutoscalerTests {
             id: "1", specID: "2", podID: "3", deploymentID: "4", initialDeployment: Timestamp(seconds: 0),
             lastUpdated: Timestamp(seconds: 0))
         store = FakeStore(.init(apis: [api], counts: ["iris": QueueCounts(inQueue: 2, inProgress: 1)]))
+        reconciler = FakeReconciler(store)
         autoscaler = Autoscaler(
-            store: store, orchestrator: orchestrator, clock: clock,
+            store: store, reconciler: reconciler, clock: clock,
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
 
@@ -36,17 +37,17 @@ struct AutoscalerTests {
     @Test("S1: a decision is saved, then carried out; queued and in progress both count")
     func look() async {
         await autoscaler.decideOnce()
-        #expect(orchestrator.events.withLock { $0 } == ["iris 2"])
+        #expect(reconciler.events.withLock { $0 } == ["iris 2"])
         #expect(store.state.withLock { $0.saved } == ["iris": 2])
         clock.advance(by: .seconds(10))
         await autoscaler.decideOnce()
-        #expect(orchestrator.events.withLock { $0 } == ["iris 2", "iris 3"])
+        #expect(reconciler.events.withLock { $0 } == ["iris 2", "iris 3"])
         clock.advance(by: .seconds(10))
         await autoscaler.decideOnce()
-        #expect(orchestrator.events.withLock { $0.count } == 2)
+        #expect(reconciler.events.withLock { $0.count } == 2)
     }
 
-    @Test("S1: a store that does not answer, an unknown count and an API not yet applied change nothing")
+    @Test("S1: a store that does not answer, an unknown count and an API that is held back change nothing")
     func blind() async {
         store.state.withLock { $0.isBroken = true }
         await autoscaler.decideOnce()
@@ -55,39 +56,41 @@ struct AutoscalerTests {
             $0.counts = [:]
         }
         await autoscaler.decideOnce()
-        orchestrator.requested.withLock { $0 = [:] }
+        reconciler.heldBack.withLock { $0 = ["iris"] }
         set(9)
         await autoscaler.decideOnce()
-        #expect(orchestrator.events.withLock { $0 } == [])
+        store.state.withLock { $0.saved["iris"] = 0 }
+        await autoscaler.wake(["iris"])
+        #expect(reconciler.events.withLock { $0 } == [])
+        #expect(store.state.withLock { $0.saved } == ["iris": 0])
     }
 
     @Test("S1: what cannot be saved is not carried out, and is tried again at the next look")
     func unsaved() async {
         store.state.withLock { $0.cannotSave = true }
         await autoscaler.decideOnce()
-        #expect(orchestrator.events.withLock { $0 } == [])
+        #expect(reconciler.events.withLock { $0 } == [])
         store.state.withLock { $0.cannotSave = false }
         clock.advance(by: .seconds(10))
         await autoscaler.decideOnce()
-        #expect(orchestrator.events.withLock { $0 } == ["iris 2"])
+        #expect(reconciler.events.withLock { $0 } == ["iris 2"])
     }
 
     @Test("S1, S3: a decision for a version or a number that was replaced meanwhile is dropped")
     func overtaken() async throws {
-        // A deploy has saved another number and not declared it yet.
-        store.state.withLock { $0.saved["iris"] = 7 }
+        // A deploy saves another number between the decision and its saving.
+        store.state.withLock { $0.afterReplicas = { $0.saved["iris"] = 7 } }
         await autoscaler.decideOnce()
         #expect(store.state.withLock { $0.saved } == ["iris": 7])
-        #expect(orchestrator.events.withLock { $0 } == ["iris 7"], "what is saved holds")
+        #expect(reconciler.events.withLock { $0 } == ["iris 7"], "what is saved holds")
         store.state.withLock { state in
             state.saved = [:]
             state.afterCounts = { $0.apis[0].id = "another" }
         }
-        orchestrator.requested.withLock { $0 = ["iris": 1] }
         clock.advance(by: .seconds(10))
         await autoscaler.decideOnce()
         #expect(store.state.withLock { $0.saved }.isEmpty)
-        #expect(orchestrator.events.withLock { $0 } == ["iris 7"])
+        #expect(reconciler.events.withLock { $0 } == ["iris 7"])
     }
 
     @Test("S2: a request that comes just as the last replica is taken away wakes one")
@@ -95,21 +98,21 @@ struct AutoscalerTests {
         set(0)
         store.state.withLock { $0.afterCounts = { $0.counts["iris"] = QueueCounts(inQueue: 1) } }
         await autoscaler.decideOnce()
-        #expect(orchestrator.events.withLock { $0 } == ["iris 0", "iris 1"])
+        #expect(reconciler.events.withLock { $0 } == ["iris 0", "iris 1"])
         #expect(store.state.withLock { $0.saved } == ["iris": 1])
     }
 
     @Test("S1: a change of the configuration takes effect at the next look")
     func configuration() async {
         await autoscaler.decideOnce()
-        #expect(orchestrator.events.withLock { $0 } == ["iris 2"])
+        #expect(reconciler.events.withLock { $0 } == ["iris 2"])
         store.state.withLock {
             $0.apis[0].specification.autoscaling.targetInFlight = 0.5
             $0.apis[0].specification.autoscaling.maxUpscaleFactor = 10
         }
         clock.advance(by: .seconds(10))
         await autoscaler.decideOnce()
-        #expect(orchestrator.events.withLock { $0 } == ["iris 2", "iris 6"])
+        #expect(reconciler.events.withLock { $0 } == ["iris 2", "iris 6"])
     }
 
     @Test("S1: the last hundred decisions are kept with what they were made of, and go with their API")
@@ -141,15 +144,15 @@ struct AutoscalerTests {
     @Test("S1, S2: looks every ten seconds, wakes on a hint in between, and ends without an error")
     func service() async throws {
         set(0)
-        orchestrator.requested.withLock { $0 = ["iris": 0] }
-        let (autoscaler, clock, store, orchestrator) = (autoscaler, clock, store, orchestrator)
+        store.state.withLock { $0.saved["iris"] = 0 }
+        let (autoscaler, clock, store, reconciler) = (autoscaler, clock, store, reconciler)
         let service = Task { try await autoscaler.run() }
         let isAsleep = try await eventually { clock.sleepers == 1 }
         #expect(isAsleep, "after the first look")
         set(1)
         store.hint(StoreChanges(ended: []))
         store.hint(StoreChanges(queued: ["iris", "unknown"]))
-        let isAwake = try await eventually { orchestrator.events.withLock { $0 } == ["iris 1"] }
+        let isAwake = try await eventually { reconciler.events.withLock { $0 } == ["iris 1"] }
         #expect(isAwake)
         let looks = store.state.withLock { $0.looks }
         clock.advance(by: Autoscaler.interval)

@@ -12,6 +12,8 @@ final class FakeStore: Store {
         var looks = 0
         /// Runs once when counts are read.
         var afterCounts: (@Sendable (inout State) -> Void)?
+        /// Runs once when a number of replicas is read.
+        var afterReplicas: (@Sendable (inout State) -> Void)?
     }
 
     let name = "fake"
@@ -58,8 +60,16 @@ final class FakeStore: Store {
         }
     }
 
-    func requestedReplicas(of api: String) async throws -> Int? { state.withLock { $0.saved[api] } }
-    func changes() -> AsyncStream<StoreChanges> { stream }
+    func requestedReplicas(of api: String) async throws -> Int? {
+        state.withLock { state in
+            let count = state.saved[api]
+            let action = state.afterReplicas
+            state.afterReplicas = nil
+            action?(&state)
+            return count
+        }
+    }
+    func changes(_ kinds: StoreChanges.Kinds) -> AsyncStream<StoreChanges> { stream }
 
     private var beyond: PlatformError { PlatformError(.internal, "beyond this suite") }
 
@@ -87,27 +97,21 @@ final class FakeStore: Store {
     func maintain(now: Timestamp) async throws -> Upkeep { throw beyond }
 }
 
-/// An orchestrator that only counts.
-final class FakeOrchestrator: Orchestrator {
-    let requested: Mutex<[String: Int]>
+/// Applies what the store has, and records each change.
+final class FakeReconciler: Reconciling {
     let events = Mutex<[String]>([])
+    let heldBack = Mutex<Set<String>>([])
+    private let store: FakeStore
+    private let applied = Mutex<[String: Int]>([:])
 
-    init(_ requested: [String: Int]) { self.requested = Mutex(requested) }
+    init(_ store: FakeStore) { self.store = store }
 
-    func scale(api: String, replicas: Int) async {
-        requested.withLock { $0[api] = replicas }
-        events.withLock { $0.append("\(api) \(replicas)") }
+    func reconcile(_ api: String) async {
+        guard let saved = store.state.withLock({ $0.saved[api] }) else { return }
+        let before = applied.withLock { $0.updateValue(saved, forKey: api) }
+        if before != saved { events.withLock { $0.append("\(api) \(saved)") } }
     }
 
-    func status(api: String) async -> APIStatus? {
-        requested.withLock { $0[api] }.map { APIStatus(requested: $0) }
-    }
-
-    func problems(with specification: APISpecification) async -> [String] { [] }
-    func apply(_ api: DeployedAPI, replicas: Int) async {}
-    func delete(api: String) async {}
-    func logs(api: String, options: LogOptions) async throws -> LogStream<ReplicaLogBatch> {
-        LogStream { _ in }
-    }
-    func readyReplicas() -> AsyncStream<[ReadyReplica]> { AsyncStream { $0.finish() } }
+    func admit(_ api: String) async { await reconcile(api) }
+    func reasonHeldBack(_ api: String) -> String? { heldBack.withLock { $0.contains(api) } ? "held back" : nil }
 }

@@ -53,10 +53,10 @@ final class FaultyStore: WrappedStore {
         try check(.read)
         return try await base.read(id, api: api, now: now)
     }
-    func changes() -> AsyncStream<StoreChanges> {
+    func changes(_ kinds: StoreChanges.Kinds) -> AsyncStream<StoreChanges> {
         if ending.withLock({ $0 }) { return AsyncStream { $0.finish() } }
         if silent.withLock({ $0 }) { return AsyncStream { _ in } }
-        return base.changes()
+        return base.changes(kinds)
     }
 
     private final class Writer: BodyWriter {

@@ -1,6 +1,7 @@
 import Access
 import Core
 import Logging
+import Reconciler
 import StoreMemory
 import Synchronization
 import TestSupport
@@ -74,8 +75,12 @@ struct ConcurrentChangeTests {
         for step in 0..<steps {
             let result = try await deploy(deciding: step)
             #expect(result.saved == result.declared, "step \(step)")
-            #expect(result.saved == (result.isAccepted ? 5 : 2), "step \(step)")
+            #expect(result.isAccepted && result.saved == 5, "step \(step)")
+            let old = try await deploy(deciding: step, forOldVersion: true)
+            #expect(old.saved == old.declared, "step \(step)")
+            #expect(old.saved == (old.isAccepted ? 5 : 2), "step \(step)")
         }
+        #expect(try await !deploy(deciding: steps - 1, forOldVersion: true).isAccepted)
     }
 
     private struct Ending {
@@ -86,33 +91,42 @@ struct ConcurrentChangeTests {
     }
 
     /// An update of an API with two replicas. At one step of it the autoscaler decides on five, as it does: store
-    /// first, then orchestrator.
-    private func deploy(deciding step: Int?) async throws -> Ending {
+    /// first, then it has the number applied.
+    ///
+    /// - Parameter forOldVersion: whether it decided for the version before the update.
+    private func deploy(deciding step: Int?, forOldVersion: Bool = false) async throws -> Ending {
         let orchestrator = CountingOrchestrator()
         let store = SteppingStore()
         let clock = ManualClock()
+        let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+        let reconciler = Reconciler(store: store, orchestrator: orchestrator, clock: clock, logger: logger)
         let service = DeployService(
-            store: store, orchestrator: orchestrator, clock: clock, random: SeededGenerator(seed: 1),
-            logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
+            store: store, orchestrator: orchestrator, reconciler: reconciler, clock: clock,
+            random: SeededGenerator(seed: 1), logger: logger)
         let yaml = Array(Fixture.yaml.utf8)
         _ = try await service.deploy(yaml, fileName: "cortex.yaml", baseDirectory: nil, by: .admin, force: true)
         try await store.base.saveRequestedReplicas(2, of: "iris")
-        await orchestrator.scale(api: "iris", replicas: 2)
+        await reconciler.reconcile("iris")
+        let oldVersion = try await store.base.deployedAPIs().first?.id
         let isAccepted = Locked(false)
+        let applying = Locked<Task<Void, Never>?>(nil)
         store.begin { number in
             guard number == step else { return }
             let base = store.base
-            guard let version = try await base.deployedAPIs().first?.id,
-                let current = await orchestrator.status(api: "iris")?.requested
+            let present = try await base.deployedAPIs().first?.id
+            guard let version = forOldVersion ? oldVersion : present,
+                let current = try await base.requestedReplicas(of: "iris")
             else { return }
             let isSaved = try await base.replaceRequestedReplicas(5, of: "iris", version: version, expecting: current)
-            if isSaved { await orchestrator.scale(api: "iris", replicas: 5) }
             isAccepted.withLock { $0 = isSaved }
+            // Not awaited here: this call may be a part of the pass that it would wait for.
+            if isSaved { applying.withLock { $0 = Task { await reconciler.reconcile("iris") } } }
         }
         _ = try await service.deploy(
             Array((Fixture.yaml + "\n        env: {A: b}").utf8), fileName: "cortex.yaml", baseDirectory: nil,
             by: .admin, force: true)
         let steps = store.end()
+        await applying.withLock { $0 }?.value
         return Ending(
             steps: steps, isAccepted: isAccepted.withLock { $0 },
             saved: try await store.base.requestedReplicas(of: "iris"),

@@ -1,6 +1,8 @@
 import Core
+import Logging
 import NIOHTTP1
 import Operator
+import Reconciler
 import Synchronization
 import TestSupport
 import Testing
@@ -90,7 +92,11 @@ struct LifecycleTests {
             try await fixture.store.saveRequestedReplicas(9, of: "iris")
             try await fixture.store.saveRequestedReplicas(1000, of: "lily")
             let declared = fixture.orchestrator.applied.count
-            try await fixture.operator.restore()
+            // The next process.
+            try await Reconciler(
+                store: fixture.store, orchestrator: fixture.orchestrator, clock: fixture.clock,
+                logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
+            ).restore()
             let restored = fixture.orchestrator.applied.dropFirst(declared)
             #expect(restored.map(\.api) == ["iris", "lily"])
             #expect(restored.map(\.replicas) == [9, 100])

@@ -2,6 +2,7 @@ import Access
 import Core
 import Foundation
 import NIOHTTP1
+import Reconciler
 import TestSupport
 import Testing
 import Wire
@@ -154,7 +155,7 @@ struct VolumePolicyTests {
                         podID: "p",
                         deploymentID: "d", initialDeployment: now, lastUpdated: now), now: now)
             }
-            try await fixture.operator.restore()
+            try await fixture.reconciler.restore()
             #expect(fixture.orchestrator.applied.map(\.api) == ["good"])
             let described = try await fixture.call(.GET, "/describe/bad").decoded([APIDocument].self)
             #expect(described[0].status?.reason?.contains("pod.containers[0].volumes[0]: / is or contains") == true)

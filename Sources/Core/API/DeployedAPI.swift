@@ -34,3 +34,18 @@ package struct DeployedAPI: Sendable, Hashable {
 
     package var name: String { specification.name }
 }
+
+extension DeployedAPI {
+    /// How many replicas this version should have.
+    ///
+    /// - Parameter requested: the number that is saved in the store; `nil` before the first decision.
+    package func replicas(requested: Int?) -> Int {
+        let policy = specification.autoscaling
+        return policy.clamp(requested ?? policy.initReplicas)
+    }
+}
+
+extension AutoscalingPolicy {
+    /// The nearest number of replicas that the policy allows.
+    package func clamp(_ replicas: Int) -> Int { max(minReplicas, min(maxReplicas, replicas)) }
+}

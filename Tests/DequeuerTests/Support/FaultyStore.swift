@@ -66,7 +66,7 @@ final class FaultyStore: WrappedStore {
         try fail(\.maintenances)
         return try await base.maintain(now: now)
     }
-    func changes() -> AsyncStream<StoreChanges> {
-        faults.withLock { $0.hintsAreLost } ? AsyncStream { _ in } : base.changes()
+    func changes(_ kinds: StoreChanges.Kinds) -> AsyncStream<StoreChanges> {
+        faults.withLock { $0.hintsAreLost } ? AsyncStream { _ in } : base.changes(kinds)
     }
 }

@@ -7,6 +7,7 @@ import Logging
 import NIOCore
 import NIOHTTP1
 import Operator
+import Reconciler
 import ServiceLifecycle
 import Support
 import Synchronization
@@ -31,6 +32,7 @@ struct Fixture: Sendable {
     let orchestrator: FakeOrchestrator
     let clock: ManualClock
     let `operator`: Operator
+    let reconciler: Reconciler
     let notReady: Box<[String]>
     let base: String
     let group: ServiceGroup
@@ -45,8 +47,11 @@ struct Fixture: Sendable {
         let orchestrator = FakeOrchestrator()
         let clock = ManualClock()
         let notReady = Box<[String]>([])
+        let reconciler = Reconciler(
+            store: store, orchestrator: orchestrator, clock: clock, logger: logger,
+            check: { try await volumes.obstacles(among: $0) })
         let cortexOperator = Operator(
-            store: store, orchestrator: orchestrator,
+            store: store, orchestrator: orchestrator, reconciler: reconciler,
             tokens: tokens, clock: clock,
             random: SeededGenerator(seed: 1),
             configuration: OperatorConfiguration(
@@ -64,7 +69,9 @@ struct Fixture: Sendable {
             tasks.addTask { try await group.run() }
             guard case .tcp(_, let port) = try await server.addresses()[0] else { return }
             let fixture = Fixture(
-                store: store, orchestrator: orchestrator, clock: clock, operator: cortexOperator, notReady: notReady,
+                store: store, orchestrator: orchestrator, clock: clock, operator: cortexOperator,
+                reconciler: reconciler,
+                notReady: notReady,
                 base: "http://127.0.0.1:\(port)", group: group)
             do {
                 try await body(fixture)
@@ -79,12 +86,13 @@ struct Fixture: Sendable {
 
     private init(
         store: FlakyStore, orchestrator: FakeOrchestrator, clock: ManualClock, operator: Operator,
-        notReady: Box<[String]>, base: String, group: ServiceGroup
+        reconciler: Reconciler, notReady: Box<[String]>, base: String, group: ServiceGroup
     ) {
         self.store = store
         self.orchestrator = orchestrator
         self.clock = clock
         self.operator = `operator`
+        self.reconciler = reconciler
         self.notReady = notReady
         self.base = base
         self.group = group

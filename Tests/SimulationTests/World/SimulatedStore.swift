@@ -189,8 +189,8 @@ final class SimulatedStore: Store, @unchecked Sendable {
 
     // MARK: Hints
 
-    func changes() -> AsyncStream<StoreChanges> {
-        let source = Source(world.memory.changes())
+    func changes(_ kinds: StoreChanges.Kinds) -> AsyncStream<StoreChanges> {
+        let source = Source(world.memory.changes(kinds))
         return AsyncStream { [world, self] in
             while let change = await source.next() {
                 guard !isDead else { return nil }
