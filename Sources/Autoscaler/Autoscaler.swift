@@ -13,6 +13,7 @@ package actor Autoscaler: Service {
     static let reopening: Duration = .seconds(1)
 
     private let store: any Store
+    private let sources: [any LoadSource]
     private let reconciler: any Reconciling
     private let clock: any PlatformClock
     private let logger: Logger
@@ -21,8 +22,13 @@ package actor Autoscaler: Service {
     private var decisions: [String: [ScalingDecision]] = [:]
     private var lacksData = false
 
-    package init(store: any Store, reconciler: any Reconciling, clock: any PlatformClock, logger: Logger) {
+    /// - Parameter sources: whose loads add up.
+    package init(
+        store: any Store, sources: [any LoadSource], reconciler: any Reconciling, clock: any PlatformClock,
+        logger: Logger
+    ) {
         self.store = store
+        self.sources = sources
         self.reconciler = reconciler
         self.clock = clock
         self.logger = logger
@@ -30,12 +36,12 @@ package actor Autoscaler: Service {
 
     /// Runs until shutdown; returns normally then.
     package func run() async throws {
-        // Subscribed before the first round, so that no change between the two is missed.
-        let changes = store.changes(.queued)
+        // Subscribed before the first round, so that no arrival between the two is missed.
+        let arrivals = sources.map { ($0, $0.arrivals()) }
         await cancelWhenGracefulShutdown {
             await withTaskGroup { group in
                 group.addTask { await self.decideRegularly() }
-                group.addTask { await self.follow(changes) }
+                for (source, stream) in arrivals { group.addTask { await self.follow(source, stream) } }
             }
         }
     }
@@ -47,15 +53,15 @@ package actor Autoscaler: Service {
         }
     }
 
-    /// Wakes APIs on hints, until cancelled. A stream that ends is opened again; the regular rounds find
-    /// what was missed.
-    private func follow(_ changes: AsyncStream<StoreChanges>) async {
-        var changes = changes
+    /// Wakes APIs on hints, until cancelled. A stream that ends is opened again; the regular rounds find what was
+    /// missed.
+    private func follow(_ source: any LoadSource, _ arrivals: any AsyncSequence<Set<String>, Never> & Sendable) async {
+        var arrivals = arrivals
         while true {
-            for await change in changes { await wake(change.queued) }
+            for await names in arrivals { await wake(names) }
             // Only cancellation makes the sleep throw.
             guard (try? await clock.sleep(for: Self.reopening)) != nil else { return }
-            changes = store.changes(.queued)
+            arrivals = source.arrivals()
         }
     }
 
@@ -64,14 +70,14 @@ package actor Autoscaler: Service {
 
     /// Decides for every API once.
     package func decideOnce() async {
-        guard let (apis, counts) = await observe() else { return }
+        guard let (apis, load) = await observe() else { return }
         let names = Set(apis.map(\.name))
         histories = histories.filter { names.contains($0.key) }
         decisions = decisions.filter { names.contains($0.key) }
         for api in apis where reconciler.reasonHeldBack(api.name) == nil {
             guard let current = await replicas(of: api) else { continue }
             let decision = ScalingRule.decide(
-                api.specification.autoscaling, sample: counts[api.name]?.total, current: current.count,
+                api.specification.autoscaling, sample: load[api.name], current: current.count,
                 now: clock.now(), history: &histories[api.name, default: ScalingHistory()])
             await carryOut(decision, of: api, replacing: current)
             // A request may have arrived just before the last replica was removed: its hint found a replica then.
@@ -83,11 +89,11 @@ package actor Autoscaler: Service {
     package func wake(_ names: Set<String>) async {
         var asleep: Set<String> = []
         for name in names where await isAsleep(name) { asleep.insert(name) }
-        guard !asleep.isEmpty, let (apis, counts) = await observe() else { return }
+        guard !asleep.isEmpty, let (apis, load) = await observe() else { return }
         for api in apis where asleep.contains(api.name) && reconciler.reasonHeldBack(api.name) == nil {
-            guard let current = await replicas(of: api), let count = counts[api.name],
+            guard let current = await replicas(of: api), let waiting = load[api.name],
                 let decision = ScalingRule.wake(
-                    api.specification.autoscaling, waiting: count.total, current: current.count, now: clock.now(),
+                    api.specification.autoscaling, waiting: waiting, current: current.count, now: clock.now(),
                     history: &histories[api.name, default: ScalingHistory()])
             else { continue }
             await carryOut(decision, of: api, replacing: current)
@@ -108,14 +114,21 @@ package actor Autoscaler: Service {
         return Requested(count: api.replicas(requested: saved), saved: saved)
     }
 
-    /// Whether an API may have no replica: asked for every hint, so it costs no more than one number.
+    /// Whether an API may have no replica. Called for every hint, so it reads one number only.
     private func isAsleep(_ name: String) async -> Bool {
         guard let saved = await read({ try await self.store.requestedReplicas(of: name) }) else { return false }
         return saved ?? 0 == 0
     }
 
-    private func observe() async -> (apis: [DeployedAPI], counts: [String: QueueCounts])? {
-        await read { (try await self.store.deployedAPIs(), try await self.store.counts()) }
+    /// What is deployed and the load of each API. `nil` when the store or one of the sources does not answer: a part
+    /// of the load is not the load.
+    private func observe() async -> (apis: [DeployedAPI], load: [String: Int])? {
+        await read {
+            let apis = try await self.store.deployedAPIs()
+            var load: [String: Int] = [:]
+            for source in self.sources { load.merge(try await source.load(), uniquingKeysWith: +) }
+            return (apis, load)
+        }
     }
 
     /// `nil` when the store does not answer: unknown is not zero.
@@ -148,7 +161,8 @@ package actor Autoscaler: Service {
             } else {
                 // A deploy or a wake-up decided something else meanwhile. That holds until the next round.
                 logger.debug(
-                    "autoscaling decision dropped: another one was made first", metadata: Self.metadata(decision, of: api))
+                    "autoscaling decision dropped: another one was made first",
+                    metadata: Self.metadata(decision, of: api))
             }
         } catch {
             logger.warning(
@@ -182,6 +196,17 @@ package actor Autoscaler: Service {
     }
 }
 
-extension QueueCounts {
-    fileprivate var total: Int { inQueue + inProgress }
+/// The load of the request queues: what waits and what is in progress.
+package struct QueueLoad: LoadSource {
+    private let store: any Store
+
+    package init(_ store: any Store) { self.store = store }
+
+    package func load() async throws -> [String: Int] {
+        try await store.counts().mapValues { $0.inQueue + $0.inProgress }
+    }
+
+    package func arrivals() -> any AsyncSequence<Set<String>, Never> & Sendable {
+        store.changes(.queued).map { $0.queued }
+    }
 }

@@ -65,6 +65,18 @@ package protocol Reconciling: Sendable {
     func reasonHeldBack(_ api: String) -> String?
 }
 
+/// How much work APIs have at a moment. The loads of several sources add up.
+package protocol LoadSource: Sendable {
+    /// Requests that wait or are being worked on, by API. An API that is missing is unknown to this source.
+    ///
+    /// - Throws: when the load cannot be read. It is then unknown, not zero.
+    func load() async throws -> [String: Int]
+
+    /// Names of APIs whenever requests arrive for them, from now on. Hints: they may be late, merged or lost, and the
+    /// sequence may end.
+    func arrivals() -> any AsyncSequence<Set<String>, Never> & Sendable
+}
+
 /// A replica whose readiness probes pass. An object, because every request that it gets refers to it.
 package final class ReadyReplica: Sendable {
     package let id: String

@@ -113,7 +113,8 @@ package struct Assembly: Sendable {
         let reconciler = Reconciler(
             store: store, orchestrator: orchestrator, clock: clock, logger: logger,
             check: { try await volumes.obstacles(among: $0) })
-        let autoscaler = Autoscaler(store: store, reconciler: reconciler, clock: clock, logger: logger)
+        let autoscaler = Autoscaler(
+            store: store, sources: [QueueLoad(store)], reconciler: reconciler, clock: clock, logger: logger)
         let control = makeOperator(
             store, orchestrator, reconciler, autoscaler, tokens, book, volumes, disk, engine, state)
         // Before the orchestrator runs, which removes pods that belong to no API.

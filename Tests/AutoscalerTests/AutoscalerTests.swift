@@ -11,6 +11,8 @@ struct AutoscalerTests {
     private let clock = ManualClock()
     private let store: FakeStore
     private let reconciler: FakeReconciler
+    /// Knows no API until a test says so.
+    private let other = FakeLoad()
     private let autoscaler: Autoscaler
 
     init() {
@@ -26,7 +28,7 @@ struct AutoscalerTests {
         store = FakeStore(.init(apis: [api], counts: ["iris": QueueCounts(inQueue: 2, inProgress: 1)]))
         reconciler = FakeReconciler(store)
         autoscaler = Autoscaler(
-            store: store, reconciler: reconciler, clock: clock,
+            store: store, sources: [QueueLoad(store), other], reconciler: reconciler, clock: clock,
             logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
     }
 
@@ -91,6 +93,31 @@ struct AutoscalerTests {
         await autoscaler.decideOnce()
         #expect(store.state.withLock { $0.saved }.isEmpty)
         #expect(reconciler.events.withLock { $0 } == ["iris 7"])
+    }
+
+    @Test("S1, S2: the loads of all sources add up, each wakes an API, and without one of them nothing changes")
+    func severalSources() async throws {
+        set(2)
+        other.state.withLock { $0.load = ["iris": 1, "lily": 9] }
+        await autoscaler.decideOnce()
+        #expect(await autoscaler.decisions(of: "iris").last?.inFlight == 3)
+        #expect(await autoscaler.decisions(of: "lily").isEmpty, "it is not deployed")
+        other.state.withLock { $0.isBroken = true }
+        clock.advance(by: .seconds(10))
+        await autoscaler.decideOnce()
+        #expect(reconciler.events.withLock { $0 } == ["iris 2"])
+
+        set(0)
+        store.state.withLock { $0.saved["iris"] = 0 }
+        let (autoscaler, clock) = (autoscaler, clock)
+        let service = Task { try await autoscaler.run() }
+        try await expectEventually { clock.sleepers == 1 }
+        other.hints.yield(["iris"])
+        other.state.withLock { $0.isBroken = false }
+        other.hints.yield(["iris"])
+        try await expectEventually { reconciler.events.withLock { $0.last } == "iris 1" }
+        service.cancel()
+        try await service.value
     }
 
     @Test("S2: a request that comes just as the last replica is taken away wakes one")

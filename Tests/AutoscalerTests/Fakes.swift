@@ -115,3 +115,26 @@ final class FakeReconciler: Reconciling {
     func admit(_ api: String) async { await reconcile(api) }
     func reasonHeldBack(_ api: String) -> String? { heldBack.withLock { $0.contains(api) } ? "held back" : nil }
 }
+
+/// A source of load in a test's hands.
+final class FakeLoad: LoadSource {
+    struct State {
+        var load: [String: Int] = [:]
+        var isBroken = false
+    }
+
+    let state = Mutex(State())
+    let hints: AsyncStream<Set<String>>.Continuation
+    private let stream: AsyncStream<Set<String>>
+
+    init() { (stream, hints) = AsyncStream.makeStream() }
+
+    func load() async throws -> [String: Int] {
+        try state.withLock { state in
+            if state.isBroken { throw PlatformError(.unavailable, "broken") }
+            return state.load
+        }
+    }
+
+    func arrivals() -> any AsyncSequence<Set<String>, Never> & Sendable { stream }
+}
