@@ -8,8 +8,14 @@ package protocol Store: RequestQueue {
 
     // MARK: Deployed APIs
 
-    /// Makes `api` the present version of its name, and keeps it among its last ``Limits/versions`` versions.
-    func deploy(_ api: DeployedAPI, now: Timestamp) async throws
+    /// Makes `api` the present version of its name, unless another version became present meanwhile, and keeps it among
+    /// its last ``Limits/versions`` versions.
+    ///
+    /// - Parameter expecting: the id of the version that `api` was decided for and replaces; `nil` when none was
+    ///   deployed.
+    /// - Returns: whether `api` is present now; `false` when another version, or none, is present than expected, and
+    ///   then nothing was changed.
+    func deploy(_ api: DeployedAPI, expecting: String?, now: Timestamp) async throws -> Bool
 
     /// The present versions of all APIs, sorted by name.
     func deployedAPIs() async throws -> [DeployedAPI]

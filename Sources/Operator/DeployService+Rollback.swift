@@ -16,9 +16,11 @@ extension DeployService {
         async throws -> (api: DeployedAPI, message: String)
     {
         try await gate.run([name]) {
-            let target = try await rollbackTarget(of: name, wanted: version)
-            return try await gate.run(Self.sharedKeys(of: [target.specification])) {
-                try await rollBack(name, to: target, by: principal, force: force)
+            try await repeatingOnConflict(name) {
+                let target = try await rollbackTarget(of: name, wanted: version)
+                return try await gate.run(Self.sharedKeys(of: [target.specification])) {
+                    try await rollBack(name, to: target, by: principal, force: force)
+                }
             }
         }
     }
@@ -30,8 +32,9 @@ extension DeployService {
         return try RollbackPlan.target(of: present, among: try await store.versions(of: name), wanted: wanted)
     }
 
+    /// - Returns: `nil` when another version became present meanwhile.
     private func rollBack(_ name: String, to target: DeployedAPI, by principal: Principal?, force: Bool)
-        async throws -> (api: DeployedAPI, message: String)
+        async throws -> (api: DeployedAPI, message: String)?
     {
         let deployed = try await store.deployedAPIs()
         guard let present = deployed.first(where: { $0.name == name }) else { throw PlatformError.unknownAPI(name) }
@@ -49,7 +52,7 @@ extension DeployService {
         let title = present.specification.title
         switch step {
         case .create(let api), .update(let api):
-            try await roll(api)
+            guard try await roll(api, replacing: present) else { return nil }
             logger.info(
                 "API rolled back", metadata: ["api": "\(name)", "api.id": "\(api.id)", "from": "\(target.id)"])
             return (api, "rolling \(title) back to \(target.id)")

@@ -6,7 +6,8 @@ import Synchronization
 /// Deploys, refreshes, deletes and rolls back APIs. It writes to the store, has the change applied and returns when the
 /// orchestrator has it.
 ///
-/// One change of an API happens at a time in this process; changes of other APIs go on beside it.
+/// One change of an API happens at a time in this process; changes of other APIs go on beside it. Where another process
+/// changed the API meanwhile, the decision is made again for the version that is present then.
 package final class DeployService: Sendable {
     let store: any Store
     /// Queried only: the reconciler changes what it keeps running.
@@ -65,8 +66,7 @@ package final class DeployService: Sendable {
             try await refuseProblems(of: declared, deployed: deployed, fileName: fileName, beside: problems)
             var outcomes: [Outcome] = []
             for declaration in declared {
-                let previous = deployed.first { $0.name == declaration.specification.name }
-                outcomes.append(await deploy(declaration, fileName: fileName, previous: previous, force: force))
+                outcomes.append(await deploy(declaration, fileName: fileName, deployed: deployed, force: force))
             }
             return outcomes
         }
@@ -77,19 +77,22 @@ package final class DeployService: Sendable {
     /// - Throws: `not_found`; `asyncapi.api_updating` while it is being updated, unless `force`; `store_unavailable`.
     package func refresh(api name: String, force: Bool) async throws -> DeployedAPI {
         try await gate.run([name]) {
-            guard let present = try await store.deployedAPIs().first(where: { $0.name == name }) else {
-                throw PlatformError.unknownAPI(name)
+            try await repeatingOnConflict(name) {
+                let deployed = try await store.deployedAPIs()
+                guard let present = deployed.first(where: { $0.name == name }) else {
+                    throw PlatformError.unknownAPI(name)
+                }
+                if let reason = try await volumes.obstacles(among: deployed)[name] {
+                    throw PlatformError(.conflict, "\(name) cannot be refreshed: \(reason)")
+                }
+                let status = await orchestrator.status(api: name)
+                let next = try random.withLock {
+                    try DeployPlan.refreshed(present, status: status, force: force, now: clock.now(), random: &$0)
+                }
+                guard try await roll(next, replacing: present) else { return nil }
+                logger.info("API refreshed", metadata: ["api": "\(name)", "api.id": "\(next.id)"])
+                return next
             }
-            if let reason = try await volumes.obstacles(among: try await store.deployedAPIs())[name] {
-                throw PlatformError(.conflict, "\(name) cannot be refreshed: \(reason)")
-            }
-            let status = await orchestrator.status(api: name)
-            let next = try random.withLock {
-                try DeployPlan.refreshed(present, status: status, force: force, now: clock.now(), random: &$0)
-            }
-            try await roll(next)
-            logger.info("API refreshed", metadata: ["api": "\(name)", "api.id": "\(next.id)"])
-            return next
         }
     }
 
@@ -140,63 +143,99 @@ package final class DeployService: Sendable {
         guard problems.isEmpty else { throw ConfigurationRejected(problems: problems) }
     }
 
-    private func deploy(_ declaration: Declaration, fileName: String, previous: DeployedAPI?, force: Bool) async
+    /// - Parameter deployed: what was deployed when `declaration` was checked.
+    private func deploy(_ declaration: Declaration, fileName: String, deployed: [DeployedAPI], force: Bool) async
         -> Outcome
     {
-        let specification = declaration.specification
+        let name = declaration.specification.name
+        var known: [DeployedAPI]? = deployed
         do {
-            let status = await orchestrator.status(api: specification.name)
-            let step = try random.withLock {
-                try DeployPlan.step(
-                    for: specification, submitted: declaration.submitted, fileName: fileName, previous: previous,
-                    status: status, force: force, now: clock.now(), random: &$0)
-            }
-            switch step {
-            case .create(let api):
-                try await roll(api)
-                logger.info("API created", metadata: ["api": "\(api.name)", "api.id": "\(api.id)"])
-                return Outcome(api: api, message: "creating \(specification.title)")
-            case .update(let api):
-                try await roll(api)
-                logger.info("API updated", metadata: ["api": "\(api.name)", "api.id": "\(api.id)"])
-                return Outcome(api: api, message: "updating \(specification.title)")
-            case .unchanged(let api, let isUpdating):
-                // It was checked again: it may start now, where it was held back.
-                await reconciler.admit(api.name)
-                return Outcome(
-                    api: api, message: "\(specification.title) is \(isUpdating ? "already updating" : "up to date")")
-            case .refuse(let error):
-                return Outcome(api: nil, message: "", error: error)
+            return try await repeatingOnConflict(name) {
+                let present: [DeployedAPI]
+                if let known {
+                    present = known
+                } else {
+                    present = try await store.deployedAPIs()
+                    let conflicts = DeployPlan.conflicts(of: [declaration], with: present, fileName: fileName)
+                    if let first = conflicts.first { throw PlatformError(.conflict, first.message) }
+                }
+                known = nil
+                return try await attempt(
+                    declaration, fileName: fileName, previous: present.first { $0.name == name }, force: force)
             }
         } catch {
             let error = PlatformError(wrapping: error)
-            logger.error("API not deployed", metadata: ["api": "\(specification.name)", "error": "\(error)"])
+            logger.error("API not deployed", metadata: ["api": "\(name)", "error": "\(error)"])
+            return Outcome(api: nil, message: "", error: error)
+        }
+    }
+
+    /// - Returns: `nil` when another version than `previous` is present.
+    private func attempt(_ declaration: Declaration, fileName: String, previous: DeployedAPI?, force: Bool)
+        async throws -> Outcome?
+    {
+        let specification = declaration.specification
+        let status = await orchestrator.status(api: specification.name)
+        let step = try random.withLock {
+            try DeployPlan.step(
+                for: specification, submitted: declaration.submitted, fileName: fileName, previous: previous,
+                status: status, force: force, now: clock.now(), random: &$0)
+        }
+        switch step {
+        case .create(let api):
+            guard try await roll(api, replacing: nil) else { return nil }
+            logger.info("API created", metadata: ["api": "\(api.name)", "api.id": "\(api.id)"])
+            return Outcome(api: api, message: "creating \(specification.title)")
+        case .update(let api):
+            guard try await roll(api, replacing: previous) else { return nil }
+            logger.info("API updated", metadata: ["api": "\(api.name)", "api.id": "\(api.id)"])
+            return Outcome(api: api, message: "updating \(specification.title)")
+        case .unchanged(let api, let isUpdating):
+            // It was checked again: it may start now, where it was held back.
+            await reconciler.admit(api.name)
+            return Outcome(
+                api: api, message: "\(specification.title) is \(isUpdating ? "already updating" : "up to date")")
+        case .refuse(let error):
             return Outcome(api: nil, message: "", error: error)
         }
     }
 
     /// Makes `api` the present version. The number of replicas stays as far as the policy allows.
-    func roll(_ api: DeployedAPI) async throws {
-        try await store.deploy(api, now: clock.now())
+    ///
+    /// - Returns: `false` when another version than `previous` is present; then nothing was changed.
+    func roll(_ api: DeployedAPI, replacing previous: DeployedAPI?) async throws -> Bool {
+        guard try await store.deploy(api, expecting: previous?.id, now: clock.now()) else { return false }
         try await fitReplicas(of: api)
         await reconciler.admit(api.name)
+        return true
     }
 
     /// Brings the requested number of replicas within the bounds of the present version.
     private func fitReplicas(of api: DeployedAPI) async throws {
-        for _ in 0..<Self.conflicts {
+        try await repeatingOnConflict(api.name) {
             let saved = try await store.requestedReplicas(of: api.name)
             let count = api.replicas(requested: saved)
             let isSaved = try await store.replaceRequestedReplicas(
                 count, of: api.name, version: api.id, expecting: saved ?? count)
             // Otherwise the autoscaler decided in between: its number is the one to fit.
-            if isSaved { return }
+            return isSaved ? count : nil
         }
-        throw PlatformError(.conflict, "\(api.specification.title) was changed by something else meanwhile: try again")
     }
 
-    /// The autoscaler decides every few seconds: twice in a row is rare.
-    private static let conflicts = 20
+    /// Makes a decision again until nothing came between it and its saving.
+    ///
+    /// - Parameter decide: returns `nil` on a conflict.
+    /// - Throws: what `decide` throws; `conflict` after too many conflicts in a row.
+    @discardableResult
+    func repeatingOnConflict<Result>(_ name: String, _ decide: () async throws -> Result?) async throws -> Result {
+        for _ in 0..<Self.attempts {
+            if let result = try await decide() { return result }
+        }
+        throw PlatformError(.conflict, "\(name.shown) was changed by something else meanwhile: try again")
+    }
+
+    /// Deploys and scaling decisions come seconds apart: two conflicts in a row are rare.
+    private static let attempts = 20
 }
 
 /// A file was refused as a whole; every problem of it is listed.

@@ -22,6 +22,37 @@ extension StoreCheck {
             #expect(try await fixture.store.versions(of: "echo").map(\.id) == ["echo-1", "echo-2"])
             #expect(try await fixture.store.deployedAPIs().map(\.id) == ["echo-1"])
         },
+        StoreCheck("A13: a version is deployed only where the one that it replaces is still present") { fixture in
+            let store = fixture.store
+            func deploy(_ version: Int, _ expecting: String?) async throws -> Bool {
+                try await store.deploy(fixture.api(version: version), expecting: expecting, now: StoreFixture.start)
+            }
+            #expect(try await !deploy(1, "echo-0"), "nothing is deployed")
+            #expect(try await store.deployedAPIs().isEmpty)
+            #expect(try await deploy(1, nil))
+            #expect(try await !deploy(2, nil))
+            #expect(try await !deploy(2, "echo-0"))
+            #expect(try await store.versions(of: "echo").map(\.id) == ["echo-1"], "a conflict changes nothing")
+            #expect(try await deploy(2, "echo-1"))
+            #expect(try await !deploy(3, "echo-1"))
+            #expect(try await store.versions(of: "echo").map(\.id) == ["echo-2", "echo-1"])
+            // Of many at once exactly one wins.
+            let wins = try await withThrowingTaskGroup(of: Bool.self) { group in
+                for version in 10..<30 { group.addTask { try await deploy(version, "echo-2") } }
+                return try await group.reduce(0) { $0 + ($1 ? 1 : 0) }
+            }
+            #expect(wins == 1)
+            let present = try #require(try await store.deployedAPIs().first?.id)
+            #expect(try await store.versions(of: "echo").map(\.id) == [present, "echo-2", "echo-1"])
+            // After a deletion none is present, also where the versions are kept for the requests.
+            for keep in [true, false] {
+                let present = try await store.deployedAPIs().first?.id
+                _ = try await store.delete(api: "echo", keepRequests: keep, now: fixture.at(1))
+                #expect(try await !deploy(40, present))
+                #expect(try await store.deployedAPIs().isEmpty)
+                #expect(try await deploy(41, nil))
+            }
+        },
         StoreCheck("A13: an update keeps the queue") { fixture in
             try await fixture.deploy()
             try await fixture.submit(1...3)

@@ -14,7 +14,8 @@ package actor MemoryStore: Store {
 
     // MARK: Deployed APIs
 
-    package func deploy(_ api: DeployedAPI, now: Timestamp) async throws {
+    package func deploy(_ api: DeployedAPI, expecting: String?, now: Timestamp) async throws -> Bool {
+        guard deployed(api.name)?.versions.first?.id == expecting else { return false }
         var stored = apis[api.name] ?? MemoryAPI()
         stored.isDeployed = true
         stored.versions.removeAll { $0.id == api.id }
@@ -22,6 +23,7 @@ package actor MemoryStore: Store {
         stored.versions.removeLast(max(0, stored.versions.count - Limits.versions))
         apis[api.name] = stored
         hints.publish(StoreChanges(apis: [api.name]))
+        return true
     }
 
     package func deployedAPIs() async throws -> [DeployedAPI] {

@@ -6,13 +6,17 @@ import Records
 import Synchronization
 
 extension SQLiteStore {
-    package func deploy(_ api: DeployedAPI, now: Timestamp) async throws {
+    package func deploy(_ api: DeployedAPI, expecting: String?, now: Timestamp) async throws -> Bool {
         // The open requests from before a deletion are cancelled first, in separate steps.
         while let old = committer.state.apis[api.name], old.isClosing {
             let deletion = Deletion(number: old.number, keptName: api.name)
             guard try await committer.perform({ try $0.step(deletion, limit: Self.stepLimit, now: now) }) else { break }
         }
-        try await committer.perform { try $0.deploy(api, now: now) }
+        return try await committer.perform { transaction in
+            guard transaction.state.deployed(api.name)?.present.id == expecting else { return false }
+            try transaction.deploy(api, now: now)
+            return true
+        }
     }
 
     package func deployedAPIs() async throws -> [DeployedAPI] {

@@ -7,6 +7,14 @@ package protocol WrappedStore: Store {
 }
 
 extension Store {
+    /// Makes `api` the present version, whatever was deployed before.
+    package func deploy(_ api: DeployedAPI, now: Timestamp) async throws {
+        while true {
+            let present = try await versions(of: api.name).first?.id
+            if try await deploy(api, expecting: present, now: now) { return }
+        }
+    }
+
     /// Requests so many replicas of a deployed API, whatever was requested before.
     package func saveRequestedReplicas(_ count: Int, of api: String) async throws {
         guard let version = try await versions(of: api).first?.id else { return }
@@ -17,7 +25,9 @@ extension Store {
 
 extension WrappedStore {
     package var name: String { base.name }
-    package func deploy(_ api: DeployedAPI, now: Timestamp) async throws { try await base.deploy(api, now: now) }
+    package func deploy(_ api: DeployedAPI, expecting: String?, now: Timestamp) async throws -> Bool {
+        try await base.deploy(api, expecting: expecting, now: now)
+    }
     package func deployedAPIs() async throws -> [DeployedAPI] { try await base.deployedAPIs() }
     package func versions(of api: String) async throws -> [DeployedAPI] { try await base.versions(of: api) }
     package func delete(api: String, keepRequests: Bool, now: Timestamp) async throws -> Bool {

@@ -73,7 +73,7 @@ final class FakeStore: Store {
 
     private var beyond: PlatformError { PlatformError(.internal, "beyond this suite") }
 
-    func deploy(_ api: DeployedAPI, now: Timestamp) async throws { throw beyond }
+    func deploy(_ api: DeployedAPI, expecting: String?, now: Timestamp) async throws -> Bool { throw beyond }
     func versions(of api: String) async throws -> [DeployedAPI] { throw beyond }
     func delete(api: String, keepRequests: Bool, now: Timestamp) async throws -> Bool { throw beyond }
     func makeBodyWriter() async throws -> any BodyWriter { throw beyond }

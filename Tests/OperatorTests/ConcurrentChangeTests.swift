@@ -1,11 +1,13 @@
 import Access
 import Core
 import Logging
+import NIOHTTP1
 import Reconciler
 import StoreMemory
 import Synchronization
 import TestSupport
 import Testing
+import Wire
 
 @testable import Operator
 
@@ -83,6 +85,72 @@ struct ConcurrentChangeTests {
         #expect(try await !deploy(deciding: steps - 1, forOldVersion: true).isAccepted)
     }
 
+    // MARK: Other processes
+
+    /// A version that another process deploys.
+    private func rival(_ number: Int, endpoint: String = "/iris") -> DeployedAPI {
+        DeployedAPI(
+            specification: APISpecification.async(
+                name: "iris", networking: .init(endpoint: endpoint),
+                pod: PodSpecification(containers: [.init(name: "api", image: "rival:\(number)")])),
+            id: "rival-\(number)", specID: "rival-spec-\(number)", podID: "rival-pod-\(number)", deploymentID: "rival",
+            initialDeployment: Timestamp(seconds: 1), lastUpdated: Timestamp(seconds: 1))
+    }
+
+    @Test("A13: a deploy whose version was replaced by another process is decided again, for the version it finds")
+    func deployConflict() async throws {
+        try await Fixture.with { fixture in
+            fixture.store.rivals.withLock { $0 = [[rival(1)], [rival(2)]] }
+            let results = try await fixture.deploy().decoded([DeployResultDocument].self)
+            #expect(results.map(\.message) == ["updating iris (AsyncAPI)"], "it was not there at first")
+            let versions = try await fixture.store.versions(of: "iris")
+            #expect(versions.dropFirst().map(\.id) == ["rival-2", "rival-1"])
+            #expect(versions[0].deploymentID == "rival" && versions[0].initialDeployment == Timestamp(seconds: 1))
+            #expect(fixture.orchestrator.applied.map(\.id) == [versions[0].id])
+        }
+    }
+
+    @Test("A13: a deploy that lost against another API's endpoint is refused, and the other stays")
+    func deployAgainstEndpoint() async throws {
+        try await Fixture.with { fixture in
+            var other = rival(1)
+            other.specification.name = "lily"
+            fixture.store.rivals.withLock { $0 = [[other, rival(2, endpoint: "/other")]] }
+            let results = try await fixture.deploy().decoded([DeployResultDocument].self)
+            #expect(results[0].api == nil && results[0].errorKind == "conflict")
+            #expect(results[0].error.contains("/iris is the endpoint of lily"))
+            #expect(try await fixture.store.deployedAPIs().map(\.id) == ["rival-2", "rival-1"])
+        }
+    }
+
+    @Test("S4: a refresh and a rollback that lost against another process are made for the version they find")
+    func refreshConflict() async throws {
+        try await Fixture.with { fixture in
+            try await fixture.deploy()
+            fixture.orchestrator.setStatus(.of(.ready), of: "iris")
+            fixture.store.rivals.withLock { $0 = [[rival(1)]] }
+            #expect(try await fixture.call(.POST, "/refresh/iris").status == 200)
+            let refreshed = try await fixture.store.versions(of: "iris")
+            #expect(refreshed[0].specID == "rival-spec-1" && refreshed[1].id == "rival-1")
+            // Another version of the pod comes; the one before it is the one to go back to.
+            fixture.store.rivals.withLock { $0 = [[rival(2)]] }
+            #expect(try await fixture.call(.POST, "/rollback/iris").status == 200)
+            let present = try await fixture.store.deployedAPIs()[0]
+            #expect(present.specification.pod.containers[0].image == "rival:1")
+        }
+    }
+
+    @Test("U4: a change that loses again and again is refused in words, and changes nothing")
+    func endlessConflict() async throws {
+        try await Fixture.with { fixture in
+            fixture.store.rivals.withLock { $0 = (1...50).map { [rival($0)] } }
+            let results = try await fixture.deploy().decoded([DeployResultDocument].self)
+            #expect(results[0].errorKind == "conflict" && results[0].error.contains("try again"))
+            #expect(try await fixture.store.deployedAPIs()[0].id.hasPrefix("rival-"))
+            #expect(fixture.orchestrator.applied.isEmpty)
+        }
+    }
+
     private struct Ending {
         var steps: Int
         var isAccepted: Bool
@@ -156,9 +224,9 @@ private final class SteppingStore: WrappedStore {
         try await action?(number)
     }
 
-    func deploy(_ api: DeployedAPI, now: Timestamp) async throws {
+    func deploy(_ api: DeployedAPI, expecting: String?, now: Timestamp) async throws -> Bool {
         try await step()
-        try await base.deploy(api, now: now)
+        return try await base.deploy(api, expecting: expecting, now: now)
     }
 
     func deployedAPIs() async throws -> [DeployedAPI] {

@@ -14,15 +14,20 @@ final class FlakyStore: WrappedStore {
 
     let base = MemoryStore()
     let faults = Mutex(Faults())
+    /// What another process deploys just before each of the next deploys.
+    let rivals = Mutex<[[DeployedAPI]]>([])
 
     private func fail(if condition: (Faults) -> Bool) throws {
         guard faults.withLock({ condition($0) }) else { return }
         throw PlatformError(.storeUnavailable, "the disk is full: make room, then try again")
     }
 
-    func deploy(_ api: DeployedAPI, now: Timestamp) async throws {
+    func deploy(_ api: DeployedAPI, expecting: String?, now: Timestamp) async throws -> Bool {
         try fail { $0.deploying.contains(api.name) }
-        try await base.deploy(api, now: now)
+        for other in rivals.withLock({ $0.isEmpty ? [] : $0.removeFirst() }) {
+            try await base.deploy(other, now: now)
+        }
+        return try await base.deploy(api, expecting: expecting, now: now)
     }
     func deployedAPIs() async throws -> [DeployedAPI] {
         try fail { $0.reading }

@@ -1,5 +1,6 @@
 import Core
 import StoreMemory
+import TestSupport
 
 extension World {
     /// The faults that the seed planned, one after the other.

@@ -153,8 +153,8 @@ final class SimulatedStore: Store, @unchecked Sendable {
 
     // MARK: APIs and bodies
 
-    func deploy(_ api: DeployedAPI, now: Timestamp) async throws {
-        try await perform("deploy", isFaulty: false) { try await $0.deploy(api, now: now) }
+    func deploy(_ api: DeployedAPI, expecting: String?, now: Timestamp) async throws -> Bool {
+        try await perform("deploy", isFaulty: false) { try await $0.deploy(api, expecting: expecting, now: now) }
     }
 
     func deployedAPIs() async throws -> [DeployedAPI] { try await perform("APIs") { try await $0.deployedAPIs() } }

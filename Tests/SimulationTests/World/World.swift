@@ -3,6 +3,7 @@ import Dequeuer
 import Logging
 import NIOEmbedded
 import StoreMemory
+import TestSupport
 
 /// A violated rule.
 struct Violation: Sendable {
