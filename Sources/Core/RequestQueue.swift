@@ -18,7 +18,7 @@ package protocol RequestQueue: Sendable {
 
     /// Takes up to `limit` requests from an API's queue, oldest first among those whose retry time has come. Each gets
     /// a lease until `now + visibility`.
-    func claim(api: String, limit: Int, visibility: Duration, holder: String, now: Timestamp) async throws
+    func claim(api: String, limit: Int, visibility: Duration, holder: LeaseHolder, now: Timestamp) async throws
         -> [ClaimedRequest]
 
     /// Moves the end of these leases to `now + visibility`.

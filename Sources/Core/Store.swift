@@ -76,11 +76,17 @@ package protocol Store: RequestQueue {
 
     // MARK: Upkeep
 
-    /// Releases all leases of a holder that is known to be gone; `nil` means every lease there is (this store's only
-    /// process has just started).
+    /// Releases all leases of a process that is known to be gone.
     ///
     /// - Returns: how many.
-    func releaseLeases(heldBy holder: String?, now: Timestamp) async throws -> Int
+    func releaseLeases(heldBy process: String, now: Timestamp) async throws -> Int
+
+    /// Releases the leases of processes that are gone. Called by a process when it starts, before it claims. A store
+    /// that one process uses at a time knows that every other process is gone.
+    ///
+    /// - Parameter process: the one that starts. Its own leases stay.
+    /// - Returns: how many.
+    func releaseLostLeases(startingAs process: String, now: Timestamp) async throws -> Int
 
     /// Releases expired leases, fails what waited past its `queueDeadline`, erases what is past its retention or
     /// `keep_failed`. Call every few seconds.

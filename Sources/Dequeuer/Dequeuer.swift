@@ -22,11 +22,13 @@ package struct DequeuerConfiguration: Sendable, Hashable {
     /// How long an idle connection is kept. Shorter than the limits of servers (2 s and more), so that a request rarely
     /// meets a connection that is being closed.
     package var idleConnection: Duration
+    /// Names this run of the process in the holders of its leases.
+    package var process: String
 
     package init(
         lease: Duration = Limits.lease, leaseExtension: Duration = Limits.leaseExtension,
         pollMin: Duration = .seconds(1), pollMax: Duration = .seconds(5), grace: Duration = .seconds(60),
-        idleConnection: Duration = .seconds(1)
+        idleConnection: Duration = .seconds(1), process: String = "process"
     ) {
         self.lease = lease
         self.leaseExtension = leaseExtension
@@ -34,6 +36,7 @@ package struct DequeuerConfiguration: Sendable, Hashable {
         self.pollMax = pollMax
         self.grace = grace
         self.idleConnection = idleConnection
+        self.process = process
     }
 }
 

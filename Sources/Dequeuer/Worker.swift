@@ -188,7 +188,8 @@ actor ReplicaWorker {
         var claimed: [ClaimedRequest]?
         do {
             claimed = try await shared.store.claim(
-                api: api, limit: claim.asked, visibility: shared.configuration.lease, holder: claim.holder,
+                api: api, limit: claim.asked, visibility: shared.configuration.lease,
+                holder: LeaseHolder(process: shared.configuration.process, replica: claim.holder),
                 now: shared.clock.now())
             shared.outage.succeeded()
         } catch {

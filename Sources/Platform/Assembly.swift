@@ -88,8 +88,8 @@ package struct Assembly: Sendable {
         resources.add("engine") { await engine.shutDown() }
         try await withOperation("set up engine", engine.name) { try await engine.setUp() }
 
-        // This process is the only user of its store, so the holders of all leases have ended.
-        let returned = try await store.releaseLeases(heldBy: nil, now: clock.now())
+        let process = RandomWord.make(length: 10)
+        let returned = try await store.releaseLostLeases(startingAs: process, now: clock.now())
         if returned > 0 {
             logger.info("requests of the previous run returned to their queues", metadata: ["count": "\(returned)"])
         }
@@ -146,7 +146,7 @@ package struct Assembly: Sendable {
                     "dequeuer",
                     Dequeuer(
                         store: store, orchestrator: orchestrator, clock: clock, random: random, logger: logger,
-                        configuration: .init(grace: Limits.longestGrace))
+                        configuration: .init(grace: Limits.longestGrace, process: process))
                 ),
                 ("autoscaler", autoscaler), ("disk watch", disk), ("memory trim", MemoryTrim(clock: clock)),
                 ("clock watch", ClockWatch(clock: clock, logger: logger)), ("announcement", announcement),

@@ -47,7 +47,10 @@ extension StoreCheck {
             for name in names { try await fixture.deploy(name) }
             for (number, name) in names.enumerated() { try await fixture.submit(number...number, api: name) }
             for (number, name) in names.enumerated() {
-                #expect(try await fixture.claim(9, api: name, holder: name).map(\.id) == [fixture.id(number)])
+                #expect(
+                    try await fixture.claim(9, api: name, holder: .init(process: name, replica: name)).map(\.id) == [
+                        fixture.id(number)
+                    ])
                 #expect(try await fixture.counts(name) == QueueCounts(inProgress: 1))
             }
             for name in names {

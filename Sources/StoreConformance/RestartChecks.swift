@@ -61,7 +61,7 @@ extension StoreCheck {
             let leases = try await old.claim(2).map(\.lease)
             let new = try await old.reopened()
             #expect(try await new.store.finish(leases[0], outcome: .completed(.empty), now: new.at(1)) == .applied)
-            #expect(try await new.store.releaseLeases(heldBy: nil, now: new.at(1)) == 1)
+            #expect(try await new.store.releaseLostLeases(startingAs: "next", now: new.at(1)) == 1)
             #expect(try await new.store.finish(leases[1], outcome: .completed(.empty), now: new.at(1)) == .stale)
             let again = try await new.claimOne()
             #expect(again.id == new.id(2))

@@ -86,14 +86,14 @@ package struct StoreFixture: Sendable {
     }
 
     func claim(
-        _ limit: Int = 1, api: String = "echo", visibility: Duration = .seconds(30), holder: String = "replica",
+        _ limit: Int = 1, api: String = "echo", visibility: Duration = .seconds(30), holder: LeaseHolder = "replica",
         now: Timestamp = start
     ) async throws -> [ClaimedRequest] {
         try await store.claim(api: api, limit: limit, visibility: visibility, holder: holder, now: now)
     }
 
     /// Claims the one request that is next.
-    func claimOne(api: String = "echo", holder: String = "replica", now: Timestamp = start) async throws -> Lease {
+    func claimOne(api: String = "echo", holder: LeaseHolder = "replica", now: Timestamp = start) async throws -> Lease {
         try #require(try await claim(api: api, holder: holder, now: now).first).lease
     }
 

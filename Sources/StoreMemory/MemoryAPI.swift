@@ -35,7 +35,7 @@ struct MemoryRequest {
     var notBefore: Timestamp?
     var queueDeadline: Timestamp?
     var leaseEnd: Timestamp?
-    var holder: String?
+    var holder: LeaseHolder?
     var endedAt: Timestamp?
     /// The end of its retention.
     var purgeAt: Timestamp?

@@ -26,7 +26,7 @@ extension MemoryStore {
     }
 
     package func claim(
-        api name: String, limit: Int, visibility: Duration, holder: String, now: Timestamp
+        api name: String, limit: Int, visibility: Duration, holder: LeaseHolder, now: Timestamp
     ) async throws -> [ClaimedRequest] {
         guard limit > 0, let api = deployed(name) else { return [] }
         let next = api.requests.values.filter { $0.isClaimable(at: now) }.sorted { $0.id < $1.id }.prefix(limit)
@@ -91,8 +91,12 @@ extension MemoryStore {
         }
     }
 
-    package func releaseLeases(heldBy holder: String?, now: Timestamp) async throws -> Int {
-        giveBack { holder == nil || $0.holder == holder }
+    package func releaseLeases(heldBy process: String, now: Timestamp) async throws -> Int {
+        giveBack { $0.holder?.process == process }
+    }
+
+    package func releaseLostLeases(startingAs process: String, now: Timestamp) async throws -> Int {
+        giveBack { $0.holder?.process != process }
     }
 
     package func cancel(_ id: RequestID, api name: String, now: Timestamp) async throws -> (

@@ -118,9 +118,9 @@ final class HotPathStatements: @unchecked Sendable {
         let answer: Int64?
     }
 
-    func claim(api: Int64, limit: Int, leaseEnd: Timestamp, holder: String, now: Timestamp) throws -> [Claimed] {
+    func claim(api: Int64, limit: Int, leaseEnd: Timestamp, holder: LeaseHolder, now: Timestamp) throws -> [Claimed] {
         claim.bind(1, leaseEnd.microseconds)
-        claim.bind(2, Array(holder.utf8))
+        claim.bind(2, holder.bytes)
         claim.bind(3, api)
         claim.bind(4, now.microseconds)
         claim.bind(5, Int64(limit))

@@ -14,7 +14,7 @@ extension SQLiteStore {
     }
 
     package func claim(
-        api: String, limit: Int, visibility: Duration, holder: String, now: Timestamp
+        api: String, limit: Int, visibility: Duration, holder: LeaseHolder, now: Timestamp
     ) async throws -> [ClaimedRequest] {
         // An empty queue, the common case of a poll, costs no transaction.
         let state = committer.state
@@ -39,12 +39,26 @@ extension SQLiteStore {
         }
     }
 
-    package func releaseLeases(heldBy holder: String?, now: Timestamp) async throws -> Int {
-        try await committer.perform { transaction in
+    package func releaseLeases(heldBy process: String, now: Timestamp) async throws -> Int {
+        try await releaseLeases(where: "IS", process)
+    }
+
+    /// The directory's lock says that every other process is gone. Leases of releases that did not store the process
+    /// are among those of others.
+    package func releaseLostLeases(startingAs process: String, now: Timestamp) async throws -> Int {
+        try await releaseLeases(where: "IS NOT", process)
+    }
+
+    /// - Parameter comparison: of a holder's process with `process`.
+    private func releaseLeases(where comparison: String, _ process: String) async throws -> Int {
+        let prefix = Data(LeaseHolder(process: process, replica: "").bytes)
+        return try await committer.perform { transaction in
             try transaction.giveBack(
                 transaction.rows(
-                    "SELECT api, id FROM request WHERE state = 1 AND lease_end IS NOT NULL AND (?1 IS NULL OR holder = ?1)",
-                    [holder.map { Data($0.utf8) }]))
+                    """
+                    SELECT api, id FROM request
+                    WHERE state = 1 AND lease_end IS NOT NULL AND substr(holder, 1, ?2) \(comparison) ?1
+                    """, [prefix, prefix.count]))
         }
     }
 }
@@ -96,7 +110,7 @@ extension WriteTransaction {
     }
 
     mutating func claim(
-        api name: String, limit: Int, leaseEnd: Timestamp, holder: String, now: Timestamp
+        api name: String, limit: Int, leaseEnd: Timestamp, holder: LeaseHolder, now: Timestamp
     ) throws -> [ClaimedRequest] {
         guard let api = state.deployed(name) else { return [] }
         try hotPath.wakeRetries(api: api.number, now: now)
@@ -157,4 +171,10 @@ extension WriteTransaction {
     func name(of number: Int64) -> String? {
         state.apis.first { $0.value.number == number }?.key
     }
+}
+
+extension LeaseHolder {
+    /// As it stands in the column `holder`: the process, a zero byte, the replica. Releases before wrote the replica
+    /// alone.
+    var bytes: [UInt8] { Array(process.utf8) + [0] + Array(replica.utf8) }
 }

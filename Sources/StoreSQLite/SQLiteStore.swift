@@ -52,7 +52,7 @@ package final class SQLiteStore: Store {
 
     /// Opens the store: creates or migrates its files if needed, and removes what a crash left behind.
     ///
-    /// Leases of an earlier process are still valid afterwards: release them with `releaseLeases(heldBy: nil)`.
+    /// Leases of an earlier process stay afterwards: release them with `releaseLostLeases(startingAs:now:)`.
     ///
     /// - Throws: ``PlatformError`` `setup` (directory in use, not writable, full) or `store_corrupt` (damaged, foreign,
     ///   of a newer version); the files are not changed.

@@ -6,6 +6,11 @@ package protocol WrappedStore: Store {
     var base: Base { get }
 }
 
+/// A process with one replica, both of this name.
+extension LeaseHolder: ExpressibleByStringInterpolation {
+    package init(stringLiteral name: String) { self.init(process: name, replica: name) }
+}
+
 extension Store {
     /// Makes `api` the present version, whatever was deployed before.
     package func deploy(_ api: DeployedAPI, now: Timestamp) async throws {
@@ -44,7 +49,7 @@ extension WrappedStore {
     package func submit(_ submission: Submission, maxQueueLength: Int?, now: Timestamp) async throws -> SubmitResult {
         try await base.submit(submission, maxQueueLength: maxQueueLength, now: now)
     }
-    package func claim(api: String, limit: Int, visibility: Duration, holder: String, now: Timestamp) async throws
+    package func claim(api: String, limit: Int, visibility: Duration, holder: LeaseHolder, now: Timestamp) async throws
         -> [ClaimedRequest]
     { try await base.claim(api: api, limit: limit, visibility: visibility, holder: holder, now: now) }
     package func extend(_ leases: [Lease], visibility: Duration, now: Timestamp) async throws -> [Lease] {
@@ -54,8 +59,11 @@ extension WrappedStore {
         try await base.finish(lease, outcome: outcome, now: now)
     }
     package func release(_ leases: [Lease], now: Timestamp) async throws { try await base.release(leases, now: now) }
-    package func releaseLeases(heldBy holder: String?, now: Timestamp) async throws -> Int {
-        try await base.releaseLeases(heldBy: holder, now: now)
+    package func releaseLeases(heldBy process: String, now: Timestamp) async throws -> Int {
+        try await base.releaseLeases(heldBy: process, now: now)
+    }
+    package func releaseLostLeases(startingAs process: String, now: Timestamp) async throws -> Int {
+        try await base.releaseLostLeases(startingAs: process, now: now)
     }
     package func cancel(_ id: RequestID, api: String, now: Timestamp) async throws -> (
         record: RequestRecord, wasCancelled: Bool

@@ -81,13 +81,14 @@ final class FakeStore: Store {
     func submit(_ submission: Submission, maxQueueLength: Int?, now: Timestamp) async throws -> SubmitResult {
         throw beyond
     }
-    func claim(api: String, limit: Int, visibility: Duration, holder: String, now: Timestamp) async throws
+    func claim(api: String, limit: Int, visibility: Duration, holder: LeaseHolder, now: Timestamp) async throws
         -> [ClaimedRequest]
     { throw beyond }
     func extend(_ leases: [Lease], visibility: Duration, now: Timestamp) async throws -> [Lease] { throw beyond }
     func finish(_ lease: Lease, outcome: Outcome, now: Timestamp) async throws -> LeaseResult { throw beyond }
     func release(_ leases: [Lease], now: Timestamp) async throws { throw beyond }
-    func releaseLeases(heldBy holder: String?, now: Timestamp) async throws -> Int { throw beyond }
+    func releaseLeases(heldBy process: String, now: Timestamp) async throws -> Int { throw beyond }
+    func releaseLostLeases(startingAs process: String, now: Timestamp) async throws -> Int { throw beyond }
     func cancel(_ id: RequestID, api: String, now: Timestamp) async throws -> (
         record: RequestRecord, wasCancelled: Bool
     )? { throw beyond }

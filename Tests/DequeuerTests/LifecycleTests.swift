@@ -151,9 +151,11 @@ struct LifecycleTests {
         try await Platform.with(settings, container: silent(seen, closed)) { platform, _ in
             let id = try await platform.submit()
             #expect(try await eventually { seen.all.count == 1 })
-            // This replica was considered dead, and another one took the request.
+            // This process was considered dead, and another one took the request.
             platform.ready.yield([])
-            #expect(try await platform.store.releaseLeases(heldBy: nil, now: clock.now()) == 1)
+            let process = DequeuerConfiguration().process
+            #expect(try await platform.store.releaseLostLeases(startingAs: process, now: clock.now()) == 0)
+            #expect(try await platform.store.releaseLostLeases(startingAs: "next", now: clock.now()) == 1)
             let other = try await platform.store.claim(
                 api: "api", limit: 1, visibility: .seconds(30), holder: "other", now: clock.now())
             #expect(other.map(\.id) == [id])

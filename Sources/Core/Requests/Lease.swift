@@ -14,6 +14,18 @@ package struct Lease: Sendable, Hashable {
     }
 }
 
+/// Who holds a lease: a replica, served by one run of one process of the platform.
+package struct LeaseHolder: Sendable, Hashable {
+    /// Made anew at each start of a process; without a zero character.
+    package var process: String
+    package var replica: String
+
+    package init(process: String, replica: String) {
+        self.process = process
+        self.replica = replica
+    }
+}
+
 /// A request that a replica has taken from the queue, with all it needs to deliver it.
 package struct ClaimedRequest: Sendable {
     package var lease: Lease

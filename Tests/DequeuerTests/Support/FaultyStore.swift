@@ -45,7 +45,7 @@ final class FaultyStore: WrappedStore {
         if let reader = faults.withLock({ $0.reader }) { return try reader(body) }
         return try await base.reader(of: body)
     }
-    func claim(api: String, limit: Int, visibility: Duration, holder: String, now: Timestamp) async throws
+    func claim(api: String, limit: Int, visibility: Duration, holder: LeaseHolder, now: Timestamp) async throws
         -> [ClaimedRequest]
     {
         claimed.withLock { $0 += 1 }

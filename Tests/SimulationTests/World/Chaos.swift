@@ -80,7 +80,8 @@ extension World {
         let store = SimulatedStore(self, run: Self.ghost)
         guard
             let claims = try? await store.claim(
-                api: "api", limit: dice.int(1...2), visibility: Limits.lease, holder: Self.ghost, now: clock.now()),
+                api: "api", limit: dice.int(1...2), visibility: Limits.lease,
+                holder: LeaseHolder(process: Self.ghost, replica: Self.ghost), now: clock.now()),
             !claims.isEmpty
         else { return }
         history.count(.ghost)

@@ -37,7 +37,7 @@ final class PlatformRun: @unchecked Sendable {
         // A platform that cannot start exits, and its supervisor starts it again.
         while !isDead {
             do {
-                _ = try await store.releaseLeases(heldBy: nil, now: world.clock.now())
+                _ = try await store.releaseLostLeases(startingAs: name, now: world.clock.now())
                 let apis = try await store.deployedAPIs()
                 var versions: [[DeployedAPI]] = []
                 for api in apis { versions.append(try await store.versions(of: api.name)) }
@@ -62,7 +62,8 @@ final class PlatformRun: @unchecked Sendable {
         door.isReady = { [weak self] in self?.mayServe($0) ?? false }
         let dequeuer = Dequeuer(
             store: store, readyReplicas: { self.watched(orchestrator.readyReplicas()) }, clock: world.clock,
-            random: world.dice.split(), logger: logger, configuration: .init(grace: world.scenario.grace),
+            random: world.dice.split(), logger: logger,
+            configuration: .init(grace: world.scenario.grace, process: name),
             group: SimulatedLoop(world.schedule, world.embedded), transport: door)
         let rescuer = Rescuer(store: store, clock: world.clock, random: world.dice.split(), logger: logger)
         let group = ServiceGroup(

@@ -62,16 +62,18 @@ final class SimulatedStore: Store, @unchecked Sendable {
         }
     }
 
-    func claim(api: String, limit: Int, visibility: Duration, holder: String, now: Timestamp) async throws
+    func claim(api: String, limit: Int, visibility: Duration, holder: LeaseHolder, now: Timestamp) async throws
         -> [ClaimedRequest]
     {
-        world.ledger.expect(mayClaim(holder), "C7", "\(holder) asks for requests although it is not ready")
+        world.ledger.expect(
+            mayClaim(holder.replica), "C7", "\(holder.replica) asks for requests although it is not ready")
         return try await perform("claim") { [world] store in
             let claims = try await store.claim(
                 api: api, limit: limit, visibility: visibility, holder: holder, now: now)
-            world.ledger.claimed(claims, holder: holder, limit: limit, visibility: visibility, now: now, store)
+            world.ledger.claimed(claims, holder: holder.replica, limit: limit, visibility: visibility, now: now, store)
             for claim in claims {
-                world.history.note("store", "\(holder) has \(world.ledger.name(claim.id)), lease \(claim.lease.token)")
+                world.history.note(
+                    "store", "\(holder.replica) has \(world.ledger.name(claim.id)), lease \(claim.lease.token)")
             }
             return claims
         }
@@ -103,10 +105,14 @@ final class SimulatedStore: Store, @unchecked Sendable {
         }
     }
 
-    func releaseLeases(heldBy holder: String?, now: Timestamp) async throws -> Int {
+    func releaseLeases(heldBy process: String, now: Timestamp) async throws -> Int {
+        try await perform("release of \(process)") { try await $0.releaseLeases(heldBy: process, now: now) }
+    }
+
+    func releaseLostLeases(startingAs process: String, now: Timestamp) async throws -> Int {
         try await perform("release all") { [world] store in
-            let count = try await store.releaseLeases(heldBy: holder, now: now)
-            if holder == nil { world.ledger.returnedAtStart(now: now, store) }
+            let count = try await store.releaseLostLeases(startingAs: process, now: now)
+            world.ledger.returnedAtStart(now: now, store)
             return count
         }
     }

@@ -1,6 +1,7 @@
 import Core
 import Foundation
 import GRDB
+import TestSupport
 
 @testable import StoreSQLite
 
@@ -53,7 +54,7 @@ struct StoreAudit {
         let counts = try await store.counts()["echo"] ?? QueueCounts()
         if counts.inQueue + counts.inProgress != open { problems.append("\(counts) counted, \(open) found") }
 
-        _ = try await store.releaseLeases(heldBy: nil, now: now)
+        _ = try await store.releaseLostLeases(startingAs: "next", now: now)
         for lease in leases
         where try await store.finish(lease, outcome: .completed(.empty), now: now) != .stale {
             problems.append("an old lease of \(number(lease.id)) is still good")
