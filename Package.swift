@@ -186,7 +186,7 @@ let package = Package(
             "SimulationTests",
             [
                 "CSimulation", "ContainerHTTP", "Dequeuer", "Gateway", "HTTPServing", "LocalOrchestrator", "Probes",
-                "StoreMemory",
+                "Reconciler", "StoreMemory",
                 nioCore,
                 nioEmbedded, nioHTTP1, logging, lifecycle,
             ]),

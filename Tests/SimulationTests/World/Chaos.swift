@@ -44,8 +44,7 @@ extension World {
         case .scale(let count):
             history.count(.scaled)
             history.note("operator", "scales to \(count)")
-            replicas = count
-            await platform?.scale()
+            await scale(to: count)
         case .rollout:
             history.count(.rollout)
             await rollOut()
@@ -68,9 +67,15 @@ extension World {
         version += 1
         let api = deployedAPI()
         history.note("operator", "deploys version \(version)")
-        // The operator stores the deploy first, and informs the orchestrator then.
+        // The operator stores it first, and has it applied then.
         try? await memory.deploy(api, now: clock.now())
-        await platform?.apply(api)
+        await platform?.reconcile()
+    }
+
+    func scale(to count: Int) async {
+        replicas = count
+        try? await memory.saveRequestedReplicas(count, of: "api")
+        await platform?.reconcile()
     }
 
     static let ghost = "ghost"

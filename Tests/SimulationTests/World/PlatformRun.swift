@@ -3,9 +3,11 @@ import Dequeuer
 import Gateway
 import LocalOrchestrator
 import Logging
+import Reconciler
 import ServiceLifecycle
 
-/// One run of the platform's process: the real orchestrator, dequeuer and rescuer, assembled as in `Platform/Assembly`.
+/// One run of the platform's process: the real orchestrator, reconciler, dequeuer and rescuer, assembled as in
+/// `Platform/Assembly`.
 ///
 /// `@unchecked Sendable`: confined to its world's thread, see `Schedule`.
 final class PlatformRun: @unchecked Sendable {
@@ -13,7 +15,7 @@ final class PlatformRun: @unchecked Sendable {
     let store: SimulatedStore
     let door: Door
     private let world: World
-    private var orchestrator: LocalOrchestrator?
+    private var reconciler: Reconciler?
     private var group: ServiceGroup?
     private var task: Task<Void, Never>?
     private var ready: Set<String> = []
@@ -34,15 +36,20 @@ final class PlatformRun: @unchecked Sendable {
     /// Returns when requests are served, or when the run was killed before.
     func start() async {
         world.history.note(name, "starts")
+        let logger = world.logger(name)
+        let orchestrator = LocalOrchestrator(
+            engine: door, clock: world.clock,
+            configuration: .init(
+                clientConfiguration: { _, _ in "" }, resync: .seconds(12), shortGrace: .seconds(3),
+                makePodSuffix: { [world] in world.nextPod() }), logger: logger)
+        let reconciler = Reconciler(store: store, orchestrator: orchestrator, clock: world.clock, logger: logger)
         // A platform that cannot start exits, and its supervisor starts it again.
         while !isDead {
             do {
                 _ = try await store.releaseLostLeases(startingAs: name, now: world.clock.now())
-                let apis = try await store.deployedAPIs()
-                var versions: [[DeployedAPI]] = []
-                for api in apis { versions.append(try await store.versions(of: api.name)) }
+                try await reconciler.restore()
                 guard !isDead else { return }
-                run(apis, versions)
+                run(orchestrator, reconciler, logger)
                 return
             } catch {
                 await world.pause(.seconds(1))
@@ -50,14 +57,8 @@ final class PlatformRun: @unchecked Sendable {
         }
     }
 
-    private func run(_ apis: [DeployedAPI], _ versions: [[DeployedAPI]]) {
-        let logger = world.logger(name)
-        let orchestrator = LocalOrchestrator(
-            engine: door, clock: world.clock,
-            configuration: .init(
-                clientConfiguration: { _, _ in "" }, resync: .seconds(12), shortGrace: .seconds(3),
-                makePodSuffix: { [world] in world.nextPod() }), logger: logger)
-        self.orchestrator = orchestrator
+    private func run(_ orchestrator: LocalOrchestrator, _ reconciler: Reconciler, _ logger: Logger) {
+        self.reconciler = reconciler
         store.mayClaim = { [weak self] in self?.mayServe($0) ?? false }
         door.isReady = { [weak self] in self?.mayServe($0) ?? false }
         let dequeuer = Dequeuer(
@@ -68,24 +69,20 @@ final class PlatformRun: @unchecked Sendable {
         let rescuer = Rescuer(store: store, clock: world.clock, random: world.dice.split(), logger: logger)
         let group = ServiceGroup(
             configuration: .init(
-                services: ([orchestrator, rescuer, dequeuer, longPolls] as [any Service]).map {
+                services: ([orchestrator, reconciler, rescuer, dequeuer, longPolls] as [any Service]).map {
                     .init(
                         service: $0, successTerminationBehavior: .gracefullyShutdownGroup,
                         failureTerminationBehavior: .gracefullyShutdownGroup)
                 }, logger: logger))
         self.group = group
-        let replicas = world.replicas
         task = Task {
-            for versions in versions { await orchestrator.recall(versions) }
-            for api in apis { await orchestrator.apply(api, replicas: replicas) }
             // It ends with an error only when it is cancelled, which `crash` does.
             _ = try? await group.run()
         }
     }
 
-    func apply(_ api: DeployedAPI) async { await orchestrator?.apply(api, replicas: world.replicas) }
-
-    func scale() async { await orchestrator?.scale(api: "api", replicas: world.replicas) }
+    /// Applies what the operator and the autoscaler have stored.
+    func reconcile() async { await reconciler?.reconcile("api") }
 
     /// `kill -9`: further operations of the process have no effect; its connections end, its leases do not.
     func crash() {

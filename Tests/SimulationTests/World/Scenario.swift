@@ -123,6 +123,7 @@ struct Scenario: Sendable {
             pod: PodSpecification(
                 port: 8080, maxConcurrency: maxConcurrency, terminationGracePeriod: grace,
                 containers: [ContainerSpecification(name: "main", image: "image", readinessProbe: probe)]),
+            autoscaling: AutoscalingPolicy(minReplicas: 0),
             requests: policy)
     }
 }

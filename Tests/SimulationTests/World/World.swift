@@ -142,6 +142,7 @@ final class World: @unchecked Sendable {
     private func main() async {
         history.note("operator", "deploys the API, \(replicas) replicas of \(scenario.maxConcurrency)")
         try? await memory.deploy(deployedAPI(), now: clock.now())
+        try? await memory.saveRequestedReplicas(replicas, of: "api")
         go { [self] in
             await startPlatform()
             await wreak()
@@ -165,8 +166,7 @@ final class World: @unchecked Sendable {
         isCalm = true
         isStoreOut = false
         // Without a replica no request can be served.
-        replicas = max(1, replicas)
-        await platform?.scale()
+        await scale(to: max(1, replicas))
     }
 
     /// Requests of dead workers return in time, and containers detect that a request is no longer needed (contract A10,
