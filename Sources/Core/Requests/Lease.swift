@@ -16,7 +16,7 @@ package struct Lease: Sendable, Hashable {
 
 /// Who holds a lease: a replica, served by one run of one process of the platform.
 package struct LeaseHolder: Sendable, Hashable {
-    /// Made anew at each start of a process; without a zero character.
+    /// Made again at each start of a process; without a zero character.
     package var process: String
     package var replica: String
 
