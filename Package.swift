@@ -62,7 +62,7 @@ let package = Package(
     targets: [
         module("Core", []),
         module("Records", ["Core"]),
-        module("Support", ["Core", nioCore, nioPosix]),
+        module("Support", ["Core", "CLinux", nioCore, nioPosix]),
         module("APIConfiguration", ["Core", yams]),
         module("Wire", ["Core"]),
         module("HTTPServing", ["Core", "Support", hummingbirdCore, nioCore, nioPosix, nioHTTP1, logging, lifecycle]),
@@ -83,16 +83,16 @@ let package = Package(
         module("PodInitProtocol", []),
         // The policy of the system call filter and its two forms; PodInit and the engines use it.
         module("SystemCallFilter", []),
-        module("PodInitClient", ["Core", "Support", "CPodInit", "PodInitProtocol", subprocess]),
+        module("PodInitClient", ["Core", "Support", "CLinux", "PodInitProtocol", subprocess]),
         module(
             "EngineDocker",
             [
-                "Core", "Support", "CPodInit", "PodInitClient", "PodInitProtocol", "SystemCallFilter", asyncHTTPClient,
-                nioCore, nioPosix, nioHTTP1, logging, crypto,
+                "Core", "Support", "CLinux", "PodInitClient", "PodInitProtocol", "SystemCallFilter", asyncHTTPClient,
+                nioCore, nioPosix, nioHTTP1, logging, crypto, subprocess,
             ]),
         module(
             "EngineSandbox",
-            ["Core", "Support", "Records", "CPodInit", "PodInitClient", "PodInitProtocol", subprocess, logging]),
+            ["Core", "Support", "Records", "CLinux", "PodInitClient", "PodInitProtocol", subprocess, logging]),
         module("StoreMemory", ["Core", "Support"]),
         .target(name: "CStoreSQLite"),
         module("StoreSQLite", ["Core", "Support", "Records", "CStoreSQLite", grdb, sqlite, logging]),
@@ -113,14 +113,18 @@ let package = Package(
                 arguments, logging, nioCore, nioPosix, nioHTTP1, asyncHTTPClient, subprocess, yams,
             ]),
         .executableTarget(name: "cortex", dependencies: ["Commands"], swiftSettings: strict),
-        .target(name: "CPodInit"),
+        // Linux system calls that Swift cannot express, for the platform and for PodInit; each function in a section of
+        // its own, so that either program gets only what it calls.
+        .target(name: "CLinux", cSettings: [.unsafeFlags(["-ffunction-sections"])]),
+        .target(name: "CPodInit", dependencies: ["CLinux"]),
         .executableTarget(
-            name: "PodInit", dependencies: ["CPodInit", "PodInitProtocol", "SystemCallFilter"], swiftSettings: strict,
-            linkerSettings: [.unsafeFlags(["-static-executable", "-Xlinker", "-s"])]),
+            name: "PodInit", dependencies: ["CLinux", "CPodInit", "PodInitProtocol", "SystemCallFilter"],
+            swiftSettings: strict,
+            linkerSettings: [.unsafeFlags(["-static-executable", "-Xlinker", "--gc-sections", "-Xlinker", "-s"])]),
 
         // Suites that every adapter of a protocol must pass, and what tests share.
         module("StoreConformance", ["Core", "TestSupport"]),
-        module("EngineConformance", ["Core", "CPodInit", "TestSupport"]),
+        module("EngineConformance", ["Core", "CLinux", "TestSupport"]),
         module("PodmanSupport", ["Core", "Support", "TestSupport", "EngineDocker", logging]),
         module("TestSupport", ["Core", nioCore, nioPosix, nioHTTP1]),
         // Stands in for operator and gateway when the CLI is tested.
@@ -156,16 +160,16 @@ let package = Package(
         tests(
             "EngineDockerTests",
             [
-                "EngineDocker", "EngineConformance", "CPodInit", "PodInitClient", "PodmanSupport", subprocess, logging,
+                "EngineDocker", "EngineConformance", "CLinux", "PodInitClient", "PodmanSupport", subprocess, logging,
                 nioCore, nioPosix, nioHTTP1,
             ]),
         tests(
             "EngineSandboxTests",
             [
-                "EngineSandbox", "EngineConformance", "CPodInit", "PodInitClient", "PodInitProtocol",
+                "EngineSandbox", "EngineConformance", "CLinux", "PodInitClient", "PodInitProtocol",
                 "SystemCallFilter", subprocess, logging,
             ]),
-        tests("PodInitTests", ["CPodInit", "PodInitClient", "PodInitProtocol", subprocess]),
+        tests("PodInitTests", ["CLinux", "PodInitClient", "PodInitProtocol", subprocess]),
         tests("ClientTests", ["Client", "Wire", "StubPlatform", asyncHTTPClient, nioCore, nioHTTP1]),
         tests(
             "PlatformTests",

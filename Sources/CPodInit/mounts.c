@@ -1,9 +1,9 @@
 #define _GNU_SOURCE
+#include "CLinux.h"
 #include "CPodInit.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <grp.h>
-#include <linux/openat2.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -17,52 +17,12 @@
 
 // The present mount interface of Linux, which not every libc declares and not every header can be included beside
 // <sys/mount.h>. The numbers are the same on x86-64 and arm64.
-enum { call_open_tree = 428, call_move_mount = 429, call_openat2 = 437, call_mount_setattr = 442 };
+enum { call_open_tree = 428, call_move_mount = 429, call_mount_setattr = 442 };
 enum { tree_clone = 1, tree_close_on_exec = O_CLOEXEC, move_from_descriptor = 4, recursive = 0x8000 };
 enum { attribute_no_setuid = 2, attribute_no_devices = 4, attribute_owners = 0x100000 };
 struct mount_attributes {
     uint64_t set, clear, propagation, user_namespace;
 };
-
-// Opens each component by itself: what openat2 does in one step, for kernels (before 5.6) and filters that do not know
-// it.
-static int walk(const char *path) {
-    int folder = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
-    while (folder >= 0) {
-        char name[256];
-        struct stat found;
-        while (*path == '/') path++;
-        size_t length = strcspn(path, "/");
-        if (length == 0) return folder;
-        if (length >= sizeof name) {
-            close(folder);
-            return -ENAMETOOLONG;
-        }
-        memcpy(name, path, length);
-        name[length] = 0;
-        path += length;
-        int next = openat(folder, name, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-        int error = next < 0 ? -errno : 0;
-        close(folder);
-        if (next < 0) return error;
-        if (fstat(next, &found) < 0 || S_ISLNK(found.st_mode)) {
-            close(next);
-            return -ELOOP;
-        }
-        folder = next;
-    }
-    return -errno;
-}
-
-int cx_open_without_links(const char *path) {
-    struct open_how how;
-    memset(&how, 0, sizeof how);
-    how.flags = O_PATH | O_CLOEXEC;
-    how.resolve = RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS;
-    int descriptor = (int)syscall(call_openat2, AT_FDCWD, path, &how, sizeof how);
-    if (descriptor >= 0) return descriptor;
-    return errno == ENOSYS || errno == EPERM ? walk(path) : -errno;
-}
 
 // Binds what `source` is open on, whatever its path leads to by now.
 static int attach(int source, const char *target, int owners) {

@@ -1,4 +1,5 @@
 #define _GNU_SOURCE
+#include "CLinux.h"
 #include "CPodInit.h"
 #include <arpa/inet.h>
 #include <errno.h>
@@ -18,7 +19,6 @@
 #include <sys/ioctl.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 static int write_file(const char *path, const char *text) {
@@ -57,21 +57,6 @@ int cx_network(void) {
 
 int cx_enter_network(int network) { return setns(network, CLONE_NEWNET) < 0 ? -errno : 0; }
 
-int cx_network_of(int process) {
-    char path[64] = "/proc/thread-self/ns/net";
-    if (process != 0) snprintf(path, sizeof path, "/proc/%d/ns/net", process);
-    int descriptor = open(path, O_RDONLY | O_CLOEXEC);
-    return descriptor < 0 ? -errno : descriptor;
-}
-
-int cx_is_other_network(int descriptor) {
-    struct stat own, other;
-    return ioctl(descriptor, NS_GET_NSTYPE) == CLONE_NEWNET && stat("/proc/self/ns/net", &own) == 0
-        && fstat(descriptor, &other) == 0 && (own.st_ino != other.st_ino || own.st_dev != other.st_dev);
-}
-
-static int is_forbidden(int error) { return error == EPERM || error == ENOSYS; }
-
 // Ends in the network namespace, perhaps in its user namespace.
 static int go_into(int network) {
     if (setns(network, CLONE_NEWNET) == 0) return 0;
@@ -81,31 +66,6 @@ static int go_into(int network) {
     if (owner < 0) return -errno;
     int result = setns(owner, CLONE_NEWUSER) < 0 || setns(network, CLONE_NEWNET) < 0 ? -errno : 0;
     close(owner);
-    return result;
-}
-
-// Makes all of them or none: 0, or a negative error number.
-static int make_sockets(int *sockets, int ipv6, int count) {
-    for (int index = 0; index < count; index++) {
-        sockets[index] = socket(ipv6 ? AF_INET6 : AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-        if (sockets[index] >= 0) continue;
-        int error = errno;
-        while (index > 0) close(sockets[--index]);
-        return -error;
-    }
-    return 0;
-}
-
-int cx_sockets_in(int network, int home, int ipv6, int *sockets, int count, int *place) {
-    *place = CX_HOME;
-    if (count < 1 || count > CX_PASSED) return -EINVAL;
-    if (setns(network, CLONE_NEWNET) < 0) {
-        int error = errno;
-        if (is_forbidden(error)) *place = CX_FORBIDDEN;
-        return -error;
-    }
-    int result = make_sockets(sockets, ipv6, count);
-    if (setns(home, CLONE_NEWNET) < 0) *place = CX_LOST;
     return result;
 }
 
@@ -124,10 +84,10 @@ int cx_send_sockets(int network, int output, int ipv6, int count, int *place) {
     if (prctl(PR_SET_DUMPABLE, 0, 0, 0, 0) < 0) return -errno;
     int result = go_into(network);
     if (result < 0) {
-        if (is_forbidden(-result)) *place = CX_FORBIDDEN;
+        if (cx_is_forbidden(-result)) *place = CX_FORBIDDEN;
         return result;
     }
-    result = make_sockets(sockets, ipv6, count);
+    result = cx_make_sockets(sockets, ipv6, count);
     if (result < 0) return result;
     memset(&control, 0, sizeof control);
     message.msg_controllen = CMSG_SPACE(sizeof(int) * (size_t)count);

@@ -232,10 +232,10 @@ static int open_namespace(int process, const char *kind) {
 // From its first moment the child is visible to the container. By then it holds the standard streams, its report, and
 // the namespaces that it closes one by one as it enters them; it cannot be traced (PR_SET_DUMPABLE) until it runs the
 // command.
-static void start_inside(const struct cx_child *child, const int *namespaces, int told) {
+static void start_inside(const struct cx_child *child, const int *namespaces, int answer) {
     static const char *const kinds[] = {"ipc", "uts", "mnt", "user"};
     static const int flags[] = {CLONE_NEWIPC, CLONE_NEWUTS, CLONE_NEWNS, CLONE_NEWUSER};
-    const int kept[] = {child->report, told, namespaces[0], namespaces[1], namespaces[2], namespaces[3], namespaces[4]};
+    const int kept[] = {child->report, answer, namespaces[0], namespaces[1], namespaces[2], namespaces[3], namespaces[4]};
     set_up(child);
     connect_descriptors(child);
     keep_only(kept, sizeof kept / sizeof kept[0]);
@@ -245,7 +245,7 @@ static void start_inside(const struct cx_child *child, const int *namespaces, in
     if (process == 0) {
         process = (int)syscall(SYS_clone, CLONE_PARENT | SIGCHLD, 0, 0, 0, 0);
         if (process == 0) {
-            close(told);
+            close(answer);
             setsid();
             // The user namespace last: entering it gives up the power over the others.
             for (int index = 0; index < 4; index++) {
@@ -258,14 +258,14 @@ static void start_inside(const struct cx_child *child, const int *namespaces, in
         }
         if (process < 0) process = -errno;
     }
-    (void)!write(told, &process, sizeof process);
+    (void)!write(answer, &process, sizeof process);
     _exit(0);
 }
 
 int cx_spawn_inside(const struct cx_child *child, int target) {
     static const char *const kinds[] = {"ipc", "uts", "mnt", "user", "pid"};
-    int namespaces[5], told[2], result = 0;
-    if (pipe2(told, O_CLOEXEC) < 0) return -errno;
+    int namespaces[5], answer[2], result = 0;
+    if (pipe2(answer, O_CLOEXEC) < 0) return -errno;
     for (int index = 0; index < 5; index++) {
         namespaces[index] = result < 0 ? -1 : open_namespace(target, kinds[index]);
         if (namespaces[index] < 0 && result == 0) result = namespaces[index];
@@ -273,19 +273,19 @@ int cx_spawn_inside(const struct cx_child *child, int target) {
     pid_t helper = -1;
     if (result == 0) {
         helper = fork();
-        if (helper == 0) start_inside(child, namespaces, told[1]);
+        if (helper == 0) start_inside(child, namespaces, answer[1]);
         if (helper < 0) result = -errno;
     }
-    close(told[1]);
+    close(answer[1]);
     if (helper > 0) {
         ssize_t count;
         do {
-            count = read(told[0], &result, sizeof result);
+            count = read(answer[0], &result, sizeof result);
         } while (count < 0 && errno == EINTR);
         if (count != (ssize_t)sizeof result) result = -ECHILD;
         while (waitpid(helper, NULL, 0) < 0 && errno == EINTR) {}
     }
-    close(told[0]);
+    close(answer[0]);
     for (int index = 0; index < 5; index++)
         if (namespaces[index] >= 0) close(namespaces[index]);
     return result;

@@ -1,7 +1,7 @@
 import Core
 import Foundation
 
-/// What a ``DockerEngine`` needs to know.
+/// The settings of a ``DockerEngine``.
 package struct DockerEngineConfiguration: Sendable {
     /// A limit on a resource of each process, for `HostConfig.Ulimits`.
     package struct Ulimit: Sendable, Hashable {
@@ -18,7 +18,8 @@ package struct DockerEngineConfiguration: Sendable {
 
     /// The engine's unix socket.
     package var socketPath: String
-    /// Tells this platform's containers from those of another on the same engine: 1…12 lower-case letters and digits.
+    /// Distinguishes this platform's containers from those of another one on the same engine: 1…12 lower-case letters
+    /// and digits.
     package var installationID: String
     /// Folder for what pods need on the host; made when missing, private to this user.
     package var dataDirectory: String
@@ -106,7 +107,7 @@ package struct DockerEngineConfiguration: Sendable {
         return sockets
     }
 
-    /// As much as this process itself may have, within reason: an engine started by the same means can give that.
+    /// As much as this process itself may have, up to a limit: an engine started in the same way can give that.
     ///
     /// Podman limits itself to 32768 processes, and an engine without the right to raise limits can give no more than
     /// it has.

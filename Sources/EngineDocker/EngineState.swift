@@ -1,8 +1,7 @@
 import Core
 import Synchronization
 
-/// The little that can't be read back from the engine. Losing it at a restart costs nothing but a less exact word about
-/// an exit.
+/// What cannot be read back from the engine. After a restart it is gone, and then the report of an exit is less exact.
 final class EngineState: Sendable {
     /// What `setUp` found or made.
     struct Platform: Sendable, Hashable {
@@ -20,7 +19,7 @@ final class EngineState: Sendable {
 
     private struct State {
         var platform: Platform?
-        /// Containers that were stopped by us: their exit by SIGKILL says nothing about memory.
+        /// Containers that the platform stopped: their exit by SIGKILL says nothing about memory.
         var stopped: Set<String> = []
         /// Pods whose containers are not all made yet.
         var starting: Set<String> = []
@@ -44,7 +43,7 @@ final class EngineState: Sendable {
     func noteStarted(_ container: String) { state.withLock { _ = $0.stopped.remove(container) } }
     func wasStopped(_ container: String) -> Bool { state.withLock { $0.stopped.contains(container) } }
 
-    /// Whether an object that is not ours is seen for the first time. Of very many, the later ones are not named.
+    /// Whether a foreign object is seen for the first time. After 1,000 of them, further ones are not reported.
     func noteForeign(_ id: String) -> Bool {
         state.withLock { $0.foreign.count < 1000 && $0.foreign.insert(id).inserted }
     }

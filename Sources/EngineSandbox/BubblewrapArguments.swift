@@ -4,8 +4,8 @@ import PodInitProtocol
 /// A container as arguments of bubblewrap: its own process, IPC, host name, mount and user namespaces, the pod's
 /// network, no capability.
 struct BubblewrapArguments: Sendable {
-    /// Size of `/dev/shm` where none is asked for: what container engines give.
-    static let sharedMemory: Int64 = 64 << 20
+    /// The default size of `/dev/shm`, the same as that of container engines.
+    private static let sharedMemory: Int64 = 64 << 20
 
     var host: HostSystem
     var folder: PodFolder
@@ -13,7 +13,7 @@ struct BubblewrapArguments: Sendable {
     var forbidsUserNamespaces: Bool
     /// Whether the pod's supervisor stages mounts; one of an earlier version gets the paths of the host instead.
     var stages: Bool
-    /// What the arguments made so far name by ``StartRequest/stage(_:)``.
+    /// The host's files and folders that the arguments so far name by ``StartRequest/stage(_:)``.
     private(set) var mounts: [StartRequest.Mount] = []
 
     init(host: HostSystem, folder: PodFolder, forbidsUserNamespaces: Bool, stages: Bool = true) {
@@ -43,7 +43,7 @@ struct BubblewrapArguments: Sendable {
         ] + (forbidsUserNamespaces ? ["--disable-userns"] : [])
     }
 
-    /// The host's system, for reading.
+    /// The host's system, read-only.
     private mutating func system() -> [String] {
         var arguments: [String] = []
         for entry in host.entries {
@@ -87,16 +87,16 @@ struct BubblewrapArguments: Sendable {
         return arguments
     }
 
-    /// What a container's environment begins with, where an image would set it.
+    /// The variables that an image would set; a container's environment begins with them.
     static let environment = [
         EnvironmentVariable("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"),
         EnvironmentVariable("HOME", SystemFiles.home), EnvironmentVariable("USER", "cortex"),
         EnvironmentVariable("LOGNAME", "cortex"), EnvironmentVariable("LANG", "C.UTF-8"),
-        // Python keeps output back where it is no terminal: lines would come late to the log, or never.
+        // Python buffers output that is no terminal: lines would reach the log late, or never.
         EnvironmentVariable("PYTHONUNBUFFERED", "1"),
     ]
 
-    /// `NAME=value`, each name once: programs take the first of two, the contract says the last wins.
+    /// `NAME=value`, each name once. Programs take the first of two equal names; by the contract the last one wins.
     static func variables(_ container: ContainerPlan) -> [String] {
         var order: [String] = []
         var values: [String: String] = [:]

@@ -12,9 +12,10 @@ final class HintHub: Sendable {
 
     func publish(_ pod: String) { hints.send(pod) }
 
-    /// Listens to a pod until it is gone. Nothing to do when that is done already.
+    /// Listens to a pod until it is gone. A second call for the same pod has no effect.
     func watch(_ pod: String, _ client: PodInitClient) {
-        // Made and noted in one step, so that two callers never listen twice, and the end of one never ends the other.
+        // Created and stored under one lock: two callers never subscribe twice, and the end of one subscription never
+        // removes another one.
         let subscription = watched.withLock { watched -> PodInitClient.Subscription? in
             guard watched[pod] == nil else { return nil }
             let subscription = client.subscribe { [weak self] _ in

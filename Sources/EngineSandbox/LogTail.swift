@@ -1,30 +1,71 @@
-import CPodInit
-import Core
+import CLinux
+package import Core
 import Foundation
-import PodInitClient
 import Support
 import Synchronization
 
+/// Logs of containers: files in the pod's folder, which `PodInit` writes.
+extension SandboxEngine {
+    package func logs(container: String, pod: String, follow: Bool, tail: Int?) async throws -> LogStream<[UInt8]> {
+        let folder = try await folder(of: container, pod)
+        let reader = LogTail(
+            path: folder.log(container), podFolder: folder.path, follows: follow, tail: tail.map { max(0, $0) })
+        return LogStream { write in try await reader.copy(to: write) }
+    }
+
+    package func lastLines(container: String, pod: String, count: Int, since mark: String?) async throws -> LogExcerpt?
+    {
+        let folder = try await folder(of: container, pod)
+        let path = folder.log(container)
+        return try await LogTail.pool.run {
+            let file = try LogFile(path)
+            let present = file.map { "\($0.identity.inode) \($0.size)" } ?? "none"
+            guard present != mark else { return nil }
+            var bytes: [UInt8] = []
+            if let reader = try LogFileReader(path: path, tail: max(0, count), follows: false) {
+                // The lines are the last ones, of bounded length: a few blocks at most.
+                reading: while bytes.count < Limits.logLookBytes {
+                    switch try reader.step(podFolder: folder.path) {
+                    case .lines(let lines): bytes += lines
+                    case .nothing, .end: break reading
+                    }
+                }
+            }
+            let lines = bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false).dropLast()
+            return LogExcerpt(lines: lines.suffix(count).map { String(decoding: $0, as: UTF8.self) }, mark: present)
+        }
+    }
+
+    private func folder(of container: String, _ pod: String) async throws -> PodFolder {
+        let folder = folder(pod)
+        let record = try await blocking { folder.read() }
+        guard Self.isName(pod), let record, record.plan.containers.contains(where: { $0.name == container }) else {
+            throw PlatformError(.notFound, "There is no container \(container) in pod \(pod).")
+        }
+        return folder
+    }
+}
+
 /// Reads a container's log from disk, over its rotation, and waits for more if asked to.
 ///
-/// It holds one block of bytes at a time. Reading and cutting happen on threads of their own. Each file is opened once
-/// and stays open while it is read. Between two lines nothing runs: inotify says when there is more.
+/// It holds one block of bytes at a time. Reading and splitting run on threads of their own. Each file is opened once
+/// and stays open while it is read. Between two lines nothing runs: inotify reports when there is more.
 struct LogTail: Sendable {
     let path: String
     let podFolder: String
     let follows: Bool
     /// Lines from the end; `nil` for all that are kept.
     let tail: Int?
-    /// Called before each look at the files; for tests.
+    /// Called before each read of the files; for tests.
     var onLook: @Sendable () -> Void = {}
 
-    /// Log readers keep nothing else waiting: neither the start of a pod nor its stop.
+    /// Log readers have threads of their own, so they delay neither the start of a pod nor its stop.
     static let pool = BlockingPool(threads: Limits.logThreads)
 
     /// The folder that the log's files are in.
     private var folder: String { path.lastIndex(of: "/").map { String(path[..<$0]) } ?? "." }
 
-    /// Hands all lines to `write`. Returns at the end of the log, with `follows` when the pod was removed.
+    /// Passes all lines to `write`. Returns at the end of the log, or with `follows` when the pod was removed.
     func copy(to write: LogStream<[UInt8]>.Write) async throws {
         guard let reader = try await Self.pool.run({ try LogFileReader(path: path, tail: tail, follows: follows) })
         else {
@@ -46,7 +87,7 @@ struct LogTail: Sendable {
 /// The files of one log, and how far they were read. Every method blocks; one task at a time calls them.
 final class LogFileReader: Sendable {
     enum Step: Sendable {
-        /// What a block held; empty when it completed no line.
+        /// The lines of a block; empty when it completed none.
         case lines([UInt8])
         case nothing
         case end
@@ -60,7 +101,7 @@ final class LogFileReader: Sendable {
         var next: LogFile?
         /// Without `follows`: bytes of the last file that are read.
         var size: Int64?
-        var cutter = LogCutter()
+        var splitter = LineSplitter()
         var isOver = false
     }
 
@@ -134,7 +175,7 @@ final class LogFileReader: Sendable {
         guard file.size < state.offset else { return nil }
         state.offset = 0
         var lines: [UInt8] = []
-        state.cutter.end(into: &lines)
+        state.splitter.end(into: &lines)
         return .lines(lines + Array("[cortex] the log was emptied: lines may be missing here\n".utf8))
     }
 
@@ -148,19 +189,19 @@ final class LogFileReader: Sendable {
             state.offset += Int64(count)
             var lines: [UInt8] = []
             lines.reserveCapacity(count + 64)
-            state.cutter.cut(UnsafeRawBufferPointer(rebasing: buffer[..<count]), into: &lines)
+            state.splitter.split(UnsafeRawBufferPointer(rebasing: buffer[..<count]), into: &lines)
             return lines
         }
     }
 
-    /// Goes on with `next`; with a line that says how many lines between the two files are lost.
+    /// Continues with `next`. Where lines between the two files are lost, a line says how many.
     private static func move(to next: LogFile, from file: LogFile, _ state: inout State) -> [UInt8] {
         state.file = next
         state.offset = 0
         state.next = nil
         var lines: [UInt8] = []
         guard let end = file.mark(.end), let begin = next.mark(.begin), begin > end else { return lines }
-        state.cutter.end(into: &lines)
+        state.splitter.end(into: &lines)
         lines += Array("[cortex] \(begin - end) lines were skipped: the log was rotated faster than it was read\n".utf8)
         return lines
     }
@@ -169,7 +210,7 @@ final class LogFileReader: Sendable {
         state.isOver = true
         state.file = nil
         var lines: [UInt8] = []
-        state.cutter.end(into: &lines)
+        state.splitter.end(into: &lines)
         return lines.isEmpty ? .end : .lines(lines)
     }
 

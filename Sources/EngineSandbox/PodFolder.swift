@@ -1,7 +1,9 @@
-import CPodInit
-import Core
+import CLinux
+package import Core
 import Foundation
+import PodInitProtocol
 import Records
+import Support
 
 /// A pod on disk: everything the engine knows about it, so that another instance can adopt it.
 struct PodFolder: Sendable, Hashable {
@@ -55,13 +57,13 @@ struct PodFolder: Sendable, Hashable {
         }
     }
 
-    /// What a look at `pod.json` found.
+    /// The result of reading `pod.json`.
     enum Look: Sendable {
         case found(Record)
         /// The folder is gone or was never finished.
         case missing
-        /// It is there, but damaged, of a newer release or not readable now: nothing may be concluded about the pod.
-        /// With the reason.
+        /// It exists, but is damaged, of a newer release or not readable now, with the reason. Nothing may be concluded
+        /// about the pod.
         case unreadable(String)
     }
 
@@ -84,7 +86,7 @@ struct PodFolder: Sendable, Hashable {
     func temporary(_ container: String) -> String { "\(path)/rw/\(container)/tmp" }
     func home(_ container: String) -> String { "\(path)/rw/\(container)/home" }
 
-    /// Makes the folder with all it begins with, in one step: another instance sees it whole or not at all.
+    /// Makes the folder with its initial content, in one step: another instance sees all of it or nothing.
     func create(_ record: Record) throws {
         let parts = path.split(separator: "/").dropLast().joined(separator: "/")
         let draft = "/\(parts)/.\(id).new"
@@ -123,7 +125,7 @@ struct PodFolder: Sendable, Hashable {
         }
     }
 
-    /// Makes a file or folder the pod's own, if the pod has a user id of its own.
+    /// Gives a file or folder to the pod's user id, if the pod has its own.
     private static func give(_ path: String, to user: UInt32?) throws {
         guard let user, lchown(path, user, user) < 0 else { return }
         throw PlatformError(
@@ -131,7 +133,7 @@ struct PodFolder: Sendable, Hashable {
             "A pod's files cannot be given to its user id \(user): \(String(cString: strerror(errno))).")
     }
 
-    /// The record; `nil` when it is missing or cannot be read. Who would remove something for lack of it asks
+    /// The record; `nil` when it is missing or cannot be read. Code that removes a pod without a record uses
     /// ``look()`` instead.
     func read() -> Record? {
         if case .found(let record) = look() { record } else { nil }
@@ -163,12 +165,84 @@ struct PodFolder: Sendable, Hashable {
         }
     }
 
-    /// Whatever containers left in it: folders without permissions, thousands of levels, links to elsewhere.
+    /// Removes everything that containers left in it: folders without permissions, thousands of levels, links.
     static func remove(_ path: String) throws {
         let result = cx_remove_tree(path)
         guard result >= 0 else {
             throw PlatformError(
                 .engineUnavailable, "A pod's folder cannot be removed: \(String(cString: strerror(-result))).")
+        }
+    }
+}
+
+/// What pods store in the data directory (contract N7).
+extension SandboxEngine {
+    /// One pod is measured at a time, on a thread that does nothing else.
+    private static let pool = BlockingPool(threads: 1)
+
+    package func diskUsage(pod: String, limit: Int64, upTo time: Duration?) async throws -> DiskUsage? {
+        guard Self.isName(pod) else { return nil }
+        let folder = folder(pod)
+        return try await Self.pool.run {
+            let deadline = time.map { cx_milliseconds() + $0.wholeMicroseconds / 1000 }
+            var sum: Int64 = 0
+            for path in [folder.shared, folder.path + "/rw", folder.client] where sum <= limit {
+                let bytes = cx_tree_usage(path, limit - sum, deadline ?? .max)
+                guard access(folder.path, F_OK) == 0 else { return nil }
+                switch CInt(clamping: -bytes) {
+                case ELOOP, EACCES, EPERM: return .unknown
+                case 1...:
+                    throw PlatformError(
+                        .engineUnavailable,
+                        "A pod's folder cannot be measured: \(String(cString: strerror(CInt(clamping: -bytes)))).")
+                default: sum += bytes
+                }
+            }
+            return .bytes(sum)
+        }
+    }
+}
+
+/// The files of `/etc` that a sandbox has of its own: names, users, and where names are looked up.
+enum SystemFiles {
+    /// The user that everything in a sandbox runs as.
+    static let user = PodInitLimits.user
+    static let home = "/home/cortex"
+
+    /// File name → text.
+    static func all(hostname: String, network: String) -> [String: String] {
+        // The addresses are `PodInit`'s (PodNetwork); where it could make no veth pair it listens on the pod's own
+        // loopback.
+        let (gateway, operatorAddress) =
+            network == "veth" ? ("169.254.77.1", "169.254.77.2") : ("127.0.0.80", "127.0.0.81")
+        return [
+            "hosts": """
+            127.0.0.1 localhost \(hostname)
+            ::1 localhost ip6-localhost ip6-loopback
+            \(gateway) \(ClusterNames.gateway)
+            \(operatorAddress) \(ClusterNames.operatorIngress) \(ClusterNames.operatorService)
+
+            """,
+            "hostname": hostname + "\n",
+            "nsswitch.conf":
+                "passwd: files\ngroup: files\nshadow: files\nhosts: files\nservices: files\nprotocols: files\n",
+            "passwd": """
+            root:x:0:0:root:/root:/bin/sh
+            cortex:x:\(user):\(user):cortex:\(home):/bin/sh
+            nobody:x:65534:65534:nobody:/nonexistent:/bin/false
+
+            """,
+            "group": "root:x:0:\ncortex:x:\(user):\nnogroup:x:65534:\n",
+        ]
+    }
+
+    /// A host name has 63 characters at most.
+    static func hostname(_ pod: String) -> String { String(pod.suffix(63)) }
+
+    /// Written in place, so that containers that run see it too. Blocking.
+    static func write(_ folder: PodFolder, network: String) throws {
+        for (name, text) in all(hostname: hostname(folder.id), network: network) {
+            try PodFolder.write(text, to: "\(folder.system)/\(name)", mode: 0o644)
         }
     }
 }

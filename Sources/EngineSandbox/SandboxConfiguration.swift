@@ -1,6 +1,6 @@
 import Core
 
-/// What the sandbox engine has to know.
+/// The settings of the sandbox engine.
 package struct SandboxConfiguration: Sendable, Hashable {
     /// Folder of the pods, absolute; made if it is missing.
     package var directory: String
@@ -13,7 +13,7 @@ package struct SandboxConfiguration: Sendable, Hashable {
     package var bubblewrap: String
     /// Bytes of a container's log file; it is kept twice.
     package var logLimit: Int
-    /// Leaves out the veth pair, as on a kernel that has none.
+    /// Makes no veth pair, as on a kernel without them.
     package var loopbackOnly: Bool
 
     package init(

@@ -1,9 +1,10 @@
-import CPodInit
+import CLinux
 package import Core
 import Foundation
+import Support
 
 extension SandboxEngine {
-    /// Folders of a sandbox that are not a volume's to cover.
+    /// Folders of a sandbox that a volume must not cover.
     private static let systemFolders = [
         "/bin", "/cortex", "/dev", "/etc", "/lib", "/lib32", "/lib64", "/libx32", "/nix", "/proc", "/sbin", "/usr",
     ]
@@ -84,7 +85,7 @@ extension SandboxEngine {
             || systemFolders.contains { target == $0 || target.hasPrefix($0 + "/") }
     }
 
-    /// The same for a plan, and what only a plan can tell.
+    /// The same for a plan, and what is known only of a plan.
     func check(_ plan: PodPlan, _ machine: Machine) throws {
         guard Self.isName(plan.id), plan.containers.allSatisfy({ Self.isName($0.name) }) else {
             throw PlatformError(.badRequest, "A pod's or container's name has characters that are not allowed.")
@@ -101,8 +102,8 @@ extension SandboxEngine {
         }
     }
 
-    /// Looks at the sources of volumes before anything of the pod is made. Each is opened again, in the same way, for
-    /// its mount. Blocking.
+    /// Checks the sources of volumes before anything of the pod is made. Each is opened again, in the same way, for its
+    /// mount. Blocking.
     ///
     /// - Throws: `container_failed` when one is missing, cannot be reached, or is reached through a link. The real path
     ///   was stored at deploy: a link in it was put there since, perhaps by a container.
@@ -124,5 +125,87 @@ extension SandboxEngine {
                 .containerFailed,
                 "Container \(container.name) cannot be started: the source of its volume \(volume.target) \(reason).")
         }
+    }
+}
+
+extension SandboxEngine {
+    /// The machine's cores and memory; the sandbox offers no GPU.
+    package func capacity() async -> ComputeAmount? {
+        guard let memory = try? await blocking({ Memory.present() }), memory.total < .max else { return nil }
+        return ComputeAmount(cpu: Int64(ProcessInfo.processInfo.activeProcessorCount) * 1000, memory: memory.total)
+    }
+}
+
+/// What the sandbox engine can enforce for the user of this process, without making a pod.
+package struct SandboxAbilities: Sendable, Hashable {
+    /// Each pod gets a user id of its own.
+    package var hasPodUsers: Bool
+    package var limitsMemory: Bool
+    package var sharesProcessors: Bool
+    package var limitsProcesses: Bool
+
+    package init(hasPodUsers: Bool, limitsMemory: Bool, sharesProcessors: Bool, limitsProcesses: Bool) {
+        self.hasPodUsers = hasPodUsers
+        self.limitsMemory = limitsMemory
+        self.sharesProcessors = sharesProcessors
+        self.limitsProcesses = limitsProcesses
+    }
+
+    /// Reads the state of this process and tries to make control groups. Blocking.
+    package static func present() -> SandboxAbilities {
+        let groups = ControlGroups.present()
+        let hasPodUsers = geteuid() == 0 && PodUsers.areAvailable()
+        return SandboxAbilities(
+            hasPodUsers: hasPodUsers, limitsMemory: groups.hasMemory, sharesProcessors: groups.hasCPU,
+            limitsProcesses: groups.parents["pids"] != nil || hasPodUsers || countsProcessesByNamespace(kernelVersion())
+        )
+    }
+
+    /// From Linux 5.14 on the limit of processes counts those of the pod's user namespace alone.
+    static func countsProcessesByNamespace(_ kernel: String) -> Bool {
+        let numbers = kernel.split { !$0.isNumber }.prefix(2).compactMap { Int($0) }
+        return numbers.count == 2 && !numbers.lexicographicallyPrecedes([5, 14])
+    }
+
+    private static func kernelVersion() -> String {
+        String(decoding: FileManager.default.contents(atPath: "/proc/sys/kernel/osrelease") ?? Data(), as: UTF8.self)
+    }
+}
+
+/// The machine's memory, in bytes.
+struct Memory: Sendable, Hashable {
+    var total: Int64
+    var available: Int64
+
+    /// Blocking.
+    static func present() -> Memory {
+        let data = FileManager.default.contents(atPath: "/proc/meminfo") ?? Data()
+        return Memory(meminfo: String(decoding: data, as: UTF8.self))
+    }
+
+    /// `Name:   123 kB` lines. A missing value counts as unlimited, so that pods still start.
+    init(meminfo: String) {
+        var values: [Substring: Int64] = [:]
+        for line in meminfo.split(separator: "\n") {
+            let words = line.split(separator: " ")
+            if words.count > 1, let value = Int64(words[1]) { values[words[0]] = value * 1024 }
+        }
+        self.total = values["MemTotal:"] ?? .max
+        self.available = values["MemAvailable:"] ?? .max
+    }
+
+    /// The memory that a pod asks for.
+    static func wanted(_ plan: PodPlan) -> Int64 {
+        plan.containers.reduce(0) { $0 + ($1.compute.mem?.whole ?? 0) }
+    }
+
+    /// `mem` is what must be free to start: now, and beside what other pods were promised.
+    func check(_ plan: PodPlan, reserved: Int64) throws {
+        let wanted = Self.wanted(plan)
+        let free = min(available, total - reserved)
+        guard wanted > 0, wanted > free else { return }
+        throw PlatformError(
+            .unavailable,
+            "The pod asks for \(wanted >> 20) MiB of memory, of which \(max(0, free) >> 20) MiB are free here.")
     }
 }

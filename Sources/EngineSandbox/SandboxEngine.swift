@@ -8,9 +8,8 @@ import Synchronization
 
 /// Pods as bubblewrap sandboxes: no daemon and no images, the host's own system is the (read-only) file system.
 ///
-/// All state is on disk and in the pods' supervisors, so any number of instances may look at the same folder, and a
-/// platform that was killed finds its pods again. A pod reaches the platform by the cluster's host names, and nothing
-/// else.
+/// All state is on disk and in the pods' supervisors, so any number of instances may use the same folder, and a
+/// platform that was killed finds its pods again. A pod reaches only the platform, by the cluster's host names.
 package final class SandboxEngine: Engine {
     package let name = "sandbox"
 
@@ -23,10 +22,10 @@ package final class SandboxEngine: Engine {
     /// Starts that are under way, by pod.
     private let starts = Mutex<[String: Task<Void, any Error>]>([:])
     private let looks = Mutex(PodLooks())
-    /// When leftovers were last looked for; in the future while that goes on.
+    /// When leftovers were last searched for; in the future during a search.
     private let sweptAt = Mutex<Instant?>(nil)
     private let machine = Mutex<Machine?>(nil)
-    /// Pods of which it was said that their record cannot be read.
+    /// Pods for which the log says that their record cannot be read.
     private let reported = Mutex<Set<String>>([])
 
     package init(configuration: SandboxConfiguration, clock: any PlatformClock, logger: Logger) {
@@ -60,7 +59,7 @@ package final class SandboxEngine: Engine {
                 throw PlatformError(.engineUnavailable, "The folder for pods cannot be written.", cause: error)
             }
         }
-        // What cannot be removed does not prevent the start: it is tried again in the background.
+        // Leftovers that cannot be removed do not prevent the start; removal is retried in the background.
         do {
             try await withTimeLimit(.seconds(5), clock: clock) { [self] in await sweep() }
         } catch let error as PlatformError where error.code == .timedOut {
@@ -159,7 +158,7 @@ package final class SandboxEngine: Engine {
         let supervisor = self.supervisor
         if try await blocking({ access(folder.path, F_OK) == 0 }) {
             let pod = try await observe(plan)
-            // Before anything that would be undone on failure: what would be undone is the pod that runs.
+            // This check comes first: a later failure would remove the pod that runs.
             guard !pod.isAlive || pod.containers.contains(where: { $0.state == .created }) else {
                 throw PlatformError(.conflict, "Pod \(plan.id) exists already.")
             }
@@ -177,7 +176,7 @@ package final class SandboxEngine: Engine {
             try await supervisor.start(folder, user: record.user)
             try await run(record, folder, machine)
         } catch {
-            // Not this task: it may be the one that was cancelled, and half a pod must not stay.
+            // In another task: this one may be cancelled, and half a pod must not stay.
             let cleanUp = await Task { try await supervisor.remove(folder) }.result
             guard case .failure(let second) = cleanUp else { throw error }
             // The next start of this id, or its stop, removes the rest.
@@ -199,8 +198,7 @@ package final class SandboxEngine: Engine {
             record.groups[container.name] = machine.groups.group("\(plan.id).\(container.name)")
         }
         do {
-            // The folder first, which tells of the groups: whoever dies in between leaves nothing that the next start
-            // does not know.
+            // Create the folder first: it records the control groups, so the next start cleans up after a crash here.
             try folder.create(record)
             for container in plan.containers {
                 _ = try machine.groups.make("\(plan.id).\(container.name)", container.compute)
@@ -230,7 +228,7 @@ package final class SandboxEngine: Engine {
         do {
             try await client(pod).shutdown(grace: grace)
         } catch let error as PlatformError {
-            // Its supervisor is gone or does not answer: what follows kills all that is left.
+            // Its supervisor is gone or does not answer: the code below kills what is left.
             logger.debug("pod not shut down in order", metadata: ["pod": "\(pod)", "error": "\(error)"])
         }
         try await supervisor.remove(folder)
@@ -322,7 +320,7 @@ package final class SandboxEngine: Engine {
         return reasons
     }
 
-    /// Says once of each pod whose record cannot be read that it is left alone.
+    /// Logs once for each pod with an unreadable record that it is left alone.
     private func report(_ unreadable: [String: String]) {
         let new = reported.withLock { known -> [String: String] in
             defer { known = Set(unreadable.keys) }
@@ -348,7 +346,7 @@ package final class SandboxEngine: Engine {
             }
             looks.withLock { $0.answered(pod) }
         } catch let error as PlatformError {
-            // One that is slow to answer holds up no list: for a while it is what it was.
+            // A slow pod does not delay the list: for a while its last state is reported.
             let isSlow = error.code == .timedOut
             if isSlow, let last = looks.withLock({ $0.silent(plan.id, now: clock.instant()) }) { return last }
             // Gone, or it has not answered for long: this pod can no longer be reached.
@@ -384,7 +382,7 @@ package final class SandboxEngine: Engine {
     }
 }
 
-/// What pods were seen to be last, for those whose supervisor is slow to answer.
+/// The last known state of pods, for those whose supervisor is slow to answer.
 private struct PodLooks {
     /// How long a list waits for a pod that it knows.
     private static let timeout: Duration = .seconds(2)
@@ -394,7 +392,7 @@ private struct PodLooks {
     private var last: [String: ObservedPod] = [:]
     private var silentSince: [String: Instant] = [:]
 
-    /// How long to wait for an answer: one that was never seen gets all the time there is, once.
+    /// How long to wait for an answer. A pod that was never seen gets the whole time, once.
     func timeout(for pod: String) -> Duration {
         last[pod] == nil && silentSince[pod] == nil ? Self.silence : Self.timeout
     }
@@ -404,7 +402,7 @@ private struct PodLooks {
         silentSince[pod.id] = nil
     }
 
-    /// - Returns: what to take it for; `nil` when it is dead, or never answered.
+    /// - Returns: the state to report; `nil` when it is dead, or never answered.
     mutating func silent(_ pod: String, now: Instant) -> ObservedPod? {
         let since = silentSince[pod] ?? now
         silentSince[pod] = since

@@ -1,6 +1,7 @@
 package import Access
 package import Core
 import Logging
+import Support
 import Synchronization
 
 extension DeployService {

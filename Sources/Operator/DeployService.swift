@@ -1,6 +1,7 @@
 package import Access
 package import Core
 package import Logging
+import Support
 import Synchronization
 
 /// Deploys, refreshes, deletes and rolls back APIs. It writes to the store, has the change applied and returns when the
@@ -16,7 +17,7 @@ package final class DeployService: Sendable {
     let clock: any PlatformClock
     let random: Mutex<any RandomNumberGenerator & Sendable>
     let logger: Logger
-    let gate = SerialGate()
+    let gate = Limiter(waitingLimit: Limits.waitingChanges, of: "changes of APIs")
     let volumes: VolumePolicy
     let podAccessLimit: OperatorAccess
 

@@ -3,6 +3,7 @@ package import Core
 package import HTTPServing
 package import Logging
 import NIOHTTP1
+import Support
 package import Wire
 
 /// The control plane: deployed APIs, their state and logs, over HTTP (contract O1).
@@ -16,7 +17,7 @@ package struct Operator: Sendable {
     let configuration: OperatorConfiguration
     let logger: Logger
     /// Encodes the lines of one log reader at a time.
-    let logWork = SerialGate(limit: Limits.connections)
+    let logWork = Limiter(waitingLimit: Limits.connections, of: "readers of logs")
     /// Deploys, refreshes, deletes and rolls back APIs.
     package let deployments: DeployService
     private(set) var routes = RouteTable()

@@ -2,7 +2,7 @@ import CPodInit
 import Glibc
 import PodInitProtocol
 
-/// A program about to be started; what Swift offers is the description, fork and exec happen in C.
+/// A program to be started. This is the description; fork and exec are in C.
 struct Child {
     var program: String
     /// The first word of its command line; `nil`: the program.
@@ -12,7 +12,7 @@ struct Child {
     var environment: [String]
     var folder: String?
     var output: CInt = -1
-    /// Where the child says why it could not run.
+    /// The descriptor to which the child writes why it could not run.
     var report: CInt
     /// Whether the program itself goes on reporting there.
     var keepsReport = false
@@ -27,7 +27,7 @@ struct Child {
     /// A BPF program that the system calls of the program go through.
     var filter: [UInt8] = []
 
-    /// Hands the description to C.
+    /// Passes the description to C.
     func with<Result>(_ body: (UnsafePointer<cx_child>) -> Result) -> Result {
         withStrings([name ?? program] + arguments) { arguments in
             withStrings(environment) { environment in

@@ -1,3 +1,4 @@
+import CLinux
 import CPodInit
 import Glibc
 import PodInitProtocol
@@ -119,8 +120,8 @@ final class Container {
     private func verdict(_ text: [UInt8]) -> Failure? {
         if text == [UInt8(ascii: "R")] { return nil }
         let isInside = text.first == UInt8(ascii: "R")
-        let told = String(decoding: isInside ? text.dropFirst() : text[...], as: UTF8.self)
-        let reason = told.isEmpty ? (log.lastLine.isEmpty ? "bubblewrap failed" : log.lastLine) : told
+        let report = String(decoding: isInside ? text.dropFirst() : text[...], as: UTF8.self)
+        let reason = report.isEmpty ? (log.lastLine.isEmpty ? "bubblewrap failed" : log.lastLine) : report
         return Failure(.container, "Container \(request.name) cannot be started: \(reason).")
     }
 

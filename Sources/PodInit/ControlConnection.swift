@@ -1,4 +1,4 @@
-import CPodInit
+import CLinux
 import Glibc
 import PodInitProtocol
 
@@ -48,13 +48,13 @@ final class ControlConnection {
         answer([Answer.error.rawValue, failure.refusal.rawValue, failure.message], passing: -1)
     }
 
-    /// From now on gets events, and sends nothing more.
+    /// Turns the conversation into a subscription: it gets events and sends nothing more.
     func subscribe() {
         isSubscribed = true
         ok()
     }
 
-    /// Tells a subscriber. One that does not read is dropped: it will ask for the state when it comes back.
+    /// Sends a hint to a subscriber. One that does not read is dropped: it asks for the state when it returns.
     func event(_ name: String) {
         guard outputs.count < Self.backlog else { return close() }
         enqueue([Answer.event.rawValue, name], passing: -1)
@@ -82,7 +82,7 @@ final class ControlConnection {
         onDrop = nil
         isBusy = false
         enqueue(fields, passing: passed)
-        // Within `work` its own loop goes on: a thousand requests in one packet are no thousand calls deep.
+        // The loop in `work` continues instead: a thousand requests in one packet must not nest a thousand calls.
         if !isHandling { work() }
     }
 

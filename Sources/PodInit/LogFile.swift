@@ -1,4 +1,4 @@
-import CPodInit
+import CLinux
 import Glibc
 
 /// A container's log on disk: one file that grows to the limit, and the one before it (`.1`).
@@ -12,7 +12,7 @@ final class LogFile {
     /// Lines written so far, to this file and those before it. It stands beside each file at its begin and its end, so
     /// that a reader that was slower than the rotation knows how many lines it lost.
     private var lines: Int64 = 0
-    /// Bytes that a full disk swallowed.
+    /// Bytes that were lost because the disk was full.
     private var lost = 0
     /// The end of what was written last, for messages.
     private(set) var lastLine = ""

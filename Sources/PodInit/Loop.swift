@@ -1,4 +1,4 @@
-import CPodInit
+import CLinux
 import Glibc
 import PodInitProtocol
 
@@ -11,8 +11,7 @@ struct Readiness: OptionSet {
     static let hangup = Readiness(rawValue: CInt(CX_HANGUP))
 }
 
-/// The one loop in which everything happens: descriptors, timers and signals, without a thread or process per
-/// connection.
+/// The event loop of the process: descriptors, timers and signals, without a thread or process per connection.
 final class Loop {
     /// A watched descriptor. `close` it through ``Loop/forget(_:)`` and then itself.
     final class Watch {
@@ -34,7 +33,7 @@ final class Loop {
     private var nextToken: UInt64 = 0
     private var timers = TimerHeap()
     private var isStopped = false
-    /// Bytes pass through here on their way; nothing is kept in it between two events.
+    /// A buffer for bytes in transit; nothing is kept in it between two events.
     let scratch = UnsafeMutableRawBufferPointer.allocate(byteCount: 64 * 1024, alignment: 16)
 
     init() throws(Failure) {
@@ -52,8 +51,7 @@ final class Loop {
         return watch
     }
 
-    /// Changes what is waited for. Nothing at all (`paused`) hides hang-ups too: a socket that hung up would spin the
-    /// loop.
+    /// Changes the interest. `paused` hides hang-ups too: a socket that hung up would spin the loop.
     func change(_ watch: Watch, to interest: Readiness, paused: Bool = false) {
         guard watches[watch.token] != nil else { return }
         if paused {

@@ -5,7 +5,7 @@ import PodInitProtocol
 /// `pod`: process 1 of the container that owns a pod's network namespace on a container engine.
 ///
 /// It starts as root with the few capabilities that the network needs, and gives up all of them before it serves
-/// anybody.
+/// any request.
 enum PodMode {
     struct Options {
         var socket: String?

@@ -80,7 +80,7 @@ enum PodNetwork {
         try must(inside, "open the network namespace")
         defer { close(inside) }
         let made = cx_new_network()
-        // A container engine may forbid it; the names then stand on the pod's loopback.
+        // A container engine may forbid it; then the names are on the pod's loopback.
         if made == -EPERM, link != "eth0" { return false }
         try must(made, "make the platform's network namespace")
         guard cx_link_pair("platform", link, inside) >= 0 else {

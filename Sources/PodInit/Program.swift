@@ -1,3 +1,4 @@
+import CLinux
 import CPodInit
 import Glibc
 import PodInitProtocol
@@ -118,4 +119,40 @@ enum Program {
         }
         return options
     }
+}
+
+/// `remove FOLDER`: empties a folder whose files the platform's own user may not remove. The folder itself stays.
+///
+/// Runs in a container of its own, as root there, with the folder mounted and nothing else.
+enum RemoveMode {
+    static func run(_ arguments: ArraySlice<String>) throws(Failure) {
+        guard arguments.count == 1, let folder = arguments.first, folder.hasPrefix("/") else {
+            throw Failure(.badRequest, "remove needs one folder")
+        }
+        let result = cx_remove_tree(folder)
+        // A mounted folder cannot be removed from inside; that it is empty then is all that was wanted.
+        guard result >= 0 || result == -EBUSY else {
+            throw Failure(.internal, "cannot remove: \(errorText(-result))")
+        }
+    }
+}
+
+/// Why something was not done; goes to the platform as it is.
+struct Failure: Error {
+    let refusal: Refusal
+    let message: String
+
+    init(_ refusal: Refusal, _ message: String) {
+        self.refusal = refusal
+        self.message = message
+    }
+}
+
+/// The system's text for an error number.
+func errorText(_ number: CInt) -> String { String(cString: strerror(number)) }
+
+/// Writes a line to standard error; `PodInit` has no other place for what stops it.
+func writeError(_ text: String) {
+    var line = Array(("cortex-pod-init: " + text + "\n").utf8)
+    _ = write(2, &line, line.count)
 }

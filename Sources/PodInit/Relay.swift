@@ -1,11 +1,11 @@
-import CPodInit
+import CLinux
 import Glibc
 import PodInitProtocol
 
 /// One forwarded connection: bytes go both ways, each way ends on its own, and a slow reader slows the other
 /// side down.
 final class Relay {
-    /// One way. What the target does not take at once is kept, and nothing more is read until it is gone.
+    /// One direction. What the target does not take at once is kept, and nothing more is read until it is sent.
     private struct Flow {
         var rest: [UInt8] = []
         var sent = 0
@@ -34,7 +34,7 @@ final class Relay {
         self.target = target
         self.onClose = onClose
         self.descriptors = [accepted, -1]
-        self.deadline = cx_milliseconds() + PodInitLimits.forwardPatience
+        self.deadline = cx_milliseconds() + PodInitLimits.forwardTimeout
         connect()
     }
 

@@ -5,9 +5,8 @@ import PodInitProtocol
 /// `run REPORT PLAN`: the last step into a sandbox container. Bubblewrap has built the sandbox; this becomes the user's
 /// command.
 ///
-/// It comes from inside so that "command not found" is told from the rest, and so that the user's environment (which
-/// may hold secrets, or an `LD_PRELOAD`) neither stands on bubblewrap's command line nor rules how bubblewrap itself is
-/// loaded.
+/// It runs inside so that "command not found" is distinguished from other failures. And the user's environment, which
+/// may hold secrets or an `LD_PRELOAD`, is neither on bubblewrap's command line nor used when bubblewrap is loaded.
 enum RunMode {
     /// The contents of the descriptor `PLAN`.
     static func plan(_ request: StartRequest) -> [UInt8] {

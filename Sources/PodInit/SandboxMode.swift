@@ -82,8 +82,8 @@ enum SandboxMode {
         let socket = options.directory + "/init.sock"
         let server = try ControlServer(loop: loop, path: socket, mode: 0o600) { pod.handle($0, $1) }
         try writeIdentity(options.directory + "/init.pid")
-        // Who removes the pod first moves its folder away, then looks for this process once more: either it finds the
-        // number, or this finds the folder moved.
+        // The removal of a pod first moves its folder, then searches for this process once more: either it finds the
+        // number, or this process finds the folder moved.
         guard folder != nil, identity(of: options.directory) == folder else {
             throw Failure(.internal, "the pod was removed while it was starting")
         }
@@ -106,8 +106,8 @@ enum SandboxMode {
         return stat(path, &found) == 0 ? UInt64(found.st_ino) : nil
     }
 
-    /// Lets go of the platform's terminal, folder and descriptors: `kill -9` of the platform's group must not reach
-    /// here.
+    /// Closes the platform's terminal and descriptors and leaves its folder: `kill -9` of the platform's group must not
+    /// reach here.
     private static func detach(_ directory: String) throws(Failure) {
         umask(0o077)
         let log = open(directory + "/logs/.init.log", O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0o600)

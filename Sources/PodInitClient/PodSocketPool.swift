@@ -11,7 +11,7 @@ import Synchronization
 final class PodSocketPool: Sendable {
     /// How many sockets one run of the helper makes: `smallest`, doubled up to `largest` while they are used up within
     /// `soon`.
-    static let smallest = 2
+    private static let smallest = 2
     static let largest = 64
     static let soon: Duration = .seconds(1)
     /// A pool that got nothing new for this long keeps `smallest` sockets of a family.

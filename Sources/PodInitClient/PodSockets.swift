@@ -1,4 +1,4 @@
-import CPodInit
+import CLinux
 package import Core
 import PodInitProtocol
 import Subprocess

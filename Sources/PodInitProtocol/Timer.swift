@@ -11,7 +11,7 @@ package final class Timer {
 
     package var isCancelled: Bool { action == nil }
 
-    /// Lets go of the action at once; the timer itself leaves the heap when it is due.
+    /// Releases the action at once; the timer itself leaves the heap when it is due.
     package func cancel() { action = nil }
 
     /// Runs the action.

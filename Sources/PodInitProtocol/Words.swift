@@ -56,7 +56,7 @@ package enum PodInitLimits {
     /// Forwarded connections open at once.
     package static let forwarded = 4096
     /// How long a forwarded connection waits for a platform that is being restarted, in milliseconds.
-    package static let forwardPatience: Int64 = 5000
+    package static let forwardTimeout: Int64 = 5000
     /// Containers of a pod.
     package static let containers = 64
     /// Commands run at once by `exec`.

@@ -20,7 +20,7 @@ package final class PrivatePodman: Sendable {
     package static func separate() async throws -> PrivatePodman { try await launch() }
 
     private let folder: PodmanFolder
-    private let service = Mutex<SpawnedProcess?>(nil)
+    private let service = Mutex<ChildProcess?>(nil)
     private let loaded = Mutex<Set<String>>([])
 
     /// The engine's unix socket.
@@ -94,15 +94,12 @@ package final class PrivatePodman: Sendable {
 
     /// Starts the service and waits until it answers. Containers live on without it.
     package func startService() async throws {
-        if !FileManager.default.fileExists(atPath: folder.log) {
-            try Data().write(to: URL(fileURLWithPath: folder.log))
-        }
-        let log = try FileHandle(forWritingTo: URL(fileURLWithPath: folder.log))
-        try log.seekToEnd()
-        let process = try SpawnedProcess.start(
-            folder.program + folder.arguments + ["system", "service", "--time", "0", "unix://" + folder.socket],
+        let process = try ChildProcess(
+            folder.program[0],
+            folder.program.dropFirst() + folder.arguments
+                + ["system", "service", "--time", "0", "unix://" + folder.socket],
             environment: ProcessInfo.processInfo.environment.merging(folder.environment) { $1 },
-            input: FileHandle.nullDevice.fileDescriptor, output: log.fileDescriptor, errors: log.fileDescriptor)
+            output: .appending(folder.log), errors: .appending(folder.log))
         service.withLock { $0 = process }
         let socket = folder.socket
         let answers = try await eventually(within: .seconds(30)) {
@@ -119,8 +116,8 @@ package final class PrivatePodman: Sendable {
     /// - Parameter removingSocket: a crash leaves the socket's file; the next service replaces it.
     package func killService(removingSocket: Bool = true) async {
         guard let process = service.withLock({ $0 }) else { return }
-        process.end()
-        _ = try? await Shell.onThread { process.wait(seconds: 10) }
+        process.send(SIGKILL)
+        _ = try? await withTimeLimit(.seconds(10)) { await process.wait() }
         if removingSocket { try? FileManager.default.removeItem(atPath: folder.socket) }
     }
 
@@ -164,10 +161,10 @@ package final class PrivatePodman: Sendable {
         guard pipe(&ends) == 0 else { throw PlatformError(.setup, "no pipe can be made") }
         for end in ends { _ = fcntl(end, F_SETFD, FD_CLOEXEC) }
         // The other end, `ends[1]`, stays open until this process ends, however it does.
-        _ = try SpawnedProcess.start(
-            ["setsid", "sh", "-c", "trap '' INT TERM HUP; cat >/dev/null; " + PodmanFolder.cleanUp],
-            environment: ProcessInfo.processInfo.environment.merging(["CX": folder.path]) { $1 }, input: ends[0],
-            output: FileHandle.nullDevice.fileDescriptor, errors: FileHandle.nullDevice.fileDescriptor)
+        _ = try ChildProcess(
+            "setsid", ["sh", "-c", "trap '' INT TERM HUP; cat >/dev/null; " + PodmanFolder.cleanUp],
+            environment: ProcessInfo.processInfo.environment.merging(["CX": folder.path]) { $1 },
+            input: .descriptor(ends[0]))
         close(ends[0])
     }
 }

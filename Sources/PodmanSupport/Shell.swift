@@ -1,42 +1,32 @@
 import Core
-import EngineDocker
 import Foundation
+import Support
+import TestSupport
 
-/// Runs programs for tests: blocking, on a thread of its own.
+/// Runs programs for tests, for five minutes at most.
 enum Shell {
-    /// Runs a program to its end and gives its output.
+    /// Runs a program to its end and returns its standard output and error, in the order in which they were written.
     ///
-    /// - Throws: `setup` with its output when it is missing or fails.
+    /// - Throws: `setup` with the output when the program is missing or fails; `timed_out` when it does not end.
     @discardableResult
-    static func run(_ program: String, _ arguments: [String], environment: [String: String] = [:]) async throws
-        -> String
-    {
-        try await onThread {
-            let path = FileManager.default.temporaryDirectory.path + "/cx-output-\(UInt64.random(in: .min ... .max))"
-            try Data().write(to: URL(fileURLWithPath: path))
-            let output = try FileHandle(forUpdating: URL(fileURLWithPath: path))
-            unlink(path)
-            let process = try SpawnedProcess.start(
-                [program] + arguments,
-                environment: ProcessInfo.processInfo.environment.merging(environment) { $1 },
-                input: FileHandle.nullDevice.fileDescriptor, output: output.fileDescriptor,
-                errors: output.fileDescriptor)
-            let status = process.wait(seconds: 300)
-            if status == nil { process.end() }
-            try output.seek(toOffset: 0)
-            let text = String(decoding: try output.readToEnd() ?? Data(), as: UTF8.self)
-            guard status == 0 else {
-                throw PlatformError(.setup, "\(program) failed (\(status ?? -1)): \(text)")
+    static func run(
+        _ program: String, _ arguments: [String], environment: [String: String] = [:]
+    ) async throws -> String {
+        try await withTemporaryDirectory { folder in
+            let output = folder.appending(path: "output")
+            let process = try ChildProcess(
+                program, arguments, environment: ProcessInfo.processInfo.environment.merging(environment) { $1 },
+                output: .appending(output.path), errors: .appending(output.path))
+            let status: Int32
+            do {
+                status = try await withTimeLimit(.seconds(300)) { await process.wait() }
+            } catch {
+                process.send(SIGKILL)
+                throw error
             }
+            let text = String(decoding: try Data(contentsOf: output), as: UTF8.self)
+            guard status == 0 else { throw PlatformError(.setup, "\(program) failed (\(status)): \(text)") }
             return text
-        }
-    }
-
-    static func onThread<Value: Sendable>(_ body: @escaping @Sendable () throws -> Value) async throws -> Value {
-        try await withCheckedThrowingContinuation { continuation in
-            Thread.detachNewThread {
-                continuation.resume(with: Result { try body() })
-            }
         }
     }
 }

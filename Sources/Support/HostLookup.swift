@@ -6,7 +6,7 @@ import Core
     import Musl
 #endif
 
-/// Finds the address of a name that this machine is to listen on, and puts the system's reasons into words.
+/// Finds the address of a name that this machine is to listen on, and describes the system's errors.
 package enum HostLookup {
     /// How long a look-up may take.
     package static let limit: Duration = .seconds(5)

@@ -6,8 +6,8 @@ import Core
     import Musl
 #endif
 
-/// A thread that belongs to nothing else: it works also while the cooperative thread pool and the event loops stand
-/// still.
+/// A thread that depends on nothing else: it also works while the cooperative thread pool and the event loops are
+/// blocked.
 package enum PlatformThread {
     /// Runs `body` on a new detached thread.
     ///

@@ -7,8 +7,8 @@ import Synchronization
 /// the ids of ended requests are dropped past a limit, so a subscriber that never reads costs a bounded amount of
 /// memory.
 package final class StoreHints: Sendable {
-    /// Ids of ended requests that wait for one subscriber; what comes on top is dropped, as hints may be.
-    static let endedLimit = 100_000
+    /// The most ids of ended requests that wait for one subscriber. Further ones are dropped, as hints may be.
+    private static let endedLimit = 100_000
 
     private struct Subscriber {
         let kinds: StoreChanges.Kinds

@@ -51,6 +51,11 @@ package final class ChildProcess: Sendable {
             case .descriptor(let descriptor): posix_spawn_file_actions_adddup2(&actions, descriptor, CInt(number))
             }
         }
+        // Descriptors of the test that are not marked to be closed: a program that stays would keep them open.
+        for name in (try? FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd")) ?? [] {
+            guard let descriptor = CInt(name), descriptor > 2, fcntl(descriptor, F_GETFD) == 0 else { continue }
+            posix_spawn_file_actions_addclose(&actions, descriptor)
+        }
         let prefix = directory.map { ["--chdir=\($0)"] } ?? []
         let words = (["env"] + prefix + [program] + arguments).map { strdup($0) } + [nil]
         let variables = environment.map { strdup("\($0.key)=\($0.value)") } + [nil]
@@ -78,7 +83,9 @@ package final class ChildProcess: Sendable {
         for continuation in waiting { continuation.resume(returning: status) }
     }
 
-    package var isRunning: Bool { state.withLock { $0.status == nil } }
+    /// The exit status, or 128 + signal; `nil` while it runs.
+    package var status: Int32? { state.withLock { $0.status } }
+    package var isRunning: Bool { status == nil }
 
     package func send(_ signal: Int32) {
         if isRunning { kill(pid, signal) }

@@ -1,4 +1,4 @@
-import CPodInit
+import CLinux
 import Core
 import Foundation
 import PodInitClient

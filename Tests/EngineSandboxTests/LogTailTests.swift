@@ -1,7 +1,6 @@
-import CPodInit
+import CLinux
 import Core
 import Foundation
-import PodInitClient
 import Support
 import Synchronization
 import TestSupport

@@ -4,6 +4,7 @@ import Logging
 import NIOHTTP1
 import Reconciler
 import StoreMemory
+import Support
 import Synchronization
 import TestSupport
 import Testing
@@ -15,7 +16,7 @@ import Wire
 struct ConcurrentChangeTests {
     @Test("A13: changes of one API wait for one another in order; those of others pass")
     func perAPI() async throws {
-        let gate = SerialGate()
+        let gate = Limiter(waitingLimit: 128, of: "changes")
         let order = Locked<[String]>([])
         let (held, release) = AsyncStream.makeStream(of: Void.self)
         try await withThrowingTaskGroup(of: Void.self) { group in
@@ -42,7 +43,7 @@ struct ConcurrentChangeTests {
 
     @Test("U4: waiting changes are limited, with a named error, and a caller that leaves does not wait on")
     func bounded() async throws {
-        let gate = SerialGate(limit: 2)
+        let gate = Limiter(waitingLimit: 2, of: "changes")
         let (held, release) = AsyncStream.makeStream(of: Void.self)
         let isInside = Locked(false)
         let first = Task {

@@ -1,4 +1,3 @@
-import CPodInit
 import Core
 import Foundation
 import Glibc

@@ -159,7 +159,7 @@ extension DockerClient {
     private func change(
         _ method: HTTPMethod, _ path: String, query: [(String, String)] = [], json: JSONValue? = nil
     ) async throws -> Reply {
-        try await gate.pass {
+        try await gate.run {
             let work = Task {
                 try await call(method, path, query: query, json: json, timeout: .seconds(120))
             }
@@ -201,5 +201,73 @@ extension DockerClient {
         let encoder = JSONEncoder()
         encoder.outputFormatting = .sortedKeys
         return String(decoding: try encoder.encode(filters), as: UTF8.self)
+    }
+}
+
+extension DockerClient {
+    /// A command inside a container, as the engine has it.
+    struct ExecDetails: Sendable, Decodable {
+        var running: Bool?
+        var exitCode: Int?
+        /// On the engine's machine; 0 or missing when it has ended.
+        var processID: Int?
+        var canRemove: Bool?
+        enum CodingKeys: String, CodingKey {
+            case running = "Running"
+            case exitCode = "ExitCode"
+            case processID = "Pid"
+            case canRemove = "CanRemove"
+        }
+    }
+
+    /// `POST /containers/{id}/exec`
+    func createExec(_ container: String, command: [String], user: String? = nil) async throws -> String {
+        struct Document: Decodable {
+            var id: String
+            enum CodingKeys: String, CodingKey { case id = "Id" }
+        }
+        var body: JSONValue = ["AttachStdout": true, "AttachStderr": true, "Cmd": .strings(command)]
+        if let user { body["User"] = .string(user) }
+        let reply = try await call(.POST, "/containers/\(Self.encode(container))/exec", json: body)
+        return try reply.succeeding().decode(Document.self).id
+    }
+
+    /// `POST /exec/{id}/start`: the multiplexed output; it ends with the command.
+    func startExec(_ id: String) async throws -> ByteStream {
+        try await stream(.POST, "/exec/\(Self.encode(id))/start", json: ["Detach": false, "Tty": false])
+    }
+
+    /// `GET /exec/{id}/json`
+    func exec(_ id: String) async throws -> ExecDetails {
+        try await call(.GET, "/exec/\(Self.encode(id))/json").succeeding().decode(ExecDetails.self)
+    }
+}
+
+/// Short forms for the documents that the Docker API takes.
+extension JSONValue {
+    /// An array of strings.
+    static func strings(_ values: [String]) -> JSONValue { .array(values.map(JSONValue.string)) }
+
+    /// An object whose values are strings.
+    static func strings(_ values: [String: String]) -> JSONValue { .object(values.mapValues(JSONValue.string)) }
+
+    /// The text of a string; empty for anything else.
+    var text: String {
+        guard case .string(let text) = self else { return "" }
+        return text
+    }
+
+    /// The member of an object; `nil` removes it. For anything but an object, reading gives `nil` and writing does
+    /// nothing.
+    subscript(key: String) -> JSONValue? {
+        get {
+            guard case .object(let members) = self else { return nil }
+            return members[key]
+        }
+        set {
+            guard case .object(var members) = self else { return }
+            members[key] = newValue
+            self = .object(members)
+        }
     }
 }

@@ -2,6 +2,7 @@ import Core
 import Foundation
 import NIOCore
 import NIOHTTP1
+import Support
 
 extension DockerClient {
     /// An image that is on this machine.
@@ -111,7 +112,7 @@ struct PullEvents: Sendable {
     private var lines = LineSplitter(limit: 1 << 20)
 
     mutating func append(_ bytes: [UInt8]) -> [PullEvent] { lines.append(bytes).compactMap(Self.decode) }
-    mutating func finish() -> [PullEvent] { lines.finish().map { [$0].compactMap(Self.decode) } ?? [] }
+    mutating func finish() -> [PullEvent] { lines.finish().compactMap(Self.decode) }
 
     private static func decode(_ line: String) -> PullEvent? {
         try? JSONDecoder().decode(PullEvent.self, from: Data(line.utf8))

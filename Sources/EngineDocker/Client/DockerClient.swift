@@ -4,6 +4,8 @@ import Foundation
 import NIOCore
 import NIOHTTP1
 import NIOPosix
+import Support
+import Synchronization
 
 /// Speaks the Docker Engine API over a unix socket, to Docker and to Podman alike. This file is the transport; each
 /// resource has its own.
@@ -18,7 +20,7 @@ package struct DockerClient: Sendable {
     let host: String
     let clock: any PlatformClock
     /// What makes an engine work hard goes through here: past some number at once it only gets slower, up to time-outs.
-    let gate = Gate(width: 6)
+    let gate = Limiter(width: 6, waitingLimit: .max, of: "calls")
     let inFlight = InFlight()
     /// The version in each path; raised to what the engine demands at least.
     package var api = DockerClient.oldestAPI
@@ -112,7 +114,7 @@ package struct DockerClient: Sendable {
     /// A `GET` whose path names no version of the API.
     func callUnversioned(_ path: String) async throws -> Reply {
         let request = try makeRequest(.GET, path, query: [], json: nil, bytes: nil, headers: [])
-        // Podman runs other programs to tell its version, which takes its time on a busy machine.
+        // Podman runs other programs to find its version, which is slow on a busy machine.
         return try await attempt(request, timeout: .seconds(60), limit: Self.objectLimit)
     }
 
@@ -182,7 +184,7 @@ package struct DockerClient: Sendable {
     }
 
     /// The largest object of a list, in bytes. What the platform makes itself stays far below it.
-    static let listedObjectLimit = 512 << 10
+    private static let listedObjectLimit = 512 << 10
 
     private func makeRequest(
         _ method: HTTPMethod, _ path: String, query: [(String, String)], json: JSONValue?, bytes: [UInt8]?,
@@ -224,7 +226,7 @@ package struct DockerClient: Sendable {
     }
 
     /// Turns what the transport throws into what the platform knows.
-    static func translating<Value>(_ body: () async throws -> Value) async throws -> Value {
+    fileprivate static func translating<Value>(_ body: () async throws -> Value) async throws -> Value {
         do {
             return try await body()
         } catch let error as PlatformError {
@@ -294,4 +296,88 @@ package struct APIVersion: Sendable, Hashable, Comparable, CustomStringConvertib
     }
 
     package var description: String { "\(major).\(minor)" }
+}
+
+/// A refusal by the engine: its status and its own words.
+///
+/// Docker and Podman choose different statuses for the same refusal, so callers decide by what they asked for and by
+/// the state they read afterwards, never by the text (reference: containers.md §3).
+package struct DockerError: Error, Sendable, CustomStringConvertible {
+    /// The HTTP status.
+    package let status: Int
+    /// The engine's `message`, or the start of a body that is no JSON.
+    package let message: String
+
+    package init(status: Int, message: String) {
+        self.status = status
+        self.message = message
+    }
+
+    /// Reads the error document; both engines have `message` in it.
+    init(status: Int, body: [UInt8]) {
+        struct Document: Decodable { var message: String? }
+        let document = try? JSONDecoder().decode(Document.self, from: Data(body))
+        let text = document?.message ?? String(decoding: body.prefix(500), as: UTF8.self)
+        let trimmed = text.trimmingCharacters(in: .whitespacesAndNewlines)
+        self.init(status: status, message: trimmed.isEmpty ? "no reason given" : trimmed)
+    }
+
+    package var description: String { "engine answered \(status): \(message)" }
+
+    /// What the rest of the platform gets to see when no better word is known.
+    package var platformError: PlatformError {
+        PlatformError(.engineUnavailable, "The container engine refused a call with status \(status).", cause: self)
+    }
+}
+
+/// Runs `body` for at most `duration` of `clock`'s time; then it is cancelled.
+///
+/// - Throws: `timed_out` when the time is up, else what `body` throws.
+func withDeadline<Value: Sendable>(
+    _ duration: Duration, clock: any PlatformClock, _ body: @escaping @Sendable () async throws -> Value
+) async throws -> Value {
+    try await withThrowingTaskGroup(of: Value.self) { group in
+        group.addTask { try await body() }
+        group.addTask {
+            try await clock.sleep(for: duration)
+            throw PlatformError(.timedOut, "The container engine did not answer in time.")
+        }
+        defer { group.cancelAll() }
+        guard let value = try await group.next() else { throw CancellationError() }
+        return value
+    }
+}
+
+/// Counts the signs of activity of a source.
+final class Pulse: Sendable {
+    private let beats = Atomic(0)
+
+    var count: Int { beats.load(ordering: .relaxed) }
+    func beat() { beats.add(1, ordering: .relaxed) }
+}
+
+/// Runs `body` for as long as the pulse beats: once it has not for `limit` (or up to twice as long), the body is
+/// cancelled.
+///
+/// - Throws: `timed_out` then, else what `body` throws.
+func withSilenceLimit<Value: Sendable>(
+    _ limit: Duration, of pulse: Pulse, clock: any PlatformClock, _ body: @escaping @Sendable () async throws -> Value
+) async throws -> Value {
+    try await withThrowingTaskGroup(of: Value.self) { group in
+        group.addTask { try await body() }
+        group.addTask {
+            var last = -1
+            while true {
+                let now = pulse.count
+                guard now != last else {
+                    throw PlatformError(.timedOut, "The container engine has said nothing for too long.")
+                }
+                last = now
+                try await clock.sleep(for: limit)
+            }
+        }
+        defer { group.cancelAll() }
+        guard let value = try await group.next() else { throw CancellationError() }
+        return value
+    }
 }

@@ -1,5 +1,14 @@
 import Core
 import Foundation
+import Logging
+import Subprocess
+import Support
+
+#if canImport(System)
+    import System
+#else
+    import SystemPackage
+#endif
 
 /// What an engine hands to a registry.
 struct RegistryCredentials: Sendable, Hashable {
@@ -86,5 +95,134 @@ struct DockerConfigurationFile: Sendable, Decodable {
         for scheme in ["https://", "http://"] where rest.hasPrefix(scheme) { rest = rest.dropFirst(scheme.count) }
         let host = rest.prefix { $0 != "/" }
         return ["index.docker.io", "registry-1.docker.io"].contains(host) ? "docker.io" : String(host)
+    }
+}
+
+/// Finds the credentials for a registry where `docker login` put them.
+struct CredentialStore: Sendable {
+    /// The folder of `config.json`.
+    let directory: String
+    let logger: Logger
+    /// Where helper programs are looked for; `nil`: where this process finds its own.
+    var searchPath: String?
+
+    /// `nil` when there are none. Never an error: a registry may serve without, and says so if it does not.
+    func credentials(for registry: String) async -> RegistryCredentials? {
+        guard let file = await read() else { return nil }
+        if let helper = file.helper(for: registry) {
+            do {
+                if let found = try await ask(helper, registry: registry) { return found }
+            } catch {
+                logger.warning(
+                    "credential helper failed",
+                    metadata: ["helper": "\(helper)", "registry": "\(registry)", "error": "\(error)"])
+            }
+        }
+        return file.credentials(for: registry)
+    }
+
+    private func read() async -> DockerConfigurationFile? {
+        let path = directory + "/config.json"
+        do {
+            return try await blocking {
+                guard let data = FileManager.default.contents(atPath: path) else { return nil }
+                return try JSONDecoder().decode(DockerConfigurationFile.self, from: data)
+            }
+        } catch {
+            logger.warning("Docker's config.json is not understood", metadata: ["error": "\(error)"])
+            return nil
+        }
+    }
+
+    /// Runs `docker-credential-<helper> get`: the registry on its standard input, a JSON document on its standard
+    /// output.
+    private func ask(_ helper: String, registry: String) async throws -> RegistryCredentials? {
+        struct Document: Decodable {
+            var username: String?
+            var secret: String?
+            enum CodingKeys: String, CodingKey {
+                case username = "Username"
+                case secret = "Secret"
+            }
+        }
+        // It becomes part of a program's name.
+        guard
+            helper.utf8.allSatisfy({
+                (48...57).contains($0) || (65...90).contains($0) || (97...122).contains($0)
+                    || [45, 46, 95].contains($0)
+            })
+        else { return nil }
+        let key = DockerConfigurationFile.key(for: registry)
+        let output = try await HelperProgram(name: "docker-credential-\(helper)", searchPath: searchPath)
+            .run(input: key)
+        guard let output else { return nil }
+        let document = try JSONDecoder().decode(Document.self, from: Data(output.utf8))
+        guard let username = document.username, let secret = document.secret else { return nil }
+        var found = RegistryCredentials(registry: key)
+        if username == "<token>" {
+            found.identityToken = secret
+        } else {
+            found.username = username
+            found.password = secret
+        }
+        return found
+    }
+}
+
+/// A credential helper: a program that reads a line and prints a document. It may run for half a minute.
+struct HelperProgram {
+    let name: String
+    /// `nil`: this process's own `PATH`.
+    let searchPath: String?
+
+    private static let limit: Duration = .seconds(30)
+    private static let outputLimit = 64 * 1024
+
+    /// Runs `<name> get`.
+    ///
+    /// - Returns: the program's output; `nil` when it is missing or fails, which mostly means that it has no entry for
+    ///   the registry.
+    /// - Throws: `timed_out` when it does not end; it is killed then.
+    func run(input: String) async throws -> String? {
+        // Both go through unnamed files. A program that does not read cannot break a pipe, a program that leaves others
+        // running does not delay the caller, and no secret stays on the disk.
+        let (source, output) = try await blocking { (try Self.file(input), try Self.file("")) }
+        let environment =
+            searchPath.map { Subprocess.Environment.inherit.updating(["PATH": $0]) } ?? Subprocess.Environment.inherit
+        let status: TerminationStatus
+        do {
+            status = try await withTimeLimit(Self.limit) { [name] in
+                try await Subprocess.run(
+                    .name(name), arguments: ["get"], environment: environment,
+                    input: .fileDescriptor(
+                        FileDescriptor(rawValue: source.fileDescriptor), closeAfterSpawningProcess: false),
+                    output: .fileDescriptor(
+                        FileDescriptor(rawValue: output.fileDescriptor), closeAfterSpawningProcess: false),
+                    error: .discarded
+                ).terminationStatus
+            }
+        } catch let error as SubprocessError where error.code == .executableNotFound {
+            return nil
+        } catch let error as PlatformError where error.code == .timedOut {
+            throw PlatformError(.timedOut, "The credential helper \(name) did not end.", cause: error)
+        }
+        guard status.isSuccess else { return nil }
+        return try await blocking {
+            try output.seek(toOffset: 0)
+            return try output.read(upToCount: Self.outputLimit).map { String(decoding: $0, as: UTF8.self) }
+        }
+    }
+
+    /// An open file without a name that holds `text`, at its beginning.
+    private static func file(_ text: String) throws -> FileHandle {
+        let folder = FileManager.default.temporaryDirectory.path
+        var template = Array((folder + "/cortex-XXXXXX").utf8CString)
+        let descriptor = mkstemp(&template)
+        guard descriptor >= 0 else { throw PlatformError(.setup, "No temporary file can be made.") }
+        unlink(template)
+        let file = FileHandle(fileDescriptor: descriptor, closeOnDealloc: true)
+        try file.write(contentsOf: Data(text.utf8))
+        try file.seek(toOffset: 0)
+        return file
     }
 }

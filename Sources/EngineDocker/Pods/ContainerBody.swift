@@ -11,13 +11,13 @@ struct ContainerBody: Sendable {
 
     /// Added to the score by which the kernel chooses what ends when memory is short: containers go before the
     /// platform.
-    static let outOfMemoryScore: Int64 = 500
+    private static let outOfMemoryScore: Int64 = 500
 
     /// The owner of the pod's network namespace.
     ///
     /// Its process starts as root with the capabilities that the network needs (a second namespace for the cluster's
     /// names, and the rules of what the pod reaches), gives up all of them and becomes the platform's user before it
-    /// serves anybody.
+    /// serves a request.
     func podInit(_ plan: PodPlan, folder: PodFolder, allowed: [String], blocked: [String]) -> JSONValue {
         var labels = Labels.common(plan, installation: configuration.installationID)
         labels[Labels.role] = Labels.Role.podInit.rawValue
@@ -78,7 +78,7 @@ struct ContainerBody: Sendable {
             mount(folder.mnt, "/mnt"), mount(folder.client, "/cortex/client", readOnly: true),
             mount(folder.clientScratch, "/cortex/client/\(PodPlan.clientScratch)"),
         ]
-        // A volume that covers one of ours takes its place.
+        // A volume that covers a mount of the platform replaces it.
         let covered = Set(container.volumes.map(\.target))
         mounts.removeAll { $0["Target"].map { covered.contains($0.text) } ?? false }
         host["Mounts"] = .array(mounts + container.volumes.map { mount($0.source, $0.target, readOnly: $0.readOnly) })
@@ -152,7 +152,7 @@ struct ContainerBody: Sendable {
         return nil
     }
 
-    /// What no container of ours goes without. Restarting is the platform's business, not the engine's.
+    /// The settings of every container. The platform restarts containers, not the engine.
     ///
     /// - Parameter filter: the system call filter; `nil`: the engine's own, which the platform's own processes need.
     private func hardened(network: String, filter: String? = nil) -> JSONValue {
@@ -170,7 +170,7 @@ struct ContainerBody: Sendable {
                 "Config": ["max-size": .string("\(max(1, configuration.logBytes >> 10))k"), "max-file": "2"],
             ],
         ]
-        // Docker takes the whole list, Podman what comes on top of its own.
+        // Docker takes the whole list, Podman what is added to its own.
         if !isPodman { host["MaskedPaths"] = .strings(Self.maskedByDocker + Self.maskedPaths) }
         return host
     }
@@ -179,8 +179,8 @@ struct ContainerBody: Sendable {
         ["no-new-privileges"] + (isPodman ? ["mask=" + Self.maskedPaths.joined(separator: ":")] : [])
     }
 
-    /// Files that tell about the machine.
-    static let maskedPaths = ["/proc/slabinfo", "/proc/vmallocinfo", "/proc/interrupts", "/proc/cmdline"]
+    /// Files that describe the machine.
+    private static let maskedPaths = ["/proc/slabinfo", "/proc/vmallocinfo", "/proc/interrupts", "/proc/cmdline"]
     private static let maskedByDocker = [
         "/proc/asound", "/proc/acpi", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
         "/proc/timer_stats", "/proc/sched_debug", "/proc/scsi", "/sys/firmware", "/sys/devices/virtual/powercap",
