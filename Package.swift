@@ -184,6 +184,8 @@ let package = Package(
                 "StoreMemory", "StubPlatform", arguments, nioCore, logging, lifecycle,
             ]),
         tests("ArchitectureTests", []),
+        // The code of docs/add-a-store.md and docs/add-an-engine.md.
+        tests("ExampleAdapterTests", ["StoreMemory", "StoreConformance", "EngineConformance"]),
         // Puts the tasks of simulated worlds under the simulation's control.
         .target(name: "CSimulation", path: "Tests/CSimulation"),
         tests(

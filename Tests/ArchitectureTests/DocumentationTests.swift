@@ -50,4 +50,22 @@ struct DocumentationTests {
         }
         #expect(count > 30)
     }
+
+    @Test("The code of the pages for adapters is the code that is compiled and tested", arguments: ["store", "engine"])
+    func code(_ adapter: String) throws {
+        let page = try Self.text("docs/add-\(adapter == "engine" ? "an" : "a")-\(adapter).md")
+        let blocks = page.matches(of: #/<!-- code: ([\w.]+), ([\w ]+) -->\n```swift\n((?:.*\n)*?)```/#)
+        #expect(blocks.count == page.matches(of: #/```swift/#).count)
+        #expect(blocks.count > 1)
+        for block in blocks {
+            let (file, region) = (String(block.1), String(block.2))
+            let lines = try Self.text("Tests/ExampleAdapterTests/\(file)").split(
+                separator: "\n", omittingEmptySubsequences: false)
+            let begin = try #require(lines.firstIndex { $0.hasSuffix("// region: \(region)") })
+            let end = try #require(lines[begin...].firstIndex { $0.hasSuffix("// endregion: \(region)") })
+            let indentation = lines[begin].prefix { $0 == " " }.count
+            let code = lines[(begin + 1)..<end].map { String($0.dropFirst(indentation)) + "\n" }.joined()
+            #expect(code == String(block.3), "\(file), \(region)")
+        }
+    }
 }
