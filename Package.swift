@@ -27,6 +27,9 @@ let grdb = Target.Dependency.product(name: "GRDB", package: "GRDB.swift")
 let sqlite = Target.Dependency.product(name: "GRDBSQLite", package: "GRDB.swift")
 let yams = Target.Dependency.product(name: "Yams", package: "Yams")
 
+/// Set by scripts/sanitize.sh.
+let isSanitized = Context.environment["CORTEX_SANITIZER"] != nil
+
 /// A module \(docs/architecture.md\): a library target with the strict settings.
 func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
     .target(name: name, dependencies: dependencies, swiftSettings: strict)
@@ -120,7 +123,9 @@ let package = Package(
         .executableTarget(
             name: "PodInit", dependencies: ["CLinux", "CPodInit", "PodInitProtocol", "SystemCallFilter"],
             swiftSettings: strict,
-            linkerSettings: [.unsafeFlags(["-static-executable", "-Xlinker", "--gc-sections", "-Xlinker", "-s"])]),
+            // A sanitizer's runtime cannot be part of a static program.
+            linkerSettings: isSanitized
+                ? [] : [.unsafeFlags(["-static-executable", "-Xlinker", "--gc-sections", "-Xlinker", "-s"])]),
 
         // Suites that every adapter of a protocol must pass, and what tests share.
         module("StoreConformance", ["Core", "TestSupport"]),

@@ -8,11 +8,7 @@ LIMIT = 120
 # The beginning of a comment line, by the ending of the file. Documents are checked for words only.
 MARKS = {"swift": "//", "c": "//", "h": "//", "py": "#", "sh": "#", "md": None}
 # The clauses have their own wording. The Swift files are rewritten as a whole; remove each when that is done.
-EXCLUDED = (
-    "docs/contract", "docs/configuration.md", "Sources/EngineDocker/Pods/DockerEngine+Hints.swift",
-    "Sources/EngineDocker/Pods/DockerEngine+LogRun.swift", "Sources/EngineSandbox/SandboxEngine.swift",
-    "Sources/PodInit/RunMode.swift", "Sources/PodInit/SandboxMode.swift", "Sources/PodInitProtocol/Timer.swift",
-)
+EXCLUDED = ("docs/contract", "docs/configuration.md")
 # Each word with the standard term to use instead.
 WORDS = {
     r"patience|patiently": "timeout, retry delay or interval",

@@ -26,12 +26,15 @@ final class AsyncAPI: EndpointHandler {
         /// `nil` for a path that an AsyncAPI does not have.
         init?(_ rest: Substring) {
             let slash = UInt8(ascii: "/")
-            let rest = rest.utf8.last == slash ? rest.dropLast() : rest
+            var rest = rest.utf8
+            if rest.last == slash { rest.removeLast() }
             guard !rest.isEmpty else {
                 self = .requests
                 return
             }
-            guard let text = PercentCoding.decode(rest.dropFirst()), !text.utf8.contains(slash) else { return nil }
+            guard let text = PercentCoding.decode(Substring(rest.dropFirst())), !text.contains(byte: slash) else {
+                return nil
+            }
             self = .request(text)
         }
     }

@@ -54,9 +54,9 @@ struct EndpointTable: Sendable {
         var prefix = ""
         var rest = path[...]
         for _ in 0..<depth where !rest.isEmpty {
-            let afterSlash = rest.dropFirst()
+            let afterSlash = Substring(rest.utf8.dropFirst())
             let end = afterSlash.utf8.firstIndex(of: slash) ?? afterSlash.endIndex
-            guard let segment = PercentCoding.decode(afterSlash[..<end]), !segment.utf8.contains(slash) else { break }
+            guard let segment = PercentCoding.decode(afterSlash[..<end]), !segment.contains(byte: slash) else { break }
             prefix += "/" + segment
             rest = afterSlash[end...]
             if let handler = handlers[prefix] { found = Match(handler: handler, rest: rest) }
