@@ -99,6 +99,8 @@ class Checks:
         elif block.language == "ini":
             for command in re.findall(r"^ExecStart=\S*/(cortex .*)$", block.text, re.M):
                 self._command(command, block.line)
+        elif block.language == "swift":
+            self._compiled(block)
         elif block.language not in ("", "nginx", "mermaid"):
             raise Untrue(f"blocks of {block.language!r} are not supported")
         elif re.search(r"^\s*(\$ |cortex [a-z]+(?! ─)|curl |make )(?!.*─)", block.text, re.M):
@@ -132,6 +134,15 @@ class Checks:
         )
         if done.returncode != (0 if good else 1):
             raise Untrue(f"cortex deploy --check says:\n{done.stdout}{done.stderr}")
+
+    def _compiled(self, block):
+        """Swift code of a document is a part of a test's source, so that it compiles."""
+        lines = [line.strip() for line in block.text.splitlines()]
+        for path in sorted((self.root / "Tests/ExampleAdapterTests").glob("*.swift")):
+            source = [line.strip() for line in path.read_text().splitlines()]
+            if any(source[start : start + len(lines)] == lines for start in range(len(source))):
+                return
+        raise Untrue("this Swift code is in no file of Tests/ExampleAdapterTests")
 
     def _clone(self, block):
         for number, line in enumerate(block.text.splitlines(), block.line):

@@ -75,6 +75,9 @@ class Documents(unittest.TestCase):
             "D:2: examples/hello/cortex.yaml has another content",
         )
 
+    def test_code_that_is_not_compiled(self):
+        self.check("~~~swift\nlet one = 1\n~~~\n", "D:2: this Swift code is in no file of Tests/ExampleAdapterTests")
+
     def test_words_that_are_no_commands(self):
         self.check("see\n`cortex deploi x`\n", "D:2: `cortex deploi x`: there is no command deploi")
         self.check("`cortex get -w --wach`\n", "D:1: `cortex get -w --wach`: there is no flag --wach")
