@@ -9,8 +9,8 @@ run() {
   echo "--- $sanitizer: $targets"
   CORTEX_TESTS=$targets CORTEX_SANITIZER=$sanitizer swift build --build-tests --sanitize="$sanitizer" --scratch-path ".build-$sanitizer"
   local target
-  # Two tests measure memory and time, which a sanitizer multiplies.
   for target in ${targets//,/ }; do
+    # The skipped tests measure memory and time, which a sanitizer increases.
     CORTEX_TESTS=$targets CORTEX_SANITIZER=$sanitizer ASAN_OPTIONS=detect_leaks=0 TSAN_OPTIONS=halt_on_error=1 \
       swift test --skip-build --sanitize="$sanitizer" --scratch-path ".build-$sanitizer" --filter "^$target\\." \
       --skip 'PodModeTests/size' --skip 'HostilePodInitTests/flood'

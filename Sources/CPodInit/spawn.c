@@ -182,7 +182,7 @@ int cx_spawn(const struct cx_child *child) {
     return 0;
 }
 
-// Gives up every capability for good, and takes the container's user.
+// Gives up every capability permanently, and takes the container's user.
 static int drop_privileges(unsigned user) {
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
     struct __user_cap_data_struct none[2];

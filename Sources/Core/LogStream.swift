@@ -2,7 +2,7 @@
 ///
 /// A value of this type costs nothing until ``read(_:)`` is called, and may be dropped without it.
 package struct LogStream<Batch: Sendable>: Sendable {
-    /// Takes a batch; returns when there is room for the next one.
+    /// Takes a batch; returns when there is space for the next one.
     package typealias Write = @Sendable (Batch) async throws -> Void
 
     private let copy: @Sendable (@escaping Write) async throws -> Void

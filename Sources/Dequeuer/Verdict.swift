@@ -268,7 +268,7 @@ extension Delivery {
         return reason
     }
 
-    /// The kernel may kill a container before the platform learns of it. Where the request is about to fail for good,
+    /// The kernel may kill a container before the platform learns of it. Where the request is about to fail finally,
     /// this waits up to a second for the reason.
     func waitForLossReason(clock: any PlatformClock, isolation: isolated (any Actor)? = #isolation) async {
         let activity = replica.activity

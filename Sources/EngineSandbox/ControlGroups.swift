@@ -210,7 +210,7 @@ struct ControlGroup: Sendable, Hashable {
             if write(descriptor, "1", 1) == 1 { return }
         }
         let text = FileManager.default.contents(atPath: folder + "/cgroup.procs") ?? Data()
-        // As it stands at the end of a line in /proc/PID/cgroup.
+        // As at the end of a line in /proc/PID/cgroup.
         let name = "/" + (folder as NSString).lastPathComponent + "\n"
         for word in String(decoding: text, as: UTF8.self).split(separator: "\n") {
             if let process = pid_t(word), process > 1 { _ = cx_kill_in_group(process, name) }

@@ -7,7 +7,7 @@ import Support
 
 /// A pod on disk: everything the engine knows about it, so that another instance can adopt it.
 struct PodFolder: Sendable, Hashable {
-    /// What stands in `pod.json`. It outlives the release that wrote it; the rules are those of ``DeployedAPIRecord``
+    /// The content of `pod.json`. It outlives the release that wrote it; the rules are those of ``DeployedAPIRecord``
     /// (architecture decision 13).
     struct Record: Codable, Sendable, Hashable {
         static let format = 1

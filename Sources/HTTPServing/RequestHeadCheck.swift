@@ -252,7 +252,7 @@ enum HeadExplanation {
     ///
     /// - Parameters:
     ///   - bytes: begin with a request; their end may be missing.
-    ///   - isRequestLineOnly: whether what is wrong is known to stand in the request line, whatever its fields are.
+    ///   - isRequestLineOnly: whether the fault is known to be in the request line and not in a field.
     static func reason(in bytes: some Collection<UInt8>, isRequestLineOnly: Bool = false) -> String? {
         if bytes.starts(with: [0x16, 0x03]) {
             return "this is a TLS connection, and this port speaks HTTP. Use http://"

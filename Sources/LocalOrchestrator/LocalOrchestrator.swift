@@ -37,7 +37,8 @@ package actor LocalOrchestrator: Orchestrator, Service {
         }
     }
 
-    struct Declaration: Sendable {
+    /// A version of an API and the number of its replicas that are wanted.
+    struct ReplicaSet: Sendable {
         var api: DeployedAPI
         var replicas: Int
     }
@@ -54,7 +55,7 @@ package actor LocalOrchestrator: Orchestrator, Service {
     let work: AsyncStream<@Sendable () async -> Void>.Continuation
     private let works: AsyncStream<@Sendable () async -> Void>
 
-    var declared: [String: Declaration] = [:]
+    var declared: [String: ReplicaSet] = [:]
     /// Versions of each API from which pods may run, newest first.
     var versions: [String: [DeployedAPI]] = [:]
     var pods: [String: Pod] = [:]
@@ -117,7 +118,7 @@ package actor LocalOrchestrator: Orchestrator, Service {
 
     package func apply(_ api: DeployedAPI, replicas: Int) {
         versions[api.name] = [api] + (versions[api.name] ?? []).filter { $0.id != api.id }.prefix(Limits.versions)
-        declared[api.name] = Declaration(api: api, replicas: replicas)
+        declared[api.name] = ReplicaSet(api: api, replicas: replicas)
         // A change that does not touch the pod reaches the running replicas without restarting them.
         for (id, pod) in pods where pod.api.name == api.name && pod.isCurrent(api) {
             pods[id]?.api = api

@@ -70,7 +70,7 @@ struct Pod: Sendable {
         var state: ObservedContainer.State
         var backoff = RestartBackoff()
         var startedAt: Instant
-        /// When it is started again; `nil` while it runs or a start is under way, and if it ended for good.
+        /// When it is started again; `nil` while it runs or a start is under way, and if it is not started again.
         var restartAt: Instant?
         var isRestarting = false
 

@@ -6,7 +6,7 @@ struct Declaration: Sendable {
     var specification: APISpecification
     /// The user's own part of the file, as JSON text.
     var submitted: String
-    /// Where its fields stand in the file; `nil` where there is no file, as when an earlier version comes back.
+    /// Where its fields are in the file; `nil` where there is no file, as in a rollback.
     var places: SourceMap?
 
     /// - Throws: ``ConfigurationRejected`` with every problem of the file.
@@ -20,7 +20,7 @@ struct Declaration: Sendable {
         }
     }
 
-    /// A problem of this API that showed only when it was held against what is deployed or against the engine.
+    /// A problem of this API that was found by comparison with what is deployed or with what the engine can do.
     func problem(_ fileName: String, path: String?, kind: String, message: String) -> ReportedProblem {
         let mark = places?.place(of: path ?? "")
         var problem = ReportedProblem(

@@ -36,8 +36,8 @@ package final class DeployService: Sendable {
         self.logger = logger
     }
 
-    /// What became of one API of a file.
-    package struct Outcome: Sendable {
+    /// What the deploy of one API of a file did.
+    package struct DeployResult: Sendable {
         /// `nil` after an error.
         package var api: DeployedAPI?
         package var message: String
@@ -52,11 +52,11 @@ package final class DeployService: Sendable {
     ///     refused.
     ///   - force: goes on although an API is being updated.
     /// - Throws: ``ConfigurationRejected`` with every problem there is, and then nothing was deployed;
-    ///   ``PlatformError`` `store_unavailable`. A later failure of one API is in its outcome, and the others
+    ///   ``PlatformError`` `store_unavailable`. A later failure of one API is in its result, and the others
     ///   continue.
     package func deploy(
         _ file: [UInt8], fileName: String, baseDirectory: String?, by principal: Principal?, force: Bool
-    ) async throws -> [Outcome] {
+    ) async throws -> [DeployResult] {
         let written = try Declaration.read(file, fileName: fileName, baseDirectory: baseDirectory)
         let specifications = written.map(\.specification)
         let keys = Set(specifications.map(\.name)).union(Self.sharedKeys(of: specifications))
@@ -65,7 +65,7 @@ package final class DeployService: Sendable {
             let (declared, problems) = try await examine(
                 written, deployed: deployed, fileName: fileName, by: principal, links: .resolve)
             try await refuseProblems(of: declared, deployed: deployed, fileName: fileName, beside: problems)
-            var outcomes: [Outcome] = []
+            var outcomes: [DeployResult] = []
             for declaration in declared {
                 outcomes.append(await deploy(declaration, fileName: fileName, deployed: deployed, force: force))
             }
@@ -146,7 +146,7 @@ package final class DeployService: Sendable {
 
     /// - Parameter deployed: what was deployed when `declaration` was checked.
     private func deploy(_ declaration: Declaration, fileName: String, deployed: [DeployedAPI], force: Bool) async
-        -> Outcome
+        -> DeployResult
     {
         let name = declaration.specification.name
         var known: [DeployedAPI]? = deployed
@@ -167,13 +167,13 @@ package final class DeployService: Sendable {
         } catch {
             let error = PlatformError(wrapping: error)
             logger.error("API not deployed", metadata: ["api": "\(name)", "error": "\(error)"])
-            return Outcome(api: nil, message: "", error: error)
+            return DeployResult(api: nil, message: "", error: error)
         }
     }
 
     /// - Returns: `nil` when another version than `previous` is present.
     private func attempt(_ declaration: Declaration, fileName: String, previous: DeployedAPI?, force: Bool)
-        async throws -> Outcome?
+        async throws -> DeployResult?
     {
         let specification = declaration.specification
         let status = await orchestrator.status(api: specification.name)
@@ -186,18 +186,18 @@ package final class DeployService: Sendable {
         case .create(let api):
             guard try await roll(api, replacing: nil) else { return nil }
             logger.info("API created", metadata: ["api": "\(api.name)", "api.id": "\(api.id)"])
-            return Outcome(api: api, message: "creating \(specification.title)")
+            return DeployResult(api: api, message: "creating \(specification.title)")
         case .update(let api):
             guard try await roll(api, replacing: previous) else { return nil }
             logger.info("API updated", metadata: ["api": "\(api.name)", "api.id": "\(api.id)"])
-            return Outcome(api: api, message: "updating \(specification.title)")
+            return DeployResult(api: api, message: "updating \(specification.title)")
         case .unchanged(let api, let isUpdating):
             // It was checked again: it may start now, where it was held back.
             await reconciler.admit(api.name)
-            return Outcome(
+            return DeployResult(
                 api: api, message: "\(specification.title) is \(isUpdating ? "already updating" : "up to date")")
         case .refuse(let error):
-            return Outcome(api: nil, message: "", error: error)
+            return DeployResult(api: nil, message: "", error: error)
         }
     }
 

@@ -28,14 +28,14 @@ final class LinePipe: Sendable {
     /// - Throws: `CancellationError` after ``finish()``, at once.
     func write(_ lines: ByteBuffer) async throws {
         while true {
-            enum Outcome { case written(CheckedContinuation<Void, Never>?), full, finished }
-            let outcome = state.withLock { state -> Outcome in
+            enum WriteStep { case written(CheckedContinuation<Void, Never>?), full, finished }
+            let step = state.withLock { state -> WriteStep in
                 guard !state.isFinished else { return .finished }
                 guard state.bytes.readableBytes < limit else { return .full }
                 state.bytes.writeImmutableBuffer(lines)
                 return .written(state.reader.take())
             }
-            switch outcome {
+            switch step {
             case .written(let reader):
                 reader?.resume()
                 return

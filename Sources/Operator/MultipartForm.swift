@@ -97,7 +97,7 @@ struct MultipartForm {
         return true
     }
 
-    /// Whether two hyphens and then nothing more stand at `index`.
+    /// Whether the two hyphens that close a form are at `index`.
     private static func isClosing(_ body: [UInt8], at index: Int) -> Bool {
         guard starts(body, at: index, with: [UInt8(ascii: "-"), UInt8(ascii: "-")]) else { return false }
         let rest = afterBlanks(body, at: index + 2)

@@ -26,17 +26,17 @@ extension Operator {
                 .badRequest, "configFileName must have at most 255 characters and no control characters")
         }
         do {
-            let outcomes = try await deployments.deploy(
+            let results = try await deployments.deploy(
                 file, fileName: fileName, baseDirectory: directory, by: call.principal, force: force)
             let addresses = configuration.addresses().reachable(from: request.header("host"))
-            return try Self.json(outcomes.map { Self.document($0, addresses) })
+            return try Self.json(results.map { Self.document($0, addresses) })
         } catch let rejected as ConfigurationRejected {
             let error = PlatformError(.configurationInvalid, rejected.message)
             return try Self.json(ErrorDocument(error, problems: rejected.problems), status: error.code.status)
         }
     }
 
-    private static func document(_ outcome: DeployService.Outcome, _ addresses: PlatformAddresses)
+    private static func document(_ outcome: DeployService.DeployResult, _ addresses: PlatformAddresses)
         -> DeployResultDocument
     {
         DeployResultDocument(

@@ -129,7 +129,7 @@ enum SandboxMode {
         let stat = open("/proc/self/stat", O_RDONLY | O_CLOEXEC)
         let count = read(stat, &buffer, buffer.count)
         close(stat)
-        // The name stands in parentheses and may hold anything; the 20th field after it is the start time.
+        // The name is in parentheses and may contain anything; the 20th field after it is the start time.
         let text = String(decoding: buffer[..<max(0, count)], as: UTF8.self)
         let fields = text.split(separator: ")").last?.split(separator: " ") ?? []
         var line = Array("\(getpid()) \(fields.count > 19 ? fields[19] : "0")\n".utf8)

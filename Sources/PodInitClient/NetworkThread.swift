@@ -18,7 +18,7 @@ import Synchronization
 final class NetworkThread: Sendable {
     static let shared = NetworkThread()
 
-    enum Outcome: Sendable {
+    enum SocketResult: Sendable {
         /// Non-blocking and close-on-exec, the caller's to close.
         case made([CInt])
         /// The kernel does not permit this user to enter the namespace.
@@ -31,7 +31,7 @@ final class NetworkThread: Sendable {
         var network: Descriptor
         var isIPv6: Bool
         var count: Int
-        var continuation: CheckedContinuation<Outcome, Never>
+        var continuation: CheckedContinuation<SocketResult, Never>
     }
 
     private struct State {
@@ -49,7 +49,7 @@ final class NetworkThread: Sendable {
     }
 
     /// Makes `count` TCP sockets in a network namespace, within microseconds.
-    func makeSockets(in network: Descriptor, isIPv6: Bool, count: Int) async -> Outcome {
+    func makeSockets(in network: Descriptor, isIPv6: Bool, count: Int) async -> SocketResult {
         await withCheckedContinuation { continuation in
             let request = Request(network: network, isIPv6: isIPv6, count: count, continuation: continuation)
             do {

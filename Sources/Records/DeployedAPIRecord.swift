@@ -79,7 +79,7 @@ extension KeyedDecodingContainer {
 
 // MARK: Parts
 
-/// The parts of all kinds stand side by side, and `kind` says which of them there are.
+/// The record has a field for each part of any kind, and `kind` says which of them are present.
 private struct SpecificationRecord: Codable {
     var value: APISpecification
 

@@ -174,7 +174,7 @@ extension WriteTransaction {
 }
 
 extension LeaseHolder {
-    /// As it stands in the column `holder`: the process, a zero byte, the replica. Releases before wrote the replica
+    /// The value of the column `holder`: the process, a zero byte, the replica. Earlier releases wrote the replica
     /// alone.
     var bytes: [UInt8] { Array(process.utf8) + [0] + Array(replica.utf8) }
 }

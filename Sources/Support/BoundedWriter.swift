@@ -8,7 +8,7 @@ import Synchronization
 #endif
 
 /// Writes lines to a descriptor on a thread of its own, so that a reader who does not read (a full pipe, a stopped
-/// terminal) delays nobody.
+/// terminal) delays no caller.
 ///
 /// Lines beyond the limit are dropped. How many is written as a line of its own as soon as there is room again. Safe
 /// from any thread.

@@ -3,7 +3,7 @@ import Core
 /// Says whether a stream of bytes is one JSON text (RFC 8259), without building or changing anything.
 ///
 /// Feed it with pieces, cut anywhere, then call `finish`. Strict where the standard is: UTF-8 without byte order mark,
-/// no `NaN`, no comments, nothing after the text but white space. Any value may stand at the top; numbers have any
+/// no `NaN`, no comments, nothing after the text but white space. Any value may be at the top; numbers have any
 /// size; names may repeat. An escape of half a surrogate pair (`"\ud800"`) is accepted: the grammar of RFC 8259 allows
 /// it, section 8.2 says so, and the result is stored as it is.
 ///

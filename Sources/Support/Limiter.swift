@@ -72,6 +72,9 @@ package final class Limiter: Sendable {
         return try await body()
     }
 
+    /// The number of pieces of work that wait.
+    var waitingCount: Int { state.withLock { $0.waiting.count } }
+
     private func enter(_ keys: Set<String>) async throws {
         let number = state.withLock { state in
             state.nextNumber += 1

@@ -1,7 +1,7 @@
 /// The system calls of Linux that a container may use, and those that it may not: the policy of Docker's default
 /// profile for a container without capabilities. Each entry is a name with its number on x86-64 and on arm64
 /// (`-`: the architecture does not have the call). Calls that depend on an argument, and calls that are answered as by
-/// a kernel without them, stand in ``SystemCallFilter``.
+/// a kernel without them, are in ``SystemCallFilter``.
 ///
 /// A call that is in no list fails with EPERM if its number is below ``SystemCallFilter/firstUnknown``, and with ENOSYS
 /// otherwise, so that programs for newer kernels use their fallback.

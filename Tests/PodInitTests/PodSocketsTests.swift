@@ -129,7 +129,7 @@ struct PodSocketsTests {
                 return number == 1 ? open("/dev/null", O_RDONLY | O_CLOEXEC) : number == 2 ? -EMFILE : cx_network_of(0)
             }
             let descriptor = Descriptor(try #require(try await network()))
-            func make() async -> NetworkThread.Outcome {
+            func make() async -> NetworkThread.SocketResult {
                 await thread.makeSockets(in: descriptor, isIPv6: false, count: 1)
             }
             guard case .made(let first) = await make() else {

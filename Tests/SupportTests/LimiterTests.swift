@@ -1,8 +1,9 @@
 import Core
-import Support
 import Synchronization
 import TestSupport
 import Testing
+
+@testable import Support
 
 @Suite("Limits of concurrent work", .timeLimit(.minutes(1)))
 struct LimiterTests {
@@ -27,8 +28,8 @@ struct LimiterTests {
                         running.withLock { $0 -= 1 }
                     }
                 }
-                // Each waits, or runs, before the next comes.
-                try await Task.sleep(for: .milliseconds(10))
+                // Each runs or waits before the next begins.
+                try await expectEventually { running.withLock { $0 } + limiter.waitingCount == number + 1 }
             }
             try await expectEventually { running.withLock { $0 } == 2 }
             #expect(order.withLock { $0 } == [0, 1])

@@ -111,7 +111,7 @@ int cx_link_up(const char *name);
 /// Adds a rule before the routes of this network namespace: a destination (network byte order) is routed as usual, or
 /// is unreachable. The rule with the lower priority number decides. A rule that exists is no failure.
 int cx_route_rule(int ipv6, const void *address, int prefix, unsigned int priority, int reachable);
-/// Becomes this user for good: no further groups, no capabilities, not traceable. The caller must be single-threaded.
+/// Takes this user permanently: no further groups, no capabilities, not traceable. The caller must be single-threaded.
 int cx_become_user(unsigned int user, unsigned int group);
 
 // MARK: mounts and user namespaces (mounts.c)

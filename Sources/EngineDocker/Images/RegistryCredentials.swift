@@ -56,7 +56,7 @@ struct DockerConfigurationFile: Sendable, Decodable {
         return (named ?? credsStore).flatMap { $0.isEmpty ? nil : $0 }
     }
 
-    /// What stands in the file itself.
+    /// The content of the file itself.
     func credentials(for registry: String) -> RegistryCredentials? {
         // An exact key before one that only means the same host.
         let entries = (auths ?? [:]).sorted { $0.key < $1.key }

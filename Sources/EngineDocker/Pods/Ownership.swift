@@ -13,7 +13,7 @@ import Foundation
 /// The proof that this platform made an object of the engine (contract N10).
 ///
 /// Labels prove nothing: an image brings its own, and any user of the engine can set them. The proof is a keyed digest
-/// over the object's name and all labels that the platform believes. The key stands in the data directory and nowhere
+/// over the object's name and all labels that the platform believes. The key is in the data directory and nowhere
 /// else. A copy of all labels proves nothing either, because the name belongs to the proof and an engine gives each
 /// name once.
 struct Ownership: Sendable {
@@ -23,7 +23,7 @@ struct Ownership: Sendable {
         self.key = SymmetricKey(data: key)
     }
 
-    /// Every label of the platform, so that none of the image's own labels stands in for one, and the proof.
+    /// Every label of the platform, so that none of the image's own labels replaces one, and the proof.
     func labels(_ labels: [String: String], name: String) -> [String: String] {
         var all = Dictionary(uniqueKeysWithValues: Labels.all.map { ($0, labels[$0] ?? "") })
         all[Labels.proof] = Self.hexadecimal(

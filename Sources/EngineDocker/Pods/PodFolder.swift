@@ -71,7 +71,7 @@ struct PodFolder: Sendable {
         }
     }
 
-    /// Whether an earlier version, which kept no record, made this folder for the pod: then its id stands in a file
+    /// Whether an earlier version, which kept no record, made this folder for the pod: then its id is in a file
     /// that only the platform can write.
     func isOfEarlierVersion(_ pod: String) async throws -> Bool {
         try await Self.offPool {
