@@ -113,6 +113,9 @@ package actor Reconciler: Reconciling, Service {
 
     // MARK: Passes
 
+    /// The number of callers that wait for a pass that has not begun.
+    var waitingCount: Int { next.waiting.count }
+
     /// Waits for a pass. A failure is logged once; the next regular pass tries again.
     private func reconcile(_ extend: @Sendable (inout Pass) -> Void) async {
         let failure = await pass(extend)
