@@ -108,7 +108,7 @@ extension Operator {
         OperatorRoute(
             .GET, "/info", .readPlatform, version: .any,
             OpenAPIOperation(
-                id: "info", summary: "Version, engine, store, addresses, and and numbers of APIs and requests.",
+                id: "info", summary: "Version, engine, store, addresses, and numbers of APIs and requests.",
                 answer: OpenAPIOperation.json("Info"))
         ) { this, call, _ in try json(try await this.info(this.addresses(for: call.request))) },
         OperatorRoute(
