@@ -37,7 +37,9 @@ func module(_ name: String, _ dependencies: [Target.Dependency]) -> Target {
 
 func tests(_ name: String, _ dependencies: [Target.Dependency], exclude: [String] = []) -> Target {
     .testTarget(
-        name: name, dependencies: dependencies + ["Core", "Support", "TestSupport"], exclude: exclude,
+        name: name,
+        dependencies: dependencies + ["Core", "Support", "TestSupport"] + (isSanitized ? ["CMutexOrder"] : []),
+        exclude: exclude,
         swiftSettings: strict)
 }
 
@@ -202,6 +204,7 @@ let package = Package(
                 nioEmbedded, nioHTTP1, logging, lifecycle,
             ]),
         .target(name: "CSetClock", path: "Tests/CSetClock"),
+        .target(name: "CMutexOrder", path: "Tests/CMutexOrder"),
         tests(
             "EndToEndTests",
             ["Wire", asyncHTTPClient, nioCore, nioPosix, nioHTTP1, crypto, "EngineDocker", "PodmanSupport"],

@@ -11,7 +11,7 @@ run() {
   local target
   for target in ${targets//,/ }; do
     # The skipped tests measure memory and time, which a sanitizer increases.
-    CORTEX_TESTS=$targets CORTEX_SANITIZER=$sanitizer ASAN_OPTIONS=detect_leaks=0 TSAN_OPTIONS="halt_on_error=1 suppressions=$PWD/scripts/tsan-suppressions.txt" \
+    CORTEX_TESTS=$targets CORTEX_SANITIZER=$sanitizer ASAN_OPTIONS=detect_leaks=0 TSAN_OPTIONS=halt_on_error=1 \
       swift test --skip-build --sanitize="$sanitizer" --scratch-path ".build-$sanitizer" --filter "^$target\\." \
       --skip 'PodModeTests/size' --skip 'HostilePodInitTests/flood'
   done
