@@ -74,6 +74,9 @@ let package = Package(
         module("Gateway", ["Core", "Support", "Wire", "HTTPServing", nioCore, nioHTTP1, logging, lifecycle, crypto]),
         module("ContainerHTTP", ["Core", "Support", nioCore, nioPosix, nioHTTP1]),
         module("Dequeuer", ["Core", "Support", "ContainerHTTP", nioCore, nioPosix, nioHTTP1, logging, lifecycle]),
+        module(
+            "Proxy",
+            ["Core", "Support", "HTTPServing", "ContainerHTTP", nioCore, nioPosix, nioHTTP1, logging, lifecycle]),
         module("Probes", ["Core", "Support", "ContainerHTTP", nioCore, nioPosix, nioHTTP1, logging]),
         module("Access", ["Core", crypto]),
         module(
@@ -106,8 +109,9 @@ let package = Package(
         module(
             "Platform",
             [
-                "Core", "Support", "Wire", "Access", "HTTPServing", "Gateway", "Dequeuer", "Operator", "Autoscaler",
-                "Reconciler", "LocalOrchestrator", "EngineDocker", "EngineSandbox", "StoreSQLite", logging, lifecycle,
+                "Core", "Support", "Wire", "Access", "HTTPServing", "Gateway", "Dequeuer", "Proxy", "Operator",
+                "Autoscaler", "Reconciler", "LocalOrchestrator", "EngineDocker", "EngineSandbox", "StoreSQLite",
+                logging, lifecycle,
                 nioCore,
                 nioPosix, yams,
             ]),

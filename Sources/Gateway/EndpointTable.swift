@@ -1,23 +1,6 @@
 import Core
 import HTTPServing
 
-/// Answers the requests to one deployed API. Each kind of API has its own implementation.
-///
-/// `rest` is the part of the path after the endpoint, byte for byte as the caller sent it: empty, or it begins with
-/// `/`.
-protocol EndpointHandler: AnyObject, Sendable {
-    /// Whether the API has this path. If not, the answer is the one for a path of no API.
-    func serves(_ rest: Substring) -> Bool
-
-    /// What browsers may do at this path.
-    func cors(_ rest: Substring) -> CORS
-
-    /// Answers a request to a path that is served. An error becomes the answer.
-    nonisolated(nonsending) func respond(
-        to request: IncomingRequest, at rest: Substring, body: inout IncomingBody
-    ) async throws -> HTTPReply
-}
-
 /// Which API answers at which path. Endpoints may have several segments; the longest one that matches whole segments
 /// is used.
 struct EndpointTable: Sendable {
@@ -31,13 +14,14 @@ struct EndpointTable: Sendable {
     /// The number of segments of the longest endpoint: a longer path costs no more lookups.
     private var depth = 0
 
-    init(_ deployed: [DeployedAPI] = [], handler: (DeployedAPI) -> any EndpointHandler) {
+    init(_ deployed: [DeployedAPI] = [], handler: (DeployedAPI) -> (any EndpointHandler)?) {
         for api in deployed {
             let endpoint = api.specification.networking.endpoint
             let key = endpoint == "/" ? "" : endpoint
             // Two APIs cannot be deployed at one endpoint. If it happens all the same, the answer must not depend on
             // chance.
-            if handlers[key] == nil { handlers[key] = handler(api) }
+            guard handlers[key] == nil, let handler = handler(api) else { continue }
+            handlers[key] = handler
             depth = max(depth, key.utf8.count { $0 == UInt8(ascii: "/") })
         }
     }

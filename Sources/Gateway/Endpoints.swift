@@ -1,4 +1,5 @@
 import Core
+import HTTPServing
 import Synchronization
 
 /// The endpoint table, kept like the store's deployed APIs.
@@ -18,12 +19,12 @@ final class Endpoints: Sendable {
 
     private let store: any Store
     private let clock: any PlatformClock
-    private let handler: @Sendable (DeployedAPI) -> any EndpointHandler
+    private let handler: @Sendable (DeployedAPI) -> (any EndpointHandler)?
     private let state: Mutex<State>
 
     /// - Parameter handler: makes the handler of a deployed API, by its kind.
     init(
-        store: any Store, clock: any PlatformClock, handler: @escaping @Sendable (DeployedAPI) -> any EndpointHandler
+        store: any Store, clock: any PlatformClock, handler: @escaping @Sendable (DeployedAPI) -> (any EndpointHandler)?
     ) {
         self.store = store
         self.clock = clock

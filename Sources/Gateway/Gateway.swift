@@ -23,11 +23,13 @@ package struct Gateway: Service {
     ///   - capacity: the limits that this server shares with the others of the process.
     ///   - spareDisk: how many bytes of disk submissions may still take; called at every submission, so it must be
     ///     fast.
+    ///   - otherKinds: the handlers of APIs that are not AsyncAPIs; `nil` for one that is not served.
     ///   - makeID: a new request's id; as a rule one that cannot be guessed.
     package init(
         store: any Store, listeners: [HTTPListener], limits: HTTPServerLimits = HTTPServerLimits(),
         capacity: ServerCapacity = ServerCapacity(), clock: any PlatformClock, logger: Logger,
         spareDisk: @escaping @Sendable () -> Int64 = { .max },
+        otherKinds: @escaping @Sendable (DeployedAPI) -> (any EndpointHandler)? = { _ in nil },
         makeID: @escaping @Sendable (Timestamp) -> RequestID = { now in
             var generator = SystemRandomNumberGenerator()
             return RequestID(now: now, using: &generator)
@@ -39,6 +41,7 @@ package struct Gateway: Service {
         let endpoints = Endpoints(store: store, clock: clock) { api in
             switch api.specification.kind {
             case .async(let part): AsyncAPI(api, part, services: services)
+            case .realtime, .trafficSplitter: otherKinds(api)
             }
         }
         let errors = ErrorResponses(logger: logger)

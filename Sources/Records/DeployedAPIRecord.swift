@@ -83,7 +83,9 @@ extension KeyedDecodingContainer {
 private struct SpecificationRecord: Codable {
     var value: APISpecification
 
-    private enum Key: String, CodingKey { case name, kind, networking, pod, autoscaling, updateStrategy, requests }
+    private enum Key: String, CodingKey {
+        case name, kind, networking, pod, autoscaling, updateStrategy, requests, proxy, splitter
+    }
     private enum NetworkingKey: String, CodingKey { case endpoint, allowOrigins }
 
     init(value: APISpecification) { self.value = value }
@@ -98,9 +100,16 @@ private struct SpecificationRecord: Codable {
                 AsyncSpecification(
                     workload: try Self.workload(of: record),
                     requests: try record.value(.requests, or: RequestsRecord(value: .init())).value))
-        case let other:
-            // Only a newer release deploys other kinds.
-            throw NewerFormat.kind(other)
+        case .realtime:
+            kind = .realtime(
+                RealtimeSpecification(
+                    workload: try Self.workload(of: record),
+                    proxy: try record.value(.proxy, or: ProxyRecord(value: .init())).value))
+        case .trafficSplitter:
+            kind = .trafficSplitter(try record.decode(SplitterRecord.self, forKey: .splitter).value)
+        case .batch, .task:
+            // Only a newer release deploys these kinds.
+            throw NewerFormat.kind(try record.decode(APIKind.self, forKey: .kind))
         }
         value = APISpecification(
             name: try record.decode(String.self, forKey: .name),
@@ -121,6 +130,11 @@ private struct SpecificationRecord: Codable {
         case .async(let api):
             try Self.encode(api.workload, to: &record)
             try record.encode(RequestsRecord(value: api.requests), forKey: .requests)
+        case .realtime(let api):
+            try Self.encode(api.workload, to: &record)
+            try record.encode(ProxyRecord(value: api.proxy), forKey: .proxy)
+        case .trafficSplitter(let splitter):
+            try record.encode(SplitterRecord(value: splitter), forKey: .splitter)
         }
     }
 
@@ -455,20 +469,12 @@ private struct RequestsRecord: Codable {
     private enum Key: String, CodingKey {
         case timeout, retention, keepFailed, maxPayload, maxResult, maxQueueLength, maxQueueTime, retries
     }
-    private enum RetriesKey: String, CodingKey { case maxAttempts, on, backoff }
 
     init(value: RequestPolicy) { self.value = value }
 
     init(from decoder: any Decoder) throws {
         let record = try decoder.container(keyedBy: Key.self)
         let standard = RequestPolicy()
-        var retries = standard.retries
-        if record.contains(.retries) {
-            let found = try record.nestedContainer(keyedBy: RetriesKey.self, forKey: .retries)
-            retries = RetryPolicy(
-                maxAttempts: try found.value(.maxAttempts, or: retries.maxAttempts),
-                on: try found.value(.on, or: retries.on), backoff: try found.value(.backoff, or: retries.backoff))
-        }
         value = RequestPolicy(
             timeout: try record.value(.timeout, or: standard.timeout),
             retention: try record.value(.retention, or: standard.retention),
@@ -476,7 +482,9 @@ private struct RequestsRecord: Codable {
             maxPayload: try record.value(.maxPayload, or: standard.maxPayload),
             maxResult: try record.value(.maxResult, or: standard.maxResult),
             maxQueueLength: try record.decodeIfPresent(Int.self, forKey: .maxQueueLength),
-            maxQueueTime: try record.decodeIfPresent(Duration.self, forKey: .maxQueueTime), retries: retries)
+            maxQueueTime: try record.decodeIfPresent(Duration.self, forKey: .maxQueueTime),
+            retries: try record.decodeIfPresent(RetriesRecord.self, forKey: .retries)?.value(standard.retries)
+                ?? standard.retries)
     }
 
     func encode(to encoder: any Encoder) throws {
@@ -488,10 +496,147 @@ private struct RequestsRecord: Codable {
         try record.encode(value.maxResult, forKey: .maxResult)
         try record.encodeIfPresent(value.maxQueueLength, forKey: .maxQueueLength)
         try record.encodeIfPresent(value.maxQueueTime, forKey: .maxQueueTime)
-        var retries = record.nestedContainer(keyedBy: RetriesKey.self, forKey: .retries)
-        try retries.encode(value.retries.maxAttempts, forKey: .maxAttempts)
+        try record.encode(RetriesRecord(value.retries), forKey: .retries)
+    }
+}
+
+private struct RetriesRecord: Codable {
+    var maxAttempts: Int?
+    var on: [RetryPolicy.Reason]?
+    var backoff: Duration?
+
+    init(_ retries: RetryPolicy) {
+        maxAttempts = retries.maxAttempts
         // In order: a set's own order changes from run to run.
-        try retries.encode(value.retries.on.sorted { $0.rawValue < $1.rawValue }, forKey: .on)
-        try retries.encode(value.retries.backoff, forKey: .backoff)
+        on = retries.on.sorted { $0.rawValue < $1.rawValue }
+        backoff = retries.backoff
+    }
+
+    func value(_ standard: RetryPolicy) -> RetryPolicy {
+        RetryPolicy(
+            maxAttempts: maxAttempts ?? standard.maxAttempts, on: on.map(Set.init) ?? standard.on,
+            backoff: backoff ?? standard.backoff)
+    }
+}
+
+/// `{"cookie": NAME}` or `{"header": NAME}`.
+private struct StickinessRecord: Codable {
+    var cookie: String?
+    var header: String?
+
+    init(_ value: Stickiness) {
+        switch value {
+        case .cookie(let name): cookie = name
+        case .header(let name): header = name
+        }
+    }
+
+    var value: Stickiness? { cookie.map(Stickiness.cookie) ?? header.map(Stickiness.header) }
+}
+
+private struct ProxyRecord: Codable {
+    var value: ProxyPolicy
+
+    private enum Key: String, CodingKey {
+        case maxQueueLength, timeout, idleTimeout, maxQueueTime, maxPayload, retries, sticky
+    }
+
+    init(value: ProxyPolicy) { self.value = value }
+
+    init(from decoder: any Decoder) throws {
+        let record = try decoder.container(keyedBy: Key.self)
+        let standard = ProxyPolicy()
+        value = ProxyPolicy(
+            maxQueueLength: try record.value(.maxQueueLength, or: standard.maxQueueLength),
+            timeout: try record.value(.timeout, or: standard.timeout),
+            idleTimeout: try record.decodeIfPresent(Duration.self, forKey: .idleTimeout),
+            maxQueueTime: try record.value(.maxQueueTime, or: standard.maxQueueTime),
+            maxPayload: try record.decodeIfPresent(Int64.self, forKey: .maxPayload),
+            retries: try record.decodeIfPresent(RetriesRecord.self, forKey: .retries)?.value(standard.retries)
+                ?? standard.retries,
+            sticky: try record.decodeIfPresent(StickinessRecord.self, forKey: .sticky)?.value)
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        var record = encoder.container(keyedBy: Key.self)
+        try record.encode(value.maxQueueLength, forKey: .maxQueueLength)
+        try record.encode(value.timeout, forKey: .timeout)
+        try record.encodeIfPresent(value.idleTimeout, forKey: .idleTimeout)
+        try record.encode(value.maxQueueTime, forKey: .maxQueueTime)
+        try record.encodeIfPresent(value.maxPayload, forKey: .maxPayload)
+        try record.encode(RetriesRecord(value.retries), forKey: .retries)
+        try record.encodeIfPresent(value.sticky.map(StickinessRecord.init), forKey: .sticky)
+    }
+}
+
+private struct SplitterRecord: Codable {
+    var value: SplitterSpecification
+
+    private enum Key: String, CodingKey { case targets, sticky, matches, allowsOverride, hasFallback, guarding }
+
+    private struct TargetRecord: Codable {
+        var api: String
+        var weight: Int
+        var isShadow: Bool?
+    }
+
+    private struct MatchRecord: Codable {
+        var header: String
+        var value: String?
+        var prefix: String?
+        var api: String
+    }
+
+    private struct GuardRecord: Codable {
+        var api: String
+        var window: Duration
+        var minRequests: Int
+        var maxErrorRate: Double
+        var maxP99: Duration?
+        var baselineFactor: Double
+    }
+
+    init(value: SplitterSpecification) { self.value = value }
+
+    init(from decoder: any Decoder) throws {
+        let record = try decoder.container(keyedBy: Key.self)
+        value = SplitterSpecification(
+            targets: try record.decode([TargetRecord].self, forKey: .targets).map {
+                .init(api: $0.api, weight: $0.weight, isShadow: $0.isShadow ?? false)
+            },
+            sticky: try record.decodeIfPresent(StickinessRecord.self, forKey: .sticky)?.value,
+            matches: try record.value(.matches, or: [MatchRecord]()).map {
+                .init(
+                    header: $0.header, rule: $0.value.map { .value($0) } ?? .prefix($0.prefix ?? ""), api: $0.api)
+            },
+            allowsOverride: try record.value(.allowsOverride, or: false),
+            hasFallback: try record.value(.hasFallback, or: true),
+            guarding: try record.decodeIfPresent(GuardRecord.self, forKey: .guarding).map {
+                .init(
+                    api: $0.api, window: $0.window, minRequests: $0.minRequests, maxErrorRate: $0.maxErrorRate,
+                    maxP99: $0.maxP99, baselineFactor: $0.baselineFactor)
+            })
+    }
+
+    func encode(to encoder: any Encoder) throws {
+        var record = encoder.container(keyedBy: Key.self)
+        try record.encode(
+            value.targets.map { TargetRecord(api: $0.api, weight: $0.weight, isShadow: $0.isShadow) }, forKey: .targets)
+        try record.encodeIfPresent(value.sticky.map(StickinessRecord.init), forKey: .sticky)
+        try record.encode(
+            value.matches.map { match in
+                switch match.rule {
+                case .value(let text): MatchRecord(header: match.header, value: text, api: match.api)
+                case .prefix(let text): MatchRecord(header: match.header, prefix: text, api: match.api)
+                }
+            }, forKey: .matches)
+        try record.encode(value.allowsOverride, forKey: .allowsOverride)
+        try record.encode(value.hasFallback, forKey: .hasFallback)
+        try record.encodeIfPresent(
+            value.guarding.map {
+                GuardRecord(
+                    api: $0.api, window: $0.window, minRequests: $0.minRequests, maxErrorRate: $0.maxErrorRate,
+                    maxP99: $0.maxP99, baselineFactor: $0.baselineFactor)
+            }, forKey: .guarding)
     }
 }

@@ -18,6 +18,7 @@ private let allowed: [String: Set<String>] = [
     ],
     "ContainerHTTP": ["Core", "Support", "NIO*"],
     "Dequeuer": ["Core", "Support", "ContainerHTTP", "NIO*", "Logging", "ServiceLifecycle"],
+    "Proxy": ["Core", "Support", "HTTPServing", "ContainerHTTP", "NIO*", "Logging", "ServiceLifecycle"],
     "Probes": ["Core", "Support", "ContainerHTTP", "NIO*", "Logging"],
     "Access": ["Core", "Crypto"],
     "Operator": [
@@ -41,7 +42,7 @@ private let allowed: [String: Set<String>] = [
     "StoreSQLite": ["Core", "Support", "Records", "CStoreSQLite", "GRDB", "GRDBSQLite", "Logging"],
     "Client": ["Core", "Wire", "AsyncHTTPClient", "NIO*", "Yams"],
     "Platform": [
-        "Core", "Support", "Wire", "Access", "HTTPServing", "Gateway", "Dequeuer", "Operator", "Autoscaler",
+        "Core", "Support", "Wire", "Access", "HTTPServing", "Gateway", "Dequeuer", "Proxy", "Operator", "Autoscaler",
         "Reconciler", "LocalOrchestrator", "EngineDocker", "EngineSandbox", "StoreSQLite", "Logging",
         "ServiceLifecycle", "NIO*",
         "Yams",

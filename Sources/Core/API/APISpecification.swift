@@ -27,7 +27,7 @@ package struct APISpecification: Sendable, Hashable {
     package struct Networking: Sendable, Hashable {
         /// Canonical: begins with `/`, does not end with one.
         package var endpoint: String
-        /// Origins a browser may call from; `*` is any.
+        /// Origins a browser may call from; `*` is any. Empty: the containers answer browsers themselves (contract R4).
         package var allowOrigins: [String]
 
         package init(endpoint: String, allowOrigins: [String] = ["*"]) {
@@ -50,10 +50,14 @@ package enum APIKind: String, Sendable, Hashable, Codable, CaseIterable {
 /// The part of a specification that depends on the API's kind. It has one case per kind that this release serves.
 package enum KindSpecification: Sendable, Hashable {
     case async(AsyncSpecification)
+    case realtime(RealtimeSpecification)
+    case trafficSplitter(SplitterSpecification)
 
     package var name: APIKind {
         switch self {
         case .async: .async
+        case .realtime: .realtime
+        case .trafficSplitter: .trafficSplitter
         }
     }
 }
@@ -82,15 +86,30 @@ package struct Workload: Sendable, Hashable {
         self.autoscaling = autoscaling
         self.updateStrategy = updateStrategy
     }
+
+    /// The workload of a kind that has no replicas: no container, and never a replica.
+    static let none = Workload(
+        pod: PodSpecification(containers: []), autoscaling: AutoscalingPolicy(minReplicas: 0, maxReplicas: 0))
 }
 
-/// The parts that every currently served kind has. A kind without one of them makes it optional here, and the compiler
-/// then lists the code that has to decide.
+/// The parts that several kinds have.
 extension APISpecification {
+    /// Whether the kind has replicas.
+    package var hasReplicas: Bool {
+        switch kind {
+        case .async, .realtime: true
+        case .trafficSplitter: false
+        }
+    }
+
+    /// The replicas. A kind without replicas has a workload without containers, whose number of replicas is 0; setting
+    /// it has no effect.
     package var workload: Workload {
         get {
             switch kind {
             case .async(let api): api.workload
+            case .realtime(let api): api.workload
+            case .trafficSplitter: .none
             }
         }
         set {
@@ -98,14 +117,20 @@ extension APISpecification {
             case .async(var api):
                 api.workload = newValue
                 kind = .async(api)
+            case .realtime(var api):
+                api.workload = newValue
+                kind = .realtime(api)
+            case .trafficSplitter: break
             }
         }
     }
 
+    /// The rules for queued requests; the default ones for a kind whose requests are not queued in a store.
     package var requests: RequestPolicy {
         get {
             switch kind {
             case .async(let api): api.requests
+            case .realtime, .trafficSplitter: RequestPolicy()
             }
         }
         set {
@@ -113,6 +138,7 @@ extension APISpecification {
             case .async(var api):
                 api.requests = newValue
                 kind = .async(api)
+            case .realtime, .trafficSplitter: break
             }
         }
     }
