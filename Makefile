@@ -78,4 +78,4 @@ soak: ## Soak test (MINUTES=20, ENGINE=podman, SEED=…, CORTEX=…)
 
 .PHONY: clean
 clean: ## Remove everything that was built
-	rm -rf .build examples/ocr/packages
+	rm -rf .build examples/*/packages

@@ -30,12 +30,7 @@ finish() {
 trap finish EXIT
 
 say "2. Packages of the OCR example (including the models)"
-if [ ! -d examples/ocr/packages/rapidocr_onnxruntime ]; then
-  rm -rf examples/ocr/packages
-  /usr/bin/python3 -m pip install --quiet --disable-pip-version-check --root-user-action=ignore --no-deps --only-binary :all: \
-    --target examples/ocr/packages -r examples/ocr/requirements.txt
-fi
-du -sh examples/ocr/packages | cut -f1
+scripts/example-packages.sh ocr
 PYTHONPATH=examples/ocr/packages /usr/bin/python3 examples/ocr/draw.py "$work/input"
 
 say "3. cortex up"
@@ -49,15 +44,19 @@ for _ in $(seq 300); do
 done
 cat "$work/cortex.out"
 
+# Deploys an example: on the sandbox engine with its installed packages, otherwise as an image.
+deploy() {
+  local config=examples/$1/cortex.sandbox.yaml docker
+  if ! grep -q 'engine.*sandbox' "$work/cortex.out"; then
+    config=examples/$1/cortex.yaml
+    docker=$(command -v docker || command -v podman)
+    "$docker" build --quiet -t "cortex-examples/$1" "examples/$1"
+  fi
+  "$bin/cortex" deploy "$config" --wait
+}
+
 say "4. cortex deploy"
-if grep -q 'engine.*sandbox' "$work/cortex.out"; then
-  config=examples/ocr/cortex.sandbox.yaml
-else
-  config=examples/ocr/cortex.yaml
-  docker=$(command -v docker || command -v podman)
-  "$docker" build --quiet -t cortex-examples/ocr examples/ocr
-fi
-"$bin/cortex" deploy "$config" --wait
+deploy ocr
 
 say "5. cortex submit"
 files=()

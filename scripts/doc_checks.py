@@ -85,7 +85,7 @@ class Checks:
     def block(self, block, work):
         name = block.purpose
         if block.language == "sh":
-            return self._clone(block)
+            return self._clone(block) if block.purpose == "clone" else self._online(block)
         if name and "/" in name and (self.root / name).exists():
             return self._same_as(block, self.root / name)
         if name:
@@ -143,6 +143,11 @@ class Checks:
             if any(source[start : start + len(lines)] == lines for start in range(len(source))):
                 return
         raise Untrue("this Swift code is in no file of Tests/ExampleAdapterTests")
+
+    def _online(self, block):
+        for number, line in enumerate(block.text.splitlines(), block.line):
+            if line.startswith("cortex "):
+                self._command(line, number)
 
     def _clone(self, block):
         for number, line in enumerate(block.text.splitlines(), block.line):

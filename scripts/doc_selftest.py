@@ -85,6 +85,7 @@ class Documents(unittest.TestCase):
         self.check("~~~sh skip\ncortex get\n~~~\n", "a block `sh skip` is not supported")
         with unittest.mock.patch.dict(os.environ, MAKELEVEL="1", MAKEFLAGS="w"):
             self.check("~~~sh clone\nmake tset\n~~~\n", "D:2: make:", "tset")
+        self.check("~~~sh online\npip install x\ncortex get --nett\n~~~\n", "D:3: `cortex get --nett`: there is no flag --nett")
         self.check("~~~sh\ndocker run x\n~~~\n", "a block that needs Docker says sh image")
 
     def test_files(self):

@@ -1,7 +1,7 @@
 """Tests that the user documents are true: doc_test.py [FILE...]
 
-Every block of commands in README.md, docs/*.md and clients/python/README.md is run in the order of its document, on a
-separate platform for each document. The word after a block's language selects how:
+Every block of commands in README.md, docs/*.md and the README.md of the Python client and of each example is run in the
+order of its document, on a separate platform for each document. The word after a block's language selects how:
 
     ```sh              commands, run in one bash for the whole document
     ```sh up           `cortex up`: starts the platform on the sandbox engine, on free ports; without this block the
@@ -9,6 +9,7 @@ separate platform for each document. The word after a block's language selects h
     ```sh image        commands that need Docker or Podman: `docker` is a private Podman, and `cortex` talks to a second
                        platform on it
     ```sh clone        commands that build or test for minutes: only their targets and scripts are checked to exist
+    ```sh online       commands that download, such as the build of an image with packages: only `cortex …` is checked
     ```python          run in one interpreter for the whole document
     ```text, ```json   directly after one of these: its whole output; see `compare` for `…`
     ```LANGUAGE FILE   a file of this name; if the repository has it, the contents must be equal
@@ -18,7 +19,8 @@ Replacements: http://127.0.0.1:8889, :8888 and https://cortex.example.com by the
 TOKEN by its token, ID by the last id in an output, /home/ada/.cortex/local by its data directory. The working directory
 is a clone with examples/hello's app.py and cortex.sandbox.yaml (as cortex.yaml) at its top. A command with --follow or
 --watch gets Ctrl-C after its first output. `pip install` installs without a network and without dependencies. The base
-image python:3.11-slim is created from this machine's Python.
+image python:3.11-slim is created from this machine's Python. Packages of the example whose README.md is tested are
+installed.
 
 In the rest of the text every `cortex …` must be an existing command with existing flags, every link must have a
 target, and every named Swift file must exist.
@@ -89,9 +91,14 @@ class Run:
     def __init__(self, path, folder):
         self.path, self.folder = path, folder
         self.work = folder / "work"
+        example = path.parent.name if path.parent.parent == ROOT / "examples" else None
+        if example and (path.parent / "requirements.txt").exists():
+            subprocess.run([ROOT / "scripts/example-packages.sh", example], check=True, stdout=subprocess.DEVNULL)
         ignored = shutil.ignore_patterns("packages", "__pycache__", "*.egg-info", "build", "tests")
         for part in ("examples", "clients/python"):
             shutil.copytree(ROOT / part, self.work / part, ignore=ignored)
+        if example and (path.parent / "packages").exists():
+            shutil.copytree(path.parent / "packages", self.work / "examples" / example / "packages")
         for name, source in (("app.py", "app.py"), ("cortex.yaml", "cortex.sandbox.yaml")):
             shutil.copy(ROOT / "examples/hello" / source, self.work / name)
         self.programs = make_programs(folder / "programs", PROGRAM)
@@ -124,7 +131,7 @@ class Run:
             self.counts["compared"] += 1
             compare(block.text, output, block.line)
             return None
-        if block.language == "sh" and block.purpose != "clone":
+        if block.language == "sh" and block.purpose not in ("clone", "online"):
             self.counts["run"] += 1
             return self._shell(block)
         if block.language == "python" and not block.purpose:
@@ -233,6 +240,7 @@ def main(names):
     paths = [Path(name) for name in names] or [
         ROOT / "README.md",
         *sorted((ROOT / "docs").glob("*.md")),
+        *sorted((ROOT / "examples").glob("*/README.md")),
         ROOT / "clients/python/README.md",
         ROOT / "CONTRIBUTING.md",
         ROOT / "SECURITY.md",
