@@ -4,21 +4,23 @@ import Core
 /// uniqueness in a file.
 struct APIListReader {
     private let baseDirectory: String?
+    private let served: [APIKind]
     private var reader: ConfigurationReader
     private var apis: [ConfiguredAPI] = []
     private var names: [String: (mark: SourceMark, kind: APIKind?)] = [:]
     private var endpoints: [String: String] = [:]
     private var splitters: [(api: String?, object: ConfigurationObject)] = []
 
-    private init(baseDirectory: String?, reader: ConfigurationReader) {
+    private init(baseDirectory: String?, served: Set<APIKind>, reader: ConfigurationReader) {
         self.baseDirectory = baseDirectory
+        self.served = APIKind.allCases.filter(served.contains)
         self.reader = reader
     }
 
-    static func read(_ root: YAMLNode, baseDirectory: String?, with reader: inout ConfigurationReader)
-        -> [ConfiguredAPI]
-    {
-        var list = APIListReader(baseDirectory: baseDirectory, reader: reader)
+    static func read(
+        _ root: YAMLNode, baseDirectory: String?, served: Set<APIKind>, with reader: inout ConfigurationReader
+    ) -> [ConfiguredAPI] {
+        var list = APIListReader(baseDirectory: baseDirectory, served: served, reader: reader)
         list.read(root)
         reader = list.reader
         return list.apis
@@ -62,21 +64,24 @@ struct APIListReader {
         checkName(name, kind)
         guard let kind, let kindNode else { return readOfUnknownKind(element, entries, kindNode) }
         guard let object = reader.read(element, as: APISchema.root(of: kind), path: "") else { return }
-        if !kind.isServed {
-            let served = Self.servedKinds.joined(separator: ", ")
+        let isServed = served.contains(kind)
+        if !isServed {
+            let names = served.map(\.rawValue).joined(separator: ", ")
             reader.refuse(
-                kindNode.mark, "kind", "\(kind.rawValue) is not served by this version; only \(served) is")
+                kindNode.mark, "kind",
+                "\(kind.rawValue) is not served by this version; only \(names) \(served.count == 1 ? "is" : "are")")
         }
-        guard let specification = check(object, of: kind) else { return }
+        guard let specification = check(object, of: kind), isServed else { return }
         apis.append(
             ConfiguredAPI(
                 specification: specification, submitted: SubmittedJSON.text(of: element),
                 places: SourceMap(of: element)))
     }
 
-    private static let servedKinds = APIKind.allCases.filter(\.isServed).map(\.rawValue)
     /// The allowed values of `kind`, for messages.
-    private static let allowedKinds = (servedKinds.count == 1 ? "" : "one of ") + servedKinds.joined(separator: ", ")
+    private var allowedKinds: String {
+        (served.count == 1 ? "" : "one of ") + served.map(\.rawValue).joined(separator: ", ")
+    }
 
     private mutating func checkName(_ name: YAMLNode?, _ kind: APIKind?) {
         if let name, let text = Self.text(name) {
@@ -92,7 +97,7 @@ struct APIListReader {
 
     /// Checks the rules over several fields of an API.
     ///
-    /// - Returns: its specification; `nil` if there is a problem, or for a kind that is not served.
+    /// - Returns: its specification; `nil` if there is a problem, or for a kind that has none.
     private mutating func check(_ object: ConfigurationObject, of kind: APIKind) -> APISpecification? {
         claimEndpoint(of: object)
         if kind == .trafficSplitter { splitters.append((reader.api, object)) }
@@ -113,7 +118,8 @@ struct APIListReader {
     /// Reads an API whose kind is missing or unknown. A misspelt kind is read as the suggested one, so that the API's
     /// other problems are reported too; without a suggestion only name and kind can be checked.
     private mutating func readOfUnknownKind(_ element: YAMLNode, _ entries: [YAMLNode.Entry], _ kind: YAMLNode?) {
-        let fields = APISchema.unknownKind.fields
+        let schema = APISchema.unknownKind(served: served)
+        let fields = schema.fields
         let hasOlderKey = entries.contains { ConfigurationReader.olderKeys.contains($0.key) }
         guard let kind else {
             let known = Set(AsyncAPISchema.root.fields.map(\.key))
@@ -122,12 +128,12 @@ struct APIListReader {
             }
             if hasOlderKey {
                 reader.report(
-                    element.mark, "kind", .missing, "is missing; it must be \(Self.allowedKinds)",
+                    element.mark, "kind", .missing, "is missing; it must be \(allowedKinds)",
                     hint: ConfigurationReader.olderVersion)
             }
             _ = reader.read(
                 YAMLNode(mapping: part, mark: element.mark),
-                as: hasOlderKey ? SchemaObject(fields.filter { $0.key == "name" }) : APISchema.unknownKind, path: "")
+                as: hasOlderKey ? SchemaObject(fields.filter { $0.key == "name" }) : schema, path: "")
             return
         }
         let names = APIKind.allCases.map(\.rawValue)
@@ -135,7 +141,7 @@ struct APIListReader {
         let isOlder = hasOlderKey || text.map(ConfigurationReader.olderKinds.contains) ?? false
         let suggestion = isOlder ? nil : text.flatMap { NearestKey.find($0, among: names) }
         reader.report(
-            kind.mark, "kind", .unknownKind, "must be \(Self.allowedKinds), found \(kind.described)",
+            kind.mark, "kind", .unknownKind, "must be \(allowedKinds), found \(kind.described)",
             hint: isOlder ? ConfigurationReader.olderVersion : nil, suggestion: suggestion)
         if let suggestion, let meant = APIKind(rawValue: suggestion) {
             reader.kind = meant

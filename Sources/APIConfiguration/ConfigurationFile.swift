@@ -8,7 +8,10 @@ package enum ConfigurationFile {
     ///   - fileName: for messages only.
     ///   - baseDirectory: the absolute folder against which relative volume sources are resolved; `nil` if there is
     ///     none, and then such sources are a problem.
-    package static func parse(_ bytes: [UInt8], fileName: String, baseDirectory: String?) -> ConfigurationResult {
+    ///   - served: the kinds whose APIs are deployed; those of other kinds are checked and refused.
+    package static func parse(
+        _ bytes: [UInt8], fileName: String, baseDirectory: String?, served: Set<APIKind> = APIKind.served
+    ) -> ConfigurationResult {
         var reader = ConfigurationReader(file: fileName)
         var apis: [ConfiguredAPI] = []
         if bytes.count > Limits.configuration {
@@ -33,7 +36,7 @@ package enum ConfigurationFile {
             reader.api = nil
             reader.settled = Set(findings.filter { $0.kind == .unknownAlias }.map(\.mark))
             if let root {
-                apis = APIListReader.read(root, baseDirectory: baseDirectory, with: &reader)
+                apis = APIListReader.read(root, baseDirectory: baseDirectory, served: served, with: &reader)
             } else if findings.isEmpty {
                 reader.report(
                     SourceMark(line: 1, column: 1), "", .noAPIs, "the file is empty", hint: "declare at least one API")

@@ -45,6 +45,7 @@ package struct ConfigurationProblem: Sendable, Hashable {
         case incorrectTrafficSplitterWeight = "incorrect_traffic_splitter_weight"
         case trafficSplitterAPIsNotUnique = "traffic_splitter_apis_not_unique"
         case oneShadowPerTrafficSplitter = "one_shadow_per_traffic_splitter"
+        case apiNotInTrafficSplitter = "api_not_in_traffic_splitter"
         case apisNotDeployed = "apis_not_deployed"
         case tooManyProblems = "too_many_problems"
         case `internal`

@@ -166,9 +166,11 @@ enum ScalarReader {
 extension SchemaType {
     /// `from 1 byte to 1Ti`.
     static func bounds(of size: ClosedRange<Int64>) -> String {
+        let lower = "\(size.lowerBound) \(size.lowerBound == 1 ? "byte" : "bytes")"
+        if size.upperBound == .max { return "at least \(lower)" }
         let tebi: Int64 = 1 << 40
         let upper = size.upperBound % tebi == 0 ? "\(size.upperBound / tebi)Ti" : "\(size.upperBound)"
-        return "from \(size.lowerBound) \(size.lowerBound == 1 ? "byte" : "bytes") to \(upper)"
+        return "from \(lower) to \(upper)"
     }
 
     /// The allowed values, as the continuation of "must be".

@@ -1,4 +1,4 @@
-import Core
+package import Core
 
 /// Builds a specification from an API's fields. Defaults are already set, except those that are derived from other
 /// values, which are added here.
@@ -28,12 +28,13 @@ struct SpecificationBuilder {
         return ("/" + text, name.mark)
     }
 
-    /// `nil` for a kind that is not served, and if a required field is wrong, which is already reported.
+    /// `nil` for a kind that has no specification, and if a required field is wrong, which is already reported.
     mutating func build(_ api: ConfigurationObject, of kind: APIKind) -> APISpecification? {
         guard let part = kind.builder?(&self, api), let name = api["name"]?.string,
-            let endpoint = Self.endpoint(of: api)?.path,
-            let origins = api["networking"]?.object?["cors"]?.object?["allow_origins"]?.list
+            let endpoint = Self.endpoint(of: api)?.path
         else { return nil }
+        // A TrafficSplitter has no rules for browsers.
+        let origins = api["networking"]?.object?["cors"]?.object?["allow_origins"]?.list ?? []
         return APISpecification(
             name: name, networking: .init(endpoint: endpoint, allowOrigins: origins.compactMap(\.string)), kind: part)
     }
@@ -41,6 +42,11 @@ struct SpecificationBuilder {
     fileprivate mutating func async(_ api: ConfigurationObject) -> KindSpecification? {
         guard let workload = workload(api), let requests = requests(api) else { return nil }
         return .async(AsyncSpecification(workload: workload, requests: requests))
+    }
+
+    fileprivate mutating func realtime(_ api: ConfigurationObject) -> KindSpecification? {
+        guard let workload = workload(api), let proxy = proxy(api) else { return nil }
+        return .realtime(RealtimeSpecification(workload: workload, proxy: proxy))
     }
 
     private mutating func workload(_ api: ConfigurationObject) -> Workload? {
@@ -148,31 +154,90 @@ struct SpecificationBuilder {
     private func requests(_ api: ConfigurationObject) -> RequestPolicy? {
         guard let timeout = api["timeout"]?.duration, let retention = api["retention"]?.duration,
             let keepFailed = api["keep_failed"]?.duration, let maxPayload = api["max_payload"]?.integer,
-            let maxResult = api["max_result"]?.integer, let retries = api["retries"]?.object,
-            let attempts = retries["max_attempts"]?.integer, let reasons = retries["on"]?.list,
-            let backoff = retries["backoff"]?.duration
+            let maxResult = api["max_result"]?.integer, let retries = api["retries"]?.object.flatMap(retries)
         else { return nil }
         return RequestPolicy(
             timeout: timeout, retention: retention, keepFailed: keepFailed, maxPayload: maxPayload,
             maxResult: maxResult,
             maxQueueLength: api["max_queue_length"]?.integer.map { Int($0) },
-            maxQueueTime: api["max_queue_time"]?.duration,
-            retries: RetryPolicy(
-                maxAttempts: Int(attempts), on: Set(reasons.compactMap { $0.string.flatMap(RetryPolicy.Reason.init) }),
-                backoff: backoff))
+            maxQueueTime: api["max_queue_time"]?.duration, retries: retries)
+    }
+
+    private func retries(_ retries: ConfigurationObject) -> RetryPolicy? {
+        guard let attempts = retries["max_attempts"]?.integer, let reasons = retries["on"]?.list,
+            let backoff = retries["backoff"]?.duration
+        else { return nil }
+        return RetryPolicy(
+            maxAttempts: Int(attempts), on: Set(reasons.compactMap { $0.string.flatMap(RetryPolicy.Reason.init) }),
+            backoff: backoff)
+    }
+
+    private func proxy(_ api: ConfigurationObject) -> ProxyPolicy? {
+        guard let queueLength = api["pod"]?.object?["max_queue_length"]?.integer,
+            let timeout = api["timeout"]?.duration, let queueTime = api["max_queue_time"]?.duration,
+            let retries = api["retries"]?.object.flatMap(retries)
+        else { return nil }
+        return ProxyPolicy(
+            maxQueueLength: Int(queueLength), timeout: timeout, idleTimeout: api["idle_timeout"]?.duration,
+            maxQueueTime: queueTime, maxPayload: api["max_payload"]?.integer, retries: retries,
+            sticky: api["sticky"]?.object.flatMap(sticky))
+    }
+
+    private func sticky(_ sticky: ConfigurationObject) -> Stickiness? {
+        if let name = sticky["cookie"]?.string { return .cookie(name) }
+        return sticky["header"]?.string.map { .header($0) }
+    }
+
+    // MARK: TrafficSplitter
+
+    fileprivate func splitter(_ api: ConfigurationObject) -> KindSpecification? {
+        guard let apis = api["apis"]?.list, let allowsOverride = api["allow_override"]?.boolean,
+            let hasFallback = api["fallback"]?.boolean
+        else { return nil }
+        return .trafficSplitter(
+            SplitterSpecification(
+                targets: apis.compactMap { $0.object.flatMap(target) }, sticky: api["sticky"]?.object.flatMap(sticky),
+                matches: (api["match"]?.list ?? []).compactMap { $0.object.flatMap(match) },
+                allowsOverride: allowsOverride, hasFallback: hasFallback,
+                guarding: api["guard"]?.object.flatMap(guarding)))
+    }
+
+    private func target(_ share: ConfigurationObject) -> SplitterSpecification.Target? {
+        guard let name = share["name"]?.string, let weight = share["weight"]?.integer,
+            let isShadow = share["shadow"]?.boolean
+        else { return nil }
+        return SplitterSpecification.Target(api: name, weight: Int(weight), isShadow: isShadow)
+    }
+
+    private func match(_ match: ConfigurationObject) -> SplitterSpecification.Match? {
+        guard let header = match["header"]?.string, let api = match["api"]?.string else { return nil }
+        if let value = match["value"]?.string { return .init(header: header, rule: .value(value), api: api) }
+        return match["prefix"]?.string.map { .init(header: header, rule: .prefix($0), api: api) }
+    }
+
+    private func guarding(_ condition: ConfigurationObject) -> SplitterSpecification.Guard? {
+        guard let api = condition["api"]?.string, let window = condition["window"]?.duration,
+            let requests = condition["min_requests"]?.integer, let rate = condition["max_error_rate"]?.number,
+            let factor = condition["baseline_factor"]?.number
+        else { return nil }
+        return SplitterSpecification.Guard(
+            api: api, window: window, minRequests: Int(requests), maxErrorRate: rate,
+            maxP99: condition["max_p99"]?.duration, baselineFactor: factor)
     }
 }
 
 extension APIKind {
-    /// Whether this release serves APIs of this kind, that is, whether a specification can be built for one. APIs of
-    /// other kinds are checked too, and refused when they are deployed.
-    package var isServed: Bool { builder != nil }
+    /// The kinds that this release serves; the only place that decides it. APIs of other kinds are checked too, and
+    /// refused when they are deployed.
+    package static let served: Set<APIKind> = [.async]
 
-    /// Builds the part of a specification that depends on the kind; the only place that decides which kinds are served.
+    /// Builds the part of a specification that depends on the kind; `nil` for a kind that has no specification.
     fileprivate var builder: ((inout SpecificationBuilder, ConfigurationObject) -> KindSpecification?)? {
         switch self {
         case .async: { builder, api in builder.async(api) }
-        case .realtime, .batch, .task, .trafficSplitter: nil
+        case .realtime: { builder, api in builder.realtime(api) }
+        case .trafficSplitter: { builder, api in builder.splitter(api) }
+        case .batch, .task: nil
         }
     }
 }

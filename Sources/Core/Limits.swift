@@ -44,6 +44,8 @@ package enum Limits {
     package static let configurationNodes = 200_000
     package static let configurationDepth = 64
     package static let configurationProblems = 1000
+    /// Rules in `match` of a TrafficSplitter (contract X5).
+    package static let splitterMatches = 32
     /// Longest wait of a long poll.
     package static let longPoll: Duration = .seconds(60)
     /// The duration of a lease, and the interval of its extension while the container works.

@@ -25,6 +25,14 @@ struct ConfigurationFuzzTests {
           retention: 1h
         """,
         "- &a {name: a, kind: AsyncAPI, pod: {containers: [{name: a}]}}\n- {<<: *a, name: b}\n",
+        """
+        - {name: r, kind: RealtimeAPI, pod: {max_queue_length: 1, containers: [{name: a}]}, sticky: {cookie: c}}
+        - name: s
+          kind: TrafficSplitter
+          apis: [{name: r, weight: 100}, {name: q, weight: 0}]
+          match: [{header: H, prefix: p, api: q}]
+          guard: {api: q, max_error_rate: 0.1}
+        """,
         #"[{"name": "j", "kind": "TaskAPI", "pod": {"containers": [{"name": "x", "image": "y", "command": ["z"]}]}}]"#,
     ]
 
@@ -33,7 +41,8 @@ struct ConfigurationFuzzTests {
         var fuzz = Fuzz(texts: Self.corpus)
         for round in 0..<Fuzz.rounds(3000) {
             let bytes = fuzz.next()
-            let result = ConfigurationFile.parse(bytes, fileName: "cortex.yaml", baseDirectory: "/x")
+            let result = ConfigurationFile.parse(
+                bytes, fileName: "cortex.yaml", baseDirectory: "/x", served: Document.kinds)
             #expect(result.problems.isEmpty || result.apis.isEmpty, "seed \(Fuzz.seed), round \(round)")
             for problem in result.obstacles {
                 #expect(problem.line >= 1 && problem.column >= 1, "seed \(Fuzz.seed), round \(round)")

@@ -14,8 +14,12 @@ struct Document: Sendable, CustomStringConvertible {
         self.problems = problems
     }
 
+    /// The kinds with builders, whether or not this release serves all of them.
+    static let kinds: Set<APIKind> = [.async, .realtime, .trafficSplitter]
+
     func parsed(baseDirectory: String? = "/home/ada/iris") -> ConfigurationResult {
-        ConfigurationFile.parse(Array(text.utf8), fileName: "cortex.yaml", baseDirectory: baseDirectory)
+        ConfigurationFile.parse(
+            Array(text.utf8), fileName: "cortex.yaml", baseDirectory: baseDirectory, served: Self.kinds)
     }
 
     /// An API with these lines at its top level; they begin in line 7, column 3.

@@ -38,7 +38,8 @@ struct GoldenTests {
     static func rendered(_ document: String) -> String {
         let text = document.replacing("␉", with: "\t").replacing("␍", with: "\r")
         let bytes = Array(text.utf8)
-        let result = ConfigurationFile.parse(bytes, fileName: "cortex.yaml", baseDirectory: "/home/ada")
+        let result = ConfigurationFile.parse(
+            bytes, fileName: "cortex.yaml", baseDirectory: "/home/ada", served: Document.kinds)
         return ProblemRenderer(file: nil, source: SourceText(bytes), columns: 80, hasColor: false)
             .render(result.obstacles.map { ReportedProblem($0) })
     }

@@ -41,7 +41,7 @@ struct MessageTests {
             ),
             (
                 "- name: iris\n  kind: AsyncApi",
-                "cortex.yaml:1:3: iris: pod.containers: is missing; it must be a list\ncortex.yaml:2:9: iris: kind: must be AsyncAPI, found \"AsyncApi\"; did you mean \"AsyncAPI\"?"
+                "cortex.yaml:1:3: iris: pod.containers: is missing; it must be a list\ncortex.yaml:2:9: iris: kind: must be one of RealtimeAPI, AsyncAPI, TrafficSplitter, found \"AsyncApi\"; did you mean \"AsyncAPI\"?"
             ),
             (
                 "- name: iris\n\tkind: BatchAPI",
@@ -57,7 +57,7 @@ struct MessageTests {
             ),
         ])
     func line(_ text: String, _ expected: String) {
-        let result = ConfigurationFile.parse(Array(text.utf8), fileName: "cortex.yaml", baseDirectory: nil)
+        let result = Document("", text).parsed(baseDirectory: nil)
         #expect(result.problems.rendered == expected)
     }
 

@@ -67,7 +67,7 @@ struct SchemaTests {
             {
                 [
                     .duplicateName, .duplicateContainerName, .duplicateEndpoint, .trafficSplitterAPIsNotUnique,
-                    .apisNotDeployed,
+                    .apisNotDeployed, .apiNotInTrafficSplitter,
                 ]
                 .contains($0.kind) || ($0.kind == .duplicateValue && $0.path.contains("volumes"))
             }
@@ -103,10 +103,12 @@ struct SchemaTests {
         let tables =
             BadFieldTests.names + BadFieldTests.pods + BadFieldTests.containers + BadFieldTests.probes
             + BadFieldTests.scaling + BadFieldTests.requests + BadFileTests.documents + OtherKindTests.good
-            + OtherKindTests.bad
+            + OtherKindTests.bad + BadRealtimeTests.bad
         let good = GoodFileTests.originals + GoodFileTests.extensions + GoodFileTests.syntax
+        let realtime = GoodRealtimeTests.originals + GoodRealtimeTests.extensions + GoodRealtimeTests.splitters
         let golden = try GoldenTests.files.flatMap(GoldenTests.cases)
         return tables.map { ($0.description, $0.text) } + good.map { ($0.description, $0.text) }
+            + realtime.map { ($0.description, $0.text) }
             + golden.map { ($0.title, $0.document.replacing("␉", with: "\t").replacing("␍", with: "\r")) }
     }
 
@@ -191,7 +193,10 @@ struct ReferenceTests {
 
     @Test("Y3: every field of every kind is on the page", arguments: APIKind.allCases)
     func complete(_ kind: APIKind) {
-        let page = ConfigurationReference.page()
+        for served in [APIKind.served, Document.kinds] { check(kind, on: ConfigurationReference.page(served: served)) }
+    }
+
+    private func check(_ kind: APIKind, on page: String) {
         func check(_ object: SchemaObject) {
             for field in object.fields {
                 let isThere = page.contains("`\(field.key)`") || page.contains(".\(field.key)`")

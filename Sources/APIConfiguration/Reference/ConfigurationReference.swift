@@ -1,11 +1,16 @@
-import Core
+package import Core
 
 /// The reference page of `cortex.yaml` as Markdown, generated from the reader's table, so that it cannot differ from
 /// it.
 package enum ConfigurationReference {
     /// The reference page as Markdown.
-    package static func page() -> String {
-        let parts = [introduction, asyncAPI(), otherKinds(), ConfigurationGuide.yaml, ConfigurationGuide.problems()]
+    ///
+    /// - Parameter served: the kinds that this release serves.
+    package static func page(served: Set<APIKind> = APIKind.served) -> String {
+        var parts = [introduction, complete(.async)]
+        if served.contains(.realtime) { parts.append(comparison(.realtime, heading: "##")) }
+        if served.contains(.trafficSplitter) { parts.append(complete(.trafficSplitter)) }
+        parts += [otherKinds(served: served), ConfigurationGuide.yaml, ConfigurationGuide.problems()]
         return parts.joined(separator: "\n\n") + "\n"
     }
 
@@ -35,11 +40,11 @@ package enum ConfigurationReference {
         ```
         """
 
-    // MARK: AsyncAPI
+    // MARK: Every field of a kind
 
-    private static func asyncAPI() -> String {
-        var sections = ["## AsyncAPI"]
-        collect(APISchema.root(of: .async), path: "", into: &sections)
+    private static func complete(_ kind: APIKind) -> String {
+        var sections = ["## \(kind.rawValue)"]
+        collect(APISchema.root(of: kind), path: "", into: &sections)
         return sections.joined(separator: "\n\n")
     }
 
@@ -97,10 +102,10 @@ package enum ConfigurationReference {
 
     private static func escaped(_ text: String) -> String { text.replacing("|", with: "\\|") }
 
-    // MARK: Other kinds
+    // MARK: Kinds by comparison with AsyncAPI
 
-    private static func otherKinds() -> String {
-        let kinds = APIKind.allCases.filter { !$0.isServed }
+    private static func otherKinds(served: Set<APIKind>) -> String {
+        let kinds = APIKind.allCases.filter { !served.contains($0) }
         let names = kinds.map { "`\($0.rawValue)`" }.joined(separator: ", ")
         let text = """
             ## Other kinds
@@ -108,28 +113,30 @@ package enum ConfigurationReference {
             \(names) of the original Cortex are not served by this version. They are checked by the rules below, and then
             refused: a file with one of them is not deployed.
             """
-        return ([text] + kinds.map(comparison)).joined(separator: "\n\n")
+        return ([text] + kinds.map { comparison($0, heading: "###") }).joined(separator: "\n\n")
     }
 
     /// The fields that a kind has and AsyncAPI does not, and the reverse.
-    private static func comparison(_ kind: APIKind) -> String {
-        let served = flattened(APISchema.root(of: .async))
+    private static func comparison(_ kind: APIKind, heading: String) -> String {
+        let async = flattened(APISchema.root(of: .async))
         let own = flattened(APISchema.root(of: kind))
-        let known = Dictionary(uniqueKeysWithValues: served.map { ($0.path, cells(of: $0.field)) })
+        let known = Dictionary(uniqueKeysWithValues: async.map { ($0.path, cells(of: $0.field)) })
         let different = own.filter {
-            $0.path != "kind" && known[$0.path].map { $0.prefix(3) } != cells(of: $0.field).prefix(3)
+            $0.path != "kind" && known[$0.path] != cells(of: $0.field)
         }
         let present = Set(own.map(\.path))
-        let absent = served.map(\.path).filter { path in
-            !present.contains(path) && !served.contains { isInside(path, $0.path) && !present.contains($0.path) }
+        let absent = async.map(\.path).filter { path in
+            !present.contains(path) && !async.contains { isInside(path, $0.path) && !present.contains($0.path) }
         }
         let summary = own.first { $0.path == "kind" }?.field.summary ?? ""
-        var lines = ["### \(kind.rawValue)", "", summary]
+        var lines = ["\(heading) \(kind.rawValue)", "", summary]
         if !different.isEmpty {
             lines += ["", "| field | type | default | rule | meaning |", "|---|---|---|---|---|"]
             lines += different.map { "| `\($0.path)` | " + cells(of: $0.field).joined(separator: " | ") + " |" }
         }
-        let rules = APISchema.root(of: kind).rules
+        let rules = APISchema.root(of: kind).allRules.filter { rule in
+            !APISchema.root(of: .async).allRules.contains { $0.summary == rule.summary }
+        }
         if !rules.isEmpty { lines += [""] + rules.map { "- \($0.summary)" } }
         let list = absent.map { "`\($0)`" }.joined(separator: ", ")
         lines += ["", "Everything else is as in an AsyncAPI, except that there is no \(list)."]

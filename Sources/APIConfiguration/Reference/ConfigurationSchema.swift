@@ -83,7 +83,7 @@ package enum ConfigurationSchema {
         case .number(let range):
             var members: [String: JSONValue] = ["type": .string("number")]
             members[range.includesLower ? "minimum" : "exclusiveMinimum"] = number(range.lower)
-            if let upper = range.upper { members["exclusiveMaximum"] = number(upper) }
+            if let upper = range.upper { members[range.includesUpper ? "maximum" : "exclusiveMaximum"] = number(upper) }
             return members
         case .duration(let range, _):
             let text = pattern(durationPattern)

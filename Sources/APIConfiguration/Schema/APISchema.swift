@@ -15,11 +15,10 @@ package enum APISchema {
     }
 
     /// The schema of an element whose kind is not known.
-    static let unknownKind = SchemaObject([CommonSchema.name, kind])
-
-    private static let kind = SchemaField(
-        "kind", .choice(APIKind.allCases.filter(\.isServed).map(\.rawValue)), .required,
-        "Kind of the API.")
+    static func unknownKind(served: [APIKind]) -> SchemaObject {
+        let kind = SchemaField("kind", .choice(served.map(\.rawValue)), .required, "Kind of the API.")
+        return SchemaObject([CommonSchema.name, kind])
+    }
 }
 
 /// The schema of `kind: AsyncAPI`.
@@ -32,11 +31,11 @@ enum AsyncAPISchema {
         CommonSchema.kind(.async, "AsyncAPI: requests wait in a durable queue, results are read later."),
         SchemaField(
             "pod", .object(PodSchema.async), .defaultObject, "The containers that run together as one replica."),
-        SchemaField("networking", .object(networking), .defaultObject, "Address of the API."),
+        CommonSchema.networking(origins: ["*"], "Origins a browser may call from; * is any, an empty list is none."),
         CommonSchema.autoscaling,
         CommonSchema.updateStrategy,
         CommonSchema.nodeGroups,
-        SchemaField("retries", .object(retries), .defaultObject, "Which failed attempts are retried."),
+        CommonSchema.retries(on: RetryPolicy.Reason.allCases, backoff: "1s"),
         SchemaField(
             "timeout", .duration(.milliseconds(1)...year), .default("12h"),
             "How long the container may work on one attempt."),
@@ -55,59 +54,10 @@ enum AsyncAPISchema {
             "How long a failed request's payload is kept for cortex retry; 0s keeps nothing."),
     ])
 
-    private static let networking = SchemaObject([
-        CommonSchema.endpoint,
-        SchemaField("cors", .object(cors), .defaultObject, "Rules for browsers on other origins."),
-    ])
-
-    private static let cors = SchemaObject([
-        SchemaField(
-            "allow_origins", .list(of: .string(.origin), unique: true), .defaultList(["*"]),
-            "Origins a browser may call from; * is any, an empty list is none.")
-    ])
-
-    private static let retries = SchemaObject([
-        SchemaField(
-            "max_attempts", .integer(1...100), .default("3"), "Deliveries of a request in total, including the first."),
-        SchemaField(
-            "on", .list(of: .choice(RetryPolicy.Reason.allCases.map(\.rawValue)), unique: true),
-            .defaultList([RetryPolicy.Reason.unreachable.rawValue]), "The failures that are retried."),
-        SchemaField(
-            "backoff", .duration(.zero...Limits.retryBackoff), .default("1s"),
-            "Delay before the second attempt; doubles with each further one, up to five minutes."),
-    ])
 }
 
-// The kinds of the original that this version does not serve: they are checked against the original's schema, and
-// refused when deployed.
-
-/// The schema of `kind: RealtimeAPI`.
-enum RealtimeAPISchema {
-    static let root = SchemaObject(
-        [
-            CommonSchema.name,
-            CommonSchema.kind(.realtime, "RealtimeAPI: callers wait for the answer."),
-            SchemaField(
-                "pod", .object(PodSchema.realtime), .defaultObject, "The containers that run together as one replica."),
-            CommonSchema.networking, CommonSchema.autoscaling, CommonSchema.updateStrategy, CommonSchema.nodeGroups,
-        ], rules: [targetWithinPod])
-
-    private static let targetWithinPod = SchemaRule(
-        "autoscaling.target_in_flight is at most pod.max_concurrency plus pod.max_queue_length."
-    ) { api in
-        guard let target = api["autoscaling"]?.object?["target_in_flight"], let value = target.number,
-            let pod = api["pod"]?.object, let concurrency = pod["max_concurrency"]?.integer,
-            let queue = pod["max_queue_length"]?.integer, value > Double(concurrency + queue)
-        else { return [] }
-        return [
-            .init(
-                path: "autoscaling.target_in_flight", mark: target.mark, kind: .targetInFlightLimitReached,
-                message:
-                    "must be at most max_concurrency plus max_queue_length of the pod (\(concurrency) + \(queue)), found \(NumberRange.text(value))"
-            )
-        ]
-    }
-}
+// Kinds of the original that are checked against the original's schema, and refused where this release does not serve
+// them.
 
 /// The schema of `kind: BatchAPI`.
 enum BatchAPISchema {
@@ -128,76 +78,4 @@ enum TaskAPISchema {
         SchemaField("pod", .object(PodSchema.task), .defaultObject, "The containers that run together as one worker."),
         CommonSchema.networking, CommonSchema.nodeGroups,
     ])
-}
-
-/// The schema of `kind: TrafficSplitter`.
-enum TrafficSplitterSchema {
-    static let root = SchemaObject(
-        [
-            CommonSchema.name,
-            CommonSchema.kind(.trafficSplitter, "TrafficSplitter: distributes requests among RealtimeAPIs."),
-            CommonSchema.networking,
-            SchemaField("apis", .list(of: .object(share), minimum: 1), .required, "The APIs that share the requests."),
-        ], rules: [hundred, uniqueNames, oneShadow])
-
-    private static let share = SchemaObject([
-        SchemaField("name", .string(.apiName), .required, "Name of a RealtimeAPI, deployed or in the same file."),
-        SchemaField("weight", .integer(0...100), .required, "Its share of the requests, in percent."),
-        SchemaField(
-            "shadow", .boolean, .default("false"), "Whether it gets copies of the requests; its answers are discarded."),
-    ])
-
-    private static let hundred = SchemaRule("The weights of all but shadow APIs sum to 100.") { splitter in
-        guard let apis = splitter["apis"], let elements = apis.list else { return [] }
-        let shares = elements.compactMap(\.object)
-        let counted = shares.filter { $0["shadow"]?.boolean == false }
-        let weights = counted.compactMap { $0["weight"]?.integer }
-        // A wrong weight would make the sum wrong too.
-        guard shares.allSatisfy({ $0["shadow"] != nil }), weights.count == counted.count,
-            weights.reduce(0, +) != 100
-        else { return [] }
-        let sum = weights.isEmpty ? "none" : weights.map(String.init).joined(separator: " + ")
-        let total = weights.count > 1 ? " = \(weights.reduce(0, +))" : ""
-        return [
-            .init(
-                path: "apis", mark: apis.mark, kind: .incorrectTrafficSplitterWeight,
-                message: "the weights of all APIs that are no shadow must sum to 100, found \(sum)\(total)")
-        ]
-    }
-
-    private static let uniqueNames = SchemaRule("Each API is in the list once.") { splitter in
-        var seen: Set<String> = []
-        return (splitter["apis"]?.list ?? []).enumerated().compactMap { index, share in
-            guard let name = share.object?["name"], let text = name.string, !seen.insert(text).inserted else {
-                return nil
-            }
-            return .init(
-                path: "apis[\(index)].name", mark: name.mark, kind: .trafficSplitterAPIsNotUnique,
-                message: "\(text.quoted) is in the list twice")
-        }
-    }
-
-    private static let oneShadow = SchemaRule(
-        "At most one API is a shadow.",
-        schema: .object([
-            "properties": .object([
-                "apis": .object([
-                    "contains": .object([
-                        "required": .array([.string("shadow")]),
-                        "properties": .object(["shadow": .object(["const": .bool(true)])]),
-                    ]), "minContains": .integer(0), "maxContains": .integer(1),
-                ])
-            ])
-        ])
-    ) { splitter in
-        let shadows = (splitter["apis"]?.list ?? []).enumerated().filter {
-            $0.element.object?["shadow"]?.boolean == true
-        }
-        return shadows.dropFirst().compactMap { index, share in
-            guard let mark = share.object?["shadow"]?.mark else { return nil }
-            return .init(
-                path: "apis[\(index)].shadow", mark: mark, kind: .oneShadowPerTrafficSplitter,
-                message: "only one API can be a shadow, and apis[\(shadows[0].offset)] is one already")
-        }
-    }
 }

@@ -22,6 +22,56 @@ enum CommonSchema {
     static let networking = SchemaField(
         "networking", .object(SchemaObject([endpoint])), .defaultObject, "Address of the API.")
 
+    /// `networking` of the kinds whose answers a browser may read.
+    ///
+    /// - Parameter origins: the default of `cors.allow_origins`.
+    static func networking(origins: [String], _ summary: String) -> SchemaField {
+        let cors = SchemaObject([
+            SchemaField(
+                "allow_origins", .list(of: .string(.origin), unique: true), .defaultList(origins), summary)
+        ])
+        return SchemaField(
+            "networking",
+            .object(
+                SchemaObject([
+                    endpoint,
+                    SchemaField("cors", .object(cors), .defaultObject, "Rules for browsers on other origins."),
+                ])), .defaultObject, "Address of the API.")
+    }
+
+    /// - Parameters:
+    ///   - reasons: the failures that can be retried.
+    ///   - backoff: its default.
+    static func retries(on reasons: [RetryPolicy.Reason], backoff: String) -> SchemaField {
+        SchemaField(
+            "retries",
+            .object(
+                SchemaObject([
+                    SchemaField(
+                        "max_attempts", .integer(1...100), .default("3"),
+                        "Deliveries of a request in total, including the first."),
+                    SchemaField(
+                        "on", .list(of: .choice(reasons.map(\.rawValue)), unique: true),
+                        .defaultList([RetryPolicy.Reason.unreachable.rawValue]), "The failures that are retried."),
+                    SchemaField(
+                        "backoff", .duration(.zero...Limits.retryBackoff), .default(backoff),
+                        "Delay before the second attempt; doubles with each further one, up to five minutes."),
+                ])), .defaultObject, "Which failed attempts are retried.")
+    }
+
+    static func sticky(_ summary: String) -> SchemaField {
+        let object = SchemaObject(
+            [
+                SchemaField(
+                    "cookie", .string(.cookieName), .optional, null: .asAbsent,
+                    "Name of a cookie, which the platform sets where a request has none."),
+                SchemaField(
+                    "header", .string(.headerName), .optional, null: .asAbsent,
+                    "Name of a header; a request without it is not sticky."),
+            ], rules: [ProbeSchema.exactlyOne(of: ["cookie", "header"])])
+        return SchemaField("sticky", .object(object), .optional, null: .asAbsent, summary)
+    }
+
     static let nodeGroups = SchemaField(
         "node_groups",
         .unsupported(.notSupported, "there are no node groups here: every replica runs on this machine; remove it"),

@@ -4,21 +4,10 @@ import Core
 enum PodSchema {
     static let async = SchemaObject(
         [
-            port, concurrency(1000),
-            SchemaField(
-                "termination_grace_period", .duration(.zero...(.seconds(3600))), .default("60s"),
-                "Time for requests to finish and containers to stop before they are killed."),
-            SchemaField(
-                "operator_access", .choice(OperatorAccess.allCases.map(\.rawValue)),
-                .default(OperatorAccess.standard.rawValue),
-                "Rights of the pod's credential at the operator; full needs cortex up --allow-pod-operator-access full."
-            ),
+            port, concurrency(1000), gracePeriod, operatorAccess,
             containers(
                 [
-                    image(
-                        .optional,
-                        "Docker image; optional only on the sandbox engine, which runs this machine's programs."),
-                    env, command(.derived("the image's ENTRYPOINT")), args,
+                    optionalImage, env, command(.derived("the image's ENTRYPOINT")), args,
                     probe("readiness_probe", ProbeSchema.readinessWithoutExec), liveness, preStop, compute, volumes,
                 ], rules: [uniqueVolumeTargets]),
         ], rules: rules)
@@ -29,17 +18,19 @@ enum PodSchema {
             SchemaField(
                 "max_queue_length", .integer(1...30_000), .default("100"),
                 "Most requests that wait for one replica."),
-            containers([
-                image(.required, "Docker image."), env, command(.derived("the image's ENTRYPOINT")), args,
-                probe("readiness_probe", ProbeSchema.readiness), liveness, preStop, compute,
-            ]),
+            gracePeriod, operatorAccess,
+            containers(
+                [
+                    optionalImage, env, command(.derived("the image's ENTRYPOINT")), args,
+                    probe("readiness_probe", ProbeSchema.readiness), liveness, preStop, compute, volumes,
+                ], rules: [uniqueVolumeTargets]),
         ], rules: rules)
 
     static let batch = SchemaObject(
         [
             port,
             containers([
-                image(.required, "Docker image."), env, requiredCommand, args,
+                image, env, requiredCommand, args,
                 probe("readiness_probe", ProbeSchema.readinessWithoutExec), liveness, compute,
             ]),
         ], rules: rules)
@@ -49,7 +40,7 @@ enum PodSchema {
             SchemaField(
                 "port", .unsupported(.notAllowed, "a TaskAPI has no port: nothing is sent to it; remove it"), .optional,
                 null: .asAbsent, "Not for a task: nothing is sent to it."),
-            containers([image(.required, "Docker image."), env, requiredCommand, args, liveness, compute]),
+            containers([image, env, requiredCommand, args, liveness, compute]),
         ], rules: [uniqueContainerNames, oneKindOfAccelerator])
 
     // MARK: Fields of the pod
@@ -63,6 +54,15 @@ enum PodSchema {
             "max_concurrency", .integer(1...most), .default("1"), "Most requests inside one replica at a time.")
     }
 
+    private static let gracePeriod = SchemaField(
+        "termination_grace_period", .duration(.zero...(.seconds(3600))), .default("60s"),
+        "Time for requests to finish and containers to stop before they are killed.")
+
+    private static let operatorAccess = SchemaField(
+        "operator_access", .choice(OperatorAccess.allCases.map(\.rawValue)),
+        .default(OperatorAccess.standard.rawValue),
+        "Rights of the pod's credential at the operator; full needs cortex up --allow-pod-operator-access full.")
+
     private static func containers(_ fields: [SchemaField], rules: [SchemaRule] = []) -> SchemaField {
         let name = SchemaField(
             "name", .string(.containerName), .required,
@@ -75,9 +75,11 @@ enum PodSchema {
 
     // MARK: Fields of a container
 
-    private static func image(_ presence: SchemaField.Presence, _ summary: String) -> SchemaField {
-        SchemaField("image", .string(.image), presence, summary)
-    }
+    private static let image = SchemaField("image", .string(.image), .required, "Docker image.")
+
+    private static let optionalImage = SchemaField(
+        "image", .string(.image), .optional,
+        "Docker image; optional only on the sandbox engine, which runs this machine's programs.")
 
     private static let env = SchemaField(
         "env", .map(key: .environmentName, value: .any), .optional,

@@ -69,7 +69,8 @@ enum ProbeSchema {
             rules: [exactlyOne(of: handlers.map(\.key), named: allowed)])
     }
 
-    private static func exactlyOne(of keys: [String], named allowed: [String]? = nil) -> SchemaRule {
+    /// - Parameter allowed: the keys that messages name; `nil` for all of them.
+    static func exactlyOne(of keys: [String], named allowed: [String]? = nil) -> SchemaRule {
         let names = (allowed ?? keys).joined(separator: ", ")
         return SchemaRule(
             "Exactly one of \(names) is given.",

@@ -92,6 +92,17 @@ package struct SchemaObject: Sendable {
         self.rules = rules
     }
 
+    /// Its rules and those of the objects in it.
+    var allRules: [SchemaRule] {
+        rules
+            + fields.flatMap { field -> [SchemaRule] in
+                switch field.type {
+                case .object(let child), .list(of: .object(let child), _, _): child.allRules
+                default: []
+                }
+            }
+    }
+
     /// The field with that key.
     package func field(_ key: String) -> SchemaField? { fields.first { $0.key == key } }
 }
@@ -127,26 +138,33 @@ package struct SchemaRule: Sendable {
 package struct NumberRange: Sendable {
     package let lower: Double
     package let includesLower: Bool
-    /// Never included; `nil` for no bound.
+    /// `nil` for no bound.
     package let upper: Double?
+    package let includesUpper: Bool
 
     /// At least `lower` and, if given, less than `upper`.
     package static func atLeast(_ lower: Double, below upper: Double? = nil) -> NumberRange {
-        NumberRange(lower: lower, includesLower: true, upper: upper)
+        NumberRange(lower: lower, includesLower: true, upper: upper, includesUpper: false)
+    }
+
+    /// From `lower` to `upper`, both included.
+    package static func from(_ lower: Double, to upper: Double) -> NumberRange {
+        NumberRange(lower: lower, includesLower: true, upper: upper, includesUpper: true)
     }
 
     /// More than `lower`.
     package static func above(_ lower: Double) -> NumberRange {
-        NumberRange(lower: lower, includesLower: false, upper: nil)
+        NumberRange(lower: lower, includesLower: false, upper: nil, includesUpper: false)
     }
 
     /// Whether `value` is within the range.
     package func contains(_ value: Double) -> Bool {
         guard value.isFinite, includesLower ? value >= lower : value > lower else { return false }
-        return upper.map { value < $0 } ?? true
+        return upper.map { includesUpper ? value <= $0 : value < $0 } ?? true
     }
 
     package var described: String {
+        if includesUpper, includesLower, let upper { return "from \(Self.text(lower)) to \(Self.text(upper))" }
         let lower = "\(includesLower ? "at least" : "greater than") \(Self.text(self.lower))"
         return upper.map { "\(lower) and less than \(Self.text($0))" } ?? lower
     }

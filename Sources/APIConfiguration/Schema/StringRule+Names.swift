@@ -66,6 +66,41 @@ extension StringRule {
         return Fault()
     }
 
+    /// A header that a caller sets: the platform removes its own from each request (contract R3).
+    static let headerName = StringRule(
+        "the name of a header: letters, digits and ! # $ % & ' * + - . ^ _ ` | ~",
+        pattern: "^(?![xX][-_][cC][oO][rR][tT][eE][xX][-_])[-!#$%&'*+.^_`|~0-9A-Za-z]+$", maximumLength: 64
+    ) { name in
+        if name.lowercased().replacing("_", with: "-").hasPrefix("x-cortex-") {
+            return Fault(
+                kind: .notAllowed, message: "must not begin with X-Cortex-: no caller can send such a header")
+        }
+        return isToken(name) ? nil : Fault()
+    }
+
+    static let cookieName = StringRule(
+        "the name of a cookie: letters, digits and ! # $ % & ' * + - . ^ _ ` | ~",
+        pattern: "^(?!__([hH][oO][sS][tT]|[sS][eE][cC][uU][rR][eE])-)[-!#$%&'*+.^_`|~0-9A-Za-z]+$", maximumLength: 64
+    ) { name in
+        let lower = name.lowercased()
+        if lower.hasPrefix("__host-") || lower.hasPrefix("__secure-") {
+            return Fault(
+                kind: .notAllowed,
+                message: "must not begin with __Host- or __Secure-: browsers drop such a cookie without Secure")
+        }
+        return isToken(name) ? nil : Fault()
+    }
+
+    static let headerValue = StringRule(
+        "text without control characters, and without spaces around it",
+        pattern: "^(?!@)(?! )[^\\u0000-\\u001f\\u007f]*(?<! )$"
+    ) { $0.hasPrefix(" ") || $0.hasSuffix(" ") || !isPrintable($0) ? Fault() : nil }
+
+    static let headerPrefix = StringRule(
+        "text without control characters, and without spaces before it",
+        pattern: "^(?!@)(?! )[^\\u0000-\\u001f\\u007f]*$"
+    ) { $0.hasPrefix(" ") || !isPrintable($0) ? Fault() : nil }
+
     static let volume = StringRule(
         "source:target or source:target:ro, with an absolute target", pattern: VolumeSyntax.pattern
     ) {
@@ -104,6 +139,13 @@ extension StringRule {
         }
         return text.utf8.allSatisfy { (97...122).contains($0) || (48...57).contains($0) || $0 == 45 }
     }
+
+    /// A token of RFC 9110.
+    private static func isToken(_ text: String) -> Bool {
+        !text.isEmpty && text.utf8.allSatisfy { isAlphanumeric($0) || "!#$%&'*+-.^_`|~".utf8.contains($0) }
+    }
+
+    private static func isPrintable(_ text: String) -> Bool { text.utf8.allSatisfy { $0 >= 32 && $0 != 127 } }
 
     private static func isPath(_ text: String) -> Bool {
         var previous: UInt8 = 0
