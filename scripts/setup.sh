@@ -12,7 +12,7 @@ build=(libsqlite3-dev zlib1g-dev)
 demo=("${build[@]}" bubblewrap util-linux python3 python3-pip)
 test=("${demo[@]}" podman runc conmon netavark aardvark-dns uidmap busybox-static docker-registry iptables shellcheck
   python3-venv python3-jsonschema curl jq zsh fish)
-bench=("${demo[@]}")
+bench=("${demo[@]}" python3-venv)
 
 case "${1:-all}" in
   build) wanted=("${build[@]}") ;;
@@ -30,14 +30,17 @@ missing=()
 for package in "${wanted[@]}"; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
 done
-# Python packages of the tests, kept under .build.
-python_packages() {
+# Python packages of the tests and the proxies of the benchmark, kept under .build.
+private_packages() {
   case "$1" in
     test | all) "$(dirname "$0")/python-env.sh" schemathesis scripts/schemathesis-requirements.txt >/dev/null ;;
   esac
+  case "$1" in
+    bench | all) "$(dirname "$0")/bench-proxies.sh" >/dev/null ;;
+  esac
 }
 if [ ${#missing[@]} -eq 0 ]; then
-  python_packages "${1:-all}"
+  private_packages "${1:-all}"
   exit 0
 fi
 
@@ -62,4 +65,4 @@ if ! { "${sudo[@]}" apt-get update && "${sudo[@]}" apt-get install -y --no-insta
   echo "error: apt-get could not install: ${missing[*]}" >&2
   exit 1
 fi
-python_packages "${1:-all}"
+private_packages "${1:-all}"

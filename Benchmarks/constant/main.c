@@ -1,5 +1,6 @@
 // The container of the measurements: answers every POST with {"ok":true} as fast as one thread can. With an argument it
-// delays its answers until a file of that name exists, so that a queue can be filled.
+// delays its answers until a file of that name exists, so that a queue can be filled. A request for a WebSocket is
+// answered with the handshake of the example in RFC 6455; after that the connection's bytes are returned unchanged.
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -12,8 +13,10 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { connections = 4096, room = 64 * 1024 };
+enum { connections = 32768, room = 64 * 1024 };
 static const char answer[] = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 11\r\n\r\n{\"ok\":true}";
+static const char handshake[] = "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+                                "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
 
 typedef struct {
   /// Bytes of an incomplete head.
@@ -22,6 +25,7 @@ typedef struct {
   /// Bytes of the body that are still to come.
   unsigned long long missing;
   int held;
+  bool is_upgraded;
 } Caller;
 
 static Caller callers[connections];
@@ -38,6 +42,11 @@ static bool is_open(void) {
 }
 
 static void reply(int fd, int count) {
+  if (callers[fd].is_upgraded) {
+    // A failure closes the connection, which the next read reports.
+    (void)!send(fd, handshake, sizeof handshake - 1, MSG_NOSIGNAL);
+    return;
+  }
   for (; count > 0; count--)
     if (send(fd, answer, sizeof answer - 1, MSG_NOSIGNAL) < 0) return;
 }
@@ -70,6 +79,8 @@ static int take(Caller *caller, const char *bytes, size_t size) {
     bytes += head;
     size -= head;
     char *length = strcasestr(caller->head, "\r\ncontent-length:");
+    char *upgrade = strcasestr(caller->head, "\r\nupgrade: websocket");
+    caller->is_upgraded = upgrade && upgrade < end;
     caller->missing = length && length < end ? strtoull(length + 17, NULL, 10) : 0;
     caller->filled = 0;
     if (caller->missing == 0) complete++;
@@ -105,12 +116,18 @@ int main(int argc, char **argv) {
           continue;
         }
         setsockopt(accepted, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-        memset(&callers[accepted], 0, sizeof callers[accepted]);
+        callers[accepted].filled = callers[accepted].missing = 0;
+        callers[accepted].held = 0;
+        callers[accepted].is_upgraded = false;
         struct epoll_event more = {.events = EPOLLIN, .data.fd = accepted};
         epoll_ctl(epoll, EPOLL_CTL_ADD, accepted, &more);
         continue;
       }
       ssize_t got = recv(fd, bytes, sizeof bytes, 0);
+      if (got > 0 && callers[fd].is_upgraded) {
+        if (send(fd, bytes, (size_t)got, MSG_NOSIGNAL) != got) close(fd);
+        continue;
+      }
       int complete = got > 0 ? take(&callers[fd], bytes, (size_t)got) : -1;
       if (complete < 0) {
         close(fd);

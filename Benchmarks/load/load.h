@@ -27,7 +27,6 @@ struct Connection {
 
 struct Loop {
   int epoll;
-  const char *host, *port;
   char address[64];
   Connection *connections;
   int count;
@@ -36,6 +35,8 @@ struct Loop {
   void *context;
 };
 
+/// A blocking connection to host:port; ends the program on failure.
+int connect_to(const char *address);
 /// Connects to host:port; ends the program on failure.
 void loop_open(Loop *loop, const char *address, int connections, Answered answered, void *context);
 /// Runs until `is_done` or `deadline` (as `now()`); returns `false` on timeout.
@@ -49,6 +50,8 @@ void send_get(Connection *connection, const char *path, const char *query, long 
 
 /// A complete POST of `size` bytes of JSON, to be sent repeatedly.
 char *make_post(const char *address, const char *path, size_t size, size_t *whole);
+/// Allows this program `count` open connections; ends the program if the limit is lower.
+void allow_connections(long count);
 /// Copies the id out of `{"id":"..."`; ends the program if there is none.
 void take_id(const char *body, char id[37]);
 
@@ -64,4 +67,7 @@ int measure_complete(int argc, char **argv);
 int measure_latency(int argc, char **argv);
 int measure_waiters(int argc, char **argv);
 int measure_stream(int argc, char **argv);
+int measure_requests(int argc, char **argv);
+int measure_transfer(int argc, char **argv);
+int measure_hold(int argc, char **argv);
 #endif

@@ -13,27 +13,24 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static int connect_to(Loop *loop) {
+int connect_to(const char *address) {
   struct addrinfo wanted = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM}, *found;
-  if (getaddrinfo(loop->host, loop->port, &wanted, &found) != 0) fail("no address for %s", loop->host);
+  const char *colon = strrchr(address, ':');
+  if (!colon) fail("%s is not host:port", address);
+  char host[64];
+  snprintf(host, sizeof host, "%.*s", (int)(colon - address), address);
+  if (getaddrinfo(host, colon + 1, &wanted, &found) != 0) fail("no address for %s", host);
   int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
   if (fd < 0 || connect(fd, found->ai_addr, found->ai_addrlen) != 0) fail("connect: %s", strerror(errno));
   freeaddrinfo(found);
   int on = 1;
   setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-  fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
   return fd;
 }
 
 void loop_open(Loop *loop, const char *address, int connections, Answered answered, void *context) {
   memset(loop, 0, sizeof *loop);
   snprintf(loop->address, sizeof loop->address, "%s", address);
-  char *colon = strrchr(loop->address, ':');
-  if (!colon) fail("%s is not host:port", address);
-  char *host = strdup(loop->address);
-  host[colon - loop->address] = 0;
-  loop->host = host;
-  loop->port = colon + 1;
   loop->epoll = epoll_create1(EPOLL_CLOEXEC);
   loop->connections = calloc((size_t)connections, sizeof(Connection));
   loop->count = connections;
@@ -43,7 +40,8 @@ void loop_open(Loop *loop, const char *address, int connections, Answered answer
     Connection *connection = &loop->connections[i];
     connection->loop = loop;
     connection->number = i;
-    connection->fd = connect_to(loop);
+    connection->fd = connect_to(address);
+    fcntl(connection->fd, F_SETFL, fcntl(connection->fd, F_GETFL) | O_NONBLOCK);
     struct epoll_event event = {.events = EPOLLIN, .data.ptr = connection};
     epoll_ctl(loop->epoll, EPOLL_CTL_ADD, connection->fd, &event);
   }

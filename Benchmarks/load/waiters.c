@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 typedef struct {
@@ -34,8 +33,7 @@ int measure_waiters(int argc, char **argv) {
   if (argc != 5) fail("waiters HOST:PORT PATH COUNT SECONDS PID");
   Waiters waiters = {.count = atol(argv[2])};
   int pid = atoi(argv[4]);
-  struct rlimit files = {.rlim_cur = (rlim_t)waiters.count + 100, .rlim_max = (rlim_t)waiters.count + 100};
-  if (setrlimit(RLIMIT_NOFILE, &files) != 0) fail("%ld open connections are not allowed here", waiters.count);
+  allow_connections(waiters.count);
   waiters.post = make_post(argv[0], argv[1], 100, &waiters.size);
   waiters.ids = calloc((size_t)waiters.count, 37);
   Loop loop;
