@@ -1,8 +1,9 @@
 // Shows ThreadSanitizer the contended part of Swift's Mutex. Linked into tests that run under that sanitizer.
 //
-// The uncontended part is compiled into the caller, where the sanitizer sees it. The rest is in libswiftSynchronization,
-// which is not instrumented: without this file, everything that one thread hands to another through a contended Mutex is
-// reported as a race. The functions below take the place of the library's and tell the sanitizer what they order.
+// The uncontended part is compiled into the caller, where the sanitizer sees it. The rest is in the library
+// libswiftSynchronization, which is not instrumented: without this file, everything that one thread passes to another
+// through a contended Mutex is reported as a race. The functions below replace the library's and show the sanitizer
+// what they order.
 
 #if defined(__has_feature)
 #if __has_feature(thread_sanitizer)
