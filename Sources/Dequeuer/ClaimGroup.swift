@@ -10,10 +10,8 @@ struct ReplicaOrder: Sendable {
         let id: Int
         /// Whether the replica takes requests: it is ready and its worker does not stop.
         var isOpen = true
-        /// Requests inside the replica. Slots that are reserved for a claim do not count.
-        var inside = 0
-        /// The number of the assignment that chose this replica last; 0 for none.
-        fileprivate(set) var lastUsed = 0
+        /// Slots that are reserved for a claim do not count as used.
+        fileprivate(set) var use = ReplicaUse()
         /// The replica gets no request before this moment, because the last one could not be delivered.
         private(set) var holdUntil: Instant?
         private var failures = 0
@@ -24,8 +22,10 @@ struct ReplicaOrder: Sendable {
             isOpen && holdUntil.map { $0 <= now } ?? true
         }
 
-        func comes(before other: Member) -> Bool {
-            (inside, lastUsed) < (other.inside, other.lastUsed)
+        /// Requests inside the replica.
+        var inside: Int {
+            get { use.inside }
+            set { use.inside = newValue }
         }
 
         /// Notes that a request could not be delivered: the replica gets none for a while, which doubles each time.
@@ -62,7 +62,7 @@ struct ReplicaOrder: Sendable {
 
     /// The index of the member that comes first among those at `indices`; `nil` when there are none.
     func first(of indices: [Int]) -> Int? {
-        indices.min { members[$0].comes(before: members[$1]) }
+        indices.min { members[$0].use < members[$1].use }
     }
 
     mutating func update(_ id: Int, _ change: (inout Member) -> Void) {
@@ -83,14 +83,13 @@ struct ReplicaOrder: Sendable {
             guard members[position].id == shares[index].member, shares[index].slots > 0,
                 members[position].isAvailable(at: now)
             else { continue }
-            if let best, !members[position].comes(before: members[best.member]) { continue }
+            if let best, members[best.member].use <= members[position].use { continue }
             best = (index, position)
         }
         guard let best else { return nil }
         assignments += 1
         shares[best.share].slots -= 1
-        members[best.member].inside += 1
-        members[best.member].lastUsed = assignments
+        members[best.member].use.assign(assignments)
         return best.share
     }
 }

@@ -1,8 +1,9 @@
 import Core
 
-/// A request that waits at a gate. Its functions are called once, from any thread, and never while the gate is locked.
+/// A request that waits at a gate. Its functions are called once, from any thread, and never while the gate is locked;
+/// possibly before ``Gate/enter(_:key:mayWait:now:)`` has returned that it waits.
 protocol GateWaiter: AnyObject, Sendable {
-    /// A replica has a free slot, which the request holds until it calls ``Gate/end(_:)``.
+    /// A replica has a free slot, which the request holds until it calls ``Gate/end(_:now:)``.
     func assigned(_ slot: ReplicaSlot)
 
     /// The request does not get a replica.
@@ -11,8 +12,10 @@ protocol GateWaiter: AnyObject, Sendable {
 
 /// Why a request does not get a replica (contract R16).
 enum GateRefusal: Sendable, Hashable {
-    /// More requests wait than allowed (`queue_full`).
+    /// As many requests are inside and waiting as allowed (`queue_full`).
     case queueFull(limit: Int)
+    /// No slot was free, and the request may not wait (`queue_timeout`): `max_queue_time` is 0.
+    case noFreeSlot
     /// No replica can start (`no_replica`): the reason, and the seconds until the next attempt, 1 … 60.
     case noReplica(reason: String, retryAfter: Int)
     /// The API was deleted (`no_replica`).
@@ -24,4 +27,10 @@ enum GateRefusal: Sendable, Hashable {
 /// The right to be inside one replica, for one request. Its holder ends it once.
 struct ReplicaSlot: Sendable {
     let replica: ProxyReplica
+    /// When the request got it.
+    let startedAt: Instant
+    /// The replica's number at its gate.
+    let member: Int
+    /// Counts the assignments of the gate.
+    let number: Int
 }

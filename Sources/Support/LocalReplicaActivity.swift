@@ -5,7 +5,7 @@ import Synchronization
 package final class LocalReplicaActivity: ReplicaActivity {
     private struct State {
         var inFlight = 0
-        /// The start times of the requests inside, without those that are still being claimed.
+        /// The start times of the requests inside, sorted, without those that are still being claimed.
         var starts: [Instant] = []
         var isClosed = false
         var isCut = false
@@ -13,6 +13,28 @@ package final class LocalReplicaActivity: ReplicaActivity {
         var idle: [Int: CheckedContinuation<Void, Never>] = [:]
         var nextIdle = 0
         var cut: [@Sendable () -> Void] = []
+
+        /// The index of the first start time that is not before `instant`.
+        func startIndex(of instant: Instant) -> Int {
+            var (low, high) = (0, starts.count)
+            while low < high {
+                let middle = (low + high) / 2
+                if starts[middle] < instant { low = middle + 1 } else { high = middle }
+            }
+            return low
+        }
+
+        /// Removes `count` requests.
+        ///
+        /// - Returns: the continuations that wait until no request is inside, if that is so now.
+        mutating func end(_ count: Int) -> [CheckedContinuation<Void, Never>] {
+            inFlight -= count
+            guard inFlight == 0 else { return [] }
+            releaseActionsIfDone()
+            guard !idle.isEmpty else { return [] }
+            defer { idle = [:] }
+            return Array(idle.values)
+        }
 
         /// No request is inside and none can begin, so the actions for the cut are released.
         mutating func releaseActionsIfDone() {
@@ -26,7 +48,7 @@ package final class LocalReplicaActivity: ReplicaActivity {
 
     package var inFlight: Int { state.withLock { $0.inFlight } }
 
-    package var youngestStart: Instant? { state.withLock { $0.starts.max() } }
+    package var youngestStart: Instant? { state.withLock { $0.starts.last } }
 
     package var isClosed: Bool { state.withLock { $0.isClosed } }
 
@@ -44,25 +66,25 @@ package final class LocalReplicaActivity: ReplicaActivity {
     }
 
     package func end(_ count: Int) {
-        let waiting = state.withLock { state -> [CheckedContinuation<Void, Never>] in
-            state.inFlight -= count
-            guard state.inFlight == 0 else { return [] }
-            state.releaseActionsIfDone()
-            defer { state.idle = [:] }
-            return Array(state.idle.values)
-        }
+        let waiting = state.withLock { $0.end(count) }
         for continuation in waiting { continuation.resume() }
     }
 
     package func started(_ count: Int, at now: Instant) {
-        state.withLock { $0.starts.append(contentsOf: repeatElement(now, count: count)) }
+        state.withLock { state in
+            // Usually the end. Two clocks' readings may be reordered on their way here.
+            let index = state.starts.last.map { $0 <= now } ?? true ? state.starts.count : state.startIndex(of: now)
+            state.starts.insert(contentsOf: repeatElement(now, count: count), at: index)
+        }
     }
 
     package func end(startedAt: Instant) {
-        state.withLock { state in
-            if let index = state.starts.firstIndex(of: startedAt) { state.starts.remove(at: index) }
+        let waiting = state.withLock { state in
+            let index = state.startIndex(of: startedAt)
+            if index < state.starts.count, state.starts[index] == startedAt { state.starts.remove(at: index) }
+            return state.end(1)
         }
-        end()
+        for continuation in waiting { continuation.resume() }
     }
 
     package func close() {

@@ -132,3 +132,32 @@ extension ReplicaActivity {
     /// Closes, and ends the requests inside, because the replica is stopped.
     package func cut() { cut(.stopped) }
 }
+
+/// How much a replica is used, for the order in which replicas get requests (contract C11, R11). The dequeuer and the
+/// gate of the proxy use it, so that both follow one rule.
+///
+/// Of the replicas with a free slot the smallest is next: the one with the fewest requests inside, among equals the one
+/// used least recently.
+package struct ReplicaUse: Sendable, Hashable, Comparable {
+    /// Requests inside the replica.
+    package var inside = 0
+    /// The number of the assignment that chose this replica last; 0 for none.
+    package var lastUsed = 0
+
+    package init(inside: Int = 0, lastUsed: Int = 0) {
+        self.inside = inside
+        self.lastUsed = lastUsed
+    }
+
+    package static func < (left: Self, right: Self) -> Bool {
+        (left.inside, left.lastUsed) < (right.inside, right.lastUsed)
+    }
+
+    /// Counts a request in.
+    ///
+    /// - Parameter assignment: larger than in each earlier call for any replica of the API.
+    package mutating func assign(_ assignment: Int) {
+        inside += 1
+        lastUsed = assignment
+    }
+}
