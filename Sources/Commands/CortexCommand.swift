@@ -29,8 +29,8 @@ struct CortexCommand: AsyncParsableCommand {
             CommandGroup(
                 name: "Request",
                 subcommands: [
-                    SubmitCommand.self, ResultCommand.self, RequestsCommand.self, CancelCommand.self,
-                    RetryCommand.self,
+                    CallCommand.self, SubmitCommand.self, ResultCommand.self, RequestsCommand.self,
+                    CancelCommand.self, RetryCommand.self,
                 ]),
             CommandGroup(
                 name: "CLI",

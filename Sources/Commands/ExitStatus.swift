@@ -15,6 +15,8 @@ struct ExitStatus: Hashable {
     static let success: Int32 = 0
     static let failure: Int32 = 1
     static let usage: Int32 = 2
+    /// A response with another status than 2xx: the status of `curl --fail`.
+    static let httpStatus: Int32 = 22
     /// 128 + SIGINT.
     static let interrupted: Int32 = 130
     /// 128 + SIGPIPE: what a shell shows for a program whose reader has gone.

@@ -42,6 +42,14 @@ struct EndpointURLTests {
         #expect(EndpointURL.withoutSecrets("https://example.com/a") == "https://example.com/a")
     }
 
+    @Test("R24: a call's target is the endpoint and the path; an API at the root has one that begins with a slash")
+    func callTargets() throws {
+        #expect(try APICall.target(of: EndpointURL("http://h:1/a/b"), path: "/c?d") == "/a/b/c?d")
+        #expect(try APICall.target(of: EndpointURL("http://h:1/a"), path: "?d") == "/a?d")
+        #expect(try APICall.target(of: EndpointURL("http://h:1/"), path: "?d") == "/?d")
+        #expect(try APICall.target(of: EndpointURL("http://h:1"), path: "/") == "/")
+    }
+
     @Test(
         "C10: the gateway is the cluster's own name inside a container, the public URL elsewhere",
         arguments: [

@@ -241,6 +241,25 @@ struct CompletionTests {
         }
     }
 
+    @Test("R24: call offers RealtimeAPIs and TrafficSplitters, verbs of stored requests offer AsyncAPIs, others all")
+    func kinds() async throws {
+        try await with { stub, folder in
+            let apis = [
+                Fixtures.api("hello"), Fixtures.api("chat", kind: .realtime),
+                Fixtures.api("canary", kind: .trafficSplitter),
+            ]
+            stub.on("GET /get", .json(try Fixtures.json(apis)))
+            for (verb, names) in [
+                ("call", "chat\ncanary\n"), ("submit", "hello\n"), ("requests", "hello\n"),
+                ("describe", "hello\nchat\ncanary\n"), ("get", "hello\nchat\ncanary\n"),
+            ] {
+                let offered = try await offered(
+                    "positional@0", of: verb, in: ["cortex", verb, ""], shell: "bash", folder: folder)
+                #expect(offered.output == names, "\(verb)")
+            }
+        }
+    }
+
     @Test("N9: a name that a shell would expand is not offered")
     func hostileNames() async throws {
         for name in ["$(touch x)", "`x`", "a;b", "a b", "~", "*", "a\nb", "", "ä", "a'b", "{a,b}"] {

@@ -8,11 +8,19 @@ import Wire
 enum Fixtures {
     static let now = Timestamp(seconds: 1_800_000_000)
 
-    static func deployed(_ name: String, ago: Duration = .seconds(12)) -> DeployedAPI {
-        DeployedAPI(
-            specification: APISpecification.async(
-                name: name, networking: .init(endpoint: "/\(name)"),
-                pod: PodSpecification(containers: [ContainerSpecification(name: "c", image: "img")])),
+    static func deployed(_ name: String, kind: APIKind = .async, ago: Duration = .seconds(12)) -> DeployedAPI {
+        let workload = Workload(
+            pod: PodSpecification(containers: [ContainerSpecification(name: "c", image: "img")]))
+        let specification: KindSpecification =
+            switch kind {
+            case .realtime: .realtime(RealtimeSpecification(workload: workload))
+            case .trafficSplitter:
+                .trafficSplitter(SplitterSpecification(targets: [.init(api: "hello", weight: 100)]))
+            default: .async(AsyncSpecification(workload: workload))
+            }
+        return DeployedAPI(
+            specification: APISpecification(
+                name: name, networking: .init(endpoint: "/\(name)"), kind: specification),
             id: "\(name)-id", specID: "spec", podID: "pod", deploymentID: "deployment", initialDeployment: now - ago,
             lastUpdated: now - ago)
     }
@@ -25,11 +33,12 @@ enum Fixtures {
     }
 
     static func api(
-        _ name: String, requested: Int = 1, replicas: [ReplicaStatus] = [], reason: String? = nil,
+        _ name: String, kind: APIKind = .async, requested: Int = 1, replicas: [ReplicaStatus] = [],
+        reason: String? = nil,
         ago: Duration = .seconds(12), detailed: Bool = true, history: Bool = false,
         endpoint: String = "http://127.0.0.1:8889"
     ) -> APIDocument {
-        let deployed = deployed(name, ago: ago)
+        let deployed = deployed(name, kind: kind, ago: ago)
         return APIDocument(
             spec: SpecDocument(deployed, submitted: .object([:])), metadata: .init(deployed),
             status: StatusDocument(

@@ -27,20 +27,23 @@ package final class StubPlatform: Sendable {
         package var contentType: String?
         /// Written and flushed one by one.
         package var parts: [String]
-        /// Whether the answer is left open after its parts.
+        /// Whether the answer is left open after its parts. ``StubPlatform/write(_:to:)`` continues it.
         package var staysOpen: Bool
+        /// Whether it is sent when the head of the request has arrived, without its body.
+        package var isEarly: Bool
         /// Whether the connection is closed without any answer.
         package var isCutOff: Bool
         package var headers: [(name: String, value: String)]
 
         package init(
             status: Int = 200, contentType: String? = "application/json", parts: [String], staysOpen: Bool = false,
-            isCutOff: Bool = false, headers: [(name: String, value: String)] = []
+            isEarly: Bool = false, isCutOff: Bool = false, headers: [(name: String, value: String)] = []
         ) {
             self.status = status
             self.contentType = contentType
             self.parts = parts
             self.staysOpen = staysOpen
+            self.isEarly = isEarly
             self.isCutOff = isCutOff
             self.headers = headers
         }
@@ -59,6 +62,8 @@ package final class StubPlatform: Sendable {
     private struct State {
         var requests: [Request] = []
         var routes: [String: [Response]] = [:]
+        /// The connection of the last request of each route.
+        var channels: [String: any Channel] = [:]
     }
 
     private let state = Mutex(State())
@@ -109,10 +114,33 @@ package final class StubPlatform: Sendable {
         requests.count { "\($0.method) \($0.path)" == route }
     }
 
-    fileprivate func answer(_ request: Request) -> Response {
+    /// Continues the answer to the last request of a route, which was left open; `nil` ends it.
+    package func write(_ text: String?, to route: String) async throws {
+        guard let channel = state.withLock({ $0.channels[route] }) else { return }
+        let part = text.map { HTTPServerResponsePart.body(.byteBuffer(ByteBuffer(string: $0))) } ?? .end(nil)
+        try await channel.writeAndFlush(part)
+    }
+
+    /// Closes the connection of the last request of a route.
+    package func cut(_ route: String) async throws {
+        try await state.withLock { $0.channels[route] }?.close()
+    }
+
+    /// Whether the connection of the last request of a route is open. `false` if there was none.
+    package func isOpen(_ route: String) -> Bool {
+        state.withLock { $0.channels[route]?.isActive } ?? false
+    }
+
+    fileprivate func isEarly(_ head: HTTPRequestHead) -> Bool {
+        let path = head.uri.prefix { $0 != "?" }
+        return state.withLock { $0.routes["\(head.method) \(path)"]?.first?.isEarly } ?? false
+    }
+
+    fileprivate func answer(_ request: Request, on channel: any Channel) -> Response {
         state.withLock { state in
             state.requests.append(request)
             let route = "\(request.method) \(request.path)"
+            state.channels[route] = channel
             guard let responses = state.routes[route], let first = responses.first else {
                 return .error(404, "not_found", "no route \(route)")
             }
@@ -139,15 +167,22 @@ private final class Handler: ChannelInboundHandler {
         case .head(let head):
             self.head = head
             body.clear()
+            if stub.isEarly(head) { answer(context: context) }
         case .body(var part):
             body.writeBuffer(&part)
         case .end:
-            guard let head else { return }
-            let request = StubPlatform.Request(
-                method: head.method.rawValue, target: head.uri, headers: head.headers.map { ($0.name, $0.value) },
-                body: body)
-            write(stub.answer(request), context: context)
+            answer(context: context)
         }
+    }
+
+    /// Answers the request whose head has arrived, unless it was answered before.
+    private func answer(context: ChannelHandlerContext) {
+        guard let head else { return }
+        self.head = nil
+        let request = StubPlatform.Request(
+            method: head.method.rawValue, target: head.uri, headers: head.headers.map { ($0.name, $0.value) },
+            body: body)
+        write(stub.answer(request, on: context.channel), context: context)
     }
 
     private func write(_ response: StubPlatform.Response, context: ChannelHandlerContext) {
@@ -155,7 +190,8 @@ private final class Handler: ChannelInboundHandler {
         var head = HTTPResponseHead(version: .http1_1, status: .init(statusCode: response.status))
         if let type = response.contentType { head.headers.add(name: "Content-Type", value: type) }
         for (name, value) in response.headers { head.headers.add(name: name, value: value) }
-        if !response.staysOpen, response.parts.count <= 1 {
+        let hasLength = response.headers.contains { $0.name.lowercased() == "content-length" }
+        if !response.staysOpen, response.parts.count <= 1, !hasLength {
             head.headers.add(name: "Content-Length", value: "\(response.parts.joined().utf8.count)")
         }
         context.writeAndFlush(wrapOutboundOut(.head(head)), promise: nil)

@@ -1,5 +1,6 @@
 package import AsyncHTTPClient
 import Core
+import Foundation
 package import NIOCore
 package import NIOHTTP1
 
@@ -13,10 +14,48 @@ package struct Transport: Sendable {
     package static func with<Result: Sendable>(
         _ body: @Sendable (Transport) async throws -> Result
     ) async throws -> Result {
+        var configuration = plain
+        configuration.timeout.read = .seconds(600)
+        return try await with(configuration, body)
+    }
+
+    /// Runs `body` with a transport for a response of any length and any pauses, and closes its connections afterwards.
+    ///
+    /// A server that disappears without a packet is noticed after a minute.
+    ///
+    /// - Parameter target: the request target of every request, byte for byte. It replaces the one of the URL, which
+    ///   Foundation may write in another form.
+    package static func streaming<Result: Sendable>(
+        target: String, _ body: @Sendable (Transport) async throws -> Result
+    ) async throws -> Result {
+        var configuration = plain
+        configuration.httpVersion = .http1Only
+        configuration.http1_1ConnectionDebugInitializer = { channel in
+            channel.eventLoop.submit {
+                let pipeline = channel.pipeline.syncOperations
+                let decoder = try pipeline.handler(type: ByteToMessageHandler<HTTPResponseDecoder>.self)
+                try pipeline.addHandler(RequestTarget(target), position: .after(decoder))
+                let options = channel.syncOptions
+                try options?.setOption(ChannelOptions.socketOption(.so_keepalive), value: 1)
+                try options?.setOption(ChannelOptions.tcpOption(.init(rawValue: TCP_KEEPIDLE)), value: 30)
+                try options?.setOption(ChannelOptions.tcpOption(.init(rawValue: TCP_KEEPINTVL)), value: 10)
+                try options?.setOption(ChannelOptions.tcpOption(.init(rawValue: TCP_KEEPCNT)), value: 3)
+            }
+        }
+        return try await with(configuration, body)
+    }
+
+    private static var plain: HTTPClient.Configuration {
         var configuration = HTTPClient.Configuration(redirectConfiguration: .disallow)
-        configuration.timeout = .init(connect: .seconds(10), read: .seconds(600))
+        configuration.timeout = .init(connect: .seconds(10))
         // A refused connection is an answer: say so at once instead of trying until the timeout.
         configuration.connectionPool.retryConnectionEstablishment = false
+        return configuration
+    }
+
+    private static func with<Result: Sendable>(
+        _ configuration: HTTPClient.Configuration, _ body: @Sendable (Transport) async throws -> Result
+    ) async throws -> Result {
         let http = HTTPClient(eventLoopGroup: HTTPClient.defaultEventLoopGroup, configuration: configuration)
         do {
             let result = try await body(Transport(http: http))
@@ -48,6 +87,24 @@ package struct Transport: Sendable {
     ) async throws -> Reply {
         let response = try await open(request, timeout: timeout, peer: peer)
         return try await Reply(response, limit: limit, peer: peer)
+    }
+}
+
+/// Writes a request target of its own into every request head.
+private final class RequestTarget: ChannelOutboundHandler {
+    typealias OutboundIn = HTTPClientRequestPart
+    typealias OutboundOut = HTTPClientRequestPart
+
+    private let target: String
+
+    init(_ target: String) {
+        self.target = target
+    }
+
+    func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+        guard case .head(var head) = unwrapOutboundIn(data) else { return context.write(data, promise: promise) }
+        head.uri = target
+        context.write(wrapOutboundOut(.head(head)), promise: promise)
     }
 }
 

@@ -271,3 +271,30 @@ extension OperatorClient {
         try await call("POST", "/retry/\(Self.segment(api))/\(id)", timeout: Self.writeTimeout)
     }
 }
+
+extension OperatorClient {
+    /// Changes the weights of a TrafficSplitter, which creates a new version (`POST /split/{name}`, contract X10).
+    ///
+    /// - Parameter weights: percent of each target but the shadow; 100 together.
+    /// - Throws: `conflict` when another change was made at the same time.
+    package func split(_ name: String, weights: [String: Int]) async throws -> MessageDocument {
+        try await split(name, SplitBody(weights: weights))
+    }
+
+    /// Lets a target that the guard has rolled back take requests again (`POST /split/{name}`, contract X8).
+    package func resumeSplit(_ name: String) async throws -> MessageDocument {
+        try await split(name, SplitBody(resume: true))
+    }
+
+    private func split(_ name: String, _ body: SplitBody) async throws -> MessageDocument {
+        try await call(
+            "POST", "/split/\(Self.segment(name))", timeout: Self.writeTimeout,
+            body: ("application/json", ByteBuffer(bytes: try JSONEncoder().encode(body))))
+    }
+
+    /// Exactly one of its members.
+    private struct SplitBody: Encodable {
+        var weights: [String: Int]?
+        var resume: Bool?
+    }
+}

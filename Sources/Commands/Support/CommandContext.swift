@@ -42,13 +42,16 @@ struct CommandContext: Sendable {
         }
     }
 
-    /// Runs `body` with a client of an API's endpoint.
+    /// Runs `body` with a client of an AsyncAPI's endpoint.
+    ///
+    /// - Throws: ``PlatformError`` `not_supported` when the API is of another kind.
     func withGateway<Result: Sendable>(
         _ environment: Environment, api name: String, _ body: @Sendable (GatewayClient) async throws -> Result
     ) async throws -> Result {
         let clock = clock
         return try await Transport.with { transport in
             let api = try await OperatorClient(environment: environment, transport: transport).api(name)
+            try WrongKind.expect([.async], api, name: name)
             return try await body(
                 GatewayClient(api: api, name: name, environment: environment, transport: transport, clock: clock) {
                     // A new client: the folder of the platform's socket may be another one by then.

@@ -10,9 +10,10 @@ extension CompletionKind {
         try line.context.environments.load().environments.map { ($0.name, $0.operatorEndpoint) }
     }
 
+    /// APIs of the kinds that the line's command is for.
     static let apis = names { line in
         try await line.askOperator { client in
-            try await client.apis().map { api in
+            try await client.apis().filter { line.kinds.contains(APITable.kind(of: $0)) }.map { api in
                 (APITable.name(of: api), api.status.map { "\($0.ready)/\($0.requested) live" } ?? "")
             }
         }
@@ -75,8 +76,14 @@ extension CompletionKind {
 
 /// A command of which a name can be completed that belongs to an API.
 protocol APICommand: AsyncParsableCommand {
+    /// The kinds of API that it is for.
+    static var kinds: Set<APIKind> { get }
     var target: APIArgument { get }
     var environment: EnvironmentOption { get }
+}
+
+extension APICommand {
+    static var kinds: Set<APIKind> { Set(APIKind.allCases) }
 }
 
 /// A command line in which a name is being completed.
@@ -87,6 +94,8 @@ struct CompletionLine: Sendable {
     /// The value of `--env`.
     private(set) var environment: String?
     private(set) var api: String?
+    /// The kinds of API that the line's command is for.
+    private(set) var kinds = Set(APIKind.allCases)
 
     /// Reads the line with the argument parser itself. A line that it does not accept names nothing.
     ///
@@ -106,6 +115,7 @@ struct CompletionLine: Sendable {
         else { return }
         if let command = command as? any APICommand {
             (environment, api) = (command.environment.environment, command.target.api)
+            kinds = type(of: command).kinds
         } else if let command = command as? GetCommand {
             (environment, api) = (command.environment.environment, command.api)
         }
@@ -167,7 +177,9 @@ struct CompletionLine: Sendable {
     /// Whether a shell takes the name literally. Others are not offered: bash expands what it is given, and a server
     /// must not be able to run a command (contract N9).
     static func isPlain(_ name: String) -> Bool {
-        !name.isEmpty
+        // A target of a splitter ends with the sign that its weight follows.
+        let name = name.hasSuffix("=") ? name.dropLast() : name[...]
+        return !name.isEmpty
             && name.utf8.allSatisfy { byte in
                 (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte)
                     || "-_.:@/+,".utf8.contains(byte)

@@ -3,6 +3,7 @@ import Client
 import Core
 
 struct CancelCommand: APICommand {
+    static let kinds: Set<APIKind> = [.async]
     static let configuration = CommandConfiguration(
         commandName: "cancel",
         abstract: "Cancel a request.",

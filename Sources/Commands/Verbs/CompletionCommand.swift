@@ -38,8 +38,8 @@ enum CompletionScript: String, CaseIterable, ExpressibleByArgument, Sendable {
             // Its last statement runs the function; the one that replaces it runs the addition.
             let generated = CortexCommand.completionScript(for: .zsh)
             let end = generated.ranges(of: "\nif [[ ").last?.lowerBound ?? generated.endIndex
-            return generated[..<end].replacing("#compdef cortex\n", with: "#compdef cortex cx\n") + "\n"
-                + Self.zshAddition
+            return generated[..<end].replacing("#compdef cortex\n", with: "#compdef cortex cx\n")
+                .replacing(Self.zshOffer, with: Self.zshWeightOffer + Self.zshOffer) + "\n" + Self.zshAddition
         case .fish:
             return CortexCommand.completionScript(for: .fish).replacing("case 'cortex'\n", with: "case cortex cx\n")
                 + "\n\n" + Self.fishAddition
@@ -97,10 +97,24 @@ enum CompletionScript: String, CaseIterable, ExpressibleByArgument, Sendable {
             local COMP_POINT=${#COMP_LINE}
             _cortex "$1" "$word" "${words[-2]}"
           fi
+          # The weight of a target follows its name without a space.
+          [[ ${COMPREPLY[0]-} == *= ]] && compopt -o nospace 2>/dev/null
           COMPREPLY=("${COMPREPLY[@]/#/"$offered"}")
           COMPREPLY=("${COMPREPLY[@]#"$lead"}")
         }
         complete -o nosort -F _cortex_words cortex cx 2>/dev/null || complete -F _cortex_words cortex cx
+        """#
+
+    /// What the generated script offers names with.
+    private static let zshOffer = "    _describe -V '' non_empty_completions -- "
+
+    /// The weight of a target follows its name without a space.
+    private static let zshWeightOffer = #"""
+            if [[ ${non_empty_completions[1]-} == *=(|:*) ]]; then
+                _describe -V '' non_empty_completions -S ''
+                return
+            fi
+
         """#
 
     private static let zshAddition = #"""
@@ -130,7 +144,7 @@ enum CompletionScript: String, CaseIterable, ExpressibleByArgument, Sendable {
                 echo @$path
             end
         end
-        complete -c cortex -n '__fish_seen_subcommand_from submit' -s d -l data -rfka '(__cortex_payload)'
+        complete -c cortex -n '__fish_seen_subcommand_from submit call' -s d -l data -rfka '(__cortex_payload)'
         complete -c cortex -n '__cortex_should_offer_completions_for_positional "cortex help" -eq 1' -fka '\#(verbs)'
         complete -c cx -w cortex
         """#

@@ -5,6 +5,7 @@ import Support
 import Wire
 
 struct RequestsCommand: APICommand {
+    static let kinds: Set<APIKind> = [.async]
     static let configuration = CommandConfiguration(
         commandName: "requests",
         abstract: "List an API's requests, newest first.",
@@ -30,20 +31,27 @@ struct RequestsCommand: APICommand {
         let context = CommandContext.live()
         let cluster = try context.resolve(environment.environment, announce: format.output == .pretty)
         let requests = try await context.withOperator(cluster) { client in
-            var found: [RequestDocument] = []
-            var before: RequestID?
-            while found.count < limit {
-                let page = try await client.requests(
-                    target.api, status: status, before: before, limit: min(limit - found.count, Limits.listPage))
-                found += page.requests
-                guard let next = page.next, next != before, !page.requests.isEmpty else { break }
-                before = next
-            }
-            return found
+            try await WrongKind.explaining(client, api: target.api, isEmpty: \.isEmpty) { try await list(client) }
         }
         try context.show(requests, as: format.output) {
             RequestsView.render(requests, now: context.clock.now(), style: $0)
         }
+    }
+}
+
+extension RequestsCommand {
+    /// All requests that were asked for, page by page.
+    private func list(_ client: OperatorClient) async throws -> [RequestDocument] {
+        var found: [RequestDocument] = []
+        var before: RequestID?
+        while found.count < limit {
+            let page = try await client.requests(
+                target.api, status: status, before: before, limit: min(limit - found.count, Limits.listPage))
+            found += page.requests
+            guard let next = page.next, next != before, !page.requests.isEmpty else { break }
+            before = next
+        }
+        return found
     }
 }
 

@@ -3,6 +3,7 @@ import Client
 import Core
 
 struct ResultCommand: APICommand {
+    static let kinds: Set<APIKind> = [.async]
     static let configuration = CommandConfiguration(
         commandName: "result",
         abstract: "Print a request's result, byte for byte as the container answered.",

@@ -4,6 +4,7 @@ import Core
 import Wire
 
 struct RetryCommand: APICommand {
+    static let kinds: Set<APIKind> = [.async]
     static let configuration = CommandConfiguration(
         commandName: "retry",
         abstract: "Put a failed request back into the queue.",
@@ -24,7 +25,9 @@ struct RetryCommand: APICommand {
     func run() async throws {
         let context = CommandContext.live()
         let cluster = try context.resolve(environment.environment)
-        let request = try await context.withOperator(cluster) { try await $0.retry(id, api: target.api) }
+        let request = try await context.withOperator(cluster) { client in
+            try await WrongKind.explaining(client, api: target.api) { try await client.retry(id, api: target.api) }
+        }
         try context.show(request, as: format.output) { _ in "\(id) is \(request.status.rawValue)" }
     }
 }

@@ -6,6 +6,7 @@ import NIOCore
 import Support
 
 struct SubmitCommand: APICommand {
+    static let kinds: Set<APIKind> = [.async]
     static let configuration = CommandConfiguration(
         commandName: "submit",
         abstract: "Submit a request to an API; print its id, or with --wait its result.",
@@ -74,11 +75,7 @@ struct HeaderArgument: Sendable, Hashable, ExpressibleByArgument {
         guard let colon = argument.firstIndex(of: ":") else { return nil }
         let name = String(argument[..<colon])
         let value = argument[argument.index(after: colon)...].trimmingCharacters(in: .whitespaces)
-        let symbols = "!#$%&'*+-.^_`|~".utf8
-        let isToken = name.utf8.allSatisfy { byte in
-            (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte) || symbols.contains(byte)
-        }
-        guard !name.isEmpty, isToken, !value.utf8.contains(where: { $0 < 0x20 && $0 != 0x09 || $0 == 0x7F }) else {
+        guard Self.isToken(name), !value.utf8.contains(where: { $0 < 0x20 && $0 != 0x09 || $0 == 0x7F }) else {
             return nil
         }
         // The client frames the message itself.
@@ -90,6 +87,18 @@ struct HeaderArgument: Sendable, Hashable, ExpressibleByArgument {
     }
 }
 
+extension HeaderArgument {
+    /// Whether a text can be the name of a header field or of a method.
+    static func isToken(_ text: String) -> Bool {
+        let symbols = "!#$%&'*+-.^_`|~".utf8
+        return !text.isEmpty
+            && text.utf8.allSatisfy { byte in
+                (48...57).contains(byte) || (65...90).contains(byte) || (97...122).contains(byte)
+                    || symbols.contains(byte)
+            }
+    }
+}
+
 /// What `-d` names, opened.
 struct PayloadInput {
     let payload: PayloadSource?
@@ -97,7 +106,8 @@ struct PayloadInput {
     let contentType: String?
     private let descriptor: CInt?
 
-    init(_ data: String?, console: Console) throws {
+    /// - Parameter textType: the content type of a text that is not JSON.
+    init(_ data: String?, console: Console, textType: String = "text/plain; charset=utf-8") throws {
         switch data {
         case nil:
             guard Self.isPiped(STDIN_FILENO) else {
@@ -118,7 +128,7 @@ struct PayloadInput {
             (payload, contentType, descriptor) = (opened.payload, Self.contentType(ofFile: path), opened.descriptor)
         case let data?:
             (payload, descriptor) = (.bytes(ByteBuffer(string: data)), nil)
-            contentType = Self.isJSON(data) ? "application/json" : "text/plain; charset=utf-8"
+            contentType = Self.isJSON(data) ? "application/json" : textType
         }
     }
 
