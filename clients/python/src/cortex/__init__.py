@@ -29,6 +29,7 @@ from cortex.endpoint import Endpoint, Request
 from cortex.environments import ConfigurationFileError, Environment
 from cortex.exceptions import (
     BadRequest,
+    CallFailed,
     ConfigurationInvalid,
     Conflict,
     ConnectionFailed,
@@ -52,12 +53,15 @@ from cortex.exceptions import (
     Unavailable,
     VersionMismatch,
 )
+from cortex.response import AsyncResponse, Response
 
 __all__ = [
     "AsyncClient",
     "AsyncEndpoint",
     "AsyncRequest",
+    "AsyncResponse",
     "BadRequest",
+    "CallFailed",
     "Client",
     "ConfigurationFileError",
     "ConfigurationInvalid",
@@ -82,6 +86,7 @@ __all__ = [
     "Request",
     "RequestCancelled",
     "RequestFailed",
+    "Response",
     "ResultNotRepresentable",
     "ResultTimeout",
     "Retry",

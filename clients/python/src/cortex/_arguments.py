@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Dict, Mapping, Optional
+from urllib.parse import quote, urlencode
 
 from cortex.exceptions import InvalidArgument
 
@@ -59,6 +60,37 @@ def header_fields(fields: Mapping[str, str]) -> Dict[str, str]:
         encoded(value, f"headers: the value of {name}")
         checked[name] = value
     return checked
+
+
+def suffix(path: str, params: Mapping[str, str]) -> str:
+    """A path, and perhaps a query, as they are appended to an endpoint byte for byte.
+
+    Raises:
+        InvalidArgument: HTTP cannot carry it; the message says how to write it.
+    """
+    if not isinstance(path, str) or path[:1] not in ("/", "?"):
+        raise InvalidArgument(f"path must be a text that begins with / or ?, not {path!r}")
+    wrong = next((c for c in path if not "!" <= c <= "~" or c == "#"), None)
+    if wrong is not None:
+        raise InvalidArgument(
+            f"path has {wrong!r}, which a URL cannot have there; write it as {quote(encoded(wrong, 'path'), safe='')}"
+            " (path is sent byte for byte)"
+        )
+    if not params:
+        return path
+    fields = [(encoded(str(name), "params"), encoded(str(value), f"params: {name}")) for name, value in params.items()]
+    return path + ("&" if "?" in path else "?") + urlencode(fields)
+
+
+def method(name: str) -> str:
+    """The same method.
+
+    Raises:
+        InvalidArgument: HTTP has no such method names.
+    """
+    if not isinstance(name, str) or not _NAME.match(name):
+        raise InvalidArgument(f"method must be a word such as GET or PROPFIND, not {name!r}")
+    return name
 
 
 def idempotency_key(text: str) -> str:

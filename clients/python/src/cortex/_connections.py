@@ -41,6 +41,10 @@ def _options(address: str) -> Dict[str, Any]:
     return options
 
 
+def _is_direct(address: str) -> bool:
+    return is_local(urlsplit(address).hostname or "") or not getproxies()
+
+
 def _unusable(error: Exception) -> InvalidArgument:
     """An error with the environment variable that the HTTP library could not use, and its value without credentials."""
     for name in _variables():
@@ -110,6 +114,11 @@ class Connections:
     def __setstate__(self, state: Dict[str, Any]) -> None:
         self.__init__(state["address"])  # type: ignore[misc]
 
+    @property
+    def is_direct(self) -> bool:
+        """Whether no proxy is between this client and the address."""
+        return self._given is None and _is_direct(self._address)
+
     def client(self) -> httpx.Client:
         process = os.getpid()
         if self._given is not None:
@@ -150,6 +159,11 @@ class AsyncConnections:
 
     def __setstate__(self, state: Dict[str, Any]) -> None:
         self.__init__(state["address"])  # type: ignore[misc]
+
+    @property
+    def is_direct(self) -> bool:
+        """Whether no proxy is between this client and the address."""
+        return self._given is None and _is_direct(self._address)
 
     def client(self) -> httpx.AsyncClient:
         process = os.getpid()

@@ -22,14 +22,15 @@ _LOG_SILENCE = 90.0
 #: Largest document of a log line, in bytes. The platform cuts lines far below it.
 _LONGEST_LINE = 1 << 20
 #: Errors of the HTTP library for a call that was sent or could not be sent.
-_ERRORS = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError)
+HTTP_ERRORS = (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError)
 
 
-def _timeout(seconds: float) -> httpx.Timeout:
+def _timeout(seconds: Optional[float]) -> httpx.Timeout:
     return httpx.Timeout(seconds, connect=_CONNECT, pool=None)
 
 
-def _failure(error: Exception, url: str) -> LinkFailure:
+def failure(error: Exception, url: str) -> LinkFailure:
+    """What an error of the HTTP library means for the caller."""
     parts = urlsplit(url)
     address = f"{parts.scheme}://{parts.netloc}"
     if isinstance(error, (httpx.LocalProtocolError, httpx.UnsupportedProtocol, httpx.InvalidURL)):
@@ -98,6 +99,27 @@ def _reply(response: httpx.Response) -> Reply:
     return Reply(response.status_code, response.headers, response.content, str(response.url))
 
 
+def _exactly(request: httpx.Request, call: Call, is_direct: bool) -> httpx.Request:
+    """The request with the target of the call byte for byte, without what the library adds from earlier responses and
+    for its own decoders."""
+    given = {name.lower() for name in call.headers}
+    for name in ("accept-encoding", "cookie"):
+        if name not in given:
+            request.headers.pop(name, None)
+    target = urlsplit(call.url).path.encode() + call.suffix.encode()
+    if not target.startswith(b"/"):
+        target = b"/" + target
+    if request.url.raw_path != target:
+        if not is_direct:
+            # A proxy gets the URL, which the library has normalized; the extension below would replace it.
+            raise InvalidArgument(
+                "the path cannot be sent byte for byte through a proxy or a client of your own; write it as the HTTP"
+                f" library does: {request.url.raw_path.decode()}"
+            )
+        request.extensions["target"] = target
+    return request
+
+
 def _closed(error: RuntimeError) -> Exception:
     """Recognises a closed client by the library's message, which is the only sign."""
     return InvalidArgument("this client was closed; make another") if "closed" in str(error) else error
@@ -129,8 +151,8 @@ class Driver:
             while True:
                 try:
                     answer = self._perform(step)
-                except LinkFailure as failure:
-                    step = plan.throw(failure)
+                except LinkFailure as error:
+                    step = plan.throw(error)
                 else:
                     step = plan.send(answer)
         except StopIteration as stop:
@@ -139,7 +161,7 @@ class Driver:
         finally:
             plan.close()
 
-    def _perform(self, step: Step) -> Optional[Reply]:
+    def _perform(self, step: Step) -> Union[Reply, httpx.Response, None]:
         if isinstance(step, Pause):
             self._sleep(step.seconds)
             return None
@@ -150,16 +172,20 @@ class Driver:
             if step.payload.is_streamed:
                 length, content = step.payload.open()
         try:
-            response = self._connections.client().request(
+            client = self._connections.client()
+            request = client.build_request(
                 step.method,
-                step.url,
+                step.url + step.suffix,
                 content=content,
                 params=_params(step),
                 headers=_fields(step, length),
                 timeout=_timeout(step.timeout),
             )
-        except _ERRORS as error:
-            raise _failure(error, step.url) from error
+            if step.is_streamed:
+                return client.send(_exactly(request, step, self._connections.is_direct), stream=True)
+            response = client.send(request)
+        except HTTP_ERRORS as error:
+            raise failure(error, step.url) from error
         except RuntimeError as error:
             raise _closed(error) from error
         return _reply(response)
@@ -181,8 +207,8 @@ class Driver:
                 for piece in response.iter_bytes():
                     yield from cutter.feed(piece)
                 yield from cutter.finish()
-        except _ERRORS as error:
-            raise _failure(error, call.url).error from error
+        except HTTP_ERRORS as error:
+            raise failure(error, call.url).error from error
         except RuntimeError as error:
             raise _closed(error) from error
 
@@ -213,8 +239,8 @@ class AsyncDriver:
             while True:
                 try:
                     answer = await self._perform(step)
-                except LinkFailure as failure:
-                    step = plan.throw(failure)
+                except LinkFailure as error:
+                    step = plan.throw(error)
                 else:
                     step = plan.send(answer)
         except StopIteration as stop:
@@ -223,7 +249,7 @@ class AsyncDriver:
         finally:
             plan.close()
 
-    async def _perform(self, step: Step) -> Optional[Reply]:
+    async def _perform(self, step: Step) -> Union[Reply, httpx.Response, None]:
         if isinstance(step, Pause):
             await self._sleep(step.seconds)
             return None
@@ -235,16 +261,20 @@ class AsyncDriver:
                 length, pieces = await asyncio.to_thread(step.payload.open)
                 content = _in_threads(pieces)
         try:
-            response = await self._connections.client().request(
+            client = self._connections.client()
+            request = client.build_request(
                 step.method,
-                step.url,
+                step.url + step.suffix,
                 content=content,
                 params=_params(step),
                 headers=_fields(step, length),
                 timeout=_timeout(step.timeout),
             )
-        except _ERRORS as error:
-            raise _failure(error, step.url) from error
+            if step.is_streamed:
+                return await client.send(_exactly(request, step, self._connections.is_direct), stream=True)
+            response = await client.send(request)
+        except HTTP_ERRORS as error:
+            raise failure(error, step.url) from error
         except RuntimeError as error:
             raise _closed(error) from error
         return _reply(response)
@@ -268,8 +298,8 @@ class AsyncDriver:
                         yield line
                 for line in cutter.finish():
                     yield line
-        except _ERRORS as error:
-            raise _failure(error, call.url).error from error
+        except HTTP_ERRORS as error:
+            raise failure(error, call.url).error from error
         except RuntimeError as error:
             raise _closed(error) from error
 

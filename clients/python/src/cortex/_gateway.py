@@ -7,14 +7,26 @@ import uuid
 from dataclasses import dataclass, field, replace
 from typing import Any, Callable, Dict, Mapping, Optional
 
+import httpx
+
 from cortex._arguments import header_fields
 from cortex._arguments import idempotency_key as check_key
+from cortex._arguments import method as check_method
+from cortex._arguments import suffix as check_suffix
 from cortex._documents import Snapshot, snapshot
 from cortex._handshake import check_container
-from cortex._http import Call, Pause, Plan, Repeat, Retry, attempt
+from cortex._http import Call, LinkFailure, Pause, Plan, Repeat, Retry, attempt
 from cortex._operator import segment
 from cortex._payload import NO_PAYLOAD, payload
-from cortex.exceptions import Conflict, ConnectionFailed, CortexException, PlatformError, TimedOut, Unavailable
+from cortex.exceptions import (
+    Conflict,
+    ConnectionFailed,
+    CortexException,
+    NotSupported,
+    PlatformError,
+    TimedOut,
+    Unavailable,
+)
 
 #: Longest wait of one long poll, in seconds. Proxies commonly end a call that stays silent for 60 s.
 LONGEST_POLL = 50
@@ -32,6 +44,25 @@ class Gateway:
     #: Asks the operator for the current address of the endpoint: a restarted platform may listen on another port. None
     #: if no operator is known.
     locate: Optional[Callable[[], Plan[str]]] = None
+    #: The API's kind, if the operator was asked.
+    kind: Optional[str] = None
+
+    def expect(self, stores_requests: bool, api_name: str) -> None:
+        """Checks that the API's kind has the calls of stored requests, or `call`.
+
+        Raises:
+            NotSupported: it is of another kind; the message names the call to use.
+        """
+        is_async = self.kind == "AsyncAPI"
+        if self.kind is None or is_async == stores_requests:
+            return
+        raise NotSupported(
+            f"{api_name} is an AsyncAPI; submit a request to it with client.submit({api_name!r}, …)"
+            if is_async
+            else f"{api_name} is a {self.kind}, which answers directly and stores no requests;"
+            f" call it with client.call({api_name!r}, …)",
+            status=400,
+        )
 
     def __getstate__(self) -> Dict[str, Any]:
         # A pickled endpoint contains no token of an operator.
@@ -87,6 +118,52 @@ class Gateway:
             raise ConnectionFailed(f"what answers at {self.url} is not a Cortex gateway")
         identifier: str = document["id"]
         return identifier
+
+    def call(
+        self,
+        path: str,
+        method: str,
+        value: Any,
+        *,
+        content_type: Optional[str],
+        headers: Optional[Mapping[str, str]],
+        params: Optional[Mapping[str, str]],
+        timeout: Optional[float],
+    ) -> Plan[httpx.Response]:
+        """Sends a request and returns the response when its head has arrived (contract R24).
+
+        It is sent again only if it certainly did not arrive: no connection could be made.
+        """
+        body = payload(value, content_type)
+        fields = header_fields(headers or {})
+        if body.content_type and not any(name.lower() == "content-type" for name in fields):
+            fields.update(header_fields({"Content-Type": body.content_type}))
+        call = Call(
+            check_method(method),
+            self.url,
+            fields,
+            body,
+            {},
+            timeout,
+            check_suffix(path, params or {}),
+            is_streamed=True,
+        )
+        check_container(self.url)
+        failures = 0
+        while True:
+            try:
+                response: httpx.Response = yield call
+                return response
+            except LinkFailure as failure:
+                failures += 1
+                if failure.is_final or failure.may_have_arrived or not body.is_repeatable:
+                    raise failure.error from None
+                if failures >= self.retry.attempts:
+                    raise failure.error from None
+            if (yield from self._has_moved()):
+                call = replace(call, url=self.url)
+            else:
+                yield Pause(self.retry.pause(failures, None))
 
     def read(self, request_id: str, wait: float = 0, retry: Optional[Retry] = None) -> Plan[Snapshot]:
         """The state of the request; with `wait`, when it ends or the time is over."""

@@ -32,8 +32,12 @@ class Call:
     headers: Mapping[str, str] = field(default_factory=dict)
     payload: Optional[Payload] = None
     params: Mapping[str, str] = field(default_factory=dict)
-    #: Longest silence of the server, in seconds.
-    timeout: float = 30.0
+    #: Longest silence of the server, in seconds; None for no limit.
+    timeout: Optional[float] = 30.0
+    #: Path and query that are appended to the URL byte for byte, if the call is streamed.
+    suffix: str = ""
+    #: Whether the driver answers with the response as soon as its head has arrived.
+    is_streamed: bool = False
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,22 @@ import contextlib
 import os
 from collections import deque
 from types import TracebackType
-from typing import Any, AsyncGenerator, AsyncIterator, Deque, Dict, Iterable, List, Mapping, Optional, Set, Type, Union
+from typing import (
+    Any,
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Deque,
+    Dict,
+    Iterable,
+    List,
+    Mapping,
+    Optional,
+    Set,
+    Type,
+    Union,
+)
 
 import httpx
 
@@ -15,7 +30,7 @@ from cortex._addresses import endpoint_url, gateway_url
 from cortex._documents import LogLine, Snapshot
 from cortex._drivers import AsyncDriver
 from cortex._gateway import Gateway
-from cortex._http import Retry
+from cortex._http import Retry, T
 from cortex._operator import (
     Deployed,
     Document,
@@ -27,10 +42,18 @@ from cortex._operator import (
 )
 from cortex._payload import NO_PAYLOAD
 from cortex._progress import Progress
-from cortex.client import JOBS, environment_of, log_line
+from cortex.client import JOBS, environment_of, kind_of, log_line
 from cortex.endpoint import length_of, outcome, title_of, window_of
 from cortex.environments import Environment
-from cortex.exceptions import CortexException, InvalidArgument, NotFound, RequestCancelled, RequestFailed
+from cortex.exceptions import (
+    CortexException,
+    InvalidArgument,
+    NotFound,
+    NotSupported,
+    RequestCancelled,
+    RequestFailed,
+)
+from cortex.response import AsyncResponse
 
 
 class AsyncRequest:
@@ -132,6 +155,26 @@ class AsyncEndpoint:
             payload, content_type=content_type, headers=headers, params=params, idempotency_key=idempotency_key
         )
         return self.request(await self._driver.run(plan))
+
+    async def call(
+        self,
+        path: str = "/",
+        method: str = "POST",
+        payload: Any = NO_PAYLOAD,
+        *,
+        content_type: Optional[str] = None,
+        headers: Optional[Mapping[str, str]] = None,
+        params: Optional[Mapping[str, str]] = None,
+        timeout: Optional[float] = None,
+    ) -> AsyncResponse:
+        """Calls a RealtimeAPI or a TrafficSplitter; returns when the head of the response has arrived.
+
+        See `Endpoint.call` for arguments and errors.
+        """
+        plan = self._gateway.call(
+            path, method, payload, content_type=content_type, headers=headers, params=params, timeout=timeout
+        )
+        return await AsyncResponse._of(await self._driver.run(plan))
 
     def request(self, request_id: str) -> AsyncRequest:
         """A request that was submitted before, by this or another process. Makes no call."""
@@ -338,7 +381,7 @@ class AsyncClient:
         gateway = self._endpoints.get(api_name)
         if gateway is None:
             api = await self._driver.run(self._operator.api(api_name))
-            gateway = Gateway(gateway_url(api, self._operator.base), self._operator.retry)
+            gateway = Gateway(gateway_url(api, self._operator.base), self._operator.retry, kind=kind_of(api))
             self._endpoints[api_name] = gateway
         gateway.locate = lambda: self._operator.endpoint(api_name)
         return AsyncEndpoint._of(gateway, self._driver)
@@ -354,21 +397,53 @@ class AsyncClient:
         idempotency_key: Optional[str] = None,
     ) -> AsyncRequest:
         """Submits a request to an API; see `Endpoint.submit`."""
+        return await self._reach(
+            api_name,
+            True,
+            lambda endpoint: endpoint.submit(
+                payload, content_type=content_type, headers=headers, params=params, idempotency_key=idempotency_key
+            ),
+        )
+
+    async def call(
+        self,
+        api_name: str,
+        path: str = "/",
+        method: str = "POST",
+        payload: Any = NO_PAYLOAD,
+        *,
+        content_type: Optional[str] = None,
+        headers: Optional[Mapping[str, str]] = None,
+        params: Optional[Mapping[str, str]] = None,
+        timeout: Optional[float] = None,
+    ) -> AsyncResponse:
+        """Calls a RealtimeAPI or a TrafficSplitter; returns when the head of the response has arrived.
+
+        See `Client.call` for arguments and errors.
+        """
+        return await self._reach(
+            api_name,
+            False,
+            lambda endpoint: endpoint.call(
+                path, method, payload, content_type=content_type, headers=headers, params=params, timeout=timeout
+            ),
+        )
+
+    async def _reach(self, api_name: str, stores_requests: bool, use: Callable[[AsyncEndpoint], Awaitable[T]]) -> T:
         known = self._endpoints.get(api_name)
         endpoint = await self.endpoint(api_name)
         try:
-            return await endpoint.submit(
-                payload, content_type=content_type, headers=headers, params=params, idempotency_key=idempotency_key
-            )
-        except NotFound:
+            endpoint._gateway.expect(stores_requests, api_name)
+            return await use(endpoint)
+        except (NotFound, NotSupported):
             if known is None:
                 raise
             del self._endpoints[api_name]
-            if (await self.endpoint(api_name)).url == endpoint.url:
+            now = await self.endpoint(api_name)
+            if (now.url, now._gateway.kind) == (endpoint.url, known.kind):
                 raise
-        return await (await self.endpoint(api_name)).submit(
-            payload, content_type=content_type, headers=headers, params=params, idempotency_key=idempotency_key
-        )
+        now._gateway.expect(stores_requests, api_name)
+        return await use(now)
 
     async def request(self, api_name: str, request_id: str) -> AsyncRequest:
         """A request that was submitted before, by this or another process."""

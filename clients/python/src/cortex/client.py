@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from types import TracebackType
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, Optional, Type, Union
+from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Type, Union
 
 import httpx
 
@@ -13,7 +13,7 @@ from cortex._addresses import gateway_url
 from cortex._documents import LogLine
 from cortex._drivers import Driver
 from cortex._gateway import Gateway
-from cortex._http import Retry
+from cortex._http import Retry, T
 from cortex._operator import (
     Deployed,
     Document,
@@ -27,6 +27,7 @@ from cortex._payload import NO_PAYLOAD
 from cortex.endpoint import Endpoint, Request
 from cortex.environments import Environment
 from cortex.exceptions import NotFound, NotSupported, platform_error
+from cortex.response import Response
 
 _logger = logging.getLogger("cortex")
 
@@ -36,6 +37,12 @@ def environment_of(env: Union[Environment, Mapping[str, Any]]) -> Environment:
     if isinstance(env, Environment):
         return env
     return Environment(env["name"], env["operator_endpoint"], env.get("token"))
+
+
+def kind_of(api: Document) -> Optional[str]:
+    """The kind of an API, such as `AsyncAPI`."""
+    kind = (api.get("metadata") or api.get("spec") or {}).get("kind")
+    return kind if isinstance(kind, str) else None
 
 
 def log_line(document: Dict[str, Any]) -> Optional[LogLine]:
@@ -176,7 +183,7 @@ class Client:
         gateway = self._endpoints.get(api_name)
         if gateway is None:
             api = self._driver.run(self._operator.api(api_name))
-            gateway = Gateway(gateway_url(api, self._operator.base), self._operator.retry)
+            gateway = Gateway(gateway_url(api, self._operator.base), self._operator.retry, kind=kind_of(api))
             self._endpoints[api_name] = gateway
         gateway.locate = lambda: self._operator.endpoint(api_name)
         return Endpoint._of(gateway, self._driver)
@@ -192,22 +199,59 @@ class Client:
         idempotency_key: Optional[str] = None,
     ) -> Request:
         """Submits a request to an API; see `Endpoint.submit`."""
+        return self._reach(
+            api_name,
+            True,
+            lambda endpoint: endpoint.submit(
+                payload, content_type=content_type, headers=headers, params=params, idempotency_key=idempotency_key
+            ),
+        )
+
+    def call(
+        self,
+        api_name: str,
+        path: str = "/",
+        method: str = "POST",
+        payload: Any = NO_PAYLOAD,
+        *,
+        content_type: Optional[str] = None,
+        headers: Optional[Mapping[str, str]] = None,
+        params: Optional[Mapping[str, str]] = None,
+        timeout: Optional[float] = None,
+    ) -> Response:
+        """Calls a RealtimeAPI or a TrafficSplitter; returns when the head of the response has arrived.
+
+        See `Endpoint.call` for arguments and errors.
+
+        Raises:
+            NotFound: no such API is deployed.
+            NotSupported: it is an AsyncAPI.
+        """
+        return self._reach(
+            api_name,
+            False,
+            lambda endpoint: endpoint.call(
+                path, method, payload, content_type=content_type, headers=headers, params=params, timeout=timeout
+            ),
+        )
+
+    def _reach(self, api_name: str, stores_requests: bool, use: Callable[[Endpoint], T]) -> T:
+        """Uses an API's endpoint. If that fails, it may be because the API has moved since its address was read, or is
+        of another kind now; if it has not, the answer is final."""
         known = self._endpoints.get(api_name)
         endpoint = self.endpoint(api_name)
         try:
-            return endpoint.submit(
-                payload, content_type=content_type, headers=headers, params=params, idempotency_key=idempotency_key
-            )
-        except NotFound:
-            # The API may have moved since its address was read; if it has not, the answer is final.
+            endpoint._gateway.expect(stores_requests, api_name)
+            return use(endpoint)
+        except (NotFound, NotSupported):
             if known is None:
                 raise
             del self._endpoints[api_name]
-            if self.endpoint(api_name).url == endpoint.url:
+            now = self.endpoint(api_name)
+            if (now.url, now._gateway.kind) == (endpoint.url, known.kind):
                 raise
-        return self.endpoint(api_name).submit(
-            payload, content_type=content_type, headers=headers, params=params, idempotency_key=idempotency_key
-        )
+        now._gateway.expect(stores_requests, api_name)
+        return use(now)
 
     def request(self, api_name: str, request_id: str) -> Request:
         """A request that was submitted before, by this or another process."""

@@ -19,6 +19,7 @@ from cortex._http import Retry
 from cortex._payload import NO_PAYLOAD
 from cortex._progress import Progress
 from cortex.exceptions import CortexException, InvalidArgument, RequestCancelled, RequestFailed, ResultTimeout
+from cortex.response import Response
 
 
 def outcome(now: Snapshot) -> Any:
@@ -157,6 +158,40 @@ class Endpoint:
             payload, content_type=content_type, headers=headers, params=params, idempotency_key=idempotency_key
         )
         return self.request(self._driver.run(plan))
+
+    def call(
+        self,
+        path: str = "/",
+        method: str = "POST",
+        payload: Any = NO_PAYLOAD,
+        *,
+        content_type: Optional[str] = None,
+        headers: Optional[Mapping[str, str]] = None,
+        params: Optional[Mapping[str, str]] = None,
+        timeout: Optional[float] = None,
+    ) -> Response:
+        """Calls a RealtimeAPI or a TrafficSplitter; returns when the head of the response has arrived.
+
+        A response with any status is returned if a container sent it; `raise_for_status` raises for those that are not
+        2xx. An answer of the platform itself, such as 503 when the queue is full, is raised. Cookies are not kept.
+
+        Args:
+            path: path and query below the endpoint; sent byte for byte.
+            method: the HTTP method.
+            payload: as `submit` takes it.
+            content_type: replaces the one that follows from the payload.
+            headers: are sent to the container.
+            params: are appended to the query.
+            timeout: longest silence of the other side, in seconds; None for no limit but those of the API.
+
+        Raises:
+            PlatformError: the platform answered instead of a container (NotFound, QueueFull, Unavailable, TimedOut …),
+                or there was no response (ConnectionFailed, TimedOut).
+        """
+        plan = self._gateway.call(
+            path, method, payload, content_type=content_type, headers=headers, params=params, timeout=timeout
+        )
+        return Response._of(self._driver.run(plan))
 
     def request(self, request_id: str) -> Request:
         """A request that was submitted before, by this or another process. Makes no call."""

@@ -90,7 +90,7 @@ class IdempotencyKeyReused(PlatformError):
 
 
 class QueueFull(PlatformError):
-    """429: the API's `max_queue_length` is reached."""
+    """429, for a RealtimeAPI 503: the API's `max_queue_length` is reached."""
 
     default_kind = "queue_full"
 
@@ -123,7 +123,8 @@ class NotSupported(PlatformError):
 
 
 class Unavailable(PlatformError):
-    """503: the platform could not accept or answer the call; nothing was accepted."""
+    """503: the platform could not accept or answer the call; nothing was accepted. For a RealtimeAPI also: no replica
+    took the request in time, or there is none."""
 
     default_kind = "unavailable"
 
@@ -188,6 +189,21 @@ class RequestFailed(CortexException):
         self.attempts = attempts
 
 
+class CallFailed(CortexException):
+    """A container answered a call with another status than 2xx, and `raise_for_status` was called.
+
+    Attributes:
+        status: the status of the response.
+        body: the beginning of its body.
+    """
+
+    def __init__(self, status: int, body: bytes) -> None:
+        text = body[:500].decode(errors="replace")
+        super().__init__(f"the container answered {status}{': ' if text else ''}{text}")
+        self.status = status
+        self.body = body
+
+
 class RequestCancelled(CortexException):
     """A request was cancelled, so it has no result."""
 
@@ -199,8 +215,10 @@ class RequestCancelled(CortexException):
 class ResultNotRepresentable(CortexException, ValueError):
     """A result is JSON that Python cannot represent: nested too deeply, or a number too large. The request completed.
 
+    Also raised for the response of a call that is not JSON.
+
     Attributes:
-        raw: the container's JSON, byte for byte.
+        raw: the container's answer, byte for byte.
     """
 
     def __init__(self, message: str, raw: bytes) -> None:
@@ -252,6 +270,11 @@ _KINDS["method_not_allowed"] = BadRequest
 _KINDS["store_unavailable"] = Unavailable
 _KINDS["engine_unavailable"] = Unavailable
 _KINDS["disk_low"] = Unavailable
+# Of a RealtimeAPI (contract R16).
+_KINDS["queue_timeout"] = Unavailable
+_KINDS["no_replica"] = Unavailable
+_KINDS["timeout"] = TimedOut
+_KINDS["method_not_implemented"] = BadRequest
 
 _STATUSES: Dict[int, str] = {
     400: "bad_request",
