@@ -32,11 +32,18 @@ private struct LoopbackConnector: Connector {
     }
 }
 
-private struct SilentConnector: Connector {
+private final class SilentConnector: Connector {
+    private let calls = Mutex<[CheckedContinuation<Void, Never>]>([])
+
     func connect(port: Int) async throws -> CInt {
         // Ignores cancellation, as a stuck engine does.
-        await withCheckedContinuation { (_: CheckedContinuation<Void, Never>) in }
+        await withCheckedContinuation { call in calls.withLock { $0.append(call) } }
         throw PlatformError(.connectionFailed, "never")
+    }
+
+    /// Ends the calls, after what is tested.
+    func end() {
+        for call in calls.withLock({ $0 }) { call.resume() }
     }
 }
 
@@ -156,7 +163,9 @@ struct ProbeRunnerTests {
     @Test("C7: a check that hangs ends with its timeout, even when the engine ignores cancellation")
     func timeout() async throws {
         let clock = ManualClock()
-        let runner = ProbeRunner(connector: SilentConnector(), clock: clock)
+        let connector = SilentConnector()
+        defer { connector.end() }
+        let runner = ProbeRunner(connector: connector, clock: clock)
         async let event = runner.check(Probe(handler: .tcpSocket(port: 80), timeout: .milliseconds(1500)))
         #expect(try await eventually { clock.sleepers == 1 })
         clock.advance(by: .milliseconds(1500))
