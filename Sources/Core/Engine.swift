@@ -110,13 +110,10 @@ package enum DiskUsage: Sendable, Hashable {
 
 /// Everything an engine needs to start one replica.
 package struct PodPlan: Sendable, Hashable {
-    /// Unique for ever: `<api>-<random>`. Also the replica's id.
+    /// Unique for ever: `<name of its owner>-<random>`. For an API also the replica's id.
     package var id: String
-    package var api: String
-    /// Identifiers of the version it was made from; kept by the engine as labels, so that pods can be adopted.
-    package var apiID: String
-    package var podID: String
-    package var deploymentID: String
+    /// The engine keeps it with the pod.
+    package var owner: PodOwner
     package var createdAt: Timestamp
     package var containers: [ContainerPlan]
     /// Text of `/cortex/client/cli.yaml` in each container.
@@ -135,18 +132,39 @@ package struct PodPlan: Sendable, Hashable {
     }
 
     package init(
-        id: String, api: String, apiID: String, podID: String, deploymentID: String, createdAt: Timestamp,
-        containers: [ContainerPlan], clientConfiguration: String, restart: RestartPolicy = .always
+        id: String, owner: PodOwner, createdAt: Timestamp, containers: [ContainerPlan], clientConfiguration: String,
+        restart: RestartPolicy = .always
     ) {
         self.id = id
-        self.api = api
-        self.apiID = apiID
-        self.podID = podID
-        self.deploymentID = deploymentID
+        self.owner = owner
         self.createdAt = createdAt
         self.containers = containers
         self.clientConfiguration = clientConfiguration
         self.restart = restart
+    }
+}
+
+/// What a pod runs for. The engine keeps it with the pod and lists it, so that a later run of the platform can adopt the
+/// pod.
+package enum PodOwner: Sendable, Hashable {
+    /// A replica of an API.
+    case api(Version)
+
+    /// The version of an API from which a replica was made.
+    package struct Version: Sendable, Hashable {
+        /// The name of the API.
+        package var name: String
+        /// As in ``DeployedAPI/id``.
+        package var apiID: String
+        package var podID: String
+        package var deploymentID: String
+
+        package init(name: String, apiID: String, podID: String, deploymentID: String) {
+            self.name = name
+            self.apiID = apiID
+            self.podID = podID
+            self.deploymentID = deploymentID
+        }
     }
 }
 
@@ -207,25 +225,17 @@ package struct EnvironmentVariable: Sendable, Hashable {
 /// A pod as the engine has it.
 package struct ObservedPod: Sendable, Hashable {
     package var id: String
-    package var api: String
-    package var apiID: String
-    package var podID: String
-    package var deploymentID: String
+    package var owner: PodOwner
     package var createdAt: Timestamp
     /// Whether `PodInit` lives. A pod without it cannot be repaired: stop it and start another.
     package var isAlive: Bool
     package var containers: [ObservedContainer]
 
     package init(
-        id: String, api: String, apiID: String, podID: String, deploymentID: String, createdAt: Timestamp,
-        isAlive: Bool,
-        containers: [ObservedContainer]
+        id: String, owner: PodOwner, createdAt: Timestamp, isAlive: Bool, containers: [ObservedContainer]
     ) {
         self.id = id
-        self.api = api
-        self.apiID = apiID
-        self.podID = podID
-        self.deploymentID = deploymentID
+        self.owner = owner
         self.createdAt = createdAt
         self.isAlive = isAlive
         self.containers = containers

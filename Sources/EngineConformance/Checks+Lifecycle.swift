@@ -13,7 +13,9 @@ extension EngineCheck {
             try await fixture.engine.start(plan)
             let pod = try #require(try await fixture.observe(plan.id))
             #expect(pod.isAlive)
-            #expect([pod.api, pod.apiID, pod.podID, pod.deploymentID] == ["hello", "api-1", "pod-1", "deployment-1"])
+            #expect(
+                pod.owner
+                    == .api(.init(name: "hello", apiID: "api-1", podID: "pod-1", deploymentID: "deployment-1")))
             #expect(pod.createdAt == plan.createdAt)
             #expect(Set(pod.containers.map(\.name)) == ["api", "side"])
             #expect(pod.containers.allSatisfy { $0.state == .running })

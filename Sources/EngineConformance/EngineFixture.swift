@@ -41,8 +41,9 @@ extension EngineFixture {
     /// A plan with an id of its own.
     func plan(_ containers: [ContainerPlan]) -> PodPlan {
         PodPlan(
-            id: "hello-\(UInt64.random(in: .min ... .max))", api: "hello", apiID: "api-1", podID: "pod-1",
-            deploymentID: "deployment-1", createdAt: Timestamp(microseconds: 1_800_000_000_123_456),
+            id: "hello-\(UInt64.random(in: .min ... .max))",
+            owner: .api(.init(name: "hello", apiID: "api-1", podID: "pod-1", deploymentID: "deployment-1")),
+            createdAt: Timestamp(microseconds: 1_800_000_000_123_456),
             containers: containers, clientConfiguration: "# client configuration\nenvironments: []\n")
     }
 

@@ -134,8 +134,7 @@ extension DockerEngine {
         // Its other containers may still run and keep its network, but nothing connects to them any more.
         if !isAlive { sockets.forget(id) }
         return ObservedPod(
-            id: id, api: labels[Labels.api] ?? "", apiID: labels[Labels.apiID] ?? "",
-            podID: labels[Labels.podID] ?? "", deploymentID: labels[Labels.deploymentID] ?? "",
+            id: id, owner: Labels.owner(in: labels),
             createdAt: Timestamp(microseconds: labels[Labels.createdAt].flatMap { Int64($0) } ?? 0),
             isAlive: isAlive,
             containers: sorted.map { ObservedContainer(name: $0.key, state: $0.value) })

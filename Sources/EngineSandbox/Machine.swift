@@ -58,7 +58,8 @@ struct Machine: Sendable, Hashable {
         var machine = self
         let container = ContainerPlan(name: "probe", command: ["true"])
         let plan = PodPlan(
-            id: folder.id, api: "", apiID: "", podID: "", deploymentID: "", createdAt: Timestamp(microseconds: 0),
+            id: folder.id, owner: .api(.init(name: "", apiID: "", podID: "", deploymentID: "")),
+            createdAt: Timestamp(microseconds: 0),
             containers: [container], clientConfiguration: "")
         let user = hasPodUsers ? PodUsers.random() : nil
         let record = PodFolder.Record(plan: plan, groups: [:], user: user, stages: true)

@@ -335,7 +335,7 @@ package final class SandboxEngine: Engine {
 
     private func observe(_ plan: PodPlan) async throws -> ObservedPod {
         var pod = ObservedPod(
-            id: plan.id, api: plan.api, apiID: plan.apiID, podID: plan.podID, deploymentID: plan.deploymentID,
+            id: plan.id, owner: plan.owner,
             createdAt: plan.createdAt, isAlive: true, containers: [])
         do {
             let report = try await client(plan.id).status(timeout: looks.withLock { $0.timeout(for: plan.id) })

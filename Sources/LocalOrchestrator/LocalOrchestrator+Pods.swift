@@ -24,7 +24,7 @@ extension LocalOrchestrator {
     func start(_ id: String) async {
         guard let pod = pods[id], pod.phase == .starting else { return }
         let plan = pod.plan
-        let metadata: Logger.Metadata = ["api": "\(plan.api)", "replica": "\(id)"]
+        let metadata: Logger.Metadata = ["api": "\(pod.api.name)", "replica": "\(id)"]
         do {
             try await prepare(plan)
             // It was stopped meanwhile, and is removed by whatever stopped it.

@@ -88,27 +88,33 @@ extension LocalOrchestrator {
         pods[pod.id]?.containers[name] = container
     }
 
-    /// Adopts a pod that an earlier process of the platform started, or removes it if its API is no longer declared.
+    /// Adopts a pod that an earlier process of the platform started, or removes it if its owner is no longer declared.
     private func adopt(_ observation: ObservedPod) {
-        guard let declaration = declared[observation.api] else {
+        switch observation.owner {
+        case .api(let origin): adopt(observation, of: origin)
+        }
+    }
+
+    private func adopt(_ observation: ObservedPod, of origin: PodOwner.Version) {
+        guard let declaration = declared[origin.name] else {
             // One removal at a time: the engine lists the pod until it is gone.
             guard foreign.insert(observation.id).inserted else { return }
             logger.info("removing a pod that no deployed API owns", metadata: ["replica": "\(observation.id)"])
             work.yield { await self.removeForeign(observation.id) }
             return
         }
-        let version = version(of: observation, declared: declaration.api)
+        let version = version(of: origin, declared: declaration.api)
         if version == nil {
             logger.warning(
                 "the version of a replica is not recorded any more; it is kept until others serve",
                 metadata: [
-                    "api": "\(observation.api)", "replica": "\(observation.id)", "api.id": "\(observation.apiID)",
+                    "api": "\(origin.name)", "replica": "\(observation.id)", "api.id": "\(origin.apiID)",
                 ])
         }
         let api = version ?? declaration.api.standIn
         var pod = Pod(
-            id: observation.id, api: api, podID: observation.podID,
-            deploymentID: observation.deploymentID, createdAt: observation.createdAt,
+            id: observation.id, api: api, podID: origin.podID, deploymentID: origin.deploymentID,
+            createdAt: observation.createdAt,
             plan: plan(for: api, id: observation.id, createdAt: observation.createdAt), phase: .running)
         pod.isVersionKnown = version != nil
         pod.wasReady = true
@@ -131,13 +137,14 @@ extension LocalOrchestrator {
     }
 
     /// The version from which a pod was started, or a later one that changed nothing about pods.
-    private func version(of pod: ObservedPod, declared: DeployedAPI) -> DeployedAPI? {
+    private func version(of origin: PodOwner.Version, declared: DeployedAPI) -> DeployedAPI? {
         func isSame(_ version: DeployedAPI) -> Bool {
-            version.podID == pod.podID && version.deploymentID == pod.deploymentID
+            version.podID == origin.podID && version.deploymentID == origin.deploymentID
         }
         if isSame(declared) { return declared }
-        let known = versions[pod.api] ?? []
-        return known.first(where: isSame) ?? known.first { $0.id == pod.apiID } ?? known.first { $0.podID == pod.podID }
+        let known = versions[origin.name] ?? []
+        return known.first(where: isSame) ?? known.first { $0.id == origin.apiID }
+            ?? known.first { $0.podID == origin.podID }
     }
 
     private func removeForeign(_ id: String) async {

@@ -17,10 +17,13 @@ package struct PodPlanRecord: Codable, Sendable {
     package init(from decoder: any Decoder) throws {
         let record = try decoder.container(keyedBy: Key.self)
         plan = PodPlan(
-            id: try record.decode(String.self, forKey: .id), api: try record.decode(String.self, forKey: .api),
-            apiID: try record.decode(String.self, forKey: .apiID),
-            podID: try record.decode(String.self, forKey: .podID),
-            deploymentID: try record.decode(String.self, forKey: .deploymentID),
+            id: try record.decode(String.self, forKey: .id),
+            owner: .api(
+                .init(
+                    name: try record.decode(String.self, forKey: .api),
+                    apiID: try record.decode(String.self, forKey: .apiID),
+                    podID: try record.decode(String.self, forKey: .podID),
+                    deploymentID: try record.decode(String.self, forKey: .deploymentID))),
             createdAt: try record.decode(Timestamp.self, forKey: .createdAt),
             containers: try record.decode([ContainerPlanRecord].self, forKey: .containers).map(\.plan),
             clientConfiguration: try record.value(.clientConfiguration, or: ""),
@@ -30,10 +33,13 @@ package struct PodPlanRecord: Codable, Sendable {
     package func encode(to encoder: any Encoder) throws {
         var record = encoder.container(keyedBy: Key.self)
         try record.encode(plan.id, forKey: .id)
-        try record.encode(plan.api, forKey: .api)
-        try record.encode(plan.apiID, forKey: .apiID)
-        try record.encode(plan.podID, forKey: .podID)
-        try record.encode(plan.deploymentID, forKey: .deploymentID)
+        switch plan.owner {
+        case .api(let version):
+            try record.encode(version.name, forKey: .api)
+            try record.encode(version.apiID, forKey: .apiID)
+            try record.encode(version.podID, forKey: .podID)
+            try record.encode(version.deploymentID, forKey: .deploymentID)
+        }
         try record.encode(plan.createdAt, forKey: .createdAt)
         try record.encode(plan.containers.map(ContainerPlanRecord.init(plan:)), forKey: .containers)
         try record.encode(plan.clientConfiguration, forKey: .clientConfiguration)

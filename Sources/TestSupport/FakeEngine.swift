@@ -241,8 +241,7 @@ package final class FakeEngine: Engine {
         if let failure { throw failure }
         return pods.values.map { pod in
             ObservedPod(
-                id: pod.plan.id, api: pod.plan.api, apiID: pod.plan.apiID, podID: pod.plan.podID,
-                deploymentID: pod.plan.deploymentID, createdAt: pod.plan.createdAt, isAlive: pod.isAlive,
+                id: pod.plan.id, owner: pod.plan.owner, createdAt: pod.plan.createdAt, isAlive: pod.isAlive,
                 containers: pod.containers.map { ObservedContainer(name: $0.key, state: $0.value) })
         }
     }

@@ -82,7 +82,8 @@ struct DockerDifferencesTests {
 
     static func plan(_ image: String = "registry.example/app:1") -> PodPlan {
         PodPlan(
-            id: "hello-1", api: "hello", apiID: "a", podID: "p", deploymentID: "d", createdAt: Timestamp(seconds: 1),
+            id: "hello-1", owner: .api(.init(name: "hello", apiID: "a", podID: "p", deploymentID: "d")),
+            createdAt: Timestamp(seconds: 1),
             containers: [ContainerPlan(name: "api", image: image)], clientConfiguration: "")
     }
 

@@ -81,8 +81,9 @@ struct EngineHarness: Sendable {
 
     func plan(_ containers: [ContainerPlan]) -> PodPlan {
         PodPlan(
-            id: "hello-\(String(UInt64.random(in: .min ... .max), radix: 36))", api: "hello", apiID: "api-1",
-            podID: "pod-1", deploymentID: "deployment-1", createdAt: Timestamp(seconds: 1_800_000_000),
+            id: "hello-\(String(UInt64.random(in: .min ... .max), radix: 36))",
+            owner: .api(.init(name: "hello", apiID: "api-1", podID: "pod-1", deploymentID: "deployment-1")),
+            createdAt: Timestamp(seconds: 1_800_000_000),
             containers: containers, clientConfiguration: "environments: []\n")
     }
 

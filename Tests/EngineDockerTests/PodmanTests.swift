@@ -174,7 +174,7 @@ struct PodmanTests {
                 try await first.engine.start(plan)
                 plan.id = "other"
                 try await second.engine.start(plan)
-                #expect(try await first.engine.list().map(\.api) == ["hello"])
+                #expect(try await first.engine.list().map(\.owner) == [plan.owner])
                 #expect(try await second.engine.list().map(\.id) == ["other"])
                 try await second.engine.stop(pod: "other", grace: .zero)
                 #expect(try await first.engine.list().first?.isAlive == true)

@@ -54,7 +54,8 @@ struct PureTests {
         var container = ContainerPlan(name: "api", command: ["true"])
         container.volumes = [.init(source: "/a", target: "/x")]
         let plan = PodPlan(
-            id: "hello-1", api: "", apiID: "", podID: "", deploymentID: "", createdAt: Timestamp(seconds: 0),
+            id: "hello-1", owner: .api(.init(name: "", apiID: "", podID: "", deploymentID: "")),
+            createdAt: Timestamp(seconds: 0),
             containers: [container], clientConfiguration: "")
         var record = PodFolder.Record(plan: plan, groups: [:])
         let earlier = machine.request(container, folder, record)
@@ -69,7 +70,8 @@ struct PureTests {
     @Test("N3: a pod's user id is in the block, and no other pod's of the platform")
     func users() {
         let plan = PodPlan(
-            id: "a", api: "", apiID: "", podID: "", deploymentID: "", createdAt: Timestamp(seconds: 0), containers: [],
+            id: "a", owner: .api(.init(name: "", apiID: "", podID: "", deploymentID: "")),
+            createdAt: Timestamp(seconds: 0), containers: [],
             clientConfiguration: "")
         let allButOne = PodInitLimits.podUsers.dropLast().map {
             PodFolder.Record(plan: plan, groups: [:], user: $0, stages: true)

@@ -403,7 +403,8 @@ struct SandboxEngineTests {
         var container = ContainerPlan(name: "api")
         container.compute.mem = Quantity("400Mi")
         let plan = PodPlan(
-            id: "a", api: "a", apiID: "", podID: "", deploymentID: "", createdAt: Timestamp(seconds: 0),
+            id: "a", owner: .api(.init(name: "a", apiID: "", podID: "", deploymentID: "")),
+            createdAt: Timestamp(seconds: 0),
             containers: [container], clientConfiguration: "")
         try memory.check(plan, reserved: 0)
         #expect(throws: PlatformError.self) { try memory.check(plan, reserved: 700 << 20) }

@@ -54,7 +54,8 @@ struct SandboxFixture {
 
     func plan(_ containers: [ContainerPlan], id: String = "hello-\(UInt64.random(in: .min ... .max))") -> PodPlan {
         PodPlan(
-            id: id, api: "hello", apiID: "a", podID: "p", deploymentID: "d", createdAt: Timestamp(seconds: 1),
+            id: id, owner: .api(.init(name: "hello", apiID: "a", podID: "p", deploymentID: "d")),
+            createdAt: Timestamp(seconds: 1),
             containers: containers, clientConfiguration: "x")
     }
 

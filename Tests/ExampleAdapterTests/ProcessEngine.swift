@@ -121,8 +121,7 @@ final class ProcessEngine: Engine {
                 ObservedContainer(name: container.name, state: Self.state(of: pod.processes[container.name]))
             }
             return ObservedPod(
-                id: pod.plan.id, api: pod.plan.api, apiID: pod.plan.apiID, podID: pod.plan.podID,
-                deploymentID: pod.plan.deploymentID, createdAt: pod.plan.createdAt, isAlive: true,
+                id: pod.plan.id, owner: pod.plan.owner, createdAt: pod.plan.createdAt, isAlive: true,
                 containers: containers)
         }
     }

@@ -22,7 +22,10 @@ extension PodPlan {
             EnvironmentVariable("CORTEX_REPLICA_ID", id),
         ]
         self.init(
-            id: id, api: specification.name, apiID: api.id, podID: api.podID, deploymentID: api.deploymentID,
+            id: id,
+            owner: .api(
+                .init(
+                    name: specification.name, apiID: api.id, podID: api.podID, deploymentID: api.deploymentID)),
             createdAt: createdAt,
             containers: specification.pod.containers.map { ContainerPlan(of: $0, system: system) },
             clientConfiguration: clientConfiguration)

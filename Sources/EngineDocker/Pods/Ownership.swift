@@ -161,10 +161,25 @@ enum Labels {
 
     /// What all containers of a pod carry.
     static func common(_ plan: PodPlan, installation id: String) -> [String: String] {
-        [
-            installation: id, pod: plan.id, api: plan.api, apiID: plan.apiID, podID: plan.podID,
-            deploymentID: plan.deploymentID, createdAt: String(plan.createdAt.microseconds),
-        ]
+        let common = [installation: id, pod: plan.id, createdAt: String(plan.createdAt.microseconds)]
+        return common.merging(labels(of: plan.owner)) { first, _ in first }
+    }
+
+    private static func labels(of owner: PodOwner) -> [String: String] {
+        switch owner {
+        case .api(let version):
+            [
+                api: version.name, apiID: version.apiID, podID: version.podID, deploymentID: version.deploymentID,
+            ]
+        }
+    }
+
+    /// The owner of the pod that carries these labels.
+    static func owner(in labels: [String: String]) -> PodOwner {
+        .api(
+            .init(
+                name: labels[api] ?? "", apiID: labels[apiID] ?? "", podID: labels[podID] ?? "",
+                deploymentID: labels[deploymentID] ?? ""))
     }
 }
 

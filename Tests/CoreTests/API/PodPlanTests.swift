@@ -49,8 +49,9 @@ struct PodPlanTests {
     @Test("S4: the plan carries the version it was made from, for adoption")
     func identifiers() {
         let plan = plan([])
-        #expect(plan.id == "iris-abc" && plan.api == "iris" && plan.apiID == "id" && plan.podID == "pod")
-        #expect(plan.deploymentID == "deployment" && plan.createdAt == Timestamp(seconds: 3))
+        #expect(plan.id == "iris-abc" && plan.createdAt == Timestamp(seconds: 3))
+        #expect(
+            plan.owner == .api(.init(name: "iris", apiID: "id", podID: "pod", deploymentID: "deployment")))
         #expect(plan.clientConfiguration == "environments: []\n")
     }
 

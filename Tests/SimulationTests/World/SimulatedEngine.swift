@@ -197,8 +197,7 @@ final class Door: Engine, ContainerTransport, @unchecked Sendable {
         try await enter("list")
         return world.engine.order.map { pod in
             ObservedPod(
-                id: pod.id, api: pod.plan.api, apiID: pod.plan.apiID, podID: pod.plan.podID,
-                deploymentID: pod.plan.deploymentID, createdAt: pod.plan.createdAt, isAlive: pod.isAlive,
+                id: pod.id, owner: pod.plan.owner, createdAt: pod.plan.createdAt, isAlive: pod.isAlive,
                 containers: [ObservedContainer(name: "main", state: pod.state)])
         }
     }
