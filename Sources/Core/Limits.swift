@@ -51,6 +51,10 @@ package enum Limits {
     /// The duration of a lease, and the interval of its extension while the container works.
     package static let lease: Duration = .seconds(30)
     package static let leaseExtension: Duration = .seconds(10)
+    /// How often a process records in the store that it lives, and the time without it after which the process is
+    /// gone: three missed records, and less than a lease.
+    package static let heartbeat: Duration = .seconds(5)
+    package static let processTimeout: Duration = .seconds(20)
     /// Longest delay before another attempt, without the random share of a fifth (contract A11).
     package static let retryBackoff: Duration = .seconds(300)
     /// Refused connections in one delivery before it counts as an attempt (contract A11).

@@ -1,8 +1,20 @@
 /// The part of a store that a dequeuer needs: it takes requests under leases, reads and writes their bodies, and
 /// records how each delivery ended.
 ///
-/// Every write takes `now`, and has happened durably when it returns. Every method throws ``PlatformError``
-/// `store_unavailable` when it could not be carried out, and then nothing was changed. Safe from any task.
+/// Every write has happened durably when it returns. Every method throws ``PlatformError`` `store_unavailable` when it
+/// could not be carried out, and then nothing was changed. Safe from any task.
+///
+/// **Time.** `now` is the caller's calendar clock. A store that one process uses at a time compares it with the times
+/// that earlier calls stored. Several processes may have clocks that differ. A store that they share therefore uses the
+/// clock of its database for what orders the processes among each other: the ends of leases (`claim`, `extend`,
+/// `Store.maintain`) and heartbeats (`Store.beat`). It stores the caller's `now` only where users see it
+/// (`submitted_at`, the end of a request) and for what is far longer than clocks differ (retention, retry times, queue
+/// deadlines). Correctness never depends on a clock: a token decides whether a lease is good.
+///
+/// **Order.** A queue is ordered by ``RequestID``, which begins with the time at which its process accepted the request.
+/// With one process this is the order of submission. With several it is that order up to the difference of their
+/// clocks; a store may not reorder beyond that, and may use a sequence of its own to be exact. A request that returns
+/// to the queue keeps its place.
 package protocol RequestQueue: Sendable {
     // MARK: Bodies
 

@@ -1,7 +1,10 @@
 /// The durable memory of the platform: deployed APIs and the queue of requests.
 ///
-/// What every adapter promises is the suite `StoreConformance`. What ``RequestQueue`` says of writes and errors holds
-/// for every method.
+/// What every adapter promises is the suite `StoreConformance`. What ``RequestQueue`` says of writes, errors and time
+/// holds for every method.
+///
+/// One process may use a store, or several at the same time (``beat(process:now:)``). Every method may be called by any
+/// of them at any time.
 package protocol Store: RequestQueue {
     /// The kind of store in one word, as `/info` and messages name it: `sqlite`, `memory`.
     var name: String { get }
@@ -74,30 +77,41 @@ package protocol Store: RequestQueue {
     /// Queued and in-progress requests of every deployed API.
     func counts() async throws -> [String: QueueCounts]
 
-    // MARK: Upkeep
+    // MARK: Processes
 
     /// Releases all leases of a process that is known to be gone.
     ///
     /// - Returns: how many.
     func releaseLeases(heldBy process: String, now: Timestamp) async throws -> Int
 
-    /// Releases the leases of processes that are gone. Called by a process when it starts, before it claims. A store
-    /// that one process uses at a time knows that every other process is gone.
+    /// Records that a process lives. A process calls it before its first claim, and then every ``Limits/heartbeat``.
     ///
-    /// - Parameter process: the one that starts. Its own leases stay.
-    /// - Returns: how many.
-    func releaseLostLeases(startingAs process: String, now: Timestamp) async throws -> Int
+    /// A process that has called this is gone when its last call is ``Limits/processTimeout`` old; ``maintain(now:)``
+    /// then releases its leases. A store that one process uses at a time knows more: the first call of a process means
+    /// that every other one is gone, and releases the leases of all others at once. Leases of a process that has never
+    /// called this only expire. A process that was taken for gone and calls again lives again; its old leases stay
+    /// released.
+    ///
+    /// - Parameter process: the name of one run of a process, as in ``LeaseHolder/process``.
+    /// - Returns: how many leases of other processes were released.
+    func beat(process: String, now: Timestamp) async throws -> Int
 
-    /// Releases expired leases, fails what waited past its `queueDeadline`, erases what is past its retention or
-    /// `keep_failed`. Call every few seconds.
+    // MARK: Upkeep
+
+    /// Releases expired leases and those of processes that are gone, fails what waited past its `queueDeadline`, erases
+    /// what is past its retention or `keep_failed`. Call every few seconds.
+    ///
+    /// Every process of a store calls it, also at the same time as others: each step is done once, and a
+    /// repeated call finds nothing more to do.
     ///
     /// A retry that is further away than twice ``Limits/retryBackoff`` was scheduled before the clock was set back: it
     /// becomes due at once.
     func maintain(now: Timestamp) async throws -> Upkeep
 }
 
-/// What a store's upkeep did.
+/// What one call of a store's upkeep did. The work of concurrent calls adds up to what one call would have done.
 package struct Upkeep: Sendable, Hashable {
+    /// Requests that returned to their queues because their lease expired or its process was gone.
     package var rescued = 0
     package var expired = 0
     package var purged = 0

@@ -109,7 +109,7 @@ final class Delivery {
         switch request.payload {
         case .inline(let bytes):
             return await exchange(.whole(bytes), by: worker)
-        case .file(_, let size):
+        case .stored(_, let size):
             let reader: any BodyReader
             do {
                 reader = try await worker.shared.store.reader(of: request.payload)

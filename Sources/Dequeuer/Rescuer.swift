@@ -3,10 +3,14 @@ package import Logging
 import ServiceLifecycle
 import Support
 
-/// Runs the store's upkeep every few seconds: requests whose lease expired return to their queues, requests that waited
-/// too long fail, and what is past its retention is erased (contract A10, A3, C6).
+/// Runs the store's upkeep every few seconds: requests whose lease expired or whose process is gone return to their
+/// queues, requests that waited too long fail, and what is past its retention is erased (contract A10, A3, C6).
+///
+/// It also records that this process lives, on a schedule of its own: an upkeep may take longer than
+/// ``Limits/processTimeout``.
 package struct Rescuer: Service {
     private let store: any Store
+    private let process: String
     private let clock: any PlatformClock
     private let chance: RandomSource
     private let logger: Logger
@@ -16,11 +20,14 @@ package struct Rescuer: Service {
     /// When the calendar is ahead of the expected time by more than this, the clock was set or the process stood still.
     static let clockJump: Duration = .seconds(5)
 
+    /// - Parameter process: the holder of this process's leases. It has called `Store.beat` already.
     package init(
-        store: any Store, clock: any PlatformClock, random: any RandomNumberGenerator & Sendable, logger: Logger,
+        store: any Store, process: String, clock: any PlatformClock, random: any RandomNumberGenerator & Sendable,
+        logger: Logger,
         interval: Duration = .seconds(5), leaseExtension: Duration = Limits.leaseExtension
     ) {
         self.store = store
+        self.process = process
         self.clock = clock
         self.chance = RandomSource(random)
         self.logger = logger
@@ -29,10 +36,31 @@ package struct Rescuer: Service {
     }
 
     package func run() async throws {
-        await cancelWhenGracefulShutdown { await work() }
+        await cancelWhenGracefulShutdown {
+            async let beats: Void = beat()
+            await maintain()
+            await beats
+        }
     }
 
-    private func work() async {
+    private func beat() async {
+        let outage = OutageLog(logger)
+        while (try? await clock.sleep(for: Limits.heartbeat)) != nil {
+            do {
+                let count = try await store.beat(process: process, now: clock.now())
+                outage.succeeded()
+                if count > 0 {
+                    logger.warning(
+                        "requests of other processes returned to their queues", metadata: ["count": "\(count)"])
+                }
+            } catch {
+                guard !Task.isCancelled else { return }
+                outage.failed("heartbeat", error)
+            }
+        }
+    }
+
+    private func maintain() async {
         let outage = OutageLog(logger)
         var failures = 0
         var expected: Timestamp?
@@ -44,7 +72,7 @@ package struct Rescuer: Service {
                 failures = 0
                 if upkeep.rescued > 0 {
                     logger.warning(
-                        "requests whose lease had run out went back to the queue",
+                        "requests whose lease expired or whose process is gone returned to their queues",
                         metadata: ["count": "\(upkeep.rescued)"])
                 }
                 if upkeep.expired > 0 {

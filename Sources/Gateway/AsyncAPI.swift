@@ -240,7 +240,7 @@ extension RequestText {
     ///
     /// - Throws: ``PlatformError`` `not_found` where the result was erased since the record was read.
     nonisolated(nonsending) func response(from store: any Store, headersOnly: Bool) async throws -> OutgoingResponse {
-        guard case .file(_, let size) = result, let result else {
+        guard case .stored(_, let size) = result, let result else {
             var document = ByteBuffer()
             document.reserveCapacity(head.count + tail.count + Int(result?.size ?? 0))
             document.writeBytes(head)

@@ -89,7 +89,7 @@ package struct Assembly: Sendable {
         try await withOperation("set up engine", engine.name) { try await engine.setUp() }
 
         let process = RandomWord.make(length: 10)
-        let returned = try await store.releaseLostLeases(startingAs: process, now: clock.now())
+        let returned = try await store.beat(process: process, now: clock.now())
         if returned > 0 {
             logger.info("requests of the previous run returned to their queues", metadata: ["count": "\(returned)"])
         }
@@ -141,7 +141,12 @@ package struct Assembly: Sendable {
         try await run(
             [
                 ("orchestrator", orchestrator), ("reconciler", reconciler),
-                ("rescuer", Rescuer(store: store, clock: clock, random: SystemRandomNumberGenerator(), logger: logger)),
+                (
+                    "rescuer",
+                    Rescuer(
+                        store: store, process: process, clock: clock, random: SystemRandomNumberGenerator(),
+                        logger: logger)
+                ),
                 (
                     "dequeuer",
                     Dequeuer(

@@ -49,7 +49,7 @@ extension StoreCheck {
         },
         StoreCheck("A9: a file that is not the store's is not found") { fixture in
             for name in ["", "x", "../cortex.sqlite", "/etc/passwd", "..", ".", "a/b", "0-0", "body-999"] {
-                let isGone = try await fixture.isGone(.file(name: name, size: 1))
+                let isGone = try await fixture.isGone(.stored(key: name, size: 1))
                 #expect(isGone, "\(name)")
             }
         },

@@ -31,7 +31,7 @@ extension StoreCheck {
             _ = try await fixture.store.maintain(now: fixture.at(30))
             try await hints.expect { $0.queued.contains("echo") }
             _ = try await fixture.claim(1)
-            _ = try await fixture.store.releaseLostLeases(startingAs: "next", now: fixture.at(31))
+            _ = try await fixture.store.releaseLeases(heldBy: "replica", now: fixture.at(31))
             try await hints.expect { $0.queued.contains("echo") }
             _ = try await fixture.store.maintain(now: fixture.at(200))
             try await hints.expect { $0.ended.isSuperset(of: [fixture.id(1), fixture.id(2)]) }

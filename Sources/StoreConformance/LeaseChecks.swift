@@ -91,28 +91,6 @@ extension StoreCheck {
             #expect(try await fixture.store.releaseLeases(heldBy: "dead", now: fixture.at(1)) == 0)
             #expect(try await fixture.counts() == QueueCounts(inQueue: 4, inProgress: 1))
             #expect(try await fixture.store.extend(alive, visibility: .seconds(30), now: fixture.at(1)).isEmpty)
-            #expect(try await fixture.store.releaseLostLeases(startingAs: "next", now: fixture.at(1)) == 1)
-            #expect(try await fixture.counts() == QueueCounts(inQueue: 5))
-        },
-        StoreCheck("A10: a process that starts releases what others held, whatever their replicas; its own leases stay")
-        {
-            fixture in
-            let store = fixture.store
-            try await fixture.deploy()
-            try await fixture.submit(1...6)
-            func holder(_ process: String, _ replica: String) -> LeaseHolder {
-                .init(process: process, replica: replica)
-            }
-            for replica in ["a", "b"] { _ = try await fixture.claim(1, holder: holder("first", replica)) }
-            _ = try await fixture.claim(1, holder: holder("first one", "a"))
-            _ = try await fixture.claim(1, holder: holder("", "first"))
-            let own = try await fixture.claim(2, holder: holder("second", "a")).map(\.lease)
-            #expect(try await store.releaseLeases(heldBy: "first", now: fixture.at(1)) == 2)
-            #expect(try await fixture.status(3) == .inProgress, "another name that begins alike")
-            #expect(try await store.releaseLostLeases(startingAs: "second", now: fixture.at(1)) == 2)
-            #expect(try await store.releaseLostLeases(startingAs: "second", now: fixture.at(1)) == 0)
-            #expect(try await fixture.counts() == QueueCounts(inQueue: 4, inProgress: 2))
-            #expect(try await store.extend(own, visibility: .seconds(30), now: fixture.at(1)).isEmpty)
         },
         StoreCheck("A3: attempts count deliveries that went to their end") { fixture in
             try await fixture.deploy()

@@ -55,13 +55,13 @@ extension StoreCheck {
             #expect(claimed.query == "q=1")
             #expect(try await new.bytes(of: claimed.payload) == StoreFixture.bytes(123_456))
         },
-        StoreCheck("A10: leases outlive a restart, until they are given back", needs: [.durable]) { old in
+        StoreCheck("A10: leases outlive a restart, until they are given back", needs: [.durable, .exclusive]) { old in
             try await old.deploy()
             try await old.submit(1...2)
             let leases = try await old.claim(2).map(\.lease)
             let new = try await old.reopened()
             #expect(try await new.store.finish(leases[0], outcome: .completed(.empty), now: new.at(1)) == .applied)
-            #expect(try await new.store.releaseLostLeases(startingAs: "next", now: new.at(1)) == 1)
+            #expect(try await new.store.beat(process: "next", now: new.at(1)) == 1)
             #expect(try await new.store.finish(leases[1], outcome: .completed(.empty), now: new.at(1)) == .stale)
             let again = try await new.claimOne()
             #expect(again.id == new.id(2))

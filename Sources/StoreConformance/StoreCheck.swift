@@ -9,6 +9,10 @@ package struct StoreCheck: Sendable, CustomTestStringConvertible {
     package enum Capability: Sendable, Hashable, CaseIterable {
         /// What was acknowledged is there when the store is opened again.
         case durable
+        /// One process uses it at a time.
+        case exclusive
+        /// Several processes use it at the same time.
+        case shared
     }
 
     /// Names the contract's clause first.
@@ -35,8 +39,7 @@ package struct StoreCheck: Sendable, CustomTestStringConvertible {
     package static func all(for capabilities: Set<Capability>) -> [StoreCheck] {
         let every = [
             deployments, queue, leases, endings, transitions, reading, upkeep, idempotency, bodies, erasing, hints,
-            inputs,
-            concurrency, restarts,
+            inputs, concurrency, processes, restarts,
         ]
         return every.flatMap { $0 }.filter { $0.needs.isSubset(of: capabilities) }
     }

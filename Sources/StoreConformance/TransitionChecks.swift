@@ -51,7 +51,7 @@ extension StoreFixture {
             _ = try await store.finish(lease, outcome: .retry(Self.failure, notBefore: at(9)), now: at(2))
         case .giveBack:
             try await store.release([lease], now: at(2))
-            _ = try await store.releaseLostLeases(startingAs: "next", now: at(2))
+            _ = try await store.beat(process: "next", now: at(2))
         case .cancel: _ = try await store.cancel(id(number), api: "echo", now: at(2))
         case .expire:
             // The lease is extended so that only the deadline is past.

@@ -15,19 +15,19 @@ final class MemoryBodies: Sendable {
             state.nextName += 1
             let name = "body-\(state.nextName)"
             state.files[name] = bytes
-            return .file(name: name, size: Int64(bytes.count))
+            return .stored(key: name, size: Int64(bytes.count))
         }
     }
 
     func erase(_ body: Body) {
-        guard case .file(let name, _) = body else { return }
+        guard case .stored(let name, _) = body else { return }
         state.withLock { $0.files[name] = nil }
     }
 
     func reader(of body: Body) throws -> any BodyReader {
         switch body {
         case .inline(let bytes): return MemoryBodyReader(bytes)
-        case .file(let name, _):
+        case .stored(let name, _):
             guard let bytes = state.withLock({ $0.files[name] }) else {
                 throw PlatformError(.notFound, "This body is not stored any more.")
             }

@@ -95,8 +95,11 @@ extension MemoryStore {
         giveBack { $0.holder?.process == process }
     }
 
-    package func releaseLostLeases(startingAs process: String, now: Timestamp) async throws -> Int {
-        giveBack { $0.holder?.process != process }
+    package func beat(process: String, now: Timestamp) async throws -> Int {
+        let isNew = heartbeats.updateValue(now, forKey: process) == nil
+        guard isNew, !isShared else { return 0 }
+        heartbeats = [process: now]
+        return giveBack { $0.holder?.process != process }
     }
 
     package func cancel(_ id: RequestID, api name: String, now: Timestamp) async throws -> (

@@ -4,7 +4,11 @@ import Support
 extension MemoryStore {
     package func maintain(now: Timestamp) async throws -> Upkeep {
         var upkeep = Upkeep()
-        upkeep.rescued = giveBack { request in request.leaseEnd.map { $0 <= now } ?? false }
+        let gone = processesGone(at: now)
+        upkeep.rescued = giveBack { request in
+            request.leaseEnd.map { $0 <= now } ?? false || request.holder.map { gone.contains($0.process) } ?? false
+        }
+        for process in gone { heartbeats[process] = nil }
         for (name, stored) in apis {
             var api = stored
             var ended: Set<RequestID> = []
@@ -30,6 +34,12 @@ extension MemoryStore {
             hints.publish(StoreChanges(queued: isHastened ? [name] : [], ended: ended))
         }
         return upkeep
+    }
+
+    /// The processes whose last heartbeat is too old. The only process of a store is never gone for itself.
+    private func processesGone(at now: Timestamp) -> Set<String> {
+        guard isShared else { return [] }
+        return Set(heartbeats.filter { $0.value + Limits.processTimeout <= now }.keys)
     }
 
     /// The request of a valid lease. An expired lease stays valid until its request is released.

@@ -3,14 +3,19 @@ import Support
 
 /// The reference store: everything is in memory, one operation runs at a time, nothing survives the process.
 ///
-/// It implements the requirements of the conformance suite in their simplest form. Tests and the simulation use it.
+/// It implements the requirements of the conformance suite in their simplest form. Tests and the simulation use it. One
+/// process uses it at a time, as the default store; or several, which are all in this one and have one clock.
 package actor MemoryStore: Store {
     package nonisolated let name = "memory"
     var apis: [String: MemoryAPI] = [:]
     let bodies = MemoryBodies()
     let hints = StoreHints()
+    /// Whether several processes use it at a time.
+    let isShared: Bool
+    /// The last heartbeat of each process that is not gone.
+    var heartbeats: [String: Timestamp] = [:]
 
-    package init() {}
+    package init(isShared: Bool = false) { self.isShared = isShared }
 
     // MARK: Deployed APIs
 

@@ -66,11 +66,11 @@ final class BodyFileWriter: BodyWriter {
             switch rest {
             case .done(let done): return done
             case .whole(let bytes):
-                body = .file(name: try await files.segments.write(bytes).name, size: Int64(bytes.count))
+                body = .stored(key: try await files.segments.write(bytes).name, size: Int64(bytes.count))
             case .tail(let bytes):
                 let file = try await append(bytes)
                 try await files.run(lane: file.lane) { try file.publish() }
-                body = .file(name: file.name, size: state.withLock { $0.written })
+                body = .stored(key: file.name, size: state.withLock { $0.written })
             }
             state.withLock { state in
                 state.file = nil
@@ -91,7 +91,7 @@ final class BodyFileWriter: BodyWriter {
                 state.file = nil
                 state.stage = .discarded
             }
-            guard case .finished(.file(let name, _)) = state.stage else { return nil }
+            guard case .finished(.stored(let name, _)) = state.stage else { return nil }
             return name
         }
         // After a failed commit the next start might still find the row, which then needs the file; otherwise that

@@ -10,7 +10,7 @@ extension SQLiteStore {
     package func reader(of body: Body) async throws -> any BodyReader {
         switch body {
         case .inline(let bytes): InlineBodyReader(bytes)
-        case .file(let name, _): try await files.reader(name: name)
+        case .stored(let name, _): try await files.reader(name: name)
         }
     }
 }

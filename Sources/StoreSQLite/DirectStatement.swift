@@ -119,7 +119,7 @@ final class DirectStatement {
 
     /// The columns bytes, file and size of a body row; `nil` if there is no body row.
     func body(from first: Int32) -> Body? {
-        if let name = text(first + 1) { return .file(name: name, size: integer(first + 2)) }
+        if let name = text(first + 1) { return .stored(key: name, size: integer(first + 2)) }
         return isNull(first + 2) ? nil : .inline(bytes(first))
     }
 }

@@ -90,7 +90,7 @@ final class HotPathStatements: @unchecked Sendable {
         case .inline(let bytes)?:
             insert.bind(5, bytes)
             insert.bind(6, nil as String?)
-        case .file(let name, _)?:
+        case .stored(let name, _)?:
             insert.bind(5, nil as [UInt8]?)
             insert.bind(6, name)
         case nil:

@@ -1,6 +1,7 @@
 package import Core
 import Foundation
 import GRDB
+import Synchronization
 
 extension SQLiteStore {
     package func submit(_ submission: Submission, maxQueueLength: Int?, now: Timestamp) async throws -> SubmitResult {
@@ -43,10 +44,14 @@ extension SQLiteStore {
         try await releaseLeases(where: "IS", process)
     }
 
-    /// The directory's lock says that every other process is gone. Leases of releases that did not store the process
-    /// are among those of others.
-    package func releaseLostLeases(startingAs process: String, now: Timestamp) async throws -> Int {
-        try await releaseLeases(where: "IS NOT", process)
+    /// One process uses the directory at a time, which its lock ensures. So no heartbeat is stored: the first call of a
+    /// process releases what others held, and further calls do nothing. Leases of releases that did not store the
+    /// process are among those of others.
+    package func beat(process: String, now: Timestamp) async throws -> Int {
+        guard self.process.withLock({ $0 != process }) else { return 0 }
+        let count = try await releaseLeases(where: "IS NOT", process)
+        self.process.withLock { $0 = process }
+        return count
     }
 
     /// - Parameter comparison: of a holder's process with `process`.

@@ -47,12 +47,14 @@ package final class SQLiteStore: Store {
     private let lock: DirectoryLock
     private let isOpen = Atomic(true)
     let erasure = Mutex(ErasureClock())
+    /// The process that beat last.
+    let process = Mutex<String?>(nil)
     /// Erases the requests of deleted APIs in the background.
     let deletions = Mutex<Task<Void, Never>?>(nil)
 
     /// Opens the store: creates or migrates its files if needed, and removes what a crash left behind.
     ///
-    /// Leases of an earlier process stay afterwards: release them with `releaseLostLeases(startingAs:now:)`.
+    /// Leases of an earlier process stay afterwards, until `beat(process:now:)` releases them.
     ///
     /// - Throws: ``PlatformError`` `setup` (directory in use, not writable, full) or `store_corrupt` (damaged, foreign,
     ///   of a newer version); the files are not changed.

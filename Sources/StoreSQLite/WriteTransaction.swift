@@ -77,7 +77,7 @@ extension Body {
     /// Reads the columns bytes, file and size from `first` on; `nil` if there is no body row.
     init?(_ row: Row, from first: Int) {
         if let name: String = row[first + 1] {
-            self = .file(name: name, size: row[first + 2])
+            self = .stored(key: name, size: row[first + 2])
         } else if let size: Int64 = row[first + 2] {
             // SQLite may return a missing address for an empty blob.
             let bytes: Data? = row[first]

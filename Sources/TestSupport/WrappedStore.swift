@@ -62,8 +62,8 @@ extension WrappedStore {
     package func releaseLeases(heldBy process: String, now: Timestamp) async throws -> Int {
         try await base.releaseLeases(heldBy: process, now: now)
     }
-    package func releaseLostLeases(startingAs process: String, now: Timestamp) async throws -> Int {
-        try await base.releaseLostLeases(startingAs: process, now: now)
+    package func beat(process: String, now: Timestamp) async throws -> Int {
+        try await base.beat(process: process, now: now)
     }
     package func cancel(_ id: RequestID, api: String, now: Timestamp) async throws -> (
         record: RequestRecord, wasCancelled: Bool

@@ -88,7 +88,7 @@ final class FakeStore: Store {
     func finish(_ lease: Lease, outcome: Outcome, now: Timestamp) async throws -> LeaseResult { throw beyond }
     func release(_ leases: [Lease], now: Timestamp) async throws { throw beyond }
     func releaseLeases(heldBy process: String, now: Timestamp) async throws -> Int { throw beyond }
-    func releaseLostLeases(startingAs process: String, now: Timestamp) async throws -> Int { throw beyond }
+    func beat(process: String, now: Timestamp) async throws -> Int { throw beyond }
     func cancel(_ id: RequestID, api: String, now: Timestamp) async throws -> (
         record: RequestRecord, wasCancelled: Bool
     )? { throw beyond }

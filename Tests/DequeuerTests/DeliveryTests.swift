@@ -293,7 +293,7 @@ struct DeliveryTests {
         try await Platform.with { connection in
             while try await connection.readRequest() != nil { try await connection.answer("1") }
         } _: { platform, _ in
-            let record = try await platform.run(.file(name: "gone", size: 100_000))
+            let record = try await platform.run(.stored(key: "gone", size: 100_000))
             #expect(record.status == .failed)
             #expect(try await platform.run().status == .completed)
         }

@@ -154,8 +154,8 @@ struct LifecycleTests {
             // This process was considered dead, and another one took the request.
             platform.ready.yield([])
             let process = DequeuerConfiguration().process
-            #expect(try await platform.store.releaseLostLeases(startingAs: process, now: clock.now()) == 0)
-            #expect(try await platform.store.releaseLostLeases(startingAs: "next", now: clock.now()) == 1)
+            #expect(try await platform.store.beat(process: process, now: clock.now()) == 0)
+            #expect(try await platform.store.beat(process: "next", now: clock.now()) == 1)
             let other = try await platform.store.claim(
                 api: "api", limit: 1, visibility: .seconds(30), holder: "other", now: clock.now())
             #expect(other.map(\.id) == [id])
@@ -359,11 +359,12 @@ struct RescuerTests {
         let clock = ManualClock()
         let store = FaultyStore()
         let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
-        let rescuer = Rescuer(store: store, clock: clock, random: SeededGenerator(seed: 1), logger: logger)
+        let rescuer = Rescuer(
+            store: store, process: "process", clock: clock, random: SeededGenerator(seed: 1), logger: logger)
         let group = ServiceGroup(services: [rescuer], logger: logger)
         let run = Task { try await group.run() }
         for round in 1...6 {
-            #expect(try await eventually { store.maintenances == round && clock.sleepers == 1 })
+            #expect(try await eventually { store.maintenances == round && clock.sleepers == 2 })
             if round == 2 { store.faults.withLock { $0.maintenances = 3 } }
             clock.advance(by: .seconds(7))
         }
@@ -386,16 +387,17 @@ struct RescuerTests {
                 Submission(id: id, api: api.name, payload: .inline([])), maxQueueLength: nil, now: clock.now())
         }
         let claimed = try await store.claim(
-            api: api.name, limit: 2, visibility: Limits.lease, holder: "r", now: clock.now())
+            api: api.name, limit: 2, visibility: Limits.lease, holder: "process", now: clock.now())
         let (alive, dead) = (claimed[0].lease, claimed[1].lease)
         let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
-        let rescuer = Rescuer(store: store, clock: clock, random: SeededGenerator(seed: 1), logger: logger)
+        let rescuer = Rescuer(
+            store: store, process: "process", clock: clock, random: SeededGenerator(seed: 1), logger: logger)
         let group = ServiceGroup(services: [rescuer], logger: logger)
         let run = Task { try await group.run() }
-        try await expectEventually { store.maintenances == 1 && clock.sleepers == 1 }
+        try await expectEventually { store.maintenances == 1 && clock.sleepers == 2 }
         if how == "set forward" { clock.jump(by: .seconds(3600)) } else { clock.advance(by: .seconds(3600)) }
         clock.advance(by: .seconds(5))
-        try await expectEventually { clock.sleepers == 1 }
+        try await expectEventually { clock.sleepers == 2 }
         // As late as a worker may be.
         clock.advance(by: Limits.leaseExtension)
         #expect(try await store.extend([alive], visibility: Limits.lease, now: clock.now()) == [])

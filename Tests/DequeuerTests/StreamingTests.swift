@@ -42,7 +42,7 @@ private final class SlowWriter: BodyWriter {
         written.withLock { $0 += Int64(bytes.count) }
     }
 
-    func finish() async throws -> Body { .file(name: "made-up", size: bytesWritten) }
+    func finish() async throws -> Body { .stored(key: "made-up", size: bytesWritten) }
 
     func discard() async {}
 }
@@ -64,7 +64,7 @@ struct StreamingTests {
             try await connection.answer("1")
         } _: { platform, _ in
             platform.store.faults.withLock { $0.reader = { _ in reader } }
-            let id = try await platform.submit(.file(name: "big", size: size))
+            let id = try await platform.submit(.stored(key: "big", size: size))
             #expect(try await eventually { reader.bytesRead > 0 })
             // Whatever the two sockets hold, and one piece; far from all of it.
             var before: Int64 = -1
@@ -107,7 +107,7 @@ struct StreamingTests {
             #expect(sent.withLock { $0 } < 8 << 20)
             writer.gate.open()
             let record = try await platform.end(of: id)
-            #expect(record.result == .file(name: "made-up", size: size + 2))
+            #expect(record.result == .stored(key: "made-up", size: size + 2))
         }
     }
 
@@ -122,7 +122,7 @@ struct StreamingTests {
             await connection.waitForClose()
         } _: { platform, server in
             platform.store.faults.withLock { $0.reader = { _ in reader } }
-            let record = try await platform.run(.file(name: "big", size: 1 << 30))
+            let record = try await platform.run(.stored(key: "big", size: 1 << 30))
             if status.hasPrefix("200") {
                 #expect(record.status == .completed)
             } else {
@@ -147,7 +147,7 @@ struct StreamingTests {
             await connection.waitForClose()
         } _: { platform, _ in
             platform.store.faults.withLock { $0.reader = { _ in reader } }
-            let record = try await platform.run(.file(name: "big", size: Int64(size)))
+            let record = try await platform.run(.stored(key: "big", size: Int64(size)))
             #expect(record.status == .completed, "\(String(describing: record.failure))")
         }
     }
@@ -161,7 +161,7 @@ struct StreamingTests {
             whole.append(request.body.count)
         } _: { platform, _ in
             platform.store.faults.withLock { $0.reader = { _ in reader } }
-            let record = try await platform.run(.file(name: "big", size: 200_000))
+            let record = try await platform.run(.stored(key: "big", size: 200_000))
             #expect(record.status == .failed)
             #expect(record.failure?.message.contains("payload") == true)
             #expect(whole.all.isEmpty)

@@ -9,7 +9,7 @@ import Testing
 @Suite("The examples of the pages for adapters", .timeLimit(.minutes(5)))
 struct ExampleAdapterTests {
     // region: store test
-    @Test("AuditedStore", arguments: StoreCheck.all(for: []))
+    @Test("AuditedStore", arguments: StoreCheck.all(for: [.exclusive]))
     func store(_ check: StoreCheck) async throws {
         try await check(StoreFixture(AuditedStore(MemoryStore())))
     }

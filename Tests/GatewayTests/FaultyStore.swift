@@ -45,7 +45,7 @@ final class FaultyStore: WrappedStore {
     func submit(_ submission: Submission, maxQueueLength: Int?, now: Timestamp) async throws -> SubmitResult {
         try check(.submit)
         let result = try await base.submit(submission, maxQueueLength: maxQueueLength, now: now)
-        if result == .accepted, case .file = submission.payload { open.withLock { $0 -= 1 } }
+        if result == .accepted, case .stored = submission.payload { open.withLock { $0 -= 1 } }
         return result
     }
     func read(_ id: RequestID, api: String, now: Timestamp) async throws -> RequestRecord? {

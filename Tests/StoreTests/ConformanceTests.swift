@@ -9,15 +9,20 @@ import Testing
 
 @Suite("Conformance of StoreMemory", .timeLimit(.minutes(10)))
 struct MemoryConformanceTests {
-    @Test("StoreMemory", arguments: StoreCheck.all(for: []))
+    @Test("StoreMemory", arguments: StoreCheck.all(for: [.exclusive]))
     func contract(_ check: StoreCheck) async throws {
         try await check(StoreFixture(MemoryStore()))
+    }
+
+    @Test("StoreMemory for several processes", arguments: StoreCheck.all(for: [.shared]))
+    func shared(_ check: StoreCheck) async throws {
+        try await check(StoreFixture(MemoryStore(isShared: true)))
     }
 }
 
 @Suite("Conformance of StoreSQLite", .timeLimit(.minutes(10)))
 struct SQLiteConformanceTests {
-    @Test("StoreSQLite", arguments: StoreCheck.all(for: [.durable]), SQLiteStore.Durability.allCases)
+    @Test("StoreSQLite", arguments: StoreCheck.all(for: [.durable, .exclusive]), SQLiteStore.Durability.allCases)
     func contract(_ check: StoreCheck, durability: SQLiteStore.Durability) async throws {
         try await withTemporaryDirectory { directory in
             let opened = OpenStores()

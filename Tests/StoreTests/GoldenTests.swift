@@ -112,7 +112,7 @@ struct GoldenTests {
             await reader.close()
             #expect(bytes == Array("\"\(String(repeating: "x", count: 70_000))\"".utf8))
 
-            #expect(try await store.releaseLostLeases(startingAs: "next", now: Self.killed) == 1)
+            #expect(try await store.beat(process: "next", now: Self.killed) == 1)
             let claimed = try await store.claim(
                 api: "plain", limit: 5, visibility: .seconds(30), holder: "h", now: Self.killed)
             #expect(claimed.map(\.payload) == ["\"slow\"", "\"queued\""].map { .inline(Array($0.utf8)) })

@@ -13,7 +13,7 @@ extension SegmentTests {
             var bodies: [Body] = []
             for number in 0..<10 { bodies.append(try await body(store, bytes(number))) }
             #expect(try space(store) >= 1_000_000)
-            let names = bodies.map { if case .file(let name, _) = $0 { name } else { "" } }
+            let names = bodies.map { if case .stored(let name, _) = $0 { name } else { "" } }
             store.files.remove(Array(names[0..<9]))
             for body in bodies[0..<9] { #expect(try await read(store, body) == nil) }
             await store.files.drain()
@@ -31,7 +31,7 @@ extension SegmentTests {
         try await withStore { store, _ in
             let first = try await body(store, bytes(1))
             let second = try await body(store, bytes(2, 66_000))
-            guard case .file(let name, _) = first else { return }
+            guard case .stored(let name, _) = first else { return }
             store.files.remove([name])
             await store.files.drain()
             let file = "\(store.files.path)/\(try #require(files(store).first))"
@@ -62,7 +62,7 @@ extension SegmentTests {
             let store = try await openSample(directory)
             let kept = try await body(store, bytes(1))
             let erased = try await body(store, bytes(2))
-            guard case .file(let name, _) = erased else { return }
+            guard case .stored(let name, _) = erased else { return }
             disk.fail(.erasing, from: 1, code: EOPNOTSUPP)
             store.files.remove([name])
             await store.files.drain()
@@ -82,7 +82,7 @@ extension SegmentTests {
             let store = try await openSample(directory)
             let erased = try await body(store, bytes(1))
             let kept = whole ? nil : try await body(store, bytes(2))
-            guard case .file(let name, _) = erased else { return }
+            guard case .stored(let name, _) = erased else { return }
             disk.fail(whole ? .removing : .erasing, from: 1, count: 1, code: EIO)
             store.files.remove([name])
             await store.files.drain()

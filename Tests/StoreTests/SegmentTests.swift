@@ -31,7 +31,7 @@ struct SegmentTests {
     }
 
     func place(_ body: Body) throws -> SegmentPlace {
-        guard case .file(let name, _) = body else { throw CocoaError(.coderInvalidValue) }
+        guard case .stored(let name, _) = body else { throw CocoaError(.coderInvalidValue) }
         return try #require(SegmentPlace(name))
     }
 
@@ -162,7 +162,7 @@ struct SegmentTests {
             }
             let count = Int(SegmentWriter.segmentSize) / BodySegments.bodyLimit
             #expect(bodies.count == 2 * count + 1)
-            let names = bodies.map { if case .file(let name, _) = $0 { name } else { "" } }
+            let names = bodies.map { if case .stored(let name, _) = $0 { name } else { "" } }
             // In the order of arrival, without any hole.
             disk.count(.erasing)
             store.files.remove(Array(names.prefix(count)))
@@ -184,7 +184,7 @@ struct SegmentTests {
                         for round in 0..<25 {
                             let bytes = bytes(worker * 25 + round, 66_000 + worker * 10_000)
                             let body = try await body(store, bytes)
-                            guard case .file(let name, _) = body else { return }
+                            guard case .stored(let name, _) = body else { return }
                             try await withThrowingTaskGroup(of: Void.self) { readers in
                                 for _ in 0..<3 {
                                     readers.addTask {

@@ -1,8 +1,10 @@
-/// The bytes of a payload or a result: small ones in memory, large ones in files of the store.
+/// The bytes of a payload or a result: small ones in memory, large ones in the store.
 package enum Body: Sendable, Hashable {
     case inline([UInt8])
-    /// In a file of the store, or a part of one: the store's name for it, and the size in bytes.
-    case file(name: String, size: Int64)
+    /// In the store: its key there, and the size in bytes. A key has a meaning only for the store that made it (the
+    /// name of a file, a place in one, the key of an object), and every process of that store can read it with
+    /// `RequestQueue.reader(of:)`.
+    case stored(key: String, size: Int64)
 
     package static let empty = Body.inline([])
 
@@ -10,7 +12,7 @@ package enum Body: Sendable, Hashable {
     package var size: Int64 {
         switch self {
         case .inline(let bytes): Int64(bytes.count)
-        case .file(_, let size): size
+        case .stored(_, let size): size
         }
     }
 }
@@ -22,10 +24,10 @@ package protocol BodyWriter: Sendable {
     /// - Throws: ``PlatformError`` `store_unavailable` when the disk is full or broken.
     func write(_ bytes: [UInt8]) async throws
 
-    /// The body, durable: a file was synced and has its final name. Until a row names it, the next start removes it.
+    /// The body, durable. Until a request refers to it, the store may remove it at its next start.
     func finish() async throws -> Body
 
-    /// Discards the written bytes. Never throws; safe after `finish` only if no row names the body.
+    /// Discards the written bytes. Never throws; safe after `finish` only if no request refers to the body.
     func discard() async
 }
 
@@ -34,6 +36,6 @@ package protocol BodyReader: Sendable {
     /// The next piece, at most `limit` bytes; `nil` at the end.
     func read(upTo limit: Int) async throws -> [UInt8]?
 
-    /// Closes the file, if there is one. Must be called.
+    /// Releases what the reader holds. Must be called.
     func close() async
 }

@@ -46,7 +46,7 @@ final class PlatformRun: @unchecked Sendable {
         // A platform that cannot start exits, and its supervisor starts it again.
         while !isDead {
             do {
-                _ = try await store.releaseLostLeases(startingAs: name, now: world.clock.now())
+                _ = try await store.beat(process: name, now: world.clock.now())
                 try await reconciler.restore()
                 guard !isDead else { return }
                 run(orchestrator, reconciler, logger)
@@ -66,7 +66,8 @@ final class PlatformRun: @unchecked Sendable {
             random: world.dice.split(), logger: logger,
             configuration: .init(grace: world.scenario.grace, process: name),
             group: SimulatedLoop(world.schedule, world.embedded), transport: door)
-        let rescuer = Rescuer(store: store, clock: world.clock, random: world.dice.split(), logger: logger)
+        let rescuer = Rescuer(
+            store: store, process: name, clock: world.clock, random: world.dice.split(), logger: logger)
         let group = ServiceGroup(
             configuration: .init(
                 services: ([orchestrator, reconciler, rescuer, dequeuer, longPolls] as [any Service]).map {

@@ -109,10 +109,11 @@ final class SimulatedStore: Store, @unchecked Sendable {
         try await perform("release of \(process)") { try await $0.releaseLeases(heldBy: process, now: now) }
     }
 
-    func releaseLostLeases(startingAs process: String, now: Timestamp) async throws -> Int {
-        try await perform("release all") { [world] store in
-            let count = try await store.releaseLostLeases(startingAs: process, now: now)
-            world.ledger.returnedAtStart(now: now, store)
+    func beat(process: String, now: Timestamp) async throws -> Int {
+        try await perform("heartbeat") { [world] store in
+            let isFirst = store.heartbeats[process] == nil
+            let count = try await store.beat(process: process, now: now)
+            if isFirst { world.ledger.returnedAtStart(now: now, store) }
             return count
         }
     }

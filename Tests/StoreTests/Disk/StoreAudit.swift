@@ -54,7 +54,7 @@ struct StoreAudit {
         let counts = try await store.counts()["echo"] ?? QueueCounts()
         if counts.inQueue + counts.inProgress != open { problems.append("\(counts) counted, \(open) found") }
 
-        _ = try await store.releaseLostLeases(startingAs: "next", now: now)
+        _ = try await store.beat(process: "next", now: now)
         for lease in leases
         where try await store.finish(lease, outcome: .completed(.empty), now: now) != .stale {
             problems.append("an old lease of \(number(lease.id)) is still good")
