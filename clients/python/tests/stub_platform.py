@@ -11,7 +11,7 @@ import cortex
 from cortex.environments import Environment
 
 #: Longest wait of a test for an event, in seconds.
-PATIENCE = 30.0
+TIMEOUT = 30.0
 
 
 class Exchange:
@@ -56,7 +56,7 @@ class Exchange:
 
     def is_left(self) -> bool:
         """Whether the caller has closed the connection; waits for it."""
-        self._handler.connection.settimeout(PATIENCE)
+        self._handler.connection.settimeout(TIMEOUT)
         try:
             return self._handler.connection.recv(1) == b""
         except ConnectionResetError:

@@ -230,7 +230,7 @@ class DeployWatch:
     A failed replica is restarted, so a failure counts only when it lasts.
     """
 
-    patience = 20.0
+    failing_time = 20.0
     restarts = 3
 
     def __init__(self, name: str) -> None:
@@ -257,7 +257,7 @@ class DeployWatch:
         if self._failing_since is None:
             self._failing_since = now
         worst = max(failing, key=lambda each: int(each.get("restarts", 0)))
-        if worst.get("restarts", 0) < self.restarts and now - self._failing_since < self.patience:
+        if worst.get("restarts", 0) < self.restarts and now - self._failing_since < self.failing_time:
             return None
         reason = f": {worst['reason']}" if worst.get("reason") else ""
         return f"{self.name} does not become ready: replica {worst['id']} is {worst['state']}{reason}"

@@ -438,7 +438,7 @@ class AsyncClient:
         except (NotFound, NotSupported):
             if known is None:
                 raise
-            del self._endpoints[api_name]
+            self._endpoints.pop(api_name, None)
             now = await self.endpoint(api_name)
             if (now.url, now._gateway.kind) == (endpoint.url, known.kind):
                 raise

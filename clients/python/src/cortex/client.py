@@ -246,7 +246,7 @@ class Client:
         except (NotFound, NotSupported):
             if known is None:
                 raise
-            del self._endpoints[api_name]
+            self._endpoints.pop(api_name, None)
             now = self.endpoint(api_name)
             if (now.url, now._gateway.kind) == (endpoint.url, known.kind):
                 raise

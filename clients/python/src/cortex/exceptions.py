@@ -190,7 +190,7 @@ class RequestFailed(CortexException):
 
 
 class CallFailed(CortexException):
-    """A container answered a call with another status than 2xx, and `raise_for_status` was called.
+    """The response of a call has another status than 2xx, and `raise_for_status` was called.
 
     Attributes:
         status: the status of the response.
@@ -199,7 +199,7 @@ class CallFailed(CortexException):
 
     def __init__(self, status: int, body: bytes) -> None:
         text = body[:500].decode(errors="replace")
-        super().__init__(f"the container answered {status}{': ' if text else ''}{text}")
+        super().__init__(f"the response has status {status}{': ' if text else ''}{text}")
         self.status = status
         self.body = body
 

@@ -136,7 +136,7 @@ def test_map_keeps_the_order_and_its_concurrency(echo: cortex.Endpoint, capfd: p
     inputs = [f"0.{number % 3}" for number in range(30)]
     results = list(echo.map(inputs, concurrency=5, headers={"X-Do": "sleep"}))
     assert [result["slept"] for result in results] == [float(each) for each in inputs]
-    assert capfd.readouterr().err == "", "no progress where nobody sees it"
+    assert capfd.readouterr().err == "", "no progress without a terminal"
     endless = (number for number in iter(int, 1))
     taken = []
     for result in echo.map(endless, concurrency=2, headers={"X-Do": "verbatim"}):

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 import cortex
-from stub_platform import PATIENCE, Exchange, StubPlatform
+from stub_platform import TIMEOUT, Exchange, StubPlatform
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ class Stream:
 
     def __call__(self, exchange: Exchange) -> None:
         exchange.begin(Content_Type="text/event-stream")
-        while self.released.acquire(timeout=PATIENCE):
+        while self.released.acquire(timeout=TIMEOUT):
             if self.ends:
                 return exchange.end()
             exchange.write(self.parts.pop(0))
@@ -68,7 +68,7 @@ class Stream:
 def test_a_response_is_read_while_it_arrives(stub: StubPlatform, client: cortex.Client) -> None:
     stream = Stream()
     stub.routes["POST", "/chat/"] = stream
-    with client.call("chat", payload={"prompt": "Hi"}, timeout=PATIENCE) as response:
+    with client.call("chat", payload={"prompt": "Hi"}, timeout=TIMEOUT) as response:
         assert (response.status, response.ok, response.headers["content-type"]) == (200, True, "text/event-stream")
         parts = iter(response)
         for text in (b"data: one\n\n", b"data: two\n\n"):
@@ -91,7 +91,7 @@ def test_closing_early_closes_the_connection(stub: StubPlatform, client: cortex.
         for line in response.lines():
             assert line == "data: one"
             break
-    assert stream.left.wait(PATIENCE)
+    assert stream.left.wait(TIMEOUT)
 
 
 def test_lines_are_cut_at_line_feeds_only(stub: StubPlatform, client: cortex.Client) -> None:
@@ -126,7 +126,7 @@ def test_a_payload_is_streamed_while_the_response_arrives(stub: StubPlatform, cl
     def write() -> None:
         with os.fdopen(writing, "wb", buffering=0) as file:
             file.write(b"first")
-            assert arrived.wait(PATIENCE), "the first part arrives before the second is written"
+            assert arrived.wait(TIMEOUT), "the first part arrives before the second is written"
             file.write(b"second")
 
     thread = threading.Thread(target=write)
@@ -202,7 +202,7 @@ def test_a_status_of_the_container_is_no_error_until_it_is_asked_for(stub: StubP
     response = client.call("chat")
     assert (response.status, response.ok) == (503, False)
     assert response.json()["error"]["message"] == "mine"
-    with pytest.raises(cortex.CallFailed, match="the container answered 503") as caught:
+    with pytest.raises(cortex.CallFailed, match="the response has status 503") as caught:
         response.raise_for_status()
     assert caught.value.status == 503
     assert b"mine" in caught.value.body
@@ -256,7 +256,7 @@ def test_a_response_that_breaks_off_is_an_error(stub: StubPlatform, client: cort
 
 def test_silence_ends_with_the_timeout_that_was_given(stub: StubPlatform, client: cortex.Client) -> None:
     over = threading.Event()
-    stub.routes["POST", "/chat/"] = lambda exchange: over.wait(PATIENCE) and exchange.cut()
+    stub.routes["POST", "/chat/"] = lambda exchange: over.wait(TIMEOUT) and exchange.cut()
     with pytest.raises(cortex.TimedOut):
         client.call("chat", timeout=0.05)
     over.set()
@@ -354,7 +354,7 @@ def test_the_asynchronous_twin(stub: StubPlatform) -> None:
                     assert await parts.__anext__() == text
                 stream.send(b"data: three\n\n", last=True)
                 assert await parts.__anext__() == b"data: three\n\n"
-            assert await asyncio.to_thread(stream.left.wait, PATIENCE)
+            assert await asyncio.to_thread(stream.left.wait, TIMEOUT)
             response = await client.call("chat", "/echo", payload=[1, 2])
             assert await response.json() == [1, 2]
             assert await response.text() == "[1,2]"

@@ -126,7 +126,7 @@ def test_a_mistaken_name_is_refused() -> None:
             cortex.new_client(name, "http://127.0.0.1:1")
 
 
-def test_nothing_is_stored_where_nobody_answers(folder: Path) -> None:
+def test_nothing_is_stored_where_nothing_answers(folder: Path) -> None:
     with pytest.raises(cortex.ConnectionFailed, match="nothing answers at http://127.0.0.1:1"):
         cortex.new_client("x", "127.0.0.1:1")
     assert cortex.env_list()["environments"] == []

@@ -54,7 +54,7 @@ def test_no_color_and_narrow_terminals(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run(Terminal()) == ""
 
 
-def test_a_total_that_nobody_knows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_total_that_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     bar = Progress("ocr", None, stream=Terminal(), clock=lambda: 0.0)
     bar.step()
