@@ -122,6 +122,12 @@ package enum Limits {
     package static let logThreads = 2
     /// Bytes of log lines that wait for a reader of standard error; further lines are dropped and counted.
     package static let standardErrorBuffer = 1 << 20
+    /// How long a replica that refused a connection gets no request while another is ready (contract R15).
+    package static let replicaAvoidance: Duration = .seconds(1)
+    /// How long a sticky request waits only for the replica of its key (contract R22).
+    package static let stickyWait: Duration = .seconds(1)
+    /// The time that traffic figures describe (contract R24).
+    package static let trafficWindow: Duration = .seconds(60)
     /// The shortest grace period of a shutdown (contract U4), for pods without requests.
     package static let shutdownGrace: Duration = .seconds(10)
     /// The longest `pod.termination_grace_period`.

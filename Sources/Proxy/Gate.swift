@@ -19,6 +19,8 @@ final class Gate: Sendable {
 
     /// The API's name.
     let api: String
+    /// The API's responses of the last minute.
+    let traffic = TrafficRecorder()
     private let onArrival: @Sendable () -> Void
     private let machine: Mutex<GateMachine>
 
@@ -109,6 +111,13 @@ final class Gate: Sendable {
 
     /// Requests waiting, and inside replicas; of the latter, the upgraded connections.
     var load: (waiting: Int, inside: Int, upgraded: Int) { machine.withLock { $0.load } }
+
+    /// ``load``, and the replicas that are ready or that requests are inside, with the number of those.
+    var loadAndReplicas:
+        (load: (waiting: Int, inside: Int, upgraded: Int), replicas: [(replica: ProxyReplica, inside: Int)])
+    {
+        machine.withLock { ($0.load, $0.replicas) }
+    }
 
     // MARK: Effects
 

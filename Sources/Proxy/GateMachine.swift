@@ -43,11 +43,6 @@ struct GateMachine: Sendable {
         let list: Int
     }
 
-    /// How long a replica that refused a connection is avoided.
-    static let avoidance: Duration = .seconds(1)
-    /// How long a sticky request waits only for the replica of its key (contract R22).
-    static let stickyWait: Duration = .seconds(1)
-
     private var maxConcurrency: Int
     private var maxQueueLength: Int
     /// Sorted by id.
@@ -88,6 +83,9 @@ struct GateMachine: Sendable {
 
     var load: (waiting: Int, inside: Int, upgraded: Int) { (requests.count, inside, upgradedSlots.count) }
 
+    /// Replicas that are ready or that requests are inside, with the number of those.
+    var replicas: [(replica: ProxyReplica, inside: Int)] { members.map { ($0.replica, $0.use.inside) } }
+
     /// What the events since the last call have led to, in order.
     mutating func takeActions() -> [Action] {
         guard !actions.isEmpty else { return [] }
@@ -113,8 +111,8 @@ struct GateMachine: Sendable {
                 }
                 if mayWait {
                     list = members[preferred].waiting
-                    deadline = now + Self.stickyWait
-                    scheduleTick(now + Self.stickyWait)
+                    deadline = now + Limits.stickyWait
+                    scheduleTick(now + Limits.stickyWait)
                     break
                 }
             }
@@ -179,7 +177,7 @@ struct GateMachine: Sendable {
 
     mutating func refused(by slot: ReplicaSlot, now: Instant, begin: Begin) {
         guard let index = index(of: slot.member) else { return }
-        let until = now + Self.avoidance
+        let until = now + Limits.replicaAvoidance
         members[index].avoidedUntil = until
         lastAvoidance = max(lastAvoidance ?? until, until)
         scheduleTick(until)
@@ -391,7 +389,7 @@ struct GateMachine: Sendable {
                 requests.move(position, to: unbound, deadline: ready == 0 ? nil : entry.deadline)
                 continue
             }
-            let deadline = entry.deadline ?? now + Self.stickyWait
+            let deadline = entry.deadline ?? now + Limits.stickyWait
             requests.move(position, to: deadline > now ? members[index].waiting : unbound, deadline: deadline)
             if deadline > now { scheduleTick(deadline) }
         }

@@ -49,6 +49,9 @@ private struct GateWorld {
     var wakes = 0
     var created = 0
     var upgraded: Set<Int> = []
+    /// Whether the machine noticed during the last event that a replica is closed. Its decisions before that moment
+    /// were made without this knowledge, which the model has.
+    var hasNoticed = false
 
     init(seed: UInt64) {
         generator = SeededGenerator(seed: seed)
@@ -84,7 +87,7 @@ private struct GateWorld {
                 || !ready.contains { !avoiding.contains(replicas[$0].test.id) }
         }
         guard let key = entry.key, let since = entry.since, let owner = owner(of: key) else { return true }
-        return owner == index || (!entry.isUncertain && now - since >= GateMachine.stickyWait)
+        return owner == index || (!entry.isUncertain && now - since >= Limits.stickyWait)
     }
 
     func hasFreeSlot(_ index: Int) -> Bool { replicas[index].slots.count < maxConcurrency }
@@ -121,6 +124,7 @@ private struct GateWorld {
             if known.isClosed { closed.append(known.test) }
             return !known.isClosed
         }
+        hasNoticed = !closed.isEmpty
         for test in closed {
             if let index = replicas.firstIndex(where: { $0.test.activity === test.activity }) {
                 replicas[index].isKnownClosed = true
@@ -142,7 +146,7 @@ private struct GateWorld {
                 else { continue }
                 if entry.avoiding == nil {
                     #expect(
-                        !waiting.contains { $0.avoiding != nil && mayUse($0, index) },
+                        hasNoticed || !waiting.contains { $0.avoiding != nil && mayUse($0, index) },
                         "a request that is delivered again was overtaken")
                     #expect(
                         !waiting[..<position].contains { $0.avoiding == nil && $0.key == nil },
@@ -253,7 +257,7 @@ private struct GateWorld {
             guard let index = replicas.indices.filter({ !replicas[$0].slots.isEmpty }).randomElement(using: &generator)
             else { break }
             let slot = replicas[index].slots[0]
-            replicas[index].avoidedUntil = now + GateMachine.avoidance
+            replicas[index].avoidedUntil = now + Limits.replicaAvoidance
             send { machine, begin in machine.refused(by: slot, now: time, begin: begin) }
         case 85..<88:
             let before = waiting.count
