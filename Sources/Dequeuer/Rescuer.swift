@@ -88,7 +88,8 @@ package struct Rescuer: Service {
             }
             let wait =
                 failures == 0 ? interval : interval + Backoff.store.delay(failures: failures, chance: chance.next())
-            expected = now + wait
+            // An upkeep that took long is no jump of the clock.
+            expected = clock.now() + wait
             guard (try? await clock.sleep(for: wait)) != nil else { return }
         }
     }

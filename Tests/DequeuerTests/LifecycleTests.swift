@@ -1,6 +1,7 @@
 import Core
 import Logging
 import ServiceLifecycle
+import StoreMemory
 import Support
 import Synchronization
 import TestSupport
@@ -408,5 +409,71 @@ struct RescuerTests {
         #expect(try await store.read(dead.id, api: api.name, now: clock.now())?.status == .inQueue)
         await group.triggerGracefulShutdown()
         try await run.value
+    }
+
+    @Test("A10: a process lives also while its upkeep takes long; one that is silent loses its leases")
+    func heartbeat() async throws {
+        let clock = ManualClock()
+        let store = SlowStore()
+        let api = Platform.api()
+        try await store.deploy(api, now: clock.now())
+        var random = SeededGenerator(seed: 1)
+        for _ in 0..<2 {
+            let id = RequestID(now: clock.now(), using: &random)
+            _ = try await store.submit(
+                Submission(id: id, api: api.name, payload: .inline([])), maxQueueLength: nil, now: clock.now())
+        }
+        var leases: [Lease] = []
+        for process in ["process", "silent"] {
+            _ = try await store.base.beat(process: process, now: clock.now())
+            let holder = LeaseHolder(process: process, replica: "r")
+            leases += try await store.claim(
+                api: api.name, limit: 1, visibility: .seconds(1000), holder: holder, now: clock.now()
+            ).map(\.lease)
+        }
+        let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
+        let rescuer = Rescuer(
+            store: store, process: "process", clock: clock, random: SeededGenerator(seed: 1), logger: logger)
+        let group = ServiceGroup(services: [rescuer], logger: logger)
+        let run = Task { try await group.run() }
+        // The first upkeep does not return; only the heartbeat sleeps.
+        try await expectEventually { store.upkeeps == 1 && clock.sleepers == 1 }
+        for beats in 1...5 {
+            clock.advance(by: Limits.heartbeat)
+            try await expectEventually { store.beats == beats && clock.sleepers == 1 }
+        }
+        store.endUpkeep()
+        try await expectEventually { clock.sleepers == 2 }
+        clock.advance(by: Limits.heartbeat)
+        try await expectEventually { store.upkeeps == 2 && clock.sleepers == 2 }
+        #expect(try await store.extend(leases, visibility: .seconds(1000), now: clock.now()) == [leases[1]])
+        await group.triggerGracefulShutdown()
+        try await run.value
+    }
+}
+
+/// A store of several processes whose first upkeep waits.
+private final class SlowStore: WrappedStore {
+    let base = MemoryStore(isShared: true)
+    private let counts = Mutex((beats: 0, upkeeps: 0))
+    private let end: AsyncStream<Void>
+    private let endOfUpkeep: AsyncStream<Void>.Continuation
+
+    var beats: Int { counts.withLock { $0.beats } }
+    var upkeeps: Int { counts.withLock { $0.upkeeps } }
+
+    init() { (end, endOfUpkeep) = AsyncStream.makeStream(of: Void.self) }
+
+    func endUpkeep() { endOfUpkeep.finish() }
+
+    func beat(process: String, now: Timestamp) async throws -> Int {
+        defer { counts.withLock { $0.beats += 1 } }
+        return try await base.beat(process: process, now: now)
+    }
+
+    func maintain(now: Timestamp) async throws -> Upkeep {
+        counts.withLock { $0.upkeeps += 1 }
+        for await _ in end {}
+        return try await base.maintain(now: now)
     }
 }
