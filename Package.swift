@@ -18,6 +18,7 @@ let hummingbird = Target.Dependency.product(name: "Hummingbird", package: "hummi
 let hummingbirdCore = Target.Dependency.product(name: "HummingbirdCore", package: "hummingbird")
 let httpTypes = Target.Dependency.product(name: "HTTPTypes", package: "swift-http-types")
 let asyncHTTPClient = Target.Dependency.product(name: "AsyncHTTPClient", package: "async-http-client")
+let deque = Target.Dependency.product(name: "DequeModule", package: "swift-collections")
 let logging = Target.Dependency.product(name: "Logging", package: "swift-log")
 let lifecycle = Target.Dependency.product(name: "ServiceLifecycle", package: "swift-service-lifecycle")
 let subprocess = Target.Dependency.product(name: "Subprocess", package: "swift-subprocess")
@@ -56,6 +57,7 @@ let package = Package(
         .package(url: "https://github.com/swift-server/async-http-client", exact: "1.37.0"),
         .package(url: "https://github.com/apple/swift-nio", exact: "2.101.2"),
         .package(url: "https://github.com/apple/swift-http-types", exact: "1.8.0"),
+        .package(url: "https://github.com/apple/swift-collections", exact: "1.6.0"),
         .package(url: "https://github.com/apple/swift-log", exact: "1.16.2"),
         .package(url: "https://github.com/apple/swift-crypto", exact: "4.5.2"),
         .package(url: "https://github.com/apple/swift-argument-parser", exact: "1.8.2"),
@@ -71,7 +73,8 @@ let package = Package(
         module("APIConfiguration", ["Core", yams]),
         module("Wire", ["Core"]),
         module("HTTPServing", ["Core", "Support", hummingbirdCore, nioCore, nioPosix, nioHTTP1, logging, lifecycle]),
-        module("Gateway", ["Core", "Support", "Wire", "HTTPServing", nioCore, nioHTTP1, logging, lifecycle, crypto]),
+        module(
+            "Gateway", ["Core", "Support", "Wire", "HTTPServing", nioCore, nioHTTP1, deque, logging, lifecycle, crypto]),
         module("ContainerHTTP", ["Core", "Support", nioCore, nioPosix, nioHTTP1]),
         module("Dequeuer", ["Core", "Support", "ContainerHTTP", nioCore, nioPosix, nioHTTP1, logging, lifecycle]),
         module(

@@ -1,4 +1,5 @@
 import Core
+import DequeModule
 import HTTPServing
 import Synchronization
 
@@ -132,9 +133,8 @@ final class WaitingCaller: PendingReply {
 final class ReadLimiter: Sendable {
     private struct State {
         var free: Int
-        var waiting: [@Sendable () -> Void] = []
-        /// How many of `waiting` were called.
-        var next = 0
+        /// In the order of asking.
+        var waiting: Deque<@Sendable () -> Void> = []
     }
 
     private let state: Mutex<State>
@@ -169,14 +169,11 @@ final class ReadLimiter: Sendable {
 
     func leave() {
         let action = state.withLock { state -> (@Sendable () -> Void)? in
-            guard state.next < state.waiting.count else {
-                state.waiting = []
-                state.next = 0
-                state.free += 1
-                return nil
-            }
-            defer { state.next += 1 }
-            return state.waiting[state.next]
+            if let next = state.waiting.popFirst() { return next }
+            // Releases the memory of a long queue.
+            state.waiting = []
+            state.free += 1
+            return nil
         }
         action?()
     }

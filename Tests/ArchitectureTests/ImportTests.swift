@@ -13,8 +13,8 @@ private let allowed: [String: Set<String>] = [
         "Core", "Support", "Hummingbird", "HummingbirdCore", "HTTPTypes", "NIO*", "Logging", "ServiceLifecycle",
     ],
     "Gateway": [
-        "Core", "Support", "Wire", "HTTPServing", "Hummingbird", "HummingbirdCore", "HTTPTypes", "NIO*", "Logging",
-        "ServiceLifecycle", "Crypto",
+        "Core", "Support", "Wire", "HTTPServing", "Hummingbird", "HummingbirdCore", "HTTPTypes", "NIO*", "DequeModule",
+        "Logging", "ServiceLifecycle", "Crypto",
     ],
     "ContainerHTTP": ["Core", "Support", "NIO*"],
     "Dequeuer": ["Core", "Support", "ContainerHTTP", "NIO*", "Logging", "ServiceLifecycle"],

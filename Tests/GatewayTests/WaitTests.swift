@@ -248,6 +248,23 @@ struct WaitTests {
         #expect(called.withLock { $0 } == [0, 1, 2, 3])
     }
 
+    @Test("A5: a caller that was called back is not kept while others still wait")
+    func calledBack() {
+        final class Caller: Sendable {}
+        let gate = ReadLimiter(limit: 1)
+        #expect(gate.enter())
+        weak var first: Caller?
+        do {
+            let caller = Caller()
+            first = caller
+            gate.whenEntered { withExtendedLifetime(caller) {} }
+        }
+        gate.whenEntered {}
+        #expect(first != nil)
+        gate.leave()
+        #expect(first == nil)
+    }
+
     @Test("A5: a thousand callers of one request all get its end")
     func crowd() async throws {
         try await GatewayFixture.with { gateway in
