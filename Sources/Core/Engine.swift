@@ -121,6 +121,9 @@ package struct PodPlan: Sendable, Hashable {
     /// What happens when one of the containers exits.
     package var restart: RestartPolicy
 
+    /// The folder of `cli.yaml` in every container (contract C9).
+    package static let clientDirectory = "/cortex/client"
+
     /// The one folder in `/cortex/client` that containers may write to: the published Python package puts there what it
     /// is about to deploy.
     package static let clientScratch = "deployments"
@@ -283,4 +286,17 @@ package struct ExecResult: Sendable, Hashable {
         self.exitCode = exitCode
         self.output = output
     }
+}
+
+/// Host names and ports under which every container reaches the platform (contract C10), as in the original.
+package enum ClusterNames {
+    /// The gateway, on port 80.
+    package static let gateway = "ingressgateway-apis.istio-system.svc.cluster.local"
+    /// The operator, on port 80.
+    package static let operatorIngress = "ingressgateway-operator.istio-system.svc.cluster.local"
+    /// The operator, on port 8888.
+    package static let operatorService = "operator.default.svc.cluster.local"
+
+    /// Ports no container may use.
+    package static let reservedPorts: Set<Int> = [8888, 15000]
 }

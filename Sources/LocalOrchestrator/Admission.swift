@@ -85,6 +85,30 @@ enum Admission {
     }
 }
 
+extension Capacity {
+    /// The reason why a replica with `amount` does not fit now, in one line; `nil` if it fits.
+    ///
+    /// A resource that is not requested is never missing, even if more is reserved than available.
+    func lack(for amount: ComputeAmount) -> String? {
+        if amount.cpu > 0, amount.cpu > total.cpu - min(total.cpu, reserved.cpu) {
+            return Self.sentence("cpu", amount.cpu, reserved.cpu, total.cpu) { "\($0)m" }
+        }
+        if amount.memory > 0, amount.memory > total.memory - min(total.memory, reserved.memory) {
+            return Self.sentence("mem", amount.memory, reserved.memory, total.memory) { "\($0 >> 20)Mi" }
+        }
+        if amount.gpu > 0, amount.gpu > total.gpu - min(total.gpu, reserved.gpu) {
+            return Self.sentence("gpu", amount.gpu, reserved.gpu, total.gpu) { "\($0)" }
+        }
+        return nil
+    }
+
+    private static func sentence(
+        _ name: String, _ wanted: Int64, _ taken: Int64, _ total: Int64, _ text: (Int64) -> String
+    ) -> String {
+        "waits for room: it declares \(text(wanted)) of \(name), \(text(taken)) of this machine's \(text(total)) are taken"
+    }
+}
+
 extension ComputeAmount {
     /// Whether both need a resource of the same kind.
     fileprivate func competes(with other: ComputeAmount) -> Bool {

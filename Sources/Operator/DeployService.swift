@@ -1,3 +1,4 @@
+import APIConfiguration
 package import Access
 package import Core
 package import Logging
@@ -118,7 +119,7 @@ package final class DeployService: Sendable {
 
     /// What changes of different APIs may contend for: endpoints, and sources of volumes, which must not lie in one
     /// another.
-    static func sharedKeys(of specifications: [APISpecification]) -> Set<String> {
+    private static func sharedKeys(of specifications: [APISpecification]) -> Set<String> {
         var keys = Set(specifications.map(\.networking.endpoint))
         if specifications.contains(where: { $0.pod.containers.contains { !$0.volumes.isEmpty } }) {
             keys.insert("volumes")
@@ -127,7 +128,7 @@ package final class DeployService: Sendable {
     }
 
     /// - Parameter known: problems that were found before.
-    func refuseProblems(
+    private func refuseProblems(
         of declared: [Declaration], deployed: [DeployedAPI], fileName: String, beside known: [ReportedProblem]
     ) async throws {
         var problems = known + DeployPlan.conflicts(of: declared, with: deployed, fileName: fileName)
@@ -228,7 +229,9 @@ package final class DeployService: Sendable {
     /// - Parameter decide: returns `nil` on a conflict.
     /// - Throws: what `decide` throws; `conflict` after too many conflicts in a row.
     @discardableResult
-    func repeatingOnConflict<Result>(_ name: String, _ decide: () async throws -> Result?) async throws -> Result {
+    private func repeatingOnConflict<Result>(_ name: String, _ decide: () async throws -> Result?) async throws
+        -> Result
+    {
         for _ in 0..<Self.attempts {
             if let result = try await decide() { return result }
         }
@@ -258,5 +261,150 @@ extension PlatformError {
             error as? PlatformError
             ?? PlatformError(
                 .internal, "something went wrong in the server: its log says what; try again", cause: error)
+    }
+}
+
+extension DeployService {
+    /// Deploys an earlier version again: what it declared becomes the newest version. Its queue and requests stay.
+    ///
+    /// - Parameters:
+    ///   - version: see ``RollbackPlan``; `nil` for the one before.
+    ///   - principal: who asks for it.
+    /// - Returns: the version that is present now, and what happened, for people.
+    /// - Throws: `not_found` with the versions that are kept; `asyncapi.api_updating` while it is being updated, unless
+    ///   `force`; ``ConfigurationRejected`` when it does not fit beside the APIs of today; `store_unavailable`.
+    package func rollback(api name: String, to version: String?, by principal: Principal?, force: Bool)
+        async throws -> (api: DeployedAPI, message: String)
+    {
+        try await gate.run([name]) {
+            try await repeatingOnConflict(name) {
+                let target = try await rollbackTarget(of: name, wanted: version)
+                return try await gate.run(Self.sharedKeys(of: [target.specification])) {
+                    try await rollBack(name, to: target, by: principal, force: force)
+                }
+            }
+        }
+    }
+
+    private func rollbackTarget(of name: String, wanted: String?) async throws -> DeployedAPI {
+        guard let present = try await store.deployedAPIs().first(where: { $0.name == name }) else {
+            throw PlatformError.unknownAPI(name)
+        }
+        return try RollbackPlan.target(of: present, among: try await store.versions(of: name), wanted: wanted)
+    }
+
+    /// - Returns: `nil` when another version became present meanwhile.
+    private func rollBack(_ name: String, to target: DeployedAPI, by principal: Principal?, force: Bool)
+        async throws -> (api: DeployedAPI, message: String)?
+    {
+        let deployed = try await store.deployedAPIs()
+        guard let present = deployed.first(where: { $0.name == name }) else { throw PlatformError.unknownAPI(name) }
+        let declaration = Declaration(
+            specification: target.specification, submitted: target.submitted, places: nil)
+        let (_, problems) = try await examine(
+            [declaration], deployed: deployed, fileName: target.fileName, by: principal, links: .refuse)
+        try await refuseProblems(of: [declaration], deployed: deployed, fileName: target.fileName, beside: problems)
+        let status = await orchestrator.status(api: name)
+        let step = try random.withLock {
+            try DeployPlan.step(
+                for: target.specification, submitted: target.submitted, fileName: target.fileName,
+                previous: present, status: status, force: force, now: clock.now(), random: &$0)
+        }
+        let title = present.specification.title
+        switch step {
+        case .create(let api), .update(let api):
+            guard try await roll(api, replacing: present) else { return nil }
+            logger.info(
+                "API rolled back", metadata: ["api": "\(name)", "api.id": "\(api.id)", "from": "\(target.id)"])
+            return (api, "rolling \(title) back to \(target.id)")
+        case .unchanged(let api, _):
+            return (api, "\(title) is at \(target.id) already")
+        case .refuse(let error):
+            throw error
+        }
+    }
+}
+
+/// What may be deployed here: the rules of contract N1 and N2, which need the disk and the platform's settings.
+extension DeployService {
+    /// Checks what is about to be deployed.
+    ///
+    /// - Parameters:
+    ///   - deployed: the present versions of all APIs.
+    ///   - principal: who deploys; only the admin may mount any folder.
+    /// - Returns: the declarations as they are to be deployed, and every problem.
+    /// - Throws: `timed_out` when a file system does not answer; `CancellationError`.
+    func examine(
+        _ declared: [Declaration], deployed: [DeployedAPI], fileName: String, by principal: Principal?,
+        links: VolumePolicy.Links
+    ) async throws -> (declared: [Declaration], problems: [ReportedProblem]) {
+        let isRestricted = principal?.isAdmin != true
+        let names = Set(declared.map(\.specification.name))
+        let others = deployed.map(\.specification).filter { !names.contains($0.name) }
+        let (examined, findings) = try await VolumePolicy.look { [volumes] in
+            var examined = declared
+            var findings: [[VolumePolicy.Finding]] = []
+            for index in examined.indices {
+                findings.append(
+                    volumes.check(&examined[index].specification, isRestricted: isRestricted, links: links))
+            }
+            let nested = VolumePolicy.nested(
+                examined.map { VolumePolicy.canonical($0.specification) }, beside: others.map(VolumePolicy.canonical))
+            return (examined, zip(findings, nested).map { $0 + $1 })
+        }
+        var problems: [ReportedProblem] = []
+        for (declaration, findings) in zip(examined, findings) {
+            for finding in findings {
+                problems.append(
+                    declaration.problem(
+                        fileName, path: finding.path, kind: ConfigurationProblem.Kind.notAllowed.rawValue,
+                        message: finding.message))
+            }
+            let access = declaration.specification.pod.operatorAccess
+            if access > podAccessLimit {
+                problems.append(
+                    declaration.problem(
+                        fileName, path: "pod.operator_access", kind: ConfigurationProblem.Kind.notAllowed.rawValue,
+                        message:
+                            "\(access.rawValue) is accepted only by a platform that was started with: cortex up --allow-pod-operator-access \(access.rawValue)"
+                    ))
+            }
+        }
+        return (examined, problems)
+    }
+}
+
+extension VolumePolicy {
+    /// The deployed APIs that must not start because of their volumes, each with the reason. They may have been
+    /// deployed before a rule existed.
+    ///
+    /// - Throws: `timed_out` when a file system does not answer; `CancellationError`.
+    package func obstacles(among deployed: [DeployedAPI]) async throws -> [String: String] {
+        try await Self.look {
+            var reasons: [String: String] = [:]
+            for api in deployed {
+                var specification = api.specification
+                let findings = check(&specification, isRestricted: false, links: .keep)
+                // An inner volume is what a container could replace; its API waits, the outer one may run.
+                let others = deployed.filter { $0.name != api.name }.map { Self.canonical($0.specification) }
+                let inner = Self.nested([Self.canonical(specification)], beside: others)[0].filter { !$0.isOuter }
+                guard let first = (findings + inner).first else { continue }
+                reasons[api.name] =
+                    "it is not started, because of \(first.path): \(first.message); then deploy its file again"
+            }
+            return reasons
+        }
+    }
+
+    /// Looks at the disk on a thread that may hang with it.
+    fileprivate static func look<Value: Sendable>(_ body: @escaping @Sendable () -> Value) async throws -> Value {
+        do {
+            return try await withTimeLimit(Limits.volumeCheck) { try await BlockingPool.checks.run(body) }
+        } catch let error as PlatformError where error.code == .timedOut {
+            throw PlatformError(
+                .timedOut,
+                "the file system of a volume does not answer within \(Limits.volumeCheck.components.seconds) s: see which of them hangs",
+                cause: error)
+        }
     }
 }

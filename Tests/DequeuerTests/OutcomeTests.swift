@@ -63,6 +63,15 @@ struct OutcomeTests {
         #expect(outcome(of: .lostBeforeAnswer) == nil)
     }
 
+    @Test("C13: where the container's behaviour is the cause, the failure says what to do")
+    func remedies() {
+        for reason in [CutReason.livenessProbe("x"), .diskLimit("x"), .diskShortage("x")] {
+            #expect(reason.cost == .interruption && reason.remedy != nil)
+            let message = Verdict.interrupted(deliveries: 3, reason).message
+            #expect(message.hasPrefix("In 3 deliveries ") && message.hasSuffix(reason.remedy ?? "nothing"))
+        }
+    }
+
     @Test("A11: a payload that is missing in the store ends the request at once")
     func missingPayload() {
         let error = PlatformError(.notFound, "missing")

@@ -38,7 +38,7 @@ extension ComputeAmount {
     }
 }
 
-/// The machine's compute for replicas, and the part that existing replicas have reserved. Pure.
+/// The machine's compute for replicas, and the part that existing replicas have reserved.
 package struct Capacity: Sendable, Hashable {
     package var total: ComputeAmount
     package var reserved: ComputeAmount
@@ -46,27 +46,5 @@ package struct Capacity: Sendable, Hashable {
     package init(total: ComputeAmount, reserved: ComputeAmount = ComputeAmount()) {
         self.total = total
         self.reserved = reserved
-    }
-
-    /// The reason why a replica with `amount` does not fit now, in one line; `nil` if it fits.
-    ///
-    /// A resource that is not requested is never missing, even if more is reserved than available.
-    package func lack(for amount: ComputeAmount) -> String? {
-        if amount.cpu > 0, amount.cpu > total.cpu - min(total.cpu, reserved.cpu) {
-            return Self.sentence("cpu", amount.cpu, reserved.cpu, total.cpu) { "\($0)m" }
-        }
-        if amount.memory > 0, amount.memory > total.memory - min(total.memory, reserved.memory) {
-            return Self.sentence("mem", amount.memory, reserved.memory, total.memory) { "\($0 >> 20)Mi" }
-        }
-        if amount.gpu > 0, amount.gpu > total.gpu - min(total.gpu, reserved.gpu) {
-            return Self.sentence("gpu", amount.gpu, reserved.gpu, total.gpu) { "\($0)" }
-        }
-        return nil
-    }
-
-    private static func sentence(
-        _ name: String, _ wanted: Int64, _ taken: Int64, _ total: Int64, _ text: (Int64) -> String
-    ) -> String {
-        "waits for room: it declares \(text(wanted)) of \(name), \(text(taken)) of this machine's \(text(total)) are taken"
     }
 }

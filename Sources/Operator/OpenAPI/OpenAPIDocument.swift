@@ -1,5 +1,6 @@
 import Core
 import NIOHTTP1
+import Wire
 
 /// The OpenAPI 3.1 document of the operator, built from the route table, so that it describes exactly what is served.
 enum OpenAPIDocument {

@@ -1,7 +1,6 @@
-extension PodPlan {
-    /// The folder of `cli.yaml` in every container (contract C9).
-    package static let clientDirectory = "/cortex/client"
+package import Core
 
+extension PodPlan {
     /// Plans one replica of a deployed API. A pure function.
     ///
     /// - Parameters:
@@ -85,17 +84,4 @@ package enum VariableExpansion {
         }
         return String(decoding: output, as: UTF8.self)
     }
-}
-
-/// Host names and ports under which every container reaches the platform (contract C10), as in the original.
-package enum ClusterNames {
-    /// The gateway, on port 80.
-    package static let gateway = "ingressgateway-apis.istio-system.svc.cluster.local"
-    /// The operator, on port 80.
-    package static let operatorIngress = "ingressgateway-operator.istio-system.svc.cluster.local"
-    /// The operator, on port 8888.
-    package static let operatorService = "operator.default.svc.cluster.local"
-
-    /// Ports no container may use.
-    package static let reservedPorts: Set<Int> = [8888, 15000]
 }

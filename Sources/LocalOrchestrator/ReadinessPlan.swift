@@ -1,3 +1,5 @@
+package import Core
+
 /// A probe that must pass before and while a pod gets requests (contract C7).
 package struct GatingProbe: Sendable, Hashable {
     /// The container that declares it; `nil` for the platform's own probe of the pod's port.

@@ -1,4 +1,5 @@
 import Core
+import LocalOrchestrator
 import Testing
 
 @Suite("C7: probes that gate a pod")

@@ -1,4 +1,5 @@
 import Core
+import LocalOrchestrator
 import Testing
 
 @Suite("C9: environment and variables")
