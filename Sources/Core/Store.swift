@@ -49,6 +49,16 @@ package protocol Store: RequestQueue {
     func replaceRequestedReplicas(_ count: Int, of api: String, version: String, expecting current: Int) async throws
         -> Bool
 
+    /// The saved state of a TrafficSplitter; `nil` when none was saved for its present version. Survives restarts.
+    func splitState(of splitter: String) async throws -> SplitState?
+
+    /// Saves the state of a TrafficSplitter, unless its version has been replaced. A deploy of another version and the
+    /// splitter's deletion erase it.
+    ///
+    /// - Parameter version: the id of the version to which `state` belongs.
+    /// - Returns: whether it is saved now; `false` when another version is present, or nothing is deployed.
+    func saveSplitState(_ state: SplitState, of splitter: String, version: String) async throws -> Bool
+
     // MARK: Requests
 
     /// Enqueues a request; returns only after it is durable (contract A1).

@@ -12,6 +12,12 @@ struct GuardRule: Sendable {
         /// Milliseconds.
         var p99: Double?
 
+        /// Counts another target in.
+        mutating func add(_ other: Figures) {
+            requests += other.requests
+            failures += other.failures
+        }
+
         /// The share of failures; 0 without requests.
         var errorRate: Double { requests == 0 ? 0 : Double(failures) / Double(requests) }
     }

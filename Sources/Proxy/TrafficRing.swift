@@ -75,14 +75,10 @@ struct TrafficRing: Sendable {
         var times = LatencyHistogram()
     }
 
-    /// - Parameters:
-    ///   - window: at most that of the ring; rounded up to whole steps, of which the last has just begun.
-    ///   - since: steps that began before this moment do not count.
-    func figures(over window: Duration, since: Instant? = nil, now: Instant) -> Figures {
+    /// The responses of the ring's window, in whole steps, of which the last has just begun.
+    func figures(now: Instant) -> Figures {
         var figures = Figures()
-        let last = now.microseconds / length
-        let count = min(Int64(steps.count), max(1, (window.wholeMicroseconds + length - 1) / length))
-        let first = max(last - count + 1, since.map { ($0.microseconds + length - 1) / length } ?? .min)
+        let first = now.microseconds / length - Int64(steps.count) + 1
         for step in steps where step.index >= first {
             figures.counts.success2xx += step.counts.success2xx
             figures.counts.client4xx += step.counts.client4xx
@@ -120,9 +116,5 @@ final class TrafficRecorder: Sendable {
         }
     }
 
-    func figures(over window: Duration = Limits.trafficWindow, since: Instant? = nil, now: Instant)
-        -> TrafficRing.Figures
-    {
-        ring.withLock { $0.figures(over: window, since: since, now: now) }
-    }
+    func figures(now: Instant) -> TrafficRing.Figures { ring.withLock { $0.figures(now: now) } }
 }

@@ -113,6 +113,41 @@ extension StoreCheck {
             _ = try await store.delete(api: "echo", keepRequests: true, now: fixture.at(1))
             #expect(try await !replace(1, "echo-2", 5))
         },
+        StoreCheck(
+            "X8: a splitter's state belongs to its present version; a deploy of another one and a deletion erase it"
+        ) {
+            fixture in
+            let store = fixture.store
+            let state = fixture.splitState
+            #expect(try await !store.saveSplitState(state, of: "echo", version: "echo-1"), "nothing is deployed")
+            #expect(try await store.splitState(of: "echo") == nil)
+            try await fixture.deploy()
+            try await fixture.deploy("other")
+            #expect(try await store.splitState(of: "echo") == nil)
+            #expect(try await store.saveSplitState(state, of: "echo", version: "echo-1"))
+            #expect(try await store.splitState(of: "echo") == state)
+            #expect(try await store.splitState(of: "other") == nil)
+            // The last one holds.
+            #expect(try await store.saveSplitState(SplitState(), of: "echo", version: "echo-1"))
+            #expect(try await store.splitState(of: "echo") == SplitState())
+            #expect(try await store.saveSplitState(state, of: "echo", version: "echo-1"))
+            // The same version again changes nothing.
+            try await fixture.deploy()
+            #expect(try await store.splitState(of: "echo") == state)
+            // A deploy comes between a decision and its saving.
+            try await fixture.deploy(version: 2)
+            #expect(try await store.splitState(of: "echo") == nil)
+            #expect(try await !store.saveSplitState(state, of: "echo", version: "echo-1"))
+            #expect(try await store.splitState(of: "echo") == nil)
+            for keep in [true, false] {
+                #expect(try await store.saveSplitState(state, of: "echo", version: "echo-2"))
+                _ = try await store.delete(api: "echo", keepRequests: keep, now: fixture.at(1))
+                #expect(try await !store.saveSplitState(state, of: "echo", version: "echo-2"))
+                #expect(try await store.splitState(of: "echo") == nil)
+                try await fixture.deploy(version: 2)
+                #expect(try await store.splitState(of: "echo") == nil)
+            }
+        },
         StoreCheck("A13: a long queue is gone at once for everybody, and its name is free, whether or not it is kept") {
             fixture in
             for keep in [false, true] {

@@ -27,6 +27,7 @@ extension StoreCheck {
             try await old.deploy(policy: .init(keepFailed: .seconds(1000)))
             try await old.deploy(version: 2, policy: .init(keepFailed: .seconds(1000)))
             try await old.store.saveRequestedReplicas(3, of: "echo")
+            #expect(try await old.store.saveSplitState(old.splitState, of: "echo", version: "echo-2"))
             for (number, status) in RequestStatus.allCases.reversed().enumerated() {
                 try await old.bring(number, to: status)
             }
@@ -42,6 +43,7 @@ extension StoreCheck {
                 try await new.store.deployedAPIs() == [old.api(version: 2, policy: .init(keepFailed: .seconds(1000)))])
             #expect(try await new.store.versions(of: "echo").map(\.id) == ["echo-2", "echo-1"])
             #expect(try await new.store.requestedReplicas(of: "echo") == 3)
+            #expect(try await new.store.splitState(of: "echo") == old.splitState, "X8")
             for (index, number) in [0, 1, 2, 3, 4, 9].enumerated() {
                 #expect(try await new.read(number) == records[index])
             }

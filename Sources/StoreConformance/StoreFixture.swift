@@ -53,6 +53,13 @@ package struct StoreFixture: Sendable {
         try await store.deploy(api(name, version: version, policy: policy), now: Self.start)
     }
 
+    /// The state of a splitter, without defaults.
+    var splitState: SplitState {
+        SplitState(
+            rollBack: .init(api: "b", weight: 10, reason: "error rate 12 %", since: Self.start),
+            owners: (0..<100).map { $0 < 90 ? "a" : "b" })
+    }
+
     // MARK: Requests
 
     func submission(

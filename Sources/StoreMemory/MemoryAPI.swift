@@ -6,6 +6,8 @@ struct MemoryAPI {
     /// Newest first; never empty after the first deploy.
     var versions: [DeployedAPI] = []
     var requestedReplicas: Int?
+    /// Belongs to the present version.
+    var splitState: SplitState?
     var requests: [RequestID: MemoryRequest] = [:]
     var keys: [String: Key] = [:]
 

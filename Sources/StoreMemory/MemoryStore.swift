@@ -22,6 +22,7 @@ package actor MemoryStore: Store {
     package func deploy(_ api: DeployedAPI, expecting: String?, now: Timestamp) async throws -> Bool {
         guard deployed(api.name)?.versions.first?.id == expecting else { return false }
         var stored = apis[api.name] ?? MemoryAPI()
+        if stored.versions.first?.id != api.id { stored.splitState = nil }
         stored.isDeployed = true
         stored.versions.removeAll { $0.id == api.id }
         stored.versions.insert(api, at: 0)
@@ -46,6 +47,7 @@ package actor MemoryStore: Store {
             for id in open { end(id, of: &stored, by: .cancel, now: now) }
             stored.isDeployed = false
             stored.requestedReplicas = nil
+            stored.splitState = nil
             apis[api] = stored
         } else {
             for id in Array(stored.requests.keys) { erase(id, of: &stored) }
@@ -68,6 +70,16 @@ package actor MemoryStore: Store {
         guard stored.requestedReplicas != count else { return true }
         apis[api]?.requestedReplicas = count
         hints.publish(StoreChanges(replicas: [api]))
+        return true
+    }
+
+    package func splitState(of splitter: String) async throws -> SplitState? {
+        deployed(splitter)?.splitState
+    }
+
+    package func saveSplitState(_ state: SplitState, of splitter: String, version: String) async throws -> Bool {
+        guard deployed(splitter)?.versions.first?.id == version else { return false }
+        apis[splitter]?.splitState = state
         return true
     }
 

@@ -64,6 +64,24 @@ extension SQLiteStore {
         }
     }
 
+    package func splitState(of splitter: String) async throws -> SplitState? {
+        guard let stored = committer.state.deployed(splitter) else { return nil }
+        let document = try await reading { db in
+            try Row.fetchOne(db, sql: "SELECT split FROM api WHERE number = ?", arguments: [stored.number])
+                .flatMap { row -> Data? in row[0] }
+        }
+        return try document.map { try JSONDecoder().decode(SplitStateRecord.self, from: $0).state }
+    }
+
+    package func saveSplitState(_ state: SplitState, of splitter: String, version: String) async throws -> Bool {
+        let document = try JSONCoding.encode(SplitStateRecord(state))
+        return try await committer.perform { transaction in
+            guard let stored = transaction.state.deployed(splitter), stored.present.id == version else { return false }
+            try transaction.run("UPDATE api SET split = ? WHERE number = ?", [document, stored.number])
+            return true
+        }
+    }
+
     // MARK: Deletions in steps
 
     /// A deletion whose first step is committed: the API is not visible any more. The rest is done in steps, so that a
@@ -158,6 +176,9 @@ extension WriteTransaction {
             """, [api.name])
         guard let inserted else { throw RequestHead.Damaged() }
         let number: Int64 = inserted[0]
+        if state.apis[api.name]?.present.id != api.id {
+            try run("UPDATE api SET split = NULL WHERE number = ?", [number])
+        }
         try run("DELETE FROM version WHERE api = ? AND id = ?", [number, api.id])
         try run(
             "INSERT INTO version (api, id, document) VALUES (?, ?, ?)",
@@ -183,7 +204,9 @@ extension WriteTransaction {
             changes.ended.insert(try RequestID(row[0] as Data))
         }
         if keepRequests {
-            try run("UPDATE api SET deployed = 0, closing = 1, replicas = NULL WHERE number = ?", [api.number])
+            try run(
+                "UPDATE api SET deployed = 0, closing = 1, replicas = NULL, split = NULL WHERE number = ?", [api.number]
+            )
             state.apis[name]?.isDeployed = false
             state.apis[name]?.isClosing = true
             state.apis[name]?.requestedReplicas = nil

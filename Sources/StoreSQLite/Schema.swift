@@ -6,7 +6,7 @@ enum Schema {
     /// `CRTX`: marks the file as a store of Cortex.
     static let applicationID: Int32 = 0x4352_5458
 
-    static let migrations: [String] = [version1, version2]
+    static let migrations: [String] = [version1, version2, version3]
 
     static var latest: Int { migrations.count }
 
@@ -46,6 +46,9 @@ enum Schema {
     /// Bodies may be in segments (``SegmentPlace``), whose files an older release would treat as leftovers and remove.
     /// The tables are not changed.
     private static let version2 = "SELECT 1"
+
+    /// The state of a TrafficSplitter's present version, as a `SplitStateRecord`.
+    private static let version3 = "ALTER TABLE api ADD COLUMN split BLOB"
 
     /// Requests have the key (api, id): ids grow with time, so inserts append, and a list of an API is a range of the
     /// key. The data of callers and containers is in separate tables, see ``BodyLog``. States are those of

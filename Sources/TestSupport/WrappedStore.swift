@@ -44,6 +44,12 @@ extension WrappedStore {
     ) async throws -> Bool {
         try await base.replaceRequestedReplicas(count, of: api, version: version, expecting: current)
     }
+    package func splitState(of splitter: String) async throws -> SplitState? {
+        try await base.splitState(of: splitter)
+    }
+    package func saveSplitState(_ state: SplitState, of splitter: String, version: String) async throws -> Bool {
+        try await base.saveSplitState(state, of: splitter, version: version)
+    }
     package func makeBodyWriter() async throws -> any BodyWriter { try await base.makeBodyWriter() }
     package func reader(of body: Body) async throws -> any BodyReader { try await base.reader(of: body) }
     package func submit(_ submission: Submission, maxQueueLength: Int?, now: Timestamp) async throws -> SubmitResult {

@@ -75,6 +75,8 @@ final class FakeStore: Store {
 
     func deploy(_ api: DeployedAPI, expecting: String?, now: Timestamp) async throws -> Bool { throw beyond }
     func versions(of api: String) async throws -> [DeployedAPI] { throw beyond }
+    func splitState(of splitter: String) async throws -> SplitState? { throw beyond }
+    func saveSplitState(_ state: SplitState, of splitter: String, version: String) async throws -> Bool { throw beyond }
     func delete(api: String, keepRequests: Bool, now: Timestamp) async throws -> Bool { throw beyond }
     func makeBodyWriter() async throws -> any BodyWriter { throw beyond }
     func reader(of body: Body) async throws -> any BodyReader { throw beyond }

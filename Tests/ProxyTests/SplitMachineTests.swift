@@ -316,8 +316,8 @@ struct GuardRuleTests {
             }
             let now = start + .seconds(50)
             let verdict = rule().verdict(
-                target: .init(target.figures(over: .seconds(60), now: now)),
-                others: .init(others.figures(over: .seconds(60), now: now)))
+                target: .init(target.figures(now: now)),
+                others: .init(others.figures(now: now)))
             #expect(isRollBack(verdict) == expected)
         }
     }

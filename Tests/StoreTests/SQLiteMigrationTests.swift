@@ -107,6 +107,19 @@ struct SQLiteMigrationTests {
         }
     }
 
+    @Test("X8: a store that version 3 wrote is opened, with the state of a splitter")
+    func opensVersion3() async throws {
+        try await withTemporaryDirectory { directory in
+            try SchemaVersion3.write(to: directory)
+            let store = try await openSample(directory)
+            let state = SplitState(
+                rollBack: .init(api: "b", weight: 10, reason: "r", since: Timestamp(seconds: 1_800_000_000)),
+                owners: ["a", "b"])
+            #expect(try await store.splitState(of: "echo") == state)
+            try await store.close()
+        }
+    }
+
     @Test("A1: a new step keeps every row, and its version stands in the file's header afterwards")
     func addedStep() async throws {
         try await withTemporaryDirectory { directory in

@@ -62,6 +62,21 @@ struct RecordTests {
         #expect(plan.plan == Self.plan)
     }
 
+    @Test("X8: every field of a splitter's state survives its record, and a newer format is refused")
+    func splitState() throws {
+        func decoded(_ state: SplitState) throws -> SplitState {
+            try JSONDecoder().decode(SplitStateRecord.self, from: JSONEncoder().encode(SplitStateRecord(state))).state
+        }
+        let state = SplitState(
+            rollBack: .init(api: "a", weight: 1, reason: "r", since: Timestamp(microseconds: 5)), owners: ["a", "b"])
+        #expect(try decoded(state) == state)
+        #expect(try decoded(SplitState()) == SplitState())
+        #expect(Mirror(reflecting: state).children.count == 2)
+        #expect(throws: NewerFormat.self) {
+            try JSONDecoder().decode(SplitStateRecord.self, from: Data(#"{"format":2}"#.utf8))
+        }
+    }
+
     @Test("S3: the default of a field that is newer than the format is not written")
     func newerFields() throws {
         var plan = Self.plan

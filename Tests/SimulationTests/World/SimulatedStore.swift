@@ -186,6 +186,16 @@ final class SimulatedStore: Store, @unchecked Sendable {
         }
     }
 
+    func splitState(of splitter: String) async throws -> SplitState? {
+        try await perform("split state") { try await $0.splitState(of: splitter) }
+    }
+
+    func saveSplitState(_ state: SplitState, of splitter: String, version: String) async throws -> Bool {
+        try await perform("save split state") {
+            try await $0.saveSplitState(state, of: splitter, version: version)
+        }
+    }
+
     func makeBodyWriter() async throws -> any BodyWriter {
         try await perform("write body") { try await $0.makeBodyWriter() }
     }
