@@ -58,7 +58,7 @@ extension StoreCheck {
                 return $0.apis == ["echo"]
             }
         },
-        StoreCheck("Every subscriber hears, also the slow one, and a forgotten stream holds nobody up") { fixture in
+        StoreCheck("Every subscriber hears, also the slow one, and a forgotten stream delays no other") { fixture in
             try await fixture.deploy()
             do { _ = fixture.store.changes() }
             let streams = (0..<3).map { _ in fixture.store.changes() }

@@ -64,7 +64,7 @@ extension StoreCheck {
             }
             #expect(try await fixture.store.maintain(now: fixture.at(130)).rescued == 1)
         },
-        StoreCheck("A10: a late finish counts as long as nobody gave the request back") { fixture in
+        StoreCheck("A10: a late finish counts until its request returns to the queue") { fixture in
             try await fixture.deploy()
             try await fixture.submit(1...2)
             let leases = try await fixture.claim(2).map(\.lease)

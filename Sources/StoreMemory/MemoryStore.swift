@@ -8,7 +8,7 @@ import Support
 package actor MemoryStore: Store {
     package nonisolated let name = "memory"
     var apis: [String: MemoryAPI] = [:]
-    private let bodies = MemoryBodies()
+    let bodies = MemoryBodies()
     private let hints = StoreHints()
     /// Whether several processes use it at a time.
     private let isShared: Bool
