@@ -68,13 +68,13 @@ package actor Autoscaler: Service {
     /// The last decisions about an API, oldest first: the reasons for its number of replicas. Empty for an unknown API.
     package func decisions(of api: String) -> [ScalingDecision] { decisions[api] ?? [] }
 
-    /// Decides for every API once.
+    /// Decides once for every API that has replicas.
     package func decideOnce() async {
         guard let (apis, load) = await observe() else { return }
         let names = Set(apis.map(\.name))
         histories = histories.filter { names.contains($0.key) }
         decisions = decisions.filter { names.contains($0.key) }
-        for api in apis where reconciler.reasonHeldBack(api.name) == nil {
+        for api in apis where api.specification.hasReplicas && reconciler.reasonHeldBack(api.name) == nil {
             guard let current = await replicas(of: api) else { continue }
             let decision = ScalingRule.decide(
                 api.specification.autoscaling, sample: load[api.name], current: current.count,
@@ -90,7 +90,8 @@ package actor Autoscaler: Service {
         var asleep: Set<String> = []
         for name in names where await isAsleep(name) { asleep.insert(name) }
         guard !asleep.isEmpty, let (apis, load) = await observe() else { return }
-        for api in apis where asleep.contains(api.name) && reconciler.reasonHeldBack(api.name) == nil {
+        for api in apis
+        where asleep.contains(api.name) && api.specification.hasReplicas && reconciler.reasonHeldBack(api.name) == nil {
             guard let current = await replicas(of: api), let waiting = load[api.name],
                 let decision = ScalingRule.wake(
                     api.specification.autoscaling, waiting: waiting, current: current.count, now: clock.now(),

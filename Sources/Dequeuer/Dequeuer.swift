@@ -85,7 +85,9 @@ package struct Dequeuer: Service {
             services.addTask { await shared.hub.run(shared.store, clock: shared.clock) }
             await withDiscardingTaskGroup { workers in
                 for await replicas in readyReplicas().cancelOnGracefulShutdown() {
-                    await follow(replicas, roster, &workers)
+                    // The proxy serves the replicas of RealtimeAPIs.
+                    let queued = replicas.filter { $0.api.specification.kind.name == .async }
+                    await follow(queued, roster, &workers)
                 }
                 // The stream also ends with its orchestrator. The dequeuer ends only when the platform shuts down.
                 if !Task.isCancelled { try? await gracefulShutdown() }

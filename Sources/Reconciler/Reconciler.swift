@@ -159,12 +159,14 @@ package actor Reconciler: Reconciling, Service {
             if pass.isFull { names.formUnion(deployed.keys.map { $0 } + applied.keys) }
             var failure: (any Error)?
             for name in names.sorted() {
-                if let api = deployed[name] {
+                if let api = deployed[name], api.specification.hasReplicas {
                     do { try await apply(api) } catch { failure = failure ?? error }
                 } else {
+                    // Not deployed, or of a kind without replicas: an API of that name may have had some before.
                     held.withLock { $0[name] = nil }
                     let wasApplied = applied.removeValue(forKey: name) != nil
-                    if wasApplied || pass.requested.contains(name) { await orchestrator.delete(api: name) }
+                    let isUnknown = deployed[name] == nil && pass.requested.contains(name)
+                    if wasApplied || isUnknown { await orchestrator.delete(api: name) }
                 }
             }
             return failure

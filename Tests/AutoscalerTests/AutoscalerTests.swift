@@ -120,6 +120,16 @@ struct AutoscalerTests {
         try await service.value
     }
 
+    @Test("X: nothing is decided about an API without replicas")
+    func withoutReplicas() async {
+        let splitter = SplitterSpecification(targets: [.init(api: "a", weight: 100)])
+        store.state.withLock { $0.apis[0].specification.kind = .trafficSplitter(splitter) }
+        await autoscaler.decideOnce()
+        await autoscaler.wake(["iris"])
+        #expect(await autoscaler.decisions(of: "iris").isEmpty)
+        #expect(reconciler.events.withLock { $0.isEmpty })
+    }
+
     @Test("S2: a request that comes just as the last replica is taken away wakes one")
     func raceAtZero() async {
         set(0)

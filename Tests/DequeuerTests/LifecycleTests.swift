@@ -52,6 +52,24 @@ struct LifecycleTests {
         return (clock, settings)
     }
 
+    @Test("R: a ready replica of a RealtimeAPI gets nothing from the queue, also not of an API with its name")
+    func replicasOfOtherKinds() async throws {
+        try await Platform.with(container: { connection in
+            while try await connection.readRequest() != nil { try await connection.answer("1") }
+        }) { platform, server in
+            var api = platform.api
+            api.specification.kind = .realtime(RealtimeSpecification(workload: api.specification.workload))
+            let connector = LoopbackConnector(port: server.port)
+            let other = ReadyReplica(id: "api-2", api: api, connector: connector, activity: LocalReplicaActivity())
+            platform.ready.yield([other, platform.replica])
+            for _ in 0..<10 {
+                let record = try await platform.run()
+                #expect(record.status == .completed)
+            }
+            #expect(connector.attempts == 0)
+        }
+    }
+
     @Test(
         "A3: an attempt that takes longer than timeout is broken off; the connection is closed",
         arguments: [false, true])

@@ -58,6 +58,24 @@ struct ReconcilerTests {
         #expect(calls.last == "apply lily-1 1" && reconciler.reasonHeldBack("lily") == nil)
     }
 
+    @Test("X: a TrafficSplitter is never applied; replicas of an API that had its name are removed")
+    func splitter() async throws {
+        try await deploy("iris")
+        var splitter = DeployedAPI.sample("split", version: 1)
+        splitter.specification.kind = .trafficSplitter(SplitterSpecification(targets: [.init(api: "a", weight: 100)]))
+        try await store.base.deploy(splitter, now: clock.now())
+        let reconciler = reconciler()
+        try await reconciler.restore()
+        await reconciler.admit("split")
+        #expect(calls == ["recall iris-1", "apply iris-1 1"])
+        _ = try await store.base.delete(api: "iris", keepRequests: false, now: clock.now())
+        splitter.specification.name = "iris"
+        try await store.base.deploy(splitter, now: clock.now())
+        await reconciler.admit("iris")
+        await reconciler.admit("iris")
+        #expect(calls.dropFirst(2) == ["delete iris"])
+    }
+
     @Test("U5: a start without the store fails, and says what the store says")
     func restoreWithoutStore() async throws {
         try await deploy("iris")
