@@ -29,6 +29,7 @@ package enum OperatorAction: Sendable, Hashable, CaseIterable {
     case refresh
     case deploy
     case rollback
+    case split
     case delete
 }
 
@@ -78,6 +79,7 @@ package enum Rights {
         case .refresh: Grant(.nothing, .own, .everything)
         case .deploy: Grant(.nothing, .nothing, .everything)
         case .rollback: Grant(.nothing, .nothing, .everything)
+        case .split: Grant(.nothing, .nothing, .everything)
         case .delete: Grant(.nothing, .nothing, .everything)
         }
     }

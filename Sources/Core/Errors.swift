@@ -27,6 +27,8 @@ package struct PlatformError: Error, Sendable, CustomStringConvertible {
         /// Whether an API, of whatever kind, is being updated.
         package var isAPIUpdating: Bool { kind.hasSuffix(Self.updating) }
         private static let updating = ".api_updating"
+        /// 409: a TrafficSplitter names the RealtimeAPI, so it cannot be deleted.
+        package static let usedByTrafficSplitter = Code("realtime_api_used_by_traffic_splitter")
         /// 413: over `max_payload`.
         package static let payloadTooLarge = Code("payload_too_large")
         /// 422: an idempotency key came again with another request.

@@ -72,7 +72,7 @@ extension PlatformError.Code {
         case .forbidden: .forbidden
         case .notFound: .notFound
         case .methodNotAllowed: .methodNotAllowed
-        case .conflict: .conflict
+        case .conflict, .usedByTrafficSplitter: .conflict
         case _ where isAPIUpdating: .conflict
         case .payloadTooLarge: .payloadTooLarge
         case .idempotencyMismatch: .unprocessableEntity

@@ -10,24 +10,57 @@ import Core
 enum CanonicalForm {
     /// What touches the pod.
     static func pod(_ specification: APISpecification) -> JSONValue {
-        .object([
+        var members: [String: JSONValue] = [
             "name": .string(specification.name), "kind": .string(specification.kind.name.rawValue),
-            "pod": pod(specification.pod),
-        ])
+        ]
+        switch specification.kind {
+        case .async(let api): members["pod"] = .object(asyncPod(api.workload.pod))
+        // The limits of a RealtimeAPI are the proxy's: a change of them restarts nothing (contract R10, R18).
+        case .realtime(let api): members["pod"] = .object(pod(api.workload.pod))
+        case .trafficSplitter: break
+        }
+        return .object(members)
     }
 
     /// Everything declared.
     static func specification(_ specification: APISpecification, podID: String) -> JSONValue {
-        let requests = specification.requests
-        let strategy = specification.updateStrategy
-        let autoscaling = specification.autoscaling
-        return .object([
+        var members: [String: JSONValue] = [
             "name": .string(specification.name), "kind": .string(specification.kind.name.rawValue),
-            "networking": .object([
-                "endpoint": .string(specification.networking.endpoint),
-                "allow_origins": strings(specification.networking.allowOrigins),
-            ]),
-            "pod": pod(specification.pod),
+            "pod_id": .string(podID),
+        ]
+        var networking: [String: JSONValue] = ["endpoint": .string(specification.networking.endpoint)]
+        switch specification.kind {
+        case .async(let api):
+            networking["allow_origins"] = strings(specification.networking.allowOrigins)
+            members["pod"] = .object(asyncPod(api.workload.pod))
+            members.merge(replicas(api.workload)) { first, _ in first }
+            members.merge(policy(api.requests)) { first, _ in first }
+            // These were once part of the form, always with these values.
+            members.merge([
+                "id": "", "spec_id": "", "deployment_id": "", "initial_deployment_time": 0, "last_updated": 0,
+                "file_name": "", "submitted_api_spec": .null,
+            ]) { first, _ in first }
+        case .realtime(let api):
+            networking["allow_origins"] = strings(specification.networking.allowOrigins)
+            var pod = pod(api.workload.pod)
+            pod["max_concurrency"] = integer(api.workload.pod.maxConcurrency)
+            pod["max_queue_length"] = integer(api.proxy.maxQueueLength)
+            members["pod"] = .object(pod)
+            members.merge(replicas(api.workload)) { first, _ in first }
+            members.merge(policy(api.proxy)) { first, _ in first }
+        case .trafficSplitter(let splitter):
+            members.merge(self.splitter(splitter)) { first, _ in first }
+        }
+        members["networking"] = .object(networking)
+        return .object(members)
+    }
+
+    // MARK: Parts of an AsyncAPI and a RealtimeAPI
+
+    private static func replicas(_ workload: Workload) -> [String: JSONValue] {
+        let strategy = workload.updateStrategy
+        let autoscaling = workload.autoscaling
+        return [
             "autoscaling": .object([
                 "min_replicas": integer(autoscaling.minReplicas), "max_replicas": integer(autoscaling.maxReplicas),
                 "init_replicas": integer(autoscaling.initReplicas),
@@ -42,32 +75,89 @@ enum CanonicalForm {
             "update_strategy": .object([
                 "max_surge": amount(strategy.maxSurge), "max_unavailable": amount(strategy.maxUnavailable),
             ]),
+        ]
+    }
+
+    private static func policy(_ requests: RequestPolicy) -> [String: JSONValue] {
+        [
             "timeout": nanoseconds(requests.timeout), "retention": nanoseconds(requests.retention),
             "keep_failed": nanoseconds(requests.keepFailed), "max_payload": .integer(requests.maxPayload),
             "max_result": .integer(requests.maxResult),
             "max_queue_length": requests.maxQueueLength.map(integer) ?? .null,
-            "max_queue_time": requests.maxQueueTime.map(nanoseconds) ?? .null,
-            "retries": .object([
-                "max_attempts": integer(requests.retries.maxAttempts),
-                "on": strings(requests.retries.on.map(\.rawValue).sorted()),
-                "backoff": nanoseconds(requests.retries.backoff),
-            ]),
-            "pod_id": .string(podID),
-            // The rest was once part of the form, always with these values.
-            "id": "", "spec_id": "", "deployment_id": "", "initial_deployment_time": 0, "last_updated": 0,
-            "file_name": "", "submitted_api_spec": .null,
+            "max_queue_time": requests.maxQueueTime.map(nanoseconds) ?? .null, "retries": retries(requests.retries),
+        ]
+    }
+
+    private static func policy(_ proxy: ProxyPolicy) -> [String: JSONValue] {
+        [
+            "timeout": nanoseconds(proxy.timeout), "idle_timeout": proxy.idleTimeout.map(nanoseconds) ?? .null,
+            "max_queue_time": nanoseconds(proxy.maxQueueTime),
+            "max_payload": proxy.maxPayload.map(JSONValue.integer) ?? .null, "retries": retries(proxy.retries),
+            "sticky": sticky(proxy.sticky),
+        ]
+    }
+
+    private static func retries(_ retries: RetryPolicy) -> JSONValue {
+        .object([
+            "max_attempts": integer(retries.maxAttempts), "on": strings(retries.on.map(\.rawValue).sorted()),
+            "backoff": nanoseconds(retries.backoff),
         ])
     }
 
-    private static func pod(_ pod: PodSpecification) -> JSONValue {
+    private static func sticky(_ sticky: Stickiness?) -> JSONValue {
+        switch sticky {
+        case nil: .null
+        case .cookie(let name): .object(["cookie": .string(name)])
+        case .header(let name): .object(["header": .string(name)])
+        }
+    }
+
+    // MARK: Parts of a TrafficSplitter
+
+    private static func splitter(_ splitter: SplitterSpecification) -> [String: JSONValue] {
+        [
+            "apis": .array(
+                splitter.targets.map {
+                    .object(["name": .string($0.api), "weight": integer($0.weight), "shadow": .bool($0.isShadow)])
+                }),
+            "sticky": sticky(splitter.sticky), "match": .array(splitter.matches.map(match)),
+            "allow_override": .bool(splitter.allowsOverride), "fallback": .bool(splitter.hasFallback),
+            "guard": splitter.guarding.map(condition) ?? .null,
+        ]
+    }
+
+    private static func match(_ match: SplitterSpecification.Match) -> JSONValue {
+        var members: [String: JSONValue] = ["header": .string(match.header), "api": .string(match.api)]
+        switch match.rule {
+        case .value(let text): members["value"] = .string(text)
+        case .prefix(let text): members["prefix"] = .string(text)
+        }
+        return .object(members)
+    }
+
+    private static func condition(_ condition: SplitterSpecification.Guard) -> JSONValue {
+        .object([
+            "api": .string(condition.api), "window": nanoseconds(condition.window),
+            "min_requests": integer(condition.minRequests), "max_error_rate": .number(condition.maxErrorRate),
+            "max_p99": condition.maxP99.map(nanoseconds) ?? .null, "baseline_factor": .number(condition.baselineFactor),
+        ])
+    }
+
+    // MARK: Pod
+
+    /// With `max_concurrency`, which has always been part of the form of an AsyncAPI.
+    private static func asyncPod(_ pod: PodSpecification) -> [String: JSONValue] {
+        self.pod(pod).merging(["max_concurrency": integer(pod.maxConcurrency)]) { first, _ in first }
+    }
+
+    private static func pod(_ pod: PodSpecification) -> [String: JSONValue] {
         var members: [String: JSONValue] = [
-            "port": integer(pod.port), "max_concurrency": integer(pod.maxConcurrency),
-            "termination_grace_period": nanoseconds(pod.terminationGracePeriod),
+            "port": integer(pod.port), "termination_grace_period": nanoseconds(pod.terminationGracePeriod),
             "containers": .array(pod.containers.map(container)),
         ]
         // `read` is what versions before this field had.
         if pod.operatorAccess != .read { members["operator_access"] = .string(pod.operatorAccess.rawValue) }
-        return .object(members)
+        return members
     }
 
     private static func container(_ container: ContainerSpecification) -> JSONValue {

@@ -9,9 +9,12 @@ struct Declaration: Sendable {
     /// Where its fields are in the file; `nil` where there is no file, as in a rollback.
     var places: SourceMap?
 
+    /// - Parameter kinds: the kinds whose APIs are deployed.
     /// - Throws: ``ConfigurationRejected`` with every problem of the file.
-    static func read(_ file: [UInt8], fileName: String, baseDirectory: String?) throws -> [Declaration] {
-        let result = ConfigurationFile.parse(file, fileName: fileName, baseDirectory: baseDirectory)
+    static func read(_ file: [UInt8], fileName: String, baseDirectory: String?, kinds: Set<APIKind>) throws
+        -> [Declaration]
+    {
+        let result = ConfigurationFile.parse(file, fileName: fileName, baseDirectory: baseDirectory, served: kinds)
         guard result.obstacles.isEmpty else {
             throw ConfigurationRejected(problems: result.obstacles.map { ReportedProblem($0) })
         }

@@ -19,6 +19,7 @@ enum DeployPlan {
         var problems: [ReportedProblem] = []
         for declaration in declared {
             let specification = declaration.specification
+            problems += missingTargets(of: declaration, declared, deployed, fileName: fileName)
             for other in deployed {
                 if other.name == specification.name {
                     let problem = kindConflict(
@@ -36,6 +37,23 @@ enum DeployPlan {
             }
         }
         return problems
+    }
+
+    /// The targets of a TrafficSplitter that are no RealtimeAPIs, neither deployed nor in the same file (contract X1).
+    private static func missingTargets(
+        of declaration: Declaration, _ declared: [Declaration], _ deployed: [DeployedAPI], fileName: String
+    ) -> [ReportedProblem] {
+        guard case .trafficSplitter(let splitter) = declaration.specification.kind else { return [] }
+        return splitter.targets.enumerated().compactMap { index, target in
+            let kind =
+                declared.first { $0.specification.name == target.api }?.specification.kind.name
+                ?? deployed.first { $0.name == target.api }?.specification.kind.name
+            guard kind != .realtime else { return nil }
+            return declaration.problem(
+                fileName, path: "apis[\(index)].name", kind: "apis_not_deployed",
+                message: kind.map { "\(target.api) is of kind \($0.rawValue), and must be a RealtimeAPI" }
+                    ?? "\(target.api) is neither deployed nor in the same file: deploy it first, or add it to the file")
+        }
     }
 
     /// A deployed API cannot become one of another kind. `nil` where the kinds are the same.
@@ -104,4 +122,9 @@ enum DeployPlan {
 extension APISpecification {
     /// `iris (AsyncAPI)`, as messages name an API.
     var title: String { "\(name) (\(kind.name.rawValue))" }
+
+    /// The APIs that a TrafficSplitter names, in the order of the file; empty for another kind.
+    var splitTargets: [String] {
+        if case .trafficSplitter(let splitter) = kind { splitter.targets.map(\.api) } else { [] }
+    }
 }

@@ -21,11 +21,13 @@ package final class DeployService: Sendable {
     let gate = Limiter(waitingLimit: Limits.waitingChanges, of: "changes of APIs")
     let volumes: VolumePolicy
     let podAccessLimit: OperatorAccess
+    private let kinds: Set<APIKind>
 
+    /// - Parameter kinds: the kinds whose APIs are deployed.
     package init(
         store: any Store, orchestrator: any Orchestrator, reconciler: any Reconciling, clock: any PlatformClock,
         random: some RandomNumberGenerator & Sendable, volumes: VolumePolicy = VolumePolicy(),
-        podAccessLimit: OperatorAccess = .own, logger: Logger
+        podAccessLimit: OperatorAccess = .own, kinds: Set<APIKind>, logger: Logger
     ) {
         self.store = store
         self.orchestrator = orchestrator
@@ -34,6 +36,7 @@ package final class DeployService: Sendable {
         self.random = Mutex(random)
         self.volumes = volumes
         self.podAccessLimit = podAccessLimit
+        self.kinds = kinds
         self.logger = logger
     }
 
@@ -45,7 +48,7 @@ package final class DeployService: Sendable {
         package var error: PlatformError?
     }
 
-    /// Deploys every API of a file.
+    /// Deploys every API of a file, TrafficSplitters last.
     ///
     /// - Parameters:
     ///   - principal: who deploys.
@@ -58,7 +61,7 @@ package final class DeployService: Sendable {
     package func deploy(
         _ file: [UInt8], fileName: String, baseDirectory: String?, by principal: Principal?, force: Bool
     ) async throws -> [DeployResult] {
-        let written = try Declaration.read(file, fileName: fileName, baseDirectory: baseDirectory)
+        let written = try Declaration.read(file, fileName: fileName, baseDirectory: baseDirectory, kinds: kinds)
         let specifications = written.map(\.specification)
         let keys = Set(specifications.map(\.name)).union(Self.sharedKeys(of: specifications))
         return try await gate.run(keys) {
@@ -66,17 +69,22 @@ package final class DeployService: Sendable {
             let (declared, problems) = try await examine(
                 written, deployed: deployed, fileName: fileName, by: principal, links: .resolve)
             try await refuseProblems(of: declared, deployed: deployed, fileName: fileName, beside: problems)
-            var outcomes: [DeployResult] = []
-            for declaration in declared {
-                outcomes.append(await deploy(declaration, fileName: fileName, deployed: deployed, force: force))
+            var results: [Int: DeployResult] = [:]
+            for (index, declaration) in declared.enumerated() where declaration.specification.hasReplicas {
+                results[index] = await deploy(declaration, fileName: fileName, deployed: deployed, force: force)
             }
-            return outcomes
+            // The targets of a splitter may have been deployed just now, or not because of an error.
+            for (index, declaration) in declared.enumerated() where !declaration.specification.hasReplicas {
+                results[index] = await deploy(declaration, fileName: fileName, deployed: nil, force: force)
+            }
+            return declared.indices.compactMap { results[$0] }
         }
     }
 
     /// Rolls out the same specification again (contract S4).
     ///
-    /// - Throws: `not_found`; `asyncapi.api_updating` while it is being updated, unless `force`; `store_unavailable`.
+    /// - Throws: `not_found`; `asyncapi.api_updating` while it is being updated, unless `force`; `bad_request` for a
+    ///   TrafficSplitter, which has no replicas; `store_unavailable`.
     package func refresh(api name: String, force: Bool) async throws -> DeployedAPI {
         try await gate.run([name]) {
             try await repeatingOnConflict(name) {
@@ -84,6 +92,7 @@ package final class DeployService: Sendable {
                 guard let present = deployed.first(where: { $0.name == name }) else {
                     throw PlatformError.unknownAPI(name)
                 }
+                try present.specification.requireReplicas(for: "cortex refresh")
                 if let reason = try await volumes.obstacles(among: deployed)[name] {
                     throw PlatformError(.conflict, "\(name) cannot be refreshed: \(reason)")
                 }
@@ -102,9 +111,17 @@ package final class DeployService: Sendable {
     ///
     /// Returns when that is decided: replicas drain and requests are erased in the background.
     ///
-    /// - Throws: `not_found`, `store_unavailable`.
+    /// - Throws: `not_found`; `realtime_api_used_by_traffic_splitter` (contract R24); `store_unavailable`.
     package func delete(api name: String, keepRequests: Bool) async throws {
         try await gate.run([name]) {
+            let splitters = try await store.deployedAPIs().filter { $0.specification.splitTargets.contains(name) }
+            guard splitters.isEmpty else {
+                let names = splitters.map(\.name).sorted().joined(separator: ", ")
+                throw PlatformError(
+                    .usedByTrafficSplitter,
+                    "\(name) cannot be deleted, because it is named by a TrafficSplitter: first delete \(names), or deploy it without \(name)"
+                )
+            }
             let wasDeployed = try await store.delete(api: name, keepRequests: keepRequests, now: clock.now())
             await reconciler.reconcile(name)
             guard wasDeployed else { throw PlatformError.unknownAPI(name) }
@@ -117,10 +134,10 @@ package final class DeployService: Sendable {
 
     // MARK: Steps
 
-    /// What changes of different APIs may contend for: endpoints, and sources of volumes, which must not lie in one
-    /// another.
+    /// What changes of different APIs may contend for: endpoints, the targets of splitters, and sources of volumes,
+    /// which must not lie in one another.
     private static func sharedKeys(of specifications: [APISpecification]) -> Set<String> {
-        var keys = Set(specifications.map(\.networking.endpoint))
+        var keys = Set(specifications.map(\.networking.endpoint)).union(specifications.flatMap(\.splitTargets))
         if specifications.contains(where: { $0.pod.containers.contains { !$0.volumes.isEmpty } }) {
             keys.insert("volumes")
         }
@@ -132,7 +149,7 @@ package final class DeployService: Sendable {
         of declared: [Declaration], deployed: [DeployedAPI], fileName: String, beside known: [ReportedProblem]
     ) async throws {
         var problems = known + DeployPlan.conflicts(of: declared, with: deployed, fileName: fileName)
-        for declaration in declared {
+        for declaration in declared where declaration.specification.hasReplicas {
             for text in await orchestrator.problems(with: declaration.specification) {
                 let problem = declaration.problem(fileName, said: text)
                 // An engine may say the same of a source that is missing.
@@ -145,12 +162,12 @@ package final class DeployService: Sendable {
         guard problems.isEmpty else { throw ConfigurationRejected(problems: problems) }
     }
 
-    /// - Parameter deployed: what was deployed when `declaration` was checked.
-    private func deploy(_ declaration: Declaration, fileName: String, deployed: [DeployedAPI], force: Bool) async
+    /// - Parameter deployed: what was deployed when `declaration` was checked; `nil` to check it again.
+    private func deploy(_ declaration: Declaration, fileName: String, deployed: [DeployedAPI]?, force: Bool) async
         -> DeployResult
     {
         let name = declaration.specification.name
-        var known: [DeployedAPI]? = deployed
+        var known = deployed
         do {
             return try await repeatingOnConflict(name) {
                 let present: [DeployedAPI]
@@ -187,11 +204,13 @@ package final class DeployService: Sendable {
         case .create(let api):
             guard try await roll(api, replacing: nil) else { return nil }
             logger.info("API created", metadata: ["api": "\(api.name)", "api.id": "\(api.id)"])
-            return DeployResult(api: api, message: "creating \(specification.title)")
+            return DeployResult(
+                api: api, message: "\(specification.hasReplicas ? "creating" : "created") \(specification.title)")
         case .update(let api):
             guard try await roll(api, replacing: previous) else { return nil }
             logger.info("API updated", metadata: ["api": "\(api.name)", "api.id": "\(api.id)"])
-            return DeployResult(api: api, message: "updating \(specification.title)")
+            return DeployResult(
+                api: api, message: "\(specification.hasReplicas ? "updating" : "updated") \(specification.title)")
         case .unchanged(let api, let isUpdating):
             // It was checked again: it may start now, where it was held back.
             await reconciler.admit(api.name)
@@ -207,16 +226,18 @@ package final class DeployService: Sendable {
     /// - Returns: `false` when another version than `previous` is present; then nothing was changed.
     func roll(_ api: DeployedAPI, replacing previous: DeployedAPI?) async throws -> Bool {
         guard try await store.deploy(api, expecting: previous?.id, now: clock.now()) else { return false }
-        try await fitReplicas(of: api)
+        if api.specification.hasReplicas { try await fitReplicas(of: api) }
         await reconciler.admit(api.name)
         return true
     }
 
-    /// Brings the requested number of replicas within the bounds of the present version.
+    /// Brings the requested number of replicas within the bounds of the present version. A RealtimeAPI without replicas
+    /// begins again with `init_replicas` (contract S1).
     private func fitReplicas(of api: DeployedAPI) async throws {
         try await repeatingOnConflict(api.name) {
             let saved = try await store.requestedReplicas(of: api.name)
-            let count = api.replicas(requested: saved)
+            let startsAgain = api.specification.kind.name == .realtime && saved == 0
+            let count = api.replicas(requested: startsAgain ? nil : saved)
             let isSaved = try await store.replaceRequestedReplicas(
                 count, of: api.name, version: api.id, expecting: saved ?? count)
             // Otherwise the autoscaler decided in between: its number is the one to fit.
@@ -250,6 +271,17 @@ package struct ConfigurationRejected: Error, Sendable {
     package var message: String { problems.map(\.text).joined(separator: "\n") }
 }
 
+extension APISpecification {
+    /// - Throws: `bad_request` for a TrafficSplitter; the message names the APIs that have replicas (contract X11).
+    func requireReplicas(for command: String) throws {
+        guard !hasReplicas else { return }
+        throw PlatformError(
+            .badRequest,
+            "\(name) is a \(kind.name.rawValue) and has no replicas: use \(command) with one of its APIs: \(splitTargets.joined(separator: ", "))"
+        )
+    }
+}
+
 extension PlatformError {
     static func unknownAPI(_ name: String) -> PlatformError {
         PlatformError(.notFound, "no API \(name.shown) is deployed: see cortex get for those that are")
@@ -276,12 +308,12 @@ extension DeployService {
     package func rollback(api name: String, to version: String?, by principal: Principal?, force: Bool)
         async throws -> (api: DeployedAPI, message: String)
     {
-        try await gate.run([name]) {
-            try await repeatingOnConflict(name) {
-                let target = try await rollbackTarget(of: name, wanted: version)
-                return try await gate.run(Self.sharedKeys(of: [target.specification])) {
-                    try await rollBack(name, to: target, by: principal, force: force)
-                }
+        try await repeatingOnConflict(name) {
+            let target = try await rollbackTarget(of: name, wanted: version)
+            // All keys at once: waiting for one while holding another could wait for a deploy that waits for this one.
+            return try await gate.run(Self.sharedKeys(of: [target.specification]).union([name])) {
+                guard try await rollbackTarget(of: name, wanted: version) == target else { return nil }
+                return try await rollBack(name, to: target, by: principal, force: force)
             }
         }
     }
@@ -361,7 +393,7 @@ extension DeployService {
                         message: finding.message))
             }
             let access = declaration.specification.pod.operatorAccess
-            if access > podAccessLimit {
+            if declaration.specification.hasReplicas, access > podAccessLimit {
                 problems.append(
                     declaration.problem(
                         fileName, path: "pod.operator_access", kind: ConfigurationProblem.Kind.notAllowed.rawValue,

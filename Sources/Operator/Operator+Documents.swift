@@ -25,7 +25,7 @@ extension Operator {
             documents.append(
                 APIDocument(
                     metadata: APIDocument.Metadata(api), status: await status(of: api, counts, detailed: false),
-                    endpoint: Self.endpoint(of: api, addresses)))
+                    numTrafficSplitterTargets: Self.targetCount(of: api), endpoint: Self.endpoint(of: api, addresses)))
         }
         return documents
     }
@@ -84,7 +84,13 @@ extension Operator {
         addresses.gateway + api.specification.networking.endpoint
     }
 
+    /// `nil` for another kind than TrafficSplitter.
+    private static func targetCount(of api: DeployedAPI) -> Int? {
+        api.specification.hasReplicas ? nil : api.specification.splitTargets.count
+    }
+
     private static func statusCode(of api: DeployedAPI, _ status: APIStatus?) -> String {
+        guard api.specification.hasReplicas else { return "status_live" }
         guard let status, !DeployPlan.isUpdating(api, status: status) else { return "status_updating" }
         return status.upToDate < api.specification.autoscaling.minReplicas ? "status_error" : "status_live"
     }
@@ -101,16 +107,25 @@ extension Operator {
         APIDocument(
             spec: Self.specDocument(api), metadata: APIDocument.Metadata(api),
             status: await status(of: api, await queueCounts(), detailed: detailed),
-            endpoint: Self.endpoint(of: api, addresses))
+            numTrafficSplitterTargets: Self.targetCount(of: api), endpoint: Self.endpoint(of: api, addresses))
     }
 
     private func status(of api: DeployedAPI, _ counts: [String: QueueCounts]?, detailed: Bool) async -> StatusDocument {
+        let kind = api.specification.kind
+        if case .trafficSplitter(let splitter) = kind {
+            return StatusDocument(configuration.traffic?.split(of: api.name) ?? SplitReport(api, splitter))
+        }
         let status =
             await orchestrator.status(api: api.name)
             ?? APIStatus(requested: 0, reason: deployments.reasonHeldBack(api.name))
         let scaling = detailed ? ScalingDocument(await configuration.scaling(api.name)) : nil
-        return StatusDocument(
-            status, queue: counts.map { $0[api.name] ?? QueueCounts() }, detailed: detailed, autoscaling: scaling)
+        guard case .realtime = kind else {
+            return StatusDocument(
+                status, queue: counts.map { $0[api.name] ?? QueueCounts() }, detailed: detailed, autoscaling: scaling)
+        }
+        // The proxy has not met an API that was deployed just now: it had no request yet.
+        let traffic = configuration.traffic?.traffic(of: api.name) ?? TrafficReport()
+        return StatusDocument(status, queue: nil, detailed: detailed, autoscaling: scaling, traffic: traffic)
     }
 
     /// `nil` when the store cannot say: unknown is not zero, and an API's state is worth showing without it.
@@ -121,6 +136,19 @@ extension Operator {
             logger.warning("queue lengths unknown", metadata: ["error": "\(error)"])
             return nil
         }
+    }
+}
+
+extension SplitReport {
+    /// What is declared, for a TrafficSplitter that had no request yet.
+    fileprivate init(_ api: DeployedAPI, _ splitter: SplitterSpecification) {
+        self.init(
+            state: splitter.guarding == nil ? .fixed : .guarded, since: api.lastUpdated,
+            targets: splitter.targets.map { target in
+                target.isShadow
+                    ? Target(api: target.api, weight: target.weight, isShadow: true, copies: 0, givenUp: 0)
+                    : Target(api: target.api, weight: target.weight)
+            })
     }
 }
 
@@ -155,15 +183,25 @@ extension Operator {
             }
             filter.before = id
         }
-        _ = try await deployedAPI(name)
+        try await requireQueue(name)
         let records = try await store.list(api: name, filter: filter, now: clock.now())
         return RequestListDocument(
             requests: records.map(RequestDocument.init), next: records.count == filter.limit ? records.last?.id : nil)
     }
 
+    /// - Throws: `not_found`; `bad_request` for a kind whose requests are not stored (contract R24).
+    private func requireQueue(_ name: String) async throws {
+        let kind = try await deployedAPI(name).specification.kind.name
+        guard kind != .async else { return }
+        throw PlatformError(
+            .badRequest,
+            "\(name) is a \(kind.rawValue), which answers at once and stores no requests: use cortex call \(name)"
+        )
+    }
+
     /// `POST /retry/{api}/{id}`: puts a failed request back into the queue (contract A12, O3).
     func retry(_ text: String, of name: String) async throws -> RequestDocument {
-        _ = try await deployedAPI(name)
+        try await requireQueue(name)
         guard let id = RequestID(text), let record = try await store.retry(id, api: name, now: clock.now()) else {
             throw PlatformError(
                 .notFound, "\(name) has no request \(text.shown), or it has expired: see cortex requests \(name)")

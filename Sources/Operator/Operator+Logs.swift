@@ -17,6 +17,7 @@ extension Operator {
             follow: try query.bool("follow"), tail: try query.integer("tail", in: 0...1_000_000),
             replica: try query.text("replica"), container: try query.text("container"))
         let api = try await deployedAPI(name)
+        try api.specification.requireReplicas(for: "cortex logs")
         let status = await orchestrator.status(api: name)
         try check(options, api: api, status: status)
         var response = OutgoingResponse(

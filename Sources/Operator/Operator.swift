@@ -1,3 +1,4 @@
+import APIConfiguration
 package import Access
 package import Core
 package import HTTPServing
@@ -37,7 +38,8 @@ package struct Operator: Sendable {
         self.logger = logger
         self.deployments = DeployService(
             store: store, orchestrator: orchestrator, reconciler: reconciler, clock: clock, random: random,
-            volumes: configuration.volumes, podAccessLimit: configuration.podAccessLimit, logger: logger)
+            volumes: configuration.volumes, podAccessLimit: configuration.podAccessLimit, kinds: configuration.kinds,
+            logger: logger)
         self.routes = makeRoutes()
     }
 
@@ -63,12 +65,18 @@ package struct OperatorConfiguration: Sendable {
     package var podAccessLimit: OperatorAccess
     /// Which folders of this machine pods may mount.
     package var volumes: VolumePolicy
+    /// The kinds whose APIs are deployed.
+    package var kinds: Set<APIKind>
     /// Asked for each answer, as ports may be chosen by the system at the start.
     package var addresses: @Sendable () -> PlatformAddresses
     /// What is not ready yet, for messages; empty once requests are accepted (contract U2).
     package var notReady: @Sendable () async -> [String]
     /// The autoscaler's last decisions about an API, oldest first.
     package var scaling: @Sendable (_ api: String) async -> [ScalingDecision]
+    /// The traffic of RealtimeAPIs and TrafficSplitters; `nil` where no proxy runs.
+    package var traffic: (any TrafficSource)?
+    /// Ends the roll-back of a TrafficSplitter; does nothing where there is none (contract X8, X10).
+    package var resumeSplit: @Sendable (_ splitter: String) async throws -> Void
     /// Each part of the platform and whether it does its work, for `/health`.
     package var components: @Sendable () async -> [HealthDocument.Component]
     /// What the platform does at this moment, for `/debug/state`.
@@ -77,8 +85,11 @@ package struct OperatorConfiguration: Sendable {
     package init(
         clusterName: String = "local", engine: String, heartbeat: Duration = .seconds(10),
         podAccessLimit: OperatorAccess = .own, volumes: VolumePolicy = VolumePolicy(),
+        kinds: Set<APIKind> = APIKind.served,
         addresses: @escaping @Sendable () -> PlatformAddresses, notReady: @escaping @Sendable () async -> [String],
         scaling: @escaping @Sendable (_ api: String) async -> [ScalingDecision] = { _ in [] },
+        traffic: (any TrafficSource)? = nil,
+        resumeSplit: @escaping @Sendable (_ splitter: String) async throws -> Void = { _ in },
         components: @escaping @Sendable () async -> [HealthDocument.Component] = { [] },
         state: @escaping @Sendable () async -> StateDocument = { StateDocument() }
     ) {
@@ -89,7 +100,10 @@ package struct OperatorConfiguration: Sendable {
         self.volumes = volumes
         self.addresses = addresses
         self.notReady = notReady
+        self.kinds = kinds
         self.scaling = scaling
+        self.traffic = traffic
+        self.resumeSplit = resumeSplit
         self.components = components
         self.state = state
     }

@@ -59,11 +59,10 @@ struct OperatorCall: Sendable {
 extension Operator {
     /// All routes, each behind the checks of version, token and rights.
     func makeRoutes() -> RouteTable {
-        let routes = Self.platformRoutes + Self.apiRoutes + Self.requestRoutes
         var table = RouteTable()
         // `routes` of this copy is empty; it is never used by an answer.
         let this = self
-        for route in routes {
+        for route in Self.allRoutes {
             table.on(route.method, route.path) { request, body, parameters in
                 if route.version == .matching, let version = request.header(VersionHandshake.header) {
                     try VersionHandshake.check(client: version, server: CortexVersion.current)
@@ -133,7 +132,9 @@ extension Operator {
     ]
 
     /// Built once: it depends on nothing but the routes.
-    static let document = OpenAPIDocument.build(platformRoutes + apiRoutes + requestRoutes)
+    static let document = OpenAPIDocument.build(allRoutes)
+
+    private static let allRoutes = platformRoutes + apiRoutes + splitRoutes + requestRoutes
 
     // MARK: Access
 
@@ -236,7 +237,10 @@ extension Operator {
                 id: "refresh", summary: "Restarts all replicas, losing no request.",
                 query: [.flag("force", "Go on although the API is updating.")],
                 answer: OpenAPIOperation.json("Message"),
-                errors: [409: "The API is updating."])
+                errors: [
+                    400: "The API is a TrafficSplitter; or a parameter is not understood.", 409: "The API is updating.",
+                ]
+            )
         ) { this, call, _ in
             let force = try QueryParameters(call.request).bool("force")
             let version = try await this.deployments.refresh(api: call.api, force: force)
@@ -263,7 +267,7 @@ extension Operator {
             OpenAPIOperation(
                 id: "delete", summary: "Removes an API, cancels what waits, and erases its requests.",
                 query: [.flag("keepCache", "Keep the requests: they are readable once the API is deployed again.")],
-                answer: OpenAPIOperation.json("Message"))
+                answer: OpenAPIOperation.json("Message"), errors: [409: "A TrafficSplitter names the API."])
         ) { this, call, _ in
             let keep = try QueryParameters(call.request).bool("keepCache")
             try await this.deployments.delete(api: call.api, keepRequests: keep)

@@ -5,18 +5,21 @@ package struct APIDocument: Sendable, Hashable, Codable {
     package var spec: SpecDocument?
     package var metadata: Metadata?
     package var status: StatusDocument?
-    /// Where requests are POSTed to: a whole URL.
+    /// Only of a TrafficSplitter: the number of its APIs.
+    package var numTrafficSplitterTargets: Int?
+    /// Where requests are sent to: a whole URL.
     package var endpoint: String?
     /// The last versions, newest first.
     package var apiVersions: [Version]?
 
     package init(
-        spec: SpecDocument? = nil, metadata: Metadata? = nil, status: StatusDocument? = nil, endpoint: String? = nil,
-        apiVersions: [Version]? = nil
+        spec: SpecDocument? = nil, metadata: Metadata? = nil, status: StatusDocument? = nil,
+        numTrafficSplitterTargets: Int? = nil, endpoint: String? = nil, apiVersions: [Version]? = nil
     ) {
         self.spec = spec
         self.metadata = metadata
         self.status = status
+        self.numTrafficSplitterTargets = numTrafficSplitterTargets
         self.endpoint = endpoint
         self.apiVersions = apiVersions
     }
@@ -25,9 +28,9 @@ package struct APIDocument: Sendable, Hashable, Codable {
     /// N1).
     package mutating func redact() {
         guard var spec else { return }
-        for index in spec.pod.containers.indices {
-            spec.pod.containers[index].env = [:]
-            spec.pod.containers[index].volumes = []
+        for index in spec.pod?.containers.indices ?? 0..<0 {
+            spec.workload?.pod.containers[index].env = [:]
+            spec.workload?.pod.containers[index].volumes = []
         }
         spec.submittedAPISpec = .null
         self.spec = spec
@@ -35,6 +38,7 @@ package struct APIDocument: Sendable, Hashable, Codable {
 
     enum CodingKeys: String, CodingKey {
         case spec, metadata, status, endpoint
+        case numTrafficSplitterTargets = "num_traffic_splitter_targets"
         case apiVersions = "api_versions"
     }
 

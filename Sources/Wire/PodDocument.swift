@@ -4,6 +4,8 @@ package import Core
 package struct PodDocument: Sendable, Hashable, Codable {
     package var port: Int
     package var maxConcurrency: Int
+    /// Only of a RealtimeAPI.
+    package var maxQueueLength: Int?
     /// Nanoseconds.
     package var terminationGracePeriod: Int64
     /// Left out where it is the default, as it is in documents of servers that do not know the field.
@@ -21,6 +23,7 @@ package struct PodDocument: Sendable, Hashable, Codable {
     enum CodingKeys: String, CodingKey {
         case port, containers
         case maxConcurrency = "max_concurrency"
+        case maxQueueLength = "max_queue_length"
         case terminationGracePeriod = "termination_grace_period"
         case operatorAccess = "operator_access"
     }

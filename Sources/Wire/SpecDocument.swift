@@ -4,22 +4,19 @@ package import Core
 /// identifiers.
 ///
 /// Keys are those of `cortex.yaml`. Durations are nanoseconds and quantities are the user's own text, as in the
-/// original; sizes are bytes.
+/// original; sizes are bytes. The parts that depend on the kind are members of the same JSON object.
 package struct SpecDocument: Sendable, Hashable, Codable {
     package var name: String
     package var kind: APIKind
     package var networking: Networking
-    package var pod: PodDocument
-    package var autoscaling: Autoscaling
-    package var updateStrategy: Strategy
-    package var timeout: Int64
-    package var retention: Int64
-    package var keepFailed: Int64
-    package var maxPayload: Int64
-    package var maxResult: Int64
-    @OrNull package var maxQueueLength: Int?
-    @OrNull package var maxQueueTime: Int64?
-    package var retries: Retries
+    /// `nil` for a kind without replicas.
+    package var workload: WorkloadDocument?
+    /// Only of an AsyncAPI.
+    package var requests: RequestPolicyDocument?
+    /// Only of a RealtimeAPI.
+    package var proxy: ProxyPolicyDocument?
+    /// Only of a TrafficSplitter.
+    package var splitter: SplitterDocument?
     package var id: String
     package var specID: String
     package var podID: String
@@ -32,28 +29,28 @@ package struct SpecDocument: Sendable, Hashable, Codable {
     /// The API's part of the file as the user wrote it.
     package var submittedAPISpec: JSONValue
 
+    /// `nil` for a kind without replicas.
+    package var pod: PodDocument? { workload?.pod }
+
     package init(_ api: DeployedAPI, submitted: JSONValue) {
         let specification = api.specification
-        let requests = specification.requests
         self.name = specification.name
         self.kind = specification.kind.name
         self.networking = Networking(
             endpoint: specification.networking.endpoint, allowOrigins: specification.networking.allowOrigins)
-        self.pod = PodDocument(specification.pod)
-        self.autoscaling = Autoscaling(specification.autoscaling)
-        self.updateStrategy = Strategy(
-            maxSurge: specification.updateStrategy.maxSurge.text,
-            maxUnavailable: specification.updateStrategy.maxUnavailable.text)
-        self.timeout = requests.timeout.wholeNanoseconds
-        self.retention = requests.retention.wholeNanoseconds
-        self.keepFailed = requests.keepFailed.wholeNanoseconds
-        self.maxPayload = requests.maxPayload
-        self.maxResult = requests.maxResult
-        self.maxQueueLength = requests.maxQueueLength
-        self.maxQueueTime = requests.maxQueueTime?.wholeNanoseconds
-        self.retries = Retries(
-            maxAttempts: requests.retries.maxAttempts, on: requests.retries.on.map(\.rawValue).sorted(),
-            backoff: requests.retries.backoff.wholeNanoseconds)
+        switch specification.kind {
+        case .async(let part):
+            self.workload = WorkloadDocument(part.workload)
+            self.requests = RequestPolicyDocument(part.requests)
+        case .realtime(let part):
+            var workload = WorkloadDocument(part.workload)
+            workload.pod.maxQueueLength = part.proxy.maxQueueLength
+            self.workload = workload
+            self.proxy = ProxyPolicyDocument(part.proxy)
+        case .trafficSplitter(let part):
+            self.networking.allowOrigins = nil
+            self.splitter = SplitterDocument(part)
+        }
         self.id = api.id
         self.specID = api.specID
         self.podID = api.podID
@@ -64,14 +61,52 @@ package struct SpecDocument: Sendable, Hashable, Codable {
         self.submittedAPISpec = submitted
     }
 
+    package init(from decoder: any Decoder) throws {
+        let container = try decoder.container(keyedBy: CodingKeys.self)
+        self.name = try container.decode(String.self, forKey: .name)
+        self.kind = try container.decode(APIKind.self, forKey: .kind)
+        self.networking = try container.decode(Networking.self, forKey: .networking)
+        switch kind {
+        case .async:
+            self.workload = try WorkloadDocument(from: decoder)
+            self.requests = try RequestPolicyDocument(from: decoder)
+        case .realtime:
+            self.workload = try WorkloadDocument(from: decoder)
+            self.proxy = try ProxyPolicyDocument(from: decoder)
+        case .trafficSplitter: self.splitter = try SplitterDocument(from: decoder)
+        case .batch, .task: break
+        }
+        self.id = try container.decode(String.self, forKey: .id)
+        self.specID = try container.decode(String.self, forKey: .specID)
+        self.podID = try container.decode(String.self, forKey: .podID)
+        self.deploymentID = try container.decode(String.self, forKey: .deploymentID)
+        self.initialDeploymentTime = try container.decode(Int64.self, forKey: .initialDeploymentTime)
+        self.lastUpdated = try container.decode(Int64.self, forKey: .lastUpdated)
+        self.fileName = try container.decode(String.self, forKey: .fileName)
+        self.submittedAPISpec = try container.decode(JSONValue.self, forKey: .submittedAPISpec)
+    }
+
+    package func encode(to encoder: any Encoder) throws {
+        var container = encoder.container(keyedBy: CodingKeys.self)
+        try container.encode(name, forKey: .name)
+        try container.encode(kind, forKey: .kind)
+        try container.encode(networking, forKey: .networking)
+        try workload?.encode(to: encoder)
+        try requests?.encode(to: encoder)
+        try proxy?.encode(to: encoder)
+        try splitter?.encode(to: encoder)
+        try container.encode(id, forKey: .id)
+        try container.encode(specID, forKey: .specID)
+        try container.encode(podID, forKey: .podID)
+        try container.encode(deploymentID, forKey: .deploymentID)
+        try container.encode(initialDeploymentTime, forKey: .initialDeploymentTime)
+        try container.encode(lastUpdated, forKey: .lastUpdated)
+        try container.encode(fileName, forKey: .fileName)
+        try container.encode(submittedAPISpec, forKey: .submittedAPISpec)
+    }
+
     enum CodingKeys: String, CodingKey {
-        case name, kind, networking, pod, autoscaling, timeout, retention, retries, id
-        case updateStrategy = "update_strategy"
-        case keepFailed = "keep_failed"
-        case maxPayload = "max_payload"
-        case maxResult = "max_result"
-        case maxQueueLength = "max_queue_length"
-        case maxQueueTime = "max_queue_time"
+        case name, kind, networking, id
         case specID = "spec_id"
         case podID = "pod_id"
         case deploymentID = "deployment_id"
@@ -84,12 +119,33 @@ package struct SpecDocument: Sendable, Hashable, Codable {
     /// `networking` of the specification.
     package struct Networking: Sendable, Hashable, Codable {
         package var endpoint: String
-        package var allowOrigins: [String]
+        /// `nil` for a TrafficSplitter.
+        package var allowOrigins: [String]?
 
         enum CodingKeys: String, CodingKey {
             case endpoint
             case allowOrigins = "allow_origins"
         }
+    }
+}
+
+/// The members of a ``SpecDocument`` of the kinds with replicas.
+package struct WorkloadDocument: Sendable, Hashable, Codable {
+    package var pod: PodDocument
+    package var autoscaling: Autoscaling
+    package var updateStrategy: Strategy
+
+    init(_ workload: Workload) {
+        self.pod = PodDocument(workload.pod)
+        self.autoscaling = Autoscaling(workload.autoscaling)
+        self.updateStrategy = Strategy(
+            maxSurge: workload.updateStrategy.maxSurge.text, maxUnavailable: workload.updateStrategy.maxUnavailable.text
+        )
+    }
+
+    enum CodingKeys: String, CodingKey {
+        case pod, autoscaling
+        case updateStrategy = "update_strategy"
     }
 
     /// Counts as digits, shares as `25%`.
@@ -100,19 +156,6 @@ package struct SpecDocument: Sendable, Hashable, Codable {
         enum CodingKeys: String, CodingKey {
             case maxSurge = "max_surge"
             case maxUnavailable = "max_unavailable"
-        }
-    }
-
-    /// `requests.retries` of the specification.
-    package struct Retries: Sendable, Hashable, Codable {
-        package var maxAttempts: Int
-        package var on: [String]
-        /// Nanoseconds.
-        package var backoff: Int64
-
-        enum CodingKeys: String, CodingKey {
-            case on, backoff
-            case maxAttempts = "max_attempts"
         }
     }
 

@@ -18,22 +18,44 @@ package struct StatusDocument: Sendable, Hashable, Codable {
     package var statusCode: String?
     /// Only in `describe`: why there are as many replicas as there are.
     package var autoscaling: ScalingDocument?
+    /// Only of a RealtimeAPI.
+    package var requests: TrafficDocument?
+    /// Only of a TrafficSplitter, which has no replicas.
+    package var split: SplitDocument?
+    /// Only of a TrafficSplitter.
+    package var targets: [SplitTargetDocument]?
 
+    /// - Parameters:
+    ///   - queue: only for an AsyncAPI.
+    ///   - traffic: only for a RealtimeAPI.
     package init(
-        _ status: APIStatus, queue: QueueCounts?, detailed: Bool, autoscaling: ScalingDocument? = nil
+        _ status: APIStatus, queue: QueueCounts?, detailed: Bool, autoscaling: ScalingDocument? = nil,
+        traffic: TrafficReport? = nil
     ) {
         self.ready = status.ready
         self.requested = status.requested
         self.upToDate = status.upToDate
         self.replicaCounts = detailed ? ReplicaCounts(status) : nil
-        self.replicas = detailed ? status.replicas.map(ReplicaDocument.init) : nil
+        self.replicas =
+            detailed
+            ? status.replicas.map { replica in
+                ReplicaDocument(replica, traffic: traffic.map { $0.replicas[replica.id] ?? TrafficReport.Replica() })
+            } : nil
         self.reason = status.reason
         self.queue = queue
         self.autoscaling = autoscaling
+        self.requests = traffic.map(TrafficDocument.init)
+    }
+
+    /// The status of a TrafficSplitter.
+    package init(_ split: SplitReport) {
+        self.init(APIStatus(requested: 0), queue: nil, detailed: false)
+        self.split = SplitDocument(split)
+        self.targets = split.targets.map(SplitTargetDocument.init)
     }
 
     enum CodingKeys: String, CodingKey {
-        case ready, requested, replicas, reason, queue, autoscaling
+        case ready, requested, replicas, reason, queue, autoscaling, requests, split, targets
         case upToDate = "up_to_date"
         case replicaCounts = "replica_counts"
         case statusCode = "status_code"
@@ -112,8 +134,14 @@ package struct ReplicaDocument: Sendable, Hashable, Codable {
     package var inFlight: Int
     /// What a container wrote last, where that may say why the replica is not ready.
     package var lastLogLines: [String]?
+    /// The rest only of a RealtimeAPI: the requests inside now, and the responses of the last minute.
+    package var inside: Int?
+    package var success2xx: Int?
+    package var server5xx: Int?
+    /// Milliseconds; `null` without responses.
+    package var p99: OrNull<Double>?
 
-    package init(_ replica: ReplicaStatus) {
+    package init(_ replica: ReplicaStatus, traffic: TrafficReport.Replica? = nil) {
         self.id = replica.id
         self.state = replica.state
         self.reason = replica.reason
@@ -121,10 +149,17 @@ package struct ReplicaDocument: Sendable, Hashable, Codable {
         self.startedAt = replica.startedAt.seconds
         self.inFlight = replica.inFlight
         self.lastLogLines = replica.lastLines.isEmpty ? nil : replica.lastLines
+        self.inside = traffic?.inside
+        self.success2xx = traffic?.success2xx
+        self.server5xx = traffic?.server5xx
+        self.p99 = traffic.map { OrNull(wrappedValue: $0.p99) }
     }
 
     enum CodingKeys: String, CodingKey {
-        case id, state, reason, restarts
+        case id, state, reason, restarts, inside
+        case success2xx = "success_2xx"
+        case server5xx = "server_5xx"
+        case p99 = "p99_ms"
         case startedAt = "started_at"
         case inFlight = "in_flight"
         case lastLogLines = "last_log_lines"

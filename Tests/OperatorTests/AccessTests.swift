@@ -10,7 +10,7 @@ struct AccessTests {
     static let routes: [(HTTPMethod, String)] = [
         (.GET, "/info"), (.POST, "/deploy"), (.POST, "/refresh/iris"), (.DELETE, "/delete/iris"), (.GET, "/get"),
         (.GET, "/get/iris"), (.GET, "/get/iris/x"), (.GET, "/describe/iris"), (.GET, "/logs/iris"),
-        (.GET, "/requests/iris"), (.POST, "/retry/iris/x"),
+        (.GET, "/requests/iris"), (.POST, "/retry/iris/x"), (.POST, "/split/iris"),
     ]
 
     @Test("O1: every route but the open ones needs the token")

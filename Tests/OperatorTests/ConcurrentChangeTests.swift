@@ -171,7 +171,7 @@ struct ConcurrentChangeTests {
         let reconciler = Reconciler(store: store, orchestrator: orchestrator, clock: clock, logger: logger)
         let service = DeployService(
             store: store, orchestrator: orchestrator, reconciler: reconciler, clock: clock,
-            random: SeededGenerator(seed: 1), logger: logger)
+            random: SeededGenerator(seed: 1), kinds: [.async], logger: logger)
         let yaml = Array(Fixture.yaml.utf8)
         _ = try await service.deploy(yaml, fileName: "cortex.yaml", baseDirectory: nil, by: .admin, force: true)
         try await store.base.saveRequestedReplicas(2, of: "iris")

@@ -52,7 +52,7 @@ struct DeployTests {
             let reply = try await fixture.call(
                 .POST, "/deploy?configFileName=cortex.yaml&force=false&clientID=x", body: body, headers: headers)
             #expect(reply.status == 200, "\(reply.body)")
-            #expect(try reply.decoded([DeployResultDocument].self)[0].api?.spec?.pod.containers[0].image == "iris:1")
+            #expect(try reply.decoded([DeployResultDocument].self)[0].api?.spec?.pod?.containers[0].image == "iris:1")
         }
     }
 
@@ -186,7 +186,7 @@ struct DeployTests {
                 let reply = try await fixture.deploy(yaml, "?configDir=\(base)")
                 #expect(reply.status == 200, "\(reply.body)")
                 let spec = try reply.decoded([DeployResultDocument].self)[0].api?.spec
-                #expect(spec?.pod.containers[0].volumes == ["\(base)/models:/models:ro"])
+                #expect(spec?.pod?.containers[0].volumes == ["\(base)/models:/models:ro"])
             }
         }
     }

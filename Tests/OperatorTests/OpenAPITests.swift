@@ -2,6 +2,7 @@ import Core
 import Foundation
 import HTTPServing
 import NIOHTTP1
+import Synchronization
 import TestSupport
 import Testing
 
@@ -49,7 +50,14 @@ struct OpenAPITests {
             ] {
                 try check(try await fixture.call(.GET, target).decoded(JSONValue.self), against: schema, at: target)
             }
-            for target in ["/get", "/get/iris", "/describe/iris"] {
+            try await fixture.deploy(RealtimeTests.file + SplitterTests.file)
+            fixture.orchestrator.setStatus(.of(.ready, 1), of: "quick")
+            fixture.traffic.reports.withLock { $0["quick"] = RealtimeTests.report }
+            fixture.traffic.splits.withLock { $0["canary"] = SplitterTests.report }
+            for target in [
+                "/get", "/get/iris", "/describe/iris", "/get/quick", "/describe/quick", "/get/canary",
+                "/describe/canary",
+            ] {
                 guard case .array(let list) = try await fixture.call(.GET, target).decoded(JSONValue.self) else {
                     Issue.record("\(target) is no list")
                     continue
@@ -66,16 +74,24 @@ struct OpenAPITests {
         check(value, against: schema, at: path)
     }
 
+    private func resolved(_ schema: JSONValue) -> JSONValue {
+        guard case .string(let reference)? = schema["$ref"] else { return schema }
+        return OpenAPISchemas.all[String(reference.split(separator: "/").last ?? "")] ?? .null
+    }
+
     /// Objects member by member; the types of plain values are left to schemathesis.
     private func check(_ value: JSONValue, against schema: JSONValue, at path: String) {
         var schema = schema
         if case .array(let choices) = schema["oneOf"] {
             if value == .null { return }
-            schema = choices[0]
+            // The kinds of specification, or a value and null.
+            schema =
+                choices.first { choice in
+                    value["kind"].map { resolved(choice)["properties"]?["kind"]?["const"] == $0 } ?? false
+                } ?? choices[0]
         }
-        if case .string(let reference) = schema["$ref"] {
-            schema = OpenAPISchemas.all[String(reference.split(separator: "/").last ?? "")] ?? .null
-        }
+        schema = resolved(schema)
+        if schema["oneOf"] != nil { return check(value, against: schema, at: path) }
         switch value {
         case .object(let members):
             guard case .object(let properties) = schema["properties"] else { return }

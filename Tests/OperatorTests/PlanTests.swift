@@ -36,6 +36,45 @@ struct PlanTests {
         #expect(try Identifiers.podID(of: Self.specification("lily")) != podID)
     }
 
+    @Test("S3, R10, R18: identifiers of a RealtimeAPI and a TrafficSplitter are frozen; proxy rules are not the pod's")
+    func otherKinds() throws {
+        func digests(_ kind: KindSpecification) throws -> [String] {
+            let specification = APISpecification(name: "iris", networking: .init(endpoint: "/iris"), kind: kind)
+            let podID = try Identifiers.podID(of: specification)
+            return [podID, try Identifiers.specID(of: specification, podID: podID)]
+        }
+        var realtime = RealtimeSpecification(workload: Self.specification().workload)
+        let plain = try digests(.realtime(realtime))
+        #expect(
+            plain == [
+                "9cb27166106b90c913bd40e717a36960f339f5be7c38538d4639dfc558f8c86", "b851970f90a2842c88eaf1ab3b6b5c8d",
+            ])
+        realtime.workload.pod.maxConcurrency = 2
+        realtime.workload.autoscaling.maxReplicas = 3
+        realtime.proxy = ProxyPolicy(
+            maxQueueLength: 1, timeout: .seconds(1), idleTimeout: .seconds(2), maxQueueTime: .seconds(3), maxPayload: 4,
+            retries: RetryPolicy(maxAttempts: 5, on: [.timeout, .status5xx], backoff: .seconds(6)),
+            sticky: .header("X-User"))
+        let changed = try digests(.realtime(realtime))
+        #expect(changed == [plain[0], "9a3ab9796edde468a7783526a31fe4e6"])
+        var splitter = SplitterSpecification(targets: [.init(api: "a", weight: 100)])
+        let fixed = try digests(.trafficSplitter(splitter))
+        #expect(
+            fixed == [
+                "5ab5f19397ef2b465e581f70a8b71e0795aab837fc49242fe35c57364a99452", "ca964cb8fe2defde28baa24522c062b5",
+            ])
+        splitter.targets.append(.init(api: "b", weight: 1, isShadow: true))
+        splitter.sticky = .cookie("c")
+        splitter.matches = [
+            .init(header: "H", rule: .value("v"), api: "a"), .init(header: "H", rule: .prefix("p"), api: "a"),
+        ]
+        splitter.allowsOverride = true
+        splitter.hasFallback = false
+        splitter.guarding = .init(api: "a", maxP99: .milliseconds(250))
+        let full = try digests(.trafficSplitter(splitter))
+        #expect(full == [fixed[0], "eb18d6e5094ba189bc82fdcccacdb4bf"])
+    }
+
     @Test("O1: ids of versions sort newest first, whatever the time", arguments: [0, 1, 1_800_000_000, 9_000_000_000])
     func apiID(seconds: Int64) {
         let now = Timestamp(seconds: seconds)

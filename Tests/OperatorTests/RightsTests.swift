@@ -43,6 +43,7 @@ struct RightsTests {
         "POST /refresh/{api}": "nnnyny",
         "POST /deploy": "nnnnny",
         "POST /rollback/{api}": "nnnnny",
+        "POST /split/{api}": "nnnnny",
         "DELETE /delete/{api}": "nnnnny",
     ]
 

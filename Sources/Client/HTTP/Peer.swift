@@ -136,8 +136,8 @@ extension PlatformError.Code {
     /// All codes that a server sends.
     private static let wire: [PlatformError.Code] =
         [
-            .badRequest, .unauthorized, .forbidden, .notFound, .methodNotAllowed, .conflict, .payloadTooLarge,
-            .idempotencyMismatch,
+            .badRequest, .unauthorized, .forbidden, .notFound, .methodNotAllowed, .conflict, .usedByTrafficSplitter,
+            .payloadTooLarge, .idempotencyMismatch,
             .queueFull, .configurationInvalid, .versionMismatch, .notSupported, .storeUnavailable, .storeCorrupt,
             .engineUnavailable, .imageUnavailable, .containerFailed, .timedOut, .unavailable, .connectionFailed, .usage,
             .setup, .internal,

@@ -29,7 +29,7 @@ extension CompletionKind {
     /// Containers of the line's API.
     static let containers = names { line in
         try await line.askOperator(aboutAPI: { client, api in
-            try await client.api(api).spec?.pod.containers.map { ($0.name, $0.image ?? "") } ?? []
+            try await client.api(api).spec?.pod?.containers.map { ($0.name, $0.image ?? "") } ?? []
         })
     }
 

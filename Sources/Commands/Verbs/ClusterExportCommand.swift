@@ -87,7 +87,7 @@ struct ExportedAPI: Sendable {
 
     init(spec: SpecDocument, cluster: String) {
         self.name = spec.name
-        self.submitted = Self.absolute(spec.submittedAPISpec, volumes: spec.pod.containers.map(\.volumes))
+        self.submitted = Self.absolute(spec.submittedAPISpec, volumes: spec.pod?.containers.map(\.volumes) ?? [])
         self.header = "# \(spec.name) as deployed at \(cluster), version \(spec.id)".inOneLine
     }
 

@@ -75,7 +75,7 @@ package struct TrafficReport: Sendable, Hashable {
 
 /// The state and the traffic of a TrafficSplitter (contract X11).
 package struct SplitReport: Sendable, Hashable {
-    package enum State: String, Sendable, Hashable, Codable {
+    package enum State: String, Sendable, Hashable, Codable, CaseIterable {
         /// No guard.
         case fixed
         case guarded

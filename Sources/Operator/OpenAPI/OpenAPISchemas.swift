@@ -38,6 +38,7 @@ enum OpenAPISchemas {
     static let textOrNull: JSONValue = ["type": ["string", "null"]]
     static let flag: JSONValue = ["type": "boolean"]
     static let number: JSONValue = ["type": "number"]
+    static let numberOrNull: JSONValue = ["type": ["number", "null"]]
     static let count: JSONValue = ["type": "integer", "minimum": 0]
     static let countOrNull: JSONValue = ["type": ["integer", "null"], "minimum": 0]
     static let url: JSONValue = ["type": "string", "format": "uri"]
@@ -136,7 +137,7 @@ enum OpenAPISchemas {
             [:],
             optional: [
                 "spec": reference("Specification"), "metadata": reference("Metadata"), "status": reference("Status"),
-                "endpoint": url,
+                "endpoint": url, "num_traffic_splitter_targets": count,
                 "api_versions": list(object(["api_id": text, "last_updated": seconds])),
             ], "What is empty is left out."),
         "DeployResult": object(
@@ -159,9 +160,31 @@ enum OpenAPISchemas {
                         [
                             "id": text, "state": words(ReplicaState.allCases.map(\.rawValue)), "restarts": count,
                             "started_at": seconds, "in_flight": count,
-                        ], optional: ["reason": text, "last_log_lines": list(text)])),
+                        ],
+                        optional: [
+                            "reason": text, "last_log_lines": list(text), "inside": count, "success_2xx": count,
+                            "server_5xx": count, "p99_ms": numberOrNull,
+                        ])),
                 "reason": text, "status_code": text, "queue": reference("Queue"), "autoscaling": reference("Scaling"),
+                "requests": reference("Traffic"), "split": reference("Split"),
+                "targets": list(reference("SplitTarget")),
             ]),
+        "Traffic": object(
+            [
+                "per_second": numberOrNull, "success_2xx": count, "client_4xx": count, "server_5xx": count,
+                "platform_errors": count, "p50_ms": numberOrNull, "p90_ms": numberOrNull, "p99_ms": numberOrNull,
+                "waiting": count, "inside": count, "upgraded": count,
+            ], "The requests of a RealtimeAPI in the last minute; the last three are those of now."),
+        "Split": object(
+            ["state": words(SplitReport.State.allCases.map(\.rawValue)), "since": moment],
+            optional: ["api": text, "weight": count, "reason": text],
+            "The state of a TrafficSplitter; after a roll-back its API, that API's weight before, and the reason."),
+        "SplitTarget": object(
+            [
+                "name": apiName, "weight": count, "shadow": flag, "served": numberOrNull, "error_rate": numberOrNull,
+                "p99_ms": numberOrNull,
+            ], optional: ["copies": count, "given_up": count, "agreed_status": number, "agreed_body": number],
+            "An API of a TrafficSplitter and its part of the last minute; the optional members are a shadow's."),
         "Scaling": object(
             ["why": text, "decisions": list(reference("ScalingDecision"))],
             "Why there are as many replicas as there are; decisions newest first."),
@@ -177,17 +200,37 @@ enum OpenAPISchemas {
 extension OpenAPISchemas {
     /// A version's configuration with its defaults filled in.
     static let specification: [String: JSONValue] = [
-        "Specification": object(
+        "Specification": [
+            "oneOf": [
+                reference("AsyncSpecification"), reference("RealtimeSpecification"), reference("SplitterSpecification"),
+            ],
+            "description":
+                "Keys are those of `cortex.yaml`; durations are nanoseconds, sizes bytes, quantities the user's text.",
+        ],
+        "AsyncSpecification": version(
+            .async, networking,
+            workload.merging([
+                "timeout": nanoseconds, "retention": nanoseconds, "keep_failed": nanoseconds, "max_payload": count,
+                "max_result": count, "max_queue_length": countOrNull, "max_queue_time": nanosecondsOrNull,
+            ]) { first, _ in first }),
+        "RealtimeSpecification": version(
+            .realtime, networking,
+            workload.merging([
+                "timeout": nanoseconds, "idle_timeout": nanosecondsOrNull, "max_queue_time": nanoseconds,
+                "max_payload": countOrNull, "sticky": sticky,
+            ]) { first, _ in first }),
+        "SplitterSpecification": version(
+            .trafficSplitter, object(["endpoint": text]),
             [
-                "name": apiName, "kind": text, "networking": object(["endpoint": text, "allow_origins": list(text)]),
-                "pod": reference("Pod"), "autoscaling": reference("Autoscaling"),
-                "update_strategy": object(["max_surge": text, "max_unavailable": text]), "timeout": nanoseconds,
-                "retention": nanoseconds, "keep_failed": nanoseconds, "max_payload": count, "max_result": count,
-                "max_queue_length": countOrNull, "max_queue_time": nanosecondsOrNull,
-                "retries": object(["max_attempts": count, "on": list(text), "backoff": nanoseconds]), "id": text,
-                "spec_id": text, "pod_id": text, "deployment_id": text, "initial_deployment_time": nanoseconds,
-                "last_updated": seconds, "file_name": text, "submitted_api_spec": [:],
-            ], "Keys are those of `cortex.yaml`; durations are nanoseconds, sizes bytes, quantities the user's text."),
+                "apis": list(object(["name": apiName, "weight": count, "shadow": flag])), "sticky": sticky,
+                "match": list(object(["header": text, "api": apiName], optional: ["value": text, "prefix": text])),
+                "allow_override": flag, "fallback": flag,
+                "guard": orNull(
+                    object([
+                        "api": apiName, "window": nanoseconds, "min_requests": count, "max_error_rate": number,
+                        "max_p99": nanosecondsOrNull, "baseline_factor": number,
+                    ])),
+            ]),
         "Autoscaling": object([
             "min_replicas": count, "max_replicas": count, "init_replicas": count, "target_in_flight": number,
             "window": nanoseconds, "downscale_stabilization_period": nanoseconds,
@@ -198,7 +241,8 @@ extension OpenAPISchemas {
             [
                 "port": count, "max_concurrency": count, "termination_grace_period": nanoseconds,
                 "containers": list(reference("Container")),
-            ], optional: ["operator_access": words(OperatorAccess.allCases.map(\.rawValue))]),
+            ],
+            optional: ["operator_access": words(OperatorAccess.allCases.map(\.rawValue)), "max_queue_length": count]),
         "Container": object([
             "name": text, "image": textOrNull, "env": ["type": "object", "additionalProperties": text],
             "command": orNull(list(text)), "args": orNull(list(text)), "readiness_probe": orNull(reference("Probe")),
@@ -216,4 +260,25 @@ extension OpenAPISchemas {
         "HTTPGet": object(["path": text, "port": count]),
         "Exec": object(["command": list(text)]),
     ]
+
+    private static func version(
+        _ kind: APIKind, _ networking: JSONValue, _ members: [String: JSONValue]
+    ) -> JSONValue {
+        let general: [String: JSONValue] = [
+            "name": apiName, "kind": ["type": "string", "const": .string(kind.rawValue)], "networking": networking,
+            "id": text, "spec_id": text, "pod_id": text, "deployment_id": text, "initial_deployment_time": nanoseconds,
+            "last_updated": seconds, "file_name": text, "submitted_api_spec": [:],
+        ]
+        return object(general.merging(members) { first, _ in first })
+    }
+
+    private static let networking = object(["endpoint": text, "allow_origins": list(text)])
+
+    private static let workload: [String: JSONValue] = [
+        "pod": reference("Pod"), "autoscaling": reference("Autoscaling"),
+        "update_strategy": object(["max_surge": text, "max_unavailable": text]),
+        "retries": object(["max_attempts": count, "on": list(text), "backoff": nanoseconds]),
+    ]
+
+    private static let sticky = orNull(object([:], optional: ["cookie": text, "header": text]))
 }

@@ -34,6 +34,9 @@ struct Fixture: Sendable {
     let `operator`: Operator
     let reconciler: Reconciler
     let notReady: Box<[String]>
+    let traffic: StubTraffic
+    /// The splitters that were resumed.
+    let resumed: Box<[String]>
     let base: String
     let group: ServiceGroup
 
@@ -47,6 +50,8 @@ struct Fixture: Sendable {
         let orchestrator = FakeOrchestrator()
         let clock = ManualClock()
         let notReady = Box<[String]>([])
+        let traffic = StubTraffic()
+        let resumed = Box<[String]>([])
         let reconciler = Reconciler(
             store: store, orchestrator: orchestrator, clock: clock, logger: logger,
             check: { try await volumes.obstacles(among: $0) })
@@ -56,10 +61,12 @@ struct Fixture: Sendable {
             random: SeededGenerator(seed: 1),
             configuration: OperatorConfiguration(
                 engine: "sandbox", podAccessLimit: podAccessLimit, volumes: volumes,
+                kinds: [.async, .realtime, .trafficSplitter],
                 addresses: {
                     PlatformAddresses(gateway: "http://127.0.0.1:8889", operator: "http://127.0.0.1:8888")
                 },
-                notReady: { notReady.value }), logger: logger)
+                notReady: { notReady.value }, traffic: traffic, resumeSplit: { resumed.value.append($0) }),
+            logger: logger)
         let server = HTTPServer(
             listeners: [.tcp(host: "127.0.0.1", port: 0)], clock: SystemClock(), logger: logger,
             errors: ErrorResponses(logger: logger),
@@ -71,7 +78,7 @@ struct Fixture: Sendable {
             let fixture = Fixture(
                 store: store, orchestrator: orchestrator, clock: clock, operator: cortexOperator,
                 reconciler: reconciler,
-                notReady: notReady,
+                notReady: notReady, traffic: traffic, resumed: resumed,
                 base: "http://127.0.0.1:\(port)", group: group)
             do {
                 try await body(fixture)
@@ -86,7 +93,8 @@ struct Fixture: Sendable {
 
     private init(
         store: FlakyStore, orchestrator: FakeOrchestrator, clock: ManualClock, operator: Operator,
-        reconciler: Reconciler, notReady: Box<[String]>, base: String, group: ServiceGroup
+        reconciler: Reconciler, notReady: Box<[String]>, traffic: StubTraffic, resumed: Box<[String]>, base: String,
+        group: ServiceGroup
     ) {
         self.store = store
         self.orchestrator = orchestrator
@@ -94,6 +102,8 @@ struct Fixture: Sendable {
         self.operator = `operator`
         self.reconciler = reconciler
         self.notReady = notReady
+        self.traffic = traffic
+        self.resumed = resumed
         self.base = base
         self.group = group
     }
@@ -164,4 +174,13 @@ final class Box<Value: Sendable>: Sendable {
         get { storage.withLock { $0 } }
         set { storage.withLock { $0 = newValue } }
     }
+}
+
+/// What a proxy would report; nothing about an API without a report.
+final class StubTraffic: TrafficSource {
+    let reports = Mutex<[String: TrafficReport]>([:])
+    let splits = Mutex<[String: SplitReport]>([:])
+
+    func traffic(of api: String) -> TrafficReport? { reports.withLock { $0[api] } }
+    func split(of splitter: String) -> SplitReport? { splits.withLock { $0[splitter] } }
 }
