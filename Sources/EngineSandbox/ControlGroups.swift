@@ -132,7 +132,16 @@ extension ControlGroups {
     }
 
     private static func isUsable(_ folder: String) -> Bool {
-        let probe = "\(folder)/cortex-probe-\(UInt64.random(in: .min ... .max))"
+        let prefix = "cortex-probe-"
+        // A process that was killed here left an empty group. A new one may be another platform's; the names of
+        // containers' groups have a point.
+        for name in (try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []
+        where name.hasPrefix(prefix) && name.dropFirst(prefix.count).allSatisfy(\.isNumber) {
+            var found = stat()
+            let path = "\(folder)/\(name)"
+            if lstat(path, &found) == 0, time(nil) - found.st_mtim.tv_sec > 60 { rmdir(path) }
+        }
+        let probe = "\(folder)/\(prefix)\(UInt64.random(in: .min ... .max))"
         guard mkdir(probe, 0o755) == 0 else { return false }
         return rmdir(probe) == 0
     }

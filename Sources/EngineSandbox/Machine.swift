@@ -19,22 +19,28 @@ struct Machine: Sendable, Hashable {
     /// - Throws: `engine_unavailable` with what to do when no sandbox can be made here.
     static func inspect(_ configuration: SandboxConfiguration, sockets: PodSockets) async throws -> Machine {
         let (host, groups) = try await blocking { (HostSystem.present(), ControlGroups.present()) }
-        let pod = ".probe-\(UInt64.random(in: .min ... .max))"
-        let folder = PodFolder(directory: configuration.directory, pod: pod)
+        let folder = PodFolder.probe(in: configuration.directory)
         var machine = Machine(host: host, groups: groups, network: "veth", forbidsUserNamespaces: true)
         machine.hasPodUsers = geteuid() == 0 && PodUsers.areAvailable()
         let supervisor = Supervisor(configuration: configuration)
+        let failure: (any Error)?
         do {
             machine = try await machine.probed(folder, supervisor, sockets)
+            failure = nil
         } catch {
-            try await supervisor.remove(folder)
-            if let error = error as? PlatformError {
-                throw PlatformError(.engineUnavailable, error.message, cause: error)
-            }
-            throw error
+            failure = error
         }
-        try await supervisor.remove(folder)
-        return machine
+        // In another task: a stop during the start cancels this one, and the pod must not remain (contract U4).
+        let removal = await Task { try await supervisor.remove(folder) }.result
+        guard let failure else {
+            try removal.get()
+            return machine
+        }
+        // What could not be removed is removed by the next start.
+        if let error = failure as? PlatformError {
+            throw PlatformError(.engineUnavailable, error.message, cause: error)
+        }
+        throw failure
     }
 
     /// Finds out how sockets in pods' networks are made, while no container runs that could have a part in it (contract

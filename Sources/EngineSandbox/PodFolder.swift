@@ -73,6 +73,26 @@ struct PodFolder: Sendable, Hashable {
         self.path = directory + "/" + pod
     }
 
+    private static let probeName = ".probe-"
+    /// The beginning of the names of this process's probe pods.
+    private static let ownProbes = probeName + "\(UInt64.random(in: .min ... .max))-"
+
+    /// A new name for a pod that finds out what this machine can do. No pod of an API has such a name.
+    static func probe(in directory: String) -> PodFolder {
+        PodFolder(directory: directory, pod: ownProbes + String(UInt64.random(in: .min ... .max)))
+    }
+
+    /// Whether it belongs to a probe pod that is not being made or removed now.
+    var isProbe: Bool { id.hasPrefix(Self.probeName) && !id.hasSuffix(".new") && !id.hasSuffix(".gone") }
+
+    /// Whether an earlier process left this folder of a probe pod. One process at a time uses the data directory, so
+    /// that is every probe pod that this process did not make.
+    var isProbeOfEarlierProcess: Bool {
+        // Half made or half removed, it has one dot more.
+        let name = id.hasPrefix("." + Self.probeName) ? id.dropFirst() : isProbe ? id[...] : ""
+        return !name.isEmpty && !name.hasPrefix(Self.ownProbes)
+    }
+
     var id: String { String(path.split(separator: "/").last ?? "") }
     var socket: String { path + "/init.sock" }
     var record: String { path + "/pod.json" }
@@ -91,6 +111,17 @@ struct PodFolder: Sendable, Hashable {
         let parts = path.split(separator: "/").dropLast().joined(separator: "/")
         let draft = "/\(parts)/.\(id).new"
         try Self.remove(draft)
+        do {
+            try fill(draft, record)
+            try FileManager.default.moveItem(atPath: draft, toPath: path)
+        } catch {
+            // Where even this fails, the folder is removed as a leftover.
+            try? Self.remove(draft)
+            throw error
+        }
+    }
+
+    private func fill(_ draft: String, _ record: Record) throws {
         let manager = FileManager.default
         for folder in ["mnt", "client/\(PodPlan.clientScratch)", "etc", "logs", "rw"] {
             try manager.createDirectory(
@@ -112,7 +143,6 @@ struct PodFolder: Sendable, Hashable {
         encoder.outputFormatting = .sortedKeys
         let text = String(decoding: try encoder.encode(record), as: UTF8.self)
         try Self.write(text, to: draft + "/pod.json", mode: 0o600)
-        try manager.moveItem(atPath: draft, toPath: path)
     }
 
     /// Empty `/tmp` and home for the next start of a container.

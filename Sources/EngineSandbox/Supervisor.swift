@@ -125,7 +125,8 @@ extension Supervisor {
         for group in groups.values { try await wait { group.remove() } }
         // Renamed in one step, then erased file by file: a crash in between leaves work for `sweep`, and no half pod.
         let parent = folder.path.split(separator: "/").dropLast().joined(separator: "/")
-        let doomed = folder.id.hasPrefix(".") ? folder.path : "/\(parent)/.\(folder.id).gone"
+        let isNamed = !folder.id.hasPrefix(".") || folder.isProbe
+        let doomed = isNamed ? "/\(parent)/.\(folder.id).gone" : folder.path
         if doomed != folder.path {
             try await Self.erasing.run {
                 try PodFolder.remove(doomed)
@@ -158,7 +159,7 @@ extension Supervisor {
                         case .missing: !isAlive(folder)
                         case .found, .unreadable: false
                         }
-                    return isScrap && age(folder.path) > 60
+                    return isScrap && (folder.isProbeOfEarlierProcess || age(folder.path) > 60)
                 }
         }
         var errors: [String: any Error] = [:]

@@ -74,6 +74,80 @@ struct ShutdownTests {
         }
     }
 
+    @Test("U4: SIGTERM at any moment of the start exits 0 and leaves no pod and no process")
+    func signalsDuringStart() async throws {
+        try await withTemporaryDirectory { folder async throws in
+            let clock = SystemClock()
+            var begin = clock.instant()
+            #expect(try await Self.stop(try await Platform.start(.sandbox, in: folder)) == 0)
+            let whole = clock.instant() - begin
+            for round in 0..<30 {
+                let process = try Self.begin(in: folder)
+                begin = clock.instant()
+                // The moment is the subject of the test, so there is no event to wait for.
+                try await clock.sleep(for: whole * Double.random(in: 0...1))
+                let moment = clock.instant() - begin
+                // Before that, the signal ends it as it ends any process.
+                let hasBegun = Self.handlesSIGTERM(process.pid)
+                process.send(SIGTERM)
+                let status = await process.wait()
+                #expect(status == 0 || !hasBegun && status == 128 + SIGTERM, "status \(status) after \(moment)")
+                let isGone = try await eventually { Self.leftovers(of: folder) == [] }
+                #expect(isGone, "round \(round), after \(moment): \(Self.leftovers(of: folder))")
+            }
+        }
+    }
+
+    @Test("U4: what kill -9 during a start leaves is removed by the next start, at once")
+    func killsDuringStart() async throws {
+        try await withTemporaryDirectory { folder async throws in
+            let clock = SystemClock()
+            let begin = clock.instant()
+            #expect(try await Self.stop(try await Platform.start(.sandbox, in: folder)) == 0)
+            let whole = clock.instant() - begin
+            var left = 0
+            for round in 0..<10 {
+                for _ in 0..<3 {
+                    let process = try Self.begin(in: folder)
+                    try await clock.sleep(for: whole * Double.random(in: 0...0.6))
+                    process.send(SIGKILL)
+                    _ = await process.wait()
+                    left += Self.leftovers(of: folder).isEmpty ? 0 : 1
+                }
+                let platform = try await Platform.start(.sandbox, in: folder)
+                let isGone = try await eventually { Self.leftovers(of: folder) == [] }
+                #expect(isGone, "round \(round): \(Self.leftovers(of: folder))")
+                #expect(try await Self.stop(platform) == 0)
+            }
+            // Otherwise the kills came at other moments than those that matter.
+            #expect(left > 0)
+        }
+    }
+
+    private static func begin(in folder: URL) throws -> ChildProcess {
+        try ChildProcess(
+            Platform.cortex.path,
+            [
+                "up", "--data-dir", folder.appending(path: "data").path, "--port", "0", "--operator-port", "0",
+                "--engine", "sandbox",
+            ], environment: Platform.environment(in: folder), output: .file(folder.appending(path: "out").path),
+            errors: .file(folder.appending(path: "log").path))
+    }
+
+    private static func handlesSIGTERM(_ process: pid_t) -> Bool {
+        let status = FileManager.default.contents(atPath: "/proc/\(process)/status") ?? Data()
+        let line = String(decoding: status, as: UTF8.self).split(separator: "\n").first { $0.hasPrefix("SigCgt:") }
+        let caught = line?.split(separator: "\t").last.flatMap { UInt64($0, radix: 16) } ?? 0
+        return caught & (1 << UInt64(SIGTERM - 1)) != 0
+    }
+
+    /// Folders of pods, and processes that name one.
+    private static func leftovers(of folder: URL) -> [String] {
+        let pods = folder.appending(path: "data/pods").path
+        let names = (try? FileManager.default.contentsOfDirectory(atPath: pods)) ?? []
+        return names + processes(of: folder).map { "process \($0)" }
+    }
+
     @Test("U4: SIGTERM ends the start with an engine that accepts connections and never answers")
     func silentEngine() async throws {
         try await withTemporaryDirectory { folder async throws in

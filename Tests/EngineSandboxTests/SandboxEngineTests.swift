@@ -4,6 +4,7 @@ import EngineConformance
 import Foundation
 import PodInitClient
 import PodInitProtocol
+import Support
 import TestSupport
 import Testing
 
@@ -332,6 +333,68 @@ struct SandboxEngineTests {
             }
             try await fixture.engine().setUp()
             #expect(try manager.contentsOfDirectory(atPath: fixture.configuration.directory) == [])
+        }
+    }
+
+    @Test("U4: a set-up that is cancelled at any moment leaves no probe pod, neither its processes nor its folder")
+    func cancelledSetUp() async throws {
+        try await SandboxFixture.with { (fixture) async throws in
+            let clock = SystemClock()
+            let start = clock.instant()
+            try await fixture.engine().setUp()
+            let whole = clock.instant() - start
+            for round in 0..<24 {
+                let engine = fixture.engine()
+                let task = Task { try await engine.setUp() }
+                // The moment is the subject of the test, so there is no event to wait for.
+                try await clock.sleep(for: whole * (Double(round) / 20))
+                task.cancel()
+                _ = await task.result
+                let isGone = try await eventually { Self.remains(fixture) == [] }
+                #expect(isGone, "round \(round): \(Self.remains(fixture))")
+            }
+        }
+    }
+
+    /// Folders of pods, and processes that name one.
+    private static func remains(_ fixture: SandboxFixture) -> [String] {
+        let (manager, directory) = (FileManager.default, fixture.configuration.directory)
+        let folders = (try? manager.contentsOfDirectory(atPath: directory)) ?? []
+        let processes = ((try? manager.contentsOfDirectory(atPath: "/proc")) ?? []).filter { name in
+            let data = Int(name).flatMap { manager.contents(atPath: "/proc/\($0)/cmdline") } ?? Data()
+            return String(decoding: data, as: UTF8.self).contains(directory + "/")
+        }
+        return folders + processes
+    }
+
+    @Test("U4: a set-up removes each probe pod of an earlier process at once, whatever its age, and no pod of an API")
+    func earlierProbes() async throws {
+        try await SandboxFixture.with { (fixture) async throws in
+            let engine = fixture.engine()
+            try await engine.setUp()
+            let supervisor = Supervisor(configuration: fixture.configuration)
+            // As a process leaves it that was killed: the pod runs.
+            let left = fixture.folder(".probe-1-2")
+            try left.create(PodFolder.Record(plan: fixture.plan([], id: left.id), groups: [:], stages: true))
+            try await supervisor.start(left, user: nil)
+            let process = try fixture.supervisor(left.id)
+            #expect(kill(process, 0) == 0)
+            let manager = FileManager.default
+            let leftovers = [".probe-3", "..probe-4-5.new", "..probe-6-7.gone"]
+            // Such are the pods of an API with the name probe while they are being made and removed.
+            let own = [".probe-8.new", ".probe-9.gone", "..probe-\(PodFolder.probe(in: "").id.dropFirst(7)).new"]
+            for name in leftovers + own {
+                try manager.createDirectory(
+                    atPath: fixture.folder(name).path + "/mnt", withIntermediateDirectories: true)
+            }
+            let pod = fixture.plan([fixture.shell("exec sleep 1000")], id: "probe-10")
+            try await engine.start(pod)
+            try await fixture.engine().setUp()
+            #expect(
+                try manager.contentsOfDirectory(atPath: fixture.configuration.directory).sorted()
+                    == (own + [pod.id]).sorted())
+            #expect(try await eventually { kill(process, 0) != 0 })
+            #expect(try await engine.list().first?.containers.first?.state == .running)
         }
     }
 

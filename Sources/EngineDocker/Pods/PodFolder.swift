@@ -254,7 +254,8 @@ extension DockerEngine {
             let code = try await client.waitContainer(id, timeout: .seconds(600))
             guard code == 0 else { throw PlatformError(.setup, "the engine could not remove them either") }
         } catch {
-            try? await client.removeContainer(id)
+            // In another task: this one may be cancelled. A container that remains is removed by the next start.
+            await Task { try? await client.removeContainer(id) }.value
             throw error
         }
         try await client.removeContainer(id)
