@@ -43,6 +43,15 @@ enum RequestHeadCheck {
         guard lengths.count <= 1, lengths.allSatisfy({ Int64(HeaderValue.trimmed($0)) != nil }) else {
             return HTTPFault(PlatformError(.badRequest, "Content-Length must be one number"))
         }
+        if head.version.isBefore11, lengths.isEmpty, [.POST, .PUT, .PATCH].contains(head.method) {
+            // RFC 9112 §6.3 takes such a request for one without a body, so the bytes that follow would be lost without
+            // a word (RFC 1945 §7.2.2, RFC 9110 §15.5.12).
+            return HTTPFault(
+                PlatformError(
+                    .badRequest,
+                    "\(head.method.rawValue) in HTTP/1.0 needs Content-Length, because nothing else tells how long its body is. Send it (0 for no body), or use HTTP/1.1"
+                ), status: .lengthRequired)
+        }
         guard fields.expectations.allSatisfy({ $0.lowercased() == "100-continue" }) else {
             return HTTPFault(
                 PlatformError(
@@ -63,11 +72,7 @@ enum RequestHeadCheck {
                 PlatformError(.badRequest, "the request's header section is too large. Send fewer or shorter headers"),
                 status: .requestHeaderFieldsTooLarge)
         }
-        if isInBody {
-            return malformed(
-                "the chunked body is malformed. Each chunk is its size in hexadecimal, CR LF, its bytes and CR LF, and the last one has size 0"
-            )
-        }
+        if isInBody { return malformed(BodyExplanation.reason(for: error, in: bytes)) }
         let isRequestLineOnly = error == .invalidVersion || error == .invalidMethod
         if let bytes,
             let reason = HeadExplanation.reason(in: bytes.readableBytesView, isRequestLineOnly: isRequestLineOnly)
@@ -238,6 +243,37 @@ private enum HostValue {
             UInt8(ascii: "0")...UInt8(ascii: "9"):
             true
         default: false
+        }
+    }
+}
+
+/// Explains why the parser refused a chunked body.
+private enum BodyExplanation {
+    /// - Parameter bytes: what was being parsed; may begin in the head.
+    static func reason(for error: HTTPParserError, in bytes: ByteBuffer?) -> String {
+        switch error {
+        case .unexpectedContentLength, .invalidContentLength:
+            return trailer("Content-Length")
+        case .invalidHeaderToken:
+            return
+                "the trailer section of the chunked body is malformed. After the last chunk send CR LF, or lines of name: value"
+        default:
+            if bytes.map({ hasTrailer("transfer-encoding", in: $0) }) == true { return trailer("Transfer-Encoding") }
+            return
+                "the chunked body is malformed. Each chunk is its size in hexadecimal, CR LF, its bytes and CR LF, and the last one has size 0"
+        }
+    }
+
+    private static func trailer(_ name: String) -> String {
+        "the chunked body has \(name) in its trailer section, where it is not allowed. Omit it"
+    }
+
+    /// Whether a field of this name is behind a chunk of size 0.
+    private static func hasTrailer(_ name: String, in bytes: ByteBuffer) -> Bool {
+        let lines = bytes.readableBytesView.suffix(16 * 1024).split(separator: UInt8(ascii: "\n"))
+        let trailer = lines.drop { !$0.elementsEqual("0\r".utf8) }.dropFirst()
+        return trailer.contains {
+            String(decoding: $0.prefix(name.utf8.count + 1), as: UTF8.self).lowercased() == name + ":"
         }
     }
 }

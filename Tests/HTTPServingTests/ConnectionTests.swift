@@ -66,6 +66,16 @@ struct ConnectionTests {
                 let last = try await connection.readToEnd()
                 #expect(last.contains("Connection: close") && last.hasSuffix("GET /2 - "))
             }
+            try await RawConnection.open(port: port) { connection in
+                try await connection.send("POST /3 HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc")
+                #expect(try await connection.readToEnd().hasSuffix("POST /3 - abc"))
+            }
+            for method in ["HEAD", "DELETE", "OPTIONS"] {
+                try await RawConnection.open(port: port) { connection in
+                    try await connection.send("\(method) /4 HTTP/1.0\r\n\r\n")
+                    #expect(try await connection.readToEnd().hasPrefix("HTTP/1.1 200 "), "\(method)")
+                }
+            }
         }
     }
 

@@ -54,6 +54,14 @@ private let malformed: [(name: String, request: String)] = [
         "chunk size past 64 bits",
         "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nfffffffffffffffff\r\nabc"
     ),
+    (
+        "chunk size of 17 digits",
+        "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n00000000000000003\r\nabc\r\n0\r\n\r\n"
+    ),
+    (
+        "last chunk size of 17 digits",
+        "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n00000000000000000\r\n\r\n"
+    ),
     ("chunk longer than said", "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nabc\r\n0\r\n\r\n"),
     ("chunk with a bare line feed", "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n2\nab\n0\n\n"),
 ]
@@ -102,6 +110,13 @@ struct FramingTests {
             ),
             ("GET / HTTP/1.1\r\nHost: h\r\n\(String(repeating: "X: a\r\n", count: 300))\r\n", 431),
             ("POST / HTTP/1.1\r\nHost: h\r\nExpect: 200-ok\r\nContent-Length: 1\r\n\r\n", 417),
+            (
+                "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n8000000000000000\r\n",
+                413
+            ),
+            ("POST / HTTP/1.0\r\nHost: h\r\n\r\nabc", 411), ("POST / HTTP/1.0\r\n\r\n", 411),
+            ("POST / HTTP/1.0\r\nHost: h\r\nConnection: keep-alive\r\n\r\n", 411),
+            ("PUT / HTTP/1.0\r\nHost: h\r\n\r\nabc", 411), ("PATCH / HTTP/1.0\r\nHost: h\r\n\r\n", 411),
         ])
     func otherStatus(_ sample: (request: String, status: Int)) async throws {
         try await withServer(handler: echo) { port, _ in
@@ -109,7 +124,8 @@ struct FramingTests {
                 try await connection.send(sample.request)
                 let answer = try await connection.readToEnd()
                 #expect(answer.hasPrefix("HTTP/1.1 \(sample.status) "), "\(answer)")
-                #expect(answer.contains("{\"error\":{\"kind\":\"bad_request\""))
+                let kind = sample.status == 413 ? "payload_too_large" : "bad_request"
+                #expect(answer.contains("{\"error\":{\"kind\":\"\(kind)\""))
             }
         }
     }
@@ -142,6 +158,18 @@ struct FramingTests {
             ("GET / HTTP/1.1\r\nHost: h\r\n: b\r\n\r\n", "header line 2 has no name"),
             ("GET / HTTP/1.1\r\nHost: h\r\nabc\r\n\r\n", "header line 2 has no colon"),
             ("POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", "chunked body is malformed"),
+            (
+                "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nContent-Length: 4\r\n\r\n",
+                "has Content-Length in its trailer section"
+            ),
+            (
+                "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nTransfer-Encoding: chunked\r\n\r\n",
+                "has Transfer-Encoding in its trailer section"
+            ),
+            (
+                "POST / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n0\r\nno field\r\n\r\n",
+                "the trailer section of the chunked body is malformed"
+            ),
             ("nonsense\r\n\r\n", "a method, a target and HTTP/1.1"),
             ("\u{16}\u{03}\u{01}\u{02}\u{00}\u{01}\u{00}", "TLS"),
         ])
