@@ -53,15 +53,15 @@ struct WaitPreference: Sendable, Equatable {
 
     /// `nil` where the caller does not wait. A parameter takes precedence over a preference.
     ///
-    /// - Throws: ``PlatformError`` `bad_request` for anything but a whole number of seconds.
+    /// - Throws: ``PlatformError`` `bad_request` for anything but a whole number of seconds, also in a preference that
+    ///   does not apply.
     static func read(_ request: IncomingRequest) throws -> WaitPreference? {
+        let preferred = try preference(request.headers["prefer"]).map(seconds)
         if let text = request.parameter("wait") {
             let seconds = try seconds(text)
             return seconds == 0 ? nil : WaitPreference(duration: .seconds(seconds))
         }
-        guard let text = preference(request.headers["prefer"]) else { return nil }
-        let seconds = try seconds(text)
-        guard seconds > 0 else { return nil }
+        guard let seconds = preferred, seconds > 0 else { return nil }
         return WaitPreference(duration: .seconds(seconds), applied: "wait=\(seconds)")
     }
 

@@ -87,6 +87,12 @@ struct WaitTests {
             if value != "%31%00" && value != "１" {
                 #expect(
                     try await gateway.send(.GET, "/hello/\(id)", headers: ["Prefer": "wait=\(value)"]).status == 400)
+                // A parameter takes precedence, but nonsense beside it is not accepted silently.
+                for method in [HTTPMethod.GET, .POST] {
+                    let path = method == .GET ? "/hello/\(id)?wait=0" : "/hello?wait=0"
+                    let answer = try await gateway.send(method, path, headers: ["Prefer": "wait=\(value)"])
+                    #expect(answer.status == 400)
+                }
             }
             #expect(try await gateway.claim().isEmpty)
         }
