@@ -106,11 +106,21 @@ struct BadFileTests {
         "- &a0 [x, x]\n" + (1...30).map { "- &a\($0) [*a\($0 - 1), *a\($0 - 1)]\n" }.joined() + last
     }
 
-    @Test("Y3: nesting has a limit", arguments: ["[", "{a: ", "- "])
-    func depth(_ opening: String) {
-        let text = String(repeating: opening, count: 500)
-        let result = ConfigurationFile.parse(Array(text.utf8), fileName: "c.yaml", baseDirectory: nil)
-        #expect(result.problems.map(\.kind) == [.tooDeep])
+    @Test("Y3: nesting has a limit, which the message names", arguments: ["[", "{a: ", "- "], [500, 100_000])
+    func depth(_ opening: String, count: Int) {
+        for text in [
+            String(repeating: opening, count: count), "- name: a\n  pod: " + String(repeating: opening, count: count),
+        ] {
+            let result = ConfigurationFile.parse(Array(text.utf8), fileName: "c.yaml", baseDirectory: nil)
+            // A block list cannot begin behind a key in its line.
+            let isValid = opening != "- " || text.hasPrefix("- -")
+            #expect(result.problems.map(\.kind) == [isValid ? .tooDeep : .syntax])
+            #expect(!result.problems.contains { "\($0)".contains("yaml_set_max_nest_level") })
+            guard isValid else { continue }
+            #expect(
+                result.problems.first?.message.contains("nested deeper than \(Limits.configurationDepth) levels")
+                    == true)
+        }
     }
 
     @Test("Y3: the depth includes nesting by aliases")

@@ -34,9 +34,14 @@ struct YAMLComposer: ~Copyable {
         do {
             return try events.next()
         } catch {
+            guard !error.isTooDeep else { throw Self.tooDeep(error.mark) }
             throw Finding(
                 mark: error.mark, kind: .syntax, message: "not valid YAML: \(error.message)", hint: error.hint)
         }
+    }
+
+    private static func tooDeep(_ mark: SourceMark) -> Finding {
+        Finding(mark: mark, kind: .tooDeep, message: "nested deeper than \(Limits.configurationDepth) levels")
     }
 
     private mutating func document() throws(Finding) -> YAMLNode? {
@@ -56,8 +61,7 @@ struct YAMLComposer: ~Copyable {
 
     private mutating func node(_ event: YAMLEvents.Event, _ mark: SourceMark, depth: Int) throws(Finding) -> YAMLNode {
         guard depth < Limits.configurationDepth else {
-            throw Finding(
-                mark: mark, kind: .tooDeep, message: "nested deeper than \(Limits.configurationDepth) levels")
+            throw Self.tooDeep(mark)
         }
         switch event {
         case .scalar(let text, let isPlain, let anchor, let tag):
@@ -71,8 +75,7 @@ struct YAMLComposer: ~Copyable {
                 return YAMLNode(scalar: YAMLScalar("", isPlain: true), mark: mark)
             }
             guard depth + node.height < Limits.configurationDepth else {
-                throw Finding(
-                    mark: mark, kind: .tooDeep, message: "nested deeper than \(Limits.configurationDepth) levels")
+                throw Self.tooDeep(mark)
             }
             node.mark = mark
             return try add(node, nil)

@@ -22,6 +22,9 @@ struct YAMLEvents: ~Copyable {
         var mark: SourceMark
         var message: String
         var hint: String?
+        /// Whether libyaml's own limit of nesting ended the parse. It reads ahead, so that can come before the limit of
+        /// this module.
+        var isTooDeep = false
     }
 
     // libyaml keeps pointers into both, so they have fixed addresses until the parse is over.
@@ -97,6 +100,9 @@ struct YAMLEvents: ~Copyable {
             return SyntaxError(mark: mark(ofOffset: state.problem_offset), message: words.message, hint: words.hint)
         }
         let mark = SourceMark(line: state.problem_mark.line + 1, column: state.problem_mark.column + 1)
+        if problem.hasPrefix("Maximum nesting level reached") {
+            return SyntaxError(mark: mark, message: problem, isTooDeep: true)
+        }
         let start = SourceMark(line: state.context_mark.line + 1, column: state.context_mark.column + 1)
         if byte(at: state.problem_mark.index) == UInt8(ascii: "\t") {
             return SyntaxError(
