@@ -170,11 +170,39 @@ struct OperatorClientTests {
                     ]))
             var lines: [String] = []
             let options = LogOptions(follow: true, tail: 5, replica: "r 1", container: "c")
-            for try await line in try await client.logs("hello", options: options) {
-                lines.append(line.notice ?? "\(line.replica ?? "") \(line.text ?? "")")
+            for try await batch in try await client.logs("hello", options: options) {
+                lines += batch.map { $0.notice ?? "\($0.replica ?? "") \($0.text ?? "")" }
             }
             #expect(lines == ["starting", "r1 ä one", "r1 two", "r2 last"])
             #expect(stub.requests.first?.target == "/logs/hello?follow=true&tail=5&replica=r%201&container=c")
+        }
+    }
+
+    @Test("O4: every spelling of a log line is read alike, in the operator's order of members and in another one")
+    func logSpellings() async throws {
+        try await with { stub, client in
+            func usual(_ text: String, replica: String = "r1") -> String {
+                #"{"container":"c","replica":"\#(replica)","text":"\#(text)"}"# + "\n"
+            }
+            let body =
+                usual("one") + usual("") + usual(#"a\"}b\\"#) + usual("ä ✓") + usual(#"\u0001"#)
+                + usual("other", replica: "r2") + usual("again") + #"{"text":"t","replica":"r1","container":"c"}"#
+                + "\n"
+                + #"{"container":"c","replica":"r1","text":"x","notice":"n"}"# + "\n" + #"{"notice":"end"}"# + "\n"
+                + #"{"error":{"kind":"engine_unavailable","message":"gone"}}"# + "\n"
+            stub.on("GET /logs/hello", .init(contentType: "application/x-ndjson", parts: [body]))
+            var lines: [String] = []
+            let error = await failure {
+                for try await batch in try await client.logs("hello", options: .init()) {
+                    lines += batch.map { "\($0.replica ?? "-") \($0.text ?? "-") \($0.notice ?? "-")" }
+                }
+            }
+            #expect(error?.code == .engineUnavailable)
+            #expect(
+                lines == [
+                    "r1 one -", "r1  -", "r1 a\"}b\\ -", "r1 ä ✓ -", "r1 \u{1} -", "r2 other -", "r1 again -", "r1 t -",
+                    "r1 x n", "- - end",
+                ])
         }
     }
 

@@ -306,7 +306,7 @@ extension OperatorClient {
     /// An error that the operator reports in the middle ends the stream with it.
     package func logs(
         _ name: String, options: LogOptions
-    ) async throws -> AsyncThrowingStream<LogLineDocument, any Error> {
+    ) async throws -> AsyncThrowingStream<[LogLineDocument], any Error> {
         var query: [(String, String)] = []
         if options.follow { query.append(("follow", "true")) }
         if let tail = options.tail { query.append(("tail", "\(tail)")) }
@@ -324,6 +324,40 @@ extension OperatorClient {
     }
 }
 
+/// Reads lines of one container in the operator's spelling, without escapes in the text: a tenth of the work of a JSON
+/// decoder.
+private struct UsualLine {
+    private let prefix: [UInt8]
+    private let replica: String
+    private let container: String
+
+    init?(like document: LogLineDocument) {
+        guard let replica = document.replica, let container = document.container, document.text != nil,
+            (replica + container).utf8.allSatisfy(Self.isPlain)
+        else { return nil }
+        self.prefix = Array(#"{"container":"\#(container)","replica":"\#(replica)","text":""#.utf8)
+        self.replica = replica
+        self.container = container
+    }
+
+    /// `nil` for any other line.
+    func document(in line: ByteBuffer) -> LogLineDocument? {
+        line.withUnsafeReadableBytes { bytes in
+            guard bytes.count >= prefix.count + 2, bytes.prefix(prefix.count).elementsEqual(prefix),
+                bytes[bytes.count - 2] == UInt8(ascii: "\""), bytes[bytes.count - 1] == UInt8(ascii: "}")
+            else { return nil }
+            let text = bytes[prefix.count..<(bytes.count - 2)]
+            guard text.allSatisfy(Self.isPlain), let text = String(validating: text, as: UTF8.self) else { return nil }
+            return LogLineDocument(replica: replica, container: container, text: text)
+        }
+    }
+
+    /// Whether a byte stands for itself in a JSON string.
+    private static func isPlain(_ byte: UInt8) -> Bool {
+        byte >= 0x20 && byte != UInt8(ascii: "\"") && byte != UInt8(ascii: "\\")
+    }
+}
+
 /// Cuts a body into the documents of an ndjson stream. Read by one task only, as the stream around it is.
 private actor LineReader {
     private var iterator: HTTPClientResponse.Body.AsyncIterator?
@@ -331,6 +365,11 @@ private actor LineReader {
     /// Bytes of `buffer` that are known to hold no line end.
     private var searched = 0
     private let peer: Peer
+
+    /// The form of the line before, which the next one probably has too.
+    private var usual: UsualLine?
+    /// Thrown by the next call.
+    private var failure: (any Error)?
 
     /// A line with JSON escapes is longer than the log line in it.
     private static let lineLimit = Limits.logLine * 8 + 4096
@@ -340,45 +379,66 @@ private actor LineReader {
         self.peer = peer
     }
 
-    func next() async throws -> LogLineDocument? {
-        while let line = try await nextLine() {
-            let text = Data(line)
-            if text.allSatisfy({ $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\r") }) { continue }
-            guard let document = try? JSONDecoder().decode(LogLineDocument.self, from: text) else {
-                throw PlatformError(
-                    .connectionFailed,
-                    "the log stream of \(peer.address) is not understood; compare both versions with: cortex version")
-            }
-            if let error = document.error {
-                throw PlatformError(PlatformError.Code(kind: error.kind) ?? .internal, error.message)
-            }
-            return document
-        }
-        return nil
-    }
-
-    private func nextLine() async throws -> [UInt8]? {
+    /// The documents of all lines that have arrived, at least one; `nil` at the end.
+    func next() async throws -> [LogLineDocument]? {
+        var documents: [LogLineDocument] = []
         while true {
-            let view = buffer.readableBytesView
-            if let end = view.dropFirst(searched).firstIndex(of: UInt8(ascii: "\n")) {
-                let line = buffer.readBytes(length: end - view.startIndex)
-                buffer.moveReaderIndex(forwardBy: 1)
-                searched = 0
-                return line
+            if let failure {
+                self.failure = nil
+                throw failure
             }
-            searched = view.count
-            guard searched <= Self.lineLimit else {
-                throw PlatformError(.connectionFailed, "the log stream of \(peer.address) has a line without an end")
+            do {
+                while let line = try takeLine() {
+                    if let document = try document(in: line) { documents.append(document) }
+                }
+            } catch  where !documents.isEmpty {
+                // After the lines before it.
+                failure = error
             }
+            if !documents.isEmpty { return documents }
             guard var part = try await nextPart() else {
-                guard searched > 0 else { return nil }
-                searched = 0
-                return buffer.readBytes(length: buffer.readableBytes)
+                // The last line may have no end.
+                guard buffer.readableBytes > 0 else { return nil }
+                buffer.writeInteger(UInt8(ascii: "\n"))
+                continue
             }
             // Once a part, not once a line, because it moves the remaining bytes.
             buffer.discardReadBytes()
             buffer.writeBuffer(&part)
         }
+    }
+
+    /// The next whole line without its end, if it has arrived.
+    private func takeLine() throws -> ByteBuffer? {
+        let view = buffer.readableBytesView
+        guard let end = view.dropFirst(searched).firstIndex(of: UInt8(ascii: "\n")) else {
+            searched = view.count
+            guard searched <= Self.lineLimit else {
+                throw PlatformError(.connectionFailed, "the log stream of \(peer.address) has a line without an end")
+            }
+            return nil
+        }
+        let line = buffer.readSlice(length: end - view.startIndex)
+        buffer.moveReaderIndex(forwardBy: 1)
+        searched = 0
+        return line
+    }
+
+    /// `nil` for a heartbeat.
+    private func document(in line: ByteBuffer) throws -> LogLineDocument? {
+        if let document = usual?.document(in: line) { return document }
+        let view = line.readableBytesView
+        if view.allSatisfy({ $0 == UInt8(ascii: " ") || $0 == UInt8(ascii: "\r") }) { return nil }
+        guard let document = try? JSONDecoder().decode(LogLineDocument.self, from: Data(view)) else {
+            throw PlatformError(
+                .connectionFailed,
+                "the log stream of \(peer.address) is not understood; compare both versions with: cortex version")
+        }
+        if let error = document.error {
+            throw PlatformError(PlatformError.Code(kind: error.kind) ?? .internal, error.message)
+        }
+        usual = UsualLine(like: document)
+        return document
     }
 
     private func nextPart() async throws -> ByteBuffer? {

@@ -101,17 +101,28 @@ struct LogsCommand: APICommand {
     }
 
     private func print(
-        _ lines: AsyncThrowingStream<LogLineDocument, any Error>, _ printer: inout LogPrinter, _ context: CommandContext
+        _ batches: AsyncThrowingStream<[LogLineDocument], any Error>, _ printer: inout LogPrinter,
+        _ context: CommandContext
     ) async throws {
-        for try await line in lines {
-            if format.output != .pretty {
-                try context.console.print(try DocumentText.line(line))
-                continue
+        for try await batch in batches {
+            // One write for all lines that have arrived.
+            var shown = ""
+            for line in batch {
+                guard format.output == .pretty else {
+                    shown += try DocumentText.line(line) + "\n"
+                    continue
+                }
+                if let notice = line.notice {
+                    // The lines before it come first.
+                    if !shown.isEmpty { try context.console.print(shown) }
+                    shown = ""
+                    context.console.note(notice.inOneLine)
+                }
+                guard let text = line.text else { continue }
+                shown += printer.line(replica: line.replica ?? "-", container: line.container ?? "-", text: text)
+                if shown.utf8.last != UInt8(ascii: "\n") { shown += "\n" }
             }
-            if let notice = line.notice { context.console.note(notice.inOneLine) }
-            guard let text = line.text else { continue }
-            try context.console.print(
-                printer.line(replica: line.replica ?? "-", container: line.container ?? "-", text: text))
+            if !shown.isEmpty { try context.console.print(shown) }
         }
     }
 }
@@ -121,6 +132,8 @@ struct LogPrinter {
     private let style: TextStyle
     private var colors: [String: TextStyle.Color] = [:]
     private var width = 0
+    /// The beginning of the line before.
+    private var last: (replica: String, container: String, prefix: String)?
 
     init(style: TextStyle) {
         self.style = style
@@ -128,14 +141,21 @@ struct LogPrinter {
 
     /// One line of a container, for standard output. The prefix is padded to the widest one so far.
     mutating func line(replica: String, container: String, text: String) -> String {
+        // A file gets the text as it is; a terminal gets nothing that steers it.
+        let shown = style.isTerminal ? String(text.lastOverwrite).withoutControls : text
+        let reset = style.hasColor && shown.contains("\u{1B}") ? "\u{1B}[0m" : ""
+        return "\(prefix(replica, container)) \(shown)\(reset)"
+    }
+
+    private mutating func prefix(_ replica: String, _ container: String) -> String {
+        if let last, last.replica == replica, last.container == container { return last.prefix }
         let prefix = "\(replica)/\(container)".inOneLine
         width = max(width, prefix.count)
         let color = colors[replica] ?? TextStyle.Color.allCases[colors.count % TextStyle.Color.allCases.count]
         colors[replica] = color
         let padding = String(repeating: " ", count: width - prefix.count)
-        // A file gets the text as it is; a terminal gets nothing that steers it.
-        let shown = style.isTerminal ? String(text.lastOverwrite).withoutControls : text
-        let reset = style.hasColor && shown.contains("\u{1B}") ? "\u{1B}[0m" : ""
-        return "\(style.colored("\(prefix)\(padding) |", color)) \(shown)\(reset)"
+        let shown = style.colored("\(prefix)\(padding) |", color)
+        last = (replica, container, shown)
+        return shown
     }
 }
