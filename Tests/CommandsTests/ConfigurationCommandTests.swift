@@ -97,6 +97,13 @@ struct ConfigurationCommandTests {
             }
             #expect(problems.count == 2)
             #expect(json.errors.contains("TaskAPI is not served by this version"))
+            #expect(members["file"] == .string("standard input"))
+            #expect(json.errors.hasPrefix("standard input:1:3: a: "), "\(json.errors)")
+            #expect(json.errors.hasSuffix("error: standard input has 2 problems\n"), "\(json.errors)")
+            let piped = try await CortexProcess.run(
+                ["deploy", "-", "--check"], folder: folder,
+                input: try String(contentsOf: folder.appending(path: "apis/good.yaml"), encoding: .utf8))
+            #expect(piped.output == "standard input is good: iris (AsyncAPI)\n")
             let both = try await CortexProcess.run(["deploy", "--check", "--wait"], folder: folder)
             #expect(both.status == 2)
         }

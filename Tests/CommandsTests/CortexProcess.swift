@@ -43,8 +43,8 @@ struct CortexProcess {
     /// - Parameter program: another one than `cortex`.
     /// - Returns: all that it wrote, and its exit status.
     static func onTerminal(
-        _ arguments: [String], folder: URL, columns: UInt16 = 80, environment: [String: String] = [:],
-        program: String = binary, typing: [(text: String, answer: String)]
+        _ arguments: [String], folder: URL, columns: UInt16 = 80, rows: UInt16 = 24,
+        environment: [String: String] = [:], program: String = binary, typing: [(text: String, answer: String)]
     ) async throws -> (text: String, status: Int32) {
         // What grantpt and ptsname do on Linux; Swift does not see those (TIOCSPTLCK, TIOCGPTN).
         let leader = open("/dev/ptmx", O_RDWR | O_NOCTTY | O_CLOEXEC)
@@ -54,7 +54,7 @@ struct CortexProcess {
         }
         let follower = open("/dev/pts/\(number)", O_RDWR | O_NOCTTY | O_CLOEXEC)
         guard follower >= 0 else { throw Failure.noTerminal }
-        var size = winsize(ws_row: 24, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0)
+        var size = winsize(ws_row: rows, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0)
         _ = ioctl(follower, UInt(TIOCSWINSZ), &size)
         // `setsid --ctty`: the terminal is the process's own, so that Ctrl-C reaches it.
         let process = try ChildProcess(

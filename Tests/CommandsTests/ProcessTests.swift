@@ -453,7 +453,7 @@ struct ProcessTests {
         }
     }
 
-    @Test("O3: a file is submitted with its type; one that is not there is a usage error")
+    @Test("O2, O3: a file is submitted with its type; one that cannot be read exits 1 as for deploy, not as wrong use")
     func submitFile() async throws {
         try await with { stub, folder in
             stub.on("POST /hello", .json(#"{"id":"\#(Self.id)"}"#))
@@ -464,8 +464,15 @@ struct ProcessTests {
             _ = try await run(["submit", "hello", "-d", "@x.png", "-H", "Content-Type: a/b"], folder)
             #expect(stub.last("POST /hello")?[header: "Content-Type"] == "a/b")
             let missing = try await run(["submit", "hello", "-d", "@nothing"], folder)
-            #expect(missing.status == 2)
-            #expect(missing.errors.contains("nothing cannot be read"))
+            #expect(missing.status == 1)
+            #expect(missing.errors == "error: nothing cannot be read: No such file or directory\n")
+            let directory = try await run(["submit", "hello", "-d", "@."], folder)
+            #expect(directory.status == 1)
+            #expect(directory.errors == "error: . is a folder; name a file\n")
+            for file in ["nothing", "."] {
+                #expect(try await run(["deploy", file], folder).status == 1)
+                #expect(try await run(["deploy", file, "--check"], folder).status == 1)
+            }
         }
     }
 
@@ -650,6 +657,13 @@ struct ProcessTests {
             #expect(seen.contains("\u{1B}[1menv     async api"))
             // The screen is cleared once, and no mode of the terminal changes, so that Ctrl-C has nothing to restore.
             #expect(seen.split(separator: "\u{1B}[2J").count == 1 && !seen.contains("\u{1B}[?"))
+            // A terminal that does not know its size is taken for one of 80 by 24.
+            let unknown = try await CortexProcess.onTerminal(
+                ["describe", "hello", "--watch"], folder: folder, columns: 0, rows: 0,
+                typing: [("\u{1B}[J", "\u{03}")]
+            ).text
+            #expect(
+                unknown.hasPrefix("\u{1B}[2J\u{1B}[Hcortex describe hello   every 2s"), "\(unknown.debugDescription)")
             let process = try await run(["describe", "hello", "--watch"], folder)
             #expect(process.status == 2)
             #expect(process.errors.contains("terminal"))

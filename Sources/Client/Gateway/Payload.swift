@@ -16,12 +16,12 @@ package enum PayloadSource: Sendable {
     package static func open(path: String) throws -> (payload: PayloadSource, descriptor: CInt) {
         let descriptor = Foundation.open(path, O_RDONLY | O_CLOEXEC)
         guard descriptor >= 0 else {
-            throw PlatformError(.usage, "\(path) cannot be read: \(String(cString: strerror(errno)))")
+            throw PlatformError(.notFound, "\(path) cannot be read: \(String(cString: strerror(errno)))")
         }
         var information = stat()
         guard fstat(descriptor, &information) == 0, information.st_mode & S_IFMT != S_IFDIR else {
             close(descriptor)
-            throw PlatformError(.usage, "\(path) is a folder; name a file")
+            throw PlatformError(.notFound, "\(path) is a folder; name a file")
         }
         let isRegular = information.st_mode & S_IFMT == S_IFREG
         return (.descriptor(descriptor, length: isRegular ? Int64(information.st_size) : nil), descriptor)
@@ -65,7 +65,7 @@ struct FileChunks: AsyncSequence, Sendable {
                         if count < 0, errno == EINTR { continue }
                         guard count >= 0 else {
                             throw PlatformError(
-                                .usage, "the payload cannot be read: \(String(cString: strerror(errno)))")
+                                .setup, "the payload cannot be read: \(String(cString: strerror(errno)))")
                         }
                         return count
                     }
@@ -75,7 +75,7 @@ struct FileChunks: AsyncSequence, Sendable {
             }
             if buffer.readableBytes == 0 {
                 guard (rest ?? 0) == 0 else {
-                    throw PlatformError(.usage, "the payload's file became shorter while it was read; submit it again")
+                    throw PlatformError(.setup, "the payload's file became shorter while it was read; submit it again")
                 }
                 return nil
             }

@@ -78,11 +78,13 @@ struct Console: Sendable {
         try? Self.write(Array(text.utf8), to: errors)
     }
 
-    /// The terminal's present size.
+    /// The terminal's present size. A terminal that does not know it (0 columns, as in many containers and over serial
+    /// lines) is taken for one of 80 by 24; `nil` where there is no terminal.
     static func size(of descriptor: CInt) -> TextStyle.Size? {
         var window = winsize()
-        guard ioctl(descriptor, UInt(TIOCGWINSZ), &window) == 0, window.ws_col > 0 else { return nil }
-        return TextStyle.Size(columns: Int(window.ws_col), rows: Int(window.ws_row))
+        guard ioctl(descriptor, UInt(TIOCGWINSZ), &window) == 0 else { return nil }
+        return TextStyle.Size(
+            columns: window.ws_col > 0 ? Int(window.ws_col) : 80, rows: window.ws_row > 0 ? Int(window.ws_row) : 24)
     }
 
     private static func write(_ bytes: [UInt8], to descriptor: CInt) throws {

@@ -8,6 +8,9 @@ import Support
 /// The server decides and the CLI prints: with any versions, what is shown is what the server found, and the file is
 /// the one that was sent.
 struct ProblemReport: Sendable {
+    /// The name of standard input in reports.
+    static let standardInput = "standard input"
+
     /// The file as it was named on the command line.
     var path: String
     var content: [UInt8]
@@ -58,10 +61,11 @@ struct FileCheck: Encodable {
     var apis: [API]
     var problems: [ReportedProblem]
 
-    init(_ upload: ConfigurationUpload) {
+    /// - Parameter file: the file's name in the report.
+    init(_ upload: ConfigurationUpload, file: String) {
         let result = ConfigurationFile.parse(
             upload.content, fileName: upload.fileName, baseDirectory: upload.directory)
-        self.file = upload.fileName
+        self.file = file
         self.problems = result.obstacles.map { ReportedProblem($0) }
         self.apis =
             problems.isEmpty

@@ -43,9 +43,14 @@ struct DeployCommand: AsyncParsableCommand {
     func run() async throws {
         let context = CommandContext.live()
         let upload = try ConfigurationUpload.read(configFile)
+        let isStandardInput = configFile == "-"
         let report = ProblemReport(
-            path: configFile == "-" ? upload.fileName : configFile, content: upload.content, console: context.console)
-        guard !check else { return try FileCheck(upload).show(report, context, as: format.output) }
+            path: isStandardInput ? ProblemReport.standardInput : configFile, content: upload.content,
+            console: context.console)
+        guard !check else {
+            let file = isStandardInput ? ProblemReport.standardInput : upload.fileName
+            return try FileCheck(upload, file: file).show(report, context, as: format.output)
+        }
         let cluster = try context.resolve(environment.environment, announce: format.output == .pretty)
         let console = context.console
         try await context.withOperator(cluster) { client in
