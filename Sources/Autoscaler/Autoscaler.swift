@@ -77,7 +77,7 @@ package actor Autoscaler: Service {
         for api in apis where api.specification.hasReplicas && reconciler.reasonHeldBack(api.name) == nil {
             guard let current = await replicas(of: api) else { continue }
             let decision = ScalingRule.decide(
-                api.specification.autoscaling, sample: load[api.name], current: current.count,
+                api.specification.autoscaling, load: load[api.name], current: current.count,
                 now: clock.now(), history: &histories[api.name, default: ScalingHistory()])
             await carryOut(decision, of: api, replacing: current)
             // A request may have arrived just before the last replica was removed: its hint found a replica then.
@@ -92,7 +92,7 @@ package actor Autoscaler: Service {
         guard !asleep.isEmpty, let (apis, load) = await observe() else { return }
         for api in apis
         where asleep.contains(api.name) && api.specification.hasReplicas && reconciler.reasonHeldBack(api.name) == nil {
-            guard let current = await replicas(of: api), let waiting = load[api.name],
+            guard let current = await replicas(of: api), let waiting = load[api.name]?.now,
                 let decision = ScalingRule.wake(
                     api.specification.autoscaling, waiting: waiting, current: current.count, now: clock.now(),
                     history: &histories[api.name, default: ScalingHistory()])
@@ -123,10 +123,10 @@ package actor Autoscaler: Service {
 
     /// What is deployed and the load of each API. `nil` when the store or one of the sources does not answer: a part
     /// of the load is not the load.
-    private func observe() async -> (apis: [DeployedAPI], load: [String: Int])? {
+    private func observe() async -> (apis: [DeployedAPI], load: [String: APILoad])? {
         await read {
             let apis = try await self.store.deployedAPIs()
-            var load: [String: Int] = [:]
+            var load: [String: APILoad] = [:]
             for source in self.sources { load.merge(try await source.load(), uniquingKeysWith: +) }
             return (apis, load)
         }
@@ -203,8 +203,8 @@ package struct QueueLoad: LoadSource {
 
     package init(_ store: any Store) { self.store = store }
 
-    package func load() async throws -> [String: Int] {
-        try await store.counts().mapValues { $0.inQueue + $0.inProgress }
+    package func load() async throws -> [String: APILoad] {
+        try await store.counts().mapValues { APILoad($0.inQueue + $0.inProgress) }
     }
 
     package func arrivals() -> any AsyncSequence<Set<String>, Never> & Sendable {

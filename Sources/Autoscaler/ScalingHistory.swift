@@ -11,8 +11,8 @@ package struct ScalingHistory: Sendable, Hashable {
     /// The load at one time.
     package struct Sample: Sendable, Hashable {
         package var at: Timestamp
-        /// Queued and in-progress requests.
-        package var inFlight: Int
+        /// Requests that wait or are being worked on.
+        package var inFlight: Double
     }
 
     /// The time of the first decision; `nil` before.
@@ -40,14 +40,14 @@ package struct ScalingHistory: Sendable, Hashable {
     /// A gap up to this length is a slow round.
     private static let shortestGap: Duration = .seconds(60)
 
-    mutating func add(sample: Int, at now: Timestamp, window: Duration) {
+    mutating func add(sample: Double, at now: Timestamp, window: Duration) {
         samples.append(Sample(at: now, inFlight: sample))
         samples.removeAll { $0.at <= now - window || $0.at > now }
     }
 
     /// The average over the recorded samples; `nil` without samples: unknown is not zero.
     var average: Double? {
-        samples.isEmpty ? nil : samples.reduce(0.0) { $0 + Double($1.inFlight) } / Double(samples.count)
+        samples.isEmpty ? nil : samples.reduce(0.0) { $0 + $1.inFlight } / Double(samples.count)
     }
 
     mutating func add(recommendation: Int, at now: Timestamp, keeping period: Duration) {

@@ -5,22 +5,25 @@ package enum ScalingRule {
     /// Decides for one API; called about every ten seconds.
     ///
     /// - Parameters:
-    ///   - sample: queued and in-progress requests now; `nil` when they could not be read, and then nothing changes.
+    ///   - load: the requests that wait or are being worked on; `nil` when they could not be read, and then nothing
+    ///     changes.
     ///   - current: replicas that are requested now, ready or not.
     package static func decide(
-        _ policy: AutoscalingPolicy, sample: Int?, current: Int, now: Timestamp, history: inout ScalingHistory
+        _ policy: AutoscalingPolicy, load sample: APILoad?, current: Int, now: Timestamp, history: inout ScalingHistory
     ) -> ScalingDecision {
         history.begin(at: now, memory: max(policy.window, recordPeriod(policy)))
-        if let sample { history.add(sample: max(0, sample), at: now, window: policy.window) }
+        if let sample { history.add(sample: max(0, sample.mean), at: now, window: policy.window) }
         guard let sample, let average = history.average else {
             return ScalingDecision(at: now, current: current, replicas: current, reason: .insufficientData)
         }
-        if let waking = wake(policy, waiting: sample, current: current, now: now, history: &history) { return waking }
+        if let waking = wake(policy, waiting: sample.now, current: current, now: now, history: &history) {
+            return waking
+        }
         var steps = recommendation(policy, average: average, current: current)
         history.add(recommendation: steps.bounds, at: now, keeping: recordPeriod(policy))
         let reason = stabilize(&steps, policy, current: current, now: now, history: history)
         return ScalingDecision(
-            at: now, current: current, replicas: steps.upscaleStabilization, reason: reason, inFlight: sample,
+            at: now, current: current, replicas: steps.upscaleStabilization, reason: reason, inFlight: sample.now,
             steps: steps)
     }
 

@@ -29,6 +29,21 @@ package final class ContainerConnection: ChannelInboundHandler {
         /// What arrived is not HTTP/1.1, or not within its limits. The text ends the sentence "The container's answer
         /// could not be read: …".
         case malformed(String)
+        /// The same, because its head is larger than the limits.
+        case headTooLarge(String)
+
+        /// - Parameter rawAnswer: the bytes that were being parsed.
+        init(_ error: any Error, rawAnswer: @autoclosure () -> [UInt8]) {
+            switch error {
+            case HTTPParserError.invalidEOFState: self = .closed
+            case HTTPParserError.headerOverflow, is FramingLimiter.Overrun:
+                self = .headTooLarge(
+                    "its headers are larger than \(Limits.headerBytes / 1024) KiB or more than \(Limits.headerFields)")
+            case is HTTPParserError, is NIOHTTPDecoderError:
+                self = .malformed(AnswerFault.reason(head: rawAnswer(), error: error as? HTTPParserError))
+            default: self = .closed
+            }
+        }
     }
 
     private let limiter: FramingLimiter
@@ -39,17 +54,7 @@ package final class ContainerConnection: ChannelInboundHandler {
     private var events: [Event] = []
     private var waiter: CheckedContinuation<Void, Never>?
     private var loss: Loss?
-    /// Whether the whole head of the present request was written to the socket. Before that the container cannot have
-    /// acted on the request.
-    package private(set) var isHeadWritten = false
-    /// Whether an earlier request was answered on this connection.
-    private var isReused = false
-    /// Bytes of earlier requests on this connection.
-    private var bytesBefore: Int64 = 0
-    /// The bytes that the system counted as acknowledged before the first request; `nil` where it does not count.
-    private let acknowledgedAtStart: Int64?
-    /// Whether the container closed this kept connection before its system acknowledged any byte of the request.
-    private var isClosedUnseen = false
+    private var proof: UnseenProof
     /// When the connection became idle.
     private(set) var idleSince = Instant(microseconds: 0)
 
@@ -60,7 +65,7 @@ package final class ContainerConnection: ChannelInboundHandler {
         self.limiter = limiter
         self.descriptor = descriptor
         self.transport = transport
-        self.acknowledgedAtStart = transport.acknowledgement(descriptor)?.bytes
+        self.proof = UnseenProof(acknowledgedAtStart: transport.acknowledgement(descriptor)?.bytes)
     }
 
     /// Makes a connection of a connected descriptor, which it owns from now on. Must be called on `loop`.
@@ -70,14 +75,10 @@ package final class ContainerConnection: ChannelInboundHandler {
     ) async throws -> ContainerConnection {
         let channel = try await transport.channel(of: descriptor, on: loop) { channel in
             channel.eventLoop.makeCompletedFuture {
-                var limits = NIOHTTPDecoderLimitConfiguration()
-                limits.maxHeaderFieldCount = Limits.headerFields
-                limits.maxHeaderListSize = Limits.headerBytes
-                limits.maxHeaderFieldSize = Limits.headerBytes
                 let limiter = FramingLimiter()
                 let decoder = HTTPResponseDecoder(
                     leftOverBytesStrategy: .dropBytes, informationalResponseStrategy: .drop,
-                    limitConfiguration: limits)
+                    limitConfiguration: .containerHeads)
                 let pipeline = channel.pipeline.syncOperations
                 try pipeline.addHandler(limiter)
                 try pipeline.addHandler(HTTPRequestEncoder())
@@ -98,24 +99,25 @@ package final class ContainerConnection: ChannelInboundHandler {
         return transport.isQuiet(descriptor)
     }
 
-    /// Whether the container provably saw nothing of the present request on a kept connection (contract A11): either
-    /// its head was not written completely, or the container had closed the connection, its system acknowledged no byte
-    /// of the request and rejected it, and no byte of an answer arrived.
-    package var isRequestUnseen: Bool { isReused && (!isHeadWritten || isClosedUnseen) }
+    /// Whether the whole head of the present request was written to the socket. Before that the container cannot have
+    /// acted on the request.
+    package var isHeadWritten: Bool { proof.isHeadWritten }
+
+    /// Whether the container provably saw nothing of the present request on a kept connection (contract A11).
+    package var isRequestUnseen: Bool { proof.isUnseen }
 
     /// Whether any byte arrived since the present request began.
     package var hasReceived: Bool { limiter.hasReceived }
 
     /// Sends the head and, unless `body` is `nil`, the whole body. Returns before they are written.
     package func send(_ head: HTTPRequestHead, body: [UInt8]?) {
-        isHeadWritten = false
+        proof.isHeadWritten = false
         guard let context, loss == nil else { return }
-        isReused = limiter.bytesWritten > 0
-        bytesBefore = limiter.bytesWritten
+        proof.begin(bytesWritten: limiter.bytesWritten)
         limiter.beginExchange()
         let written = context.eventLoop.makePromise(of: Void.self)
         let me = NIOLoopBound(self, eventLoop: context.eventLoop)
-        written.futureResult.whenSuccess { me.value.isHeadWritten = true }
+        written.futureResult.whenSuccess { me.value.proof.isHeadWritten = true }
         context.write(wrapOutboundOut(.head(head)), promise: written)
         guard let body else {
             context.flush()
@@ -193,7 +195,7 @@ package final class ContainerConnection: ChannelInboundHandler {
         switch unwrapInboundIn(data) {
         case .head(let head):
             // What arrives on a kept connection before the request is written completely answers an earlier request.
-            if isReused, !isRequestWritten(context) {
+            if proof.isReused, !isRequestWritten(context) {
                 lose(.closed)
                 return context.close(promise: nil)
             }
@@ -217,36 +219,19 @@ package final class ContainerConnection: ChannelInboundHandler {
     }
 
     package func errorCaught(context: ChannelHandlerContext, error: any Error) {
-        switch error {
-        case HTTPParserError.invalidEOFState: lose(.closed)
-        case HTTPParserError.headerOverflow, is FramingLimiter.Overrun:
-            lose(
-                .malformed(
-                    "its headers are larger than \(Limits.headerBytes / 1024) KiB or more than \(Limits.headerFields)"))
-        case is HTTPParserError, is NIOHTTPDecoderError:
-            lose(.malformed(AnswerFault.reason(head: limiter.rawAnswer, error: error as? HTTPParserError)))
-        default: lose(.closed)
-        }
+        lose(Loss(error, rawAnswer: limiter.rawAnswer))
         context.close(promise: nil)
     }
 
     package func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         if case ChannelEvent.inputClosed? = event as? ChannelEvent, loss == nil, context.channel.isActive {
             // The socket is still open here, so the system can be asked about its bytes.
-            isClosedUnseen = wasNothingSeen
+            proof.inputClosed(
+                hasReceived: limiter.hasReceived, acknowledgement: transport.acknowledgement(descriptor))
             lose(.closed)
             context.close(promise: nil)
         }
         context.fireUserInboundEventTriggered(event)
-    }
-
-    private var wasNothingSeen: Bool {
-        guard isReused, !limiter.hasReceived, let acknowledgedAtStart,
-            let acknowledgement = transport.acknowledgement(descriptor)
-        else { return false }
-        // Earlier requests were answered, so all their bytes were acknowledged. If the count says otherwise, the system
-        // does not count, and nothing is proved.
-        return acknowledgement.isRejected && acknowledgement.bytes - acknowledgedAtStart == bytesBefore
     }
 
     package func channelInactive(context: ChannelHandlerContext) {
@@ -260,9 +245,20 @@ package final class ContainerConnection: ChannelInboundHandler {
     }
 }
 
+extension NIOHTTPDecoderLimitConfiguration {
+    /// The limits of the heads that containers send.
+    static var containerHeads: NIOHTTPDecoderLimitConfiguration {
+        var limits = NIOHTTPDecoderLimitConfiguration()
+        limits.maxHeaderFieldCount = Limits.headerFields
+        limits.maxHeaderListSize = Limits.headerBytes
+        limits.maxHeaderFieldSize = Limits.headerBytes
+        return limits
+    }
+}
+
 /// Limits the bytes that may arrive without completing a part of an answer (headers, interim answers, chunk extensions,
 /// trailers), and counts the bytes that are written.
-final class FramingLimiter: ChannelDuplexHandler {
+final class FramingLimiter: ChannelDuplexHandler, RemovableChannelHandler {
     typealias InboundIn = ByteBuffer
     typealias OutboundIn = IOData
     typealias OutboundOut = IOData

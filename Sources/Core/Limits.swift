@@ -38,6 +38,14 @@ package enum Limits {
     /// it.
     package static let bodiesInMemory = 256 << 20
     package static let smallBody = 16 * 1024
+    /// Bytes of a request that are kept to send it to another replica. A larger one is delivered once (contract R15).
+    package static let proxyResend = 64 * 1024
+    /// When the platform asks for a body in place of a container that does not (contract R7).
+    package static let proxyContinue: Duration = .seconds(1)
+    /// A connection into a container of a RealtimeAPI that is idle for this long is closed.
+    package static let proxyIdleConnection: Duration = .seconds(60)
+    /// How long requests may wait for a replica after a shutdown has begun (contract R17).
+    package static let proxyShutdownWait: Duration = .seconds(5)
     /// A `cortex.yaml`, in bytes.
     package static let configuration = 1 << 20
     /// Its values, counting each alias; its depth; and the number of reported problems.

@@ -67,14 +67,33 @@ package protocol Reconciling: Sendable {
 
 /// How much work APIs have at a moment. The loads of several sources add up.
 package protocol LoadSource: Sendable {
-    /// Requests that wait or are being worked on, by API. An API that is missing is unknown to this source.
+    /// The load by API. An API that is missing is unknown to this source.
     ///
     /// - Throws: when the load cannot be read. It is then unknown, not zero.
-    func load() async throws -> [String: Int]
+    func load() async throws -> [String: APILoad]
 
     /// Names of APIs whenever requests arrive for them, from now on. Hints: they may be late, merged or lost, and the
     /// sequence may end.
     func arrivals() -> any AsyncSequence<Set<String>, Never> & Sendable
+}
+
+/// The requests of an API that wait or are being worked on.
+package struct APILoad: Sendable, Hashable {
+    /// At this moment.
+    package var now: Int
+    /// On average over the last seconds, where a source knows it; otherwise the same as `now`.
+    package var mean: Double
+
+    package init(now: Int, mean: Double) {
+        self.now = now
+        self.mean = mean
+    }
+
+    package init(_ now: Int) { self.init(now: now, mean: Double(now)) }
+
+    package static func + (left: APILoad, right: APILoad) -> APILoad {
+        APILoad(now: left.now + right.now, mean: left.mean + right.mean)
+    }
 }
 
 /// A replica whose readiness probes pass. An object, because every request that it gets refers to it.

@@ -58,7 +58,7 @@ struct ResultReader {
                 try await write()
                 guard let writer else { return lost }
                 return .completed(try await writer.finish(), writer: writer)
-            case .lost(.malformed(let reason)):
+            case .lost(.malformed(let reason)), .lost(.headTooLarge(let reason)):
                 return .invalidAnswer(Verdict.unreadable(reason))
             case .lost(.closed), .head:
                 return lost

@@ -6,22 +6,22 @@ import HTTPServing
 struct EndpointTable: Sendable {
     /// An API and the rest of a path.
     struct Match: Sendable {
-        let handler: any EndpointHandler
+        let endpoint: Endpoint
         let rest: Substring
     }
 
-    private var handlers: [String: any EndpointHandler] = [:]
+    private var endpoints: [String: Endpoint] = [:]
     /// The number of segments of the longest endpoint: a longer path costs no more lookups.
     private var depth = 0
 
-    init(_ deployed: [DeployedAPI] = [], handler: (DeployedAPI) -> (any EndpointHandler)?) {
+    init(_ deployed: [DeployedAPI], endpoint: (DeployedAPI) -> Endpoint?) {
         for api in deployed {
-            let endpoint = api.specification.networking.endpoint
-            let key = endpoint == "/" ? "" : endpoint
+            let path = api.specification.networking.endpoint
+            let key = path == "/" ? "" : path
             // Two APIs cannot be deployed at one endpoint. If it happens all the same, the answer must not depend on
             // chance.
-            guard handlers[key] == nil, let handler = handler(api) else { continue }
-            handlers[key] = handler
+            guard endpoints[key] == nil, let endpoint = endpoint(api) else { continue }
+            endpoints[key] = endpoint
             depth = max(depth, key.utf8.count { $0 == UInt8(ascii: "/") })
         }
     }
@@ -31,10 +31,10 @@ struct EndpointTable: Sendable {
     /// Each segment is decoded before it is compared: `/a/%62` is the endpoint `/a/b` if there is one, otherwise `/%62`
     /// below `/a`. An encoded slash does not separate segments.
     func match(_ path: String) -> Match? {
-        if let handler = handlers[path] { return Match(handler: handler, rest: "") }
+        if let endpoint = endpoints[path] { return Match(endpoint: endpoint, rest: "") }
         let slash = UInt8(ascii: "/")
         guard path.utf8.first == slash else { return nil }
-        var found = handlers[""].map { Match(handler: $0, rest: path[...]) }
+        var found = endpoints[""].map { Match(endpoint: $0, rest: path[...]) }
         var prefix = ""
         var rest = path[...]
         for _ in 0..<depth where !rest.isEmpty {
@@ -43,9 +43,9 @@ struct EndpointTable: Sendable {
             guard let segment = PercentCoding.decode(afterSlash[..<end]), !segment.contains(byte: slash) else { break }
             prefix += "/" + segment
             rest = afterSlash[end...]
-            if let handler = handlers[prefix] { found = Match(handler: handler, rest: rest) }
+            if let endpoint = endpoints[prefix] { found = Match(endpoint: endpoint, rest: rest) }
         }
-        guard let found, found.handler.serves(found.rest) else { return nil }
+        if let found, case .replies(let handler) = found.endpoint, !handler.serves(found.rest) { return nil }
         return found
     }
 }

@@ -19,17 +19,18 @@ final class Endpoints: Sendable {
 
     private let store: any Store
     private let clock: any PlatformClock
-    private let handler: @Sendable (DeployedAPI) -> (any EndpointHandler)?
+    private let makeTable: @Sendable ([DeployedAPI]) -> EndpointTable
     private let state: Mutex<State>
 
-    /// - Parameter handler: makes the handler of a deployed API, by its kind.
+    /// - Parameter makeTable: the table of all deployed APIs. Its calls follow each other.
     init(
-        store: any Store, clock: any PlatformClock, handler: @escaping @Sendable (DeployedAPI) -> (any EndpointHandler)?
+        store: any Store, clock: any PlatformClock,
+        makeTable: @escaping @Sendable ([DeployedAPI]) -> EndpointTable
     ) {
         self.store = store
         self.clock = clock
-        self.handler = handler
-        self.state = Mutex(State(table: EndpointTable(handler: handler)))
+        self.makeTable = makeTable
+        self.state = Mutex(State(table: EndpointTable([]) { _ in nil }))
     }
 
     /// - Throws: ``PlatformError`` `not_found`; `store_unavailable` when it is not in the table and the store cannot be
@@ -41,6 +42,14 @@ final class Endpoints: Sendable {
             throw GatewayRoutes.unknownPath
         }
         return match
+    }
+
+    /// The handler of a path that an exchange answers, as far as the table knows now.
+    func exchange(_ path: String) -> ExchangeMatch? {
+        guard let match = state.withLock({ $0.table }).match(path), case .exchanges(let handler) = match.endpoint else {
+            return nil
+        }
+        return ExchangeMatch(handler: handler, rest: match.rest)
     }
 
     /// Returns after a read of the store that began after this call.
@@ -70,7 +79,7 @@ final class Endpoints: Sendable {
             state.running = state.next
             state.next = nil
         }
-        let table = EndpointTable(try await store.deployedAPIs(), handler: handler)
+        let table = makeTable(try await store.deployedAPIs())
         state.withLock { $0.table = table }
     }
 }

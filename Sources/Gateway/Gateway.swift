@@ -16,6 +16,7 @@ package struct Gateway: Service {
     private let server: HTTPServer
     private let endpoints: Endpoints
     private let waiting: WaitingCallers
+    private let onShutdown: @Sendable () -> Void
     private let logger: Logger
 
     /// - Parameters:
@@ -23,13 +24,16 @@ package struct Gateway: Service {
     ///   - capacity: the limits that this server shares with the others of the process.
     ///   - spareDisk: how many bytes of disk submissions may still take; called at every submission, so it must be
     ///     fast.
-    ///   - otherKinds: the handlers of APIs that are not AsyncAPIs; `nil` for one that is not served.
+    ///   - exchanges: the handlers of APIs that are not AsyncAPIs, by name. Called whenever the deployed APIs may have
+    ///     changed, with all of them.
+    ///   - onShutdown: called when a graceful shutdown begins.
     ///   - makeID: a new request's id; as a rule one that cannot be guessed.
     package init(
         store: any Store, listeners: [HTTPListener], limits: HTTPServerLimits = HTTPServerLimits(),
         capacity: ServerCapacity = ServerCapacity(), clock: any PlatformClock, logger: Logger,
         spareDisk: @escaping @Sendable () -> Int64 = { .max },
-        otherKinds: @escaping @Sendable (DeployedAPI) -> (any EndpointHandler)? = { _ in nil },
+        exchanges: @escaping @Sendable ([DeployedAPI]) -> [String: any ExchangeHandler] = { _ in [:] },
+        onShutdown: @escaping @Sendable () -> Void = {},
         makeID: @escaping @Sendable (Timestamp) -> RequestID = { now in
             var generator = SystemRandomNumberGenerator()
             return RequestID(now: now, using: &generator)
@@ -38,10 +42,13 @@ package struct Gateway: Service {
         let waiting = WaitingCallers(store: store, clock: clock)
         let services = AsyncAPI.Services(
             store: store, clock: clock, makeID: makeID, waiting: waiting, spareDisk: spareDisk)
-        let endpoints = Endpoints(store: store, clock: clock) { api in
-            switch api.specification.kind {
-            case .async(let part): AsyncAPI(api, part, services: services)
-            case .realtime, .trafficSplitter: otherKinds(api)
+        let endpoints = Endpoints(store: store, clock: clock) { deployed in
+            let exchanges = exchanges(deployed)
+            return EndpointTable(deployed) { api in
+                switch api.specification.kind {
+                case .async(let part): .replies(AsyncAPI(api, part, services: services))
+                case .realtime, .trafficSplitter: exchanges[api.name].map(Endpoint.exchanges)
+                }
             }
         }
         let errors = ErrorResponses(logger: logger)
@@ -51,9 +58,10 @@ package struct Gateway: Service {
         self.endpoints = endpoints
         self.waiting = waiting
         self.logger = logger
+        self.onShutdown = onShutdown
         self.server = HTTPServer(
             listeners: listeners, limits: limits, capacity: capacity, clock: clock, logger: logger, errors: errors,
-            errorHeaders: CORS.anyOrigin, isHandlerOnLoop: true
+            errorHeaders: CORS.anyOrigin, isHandlerOnLoop: true, exchanges: { endpoints.exchange($0) }
         ) { request, body in
             try await routes.respond(to: request, body: &body)
         }
@@ -84,6 +92,7 @@ package struct Gateway: Service {
                 try await server.run()
             } onGracefulShutdown: {
                 waiting.close()
+                onShutdown()
             }
             hint.finish()
             group.cancelAll()

@@ -18,9 +18,14 @@ struct GatewayRoutes: Sendable {
         do {
             let match = try await endpoints.find(request.path)
             isKnown = true
-            cors = match.handler.cors(match.rest)
-            if cors.forbids(request) { throw Self.foreignOrigin }
-            reply = try await match.handler.respond(to: request, at: match.rest, body: &body)
+            switch match.endpoint {
+            case .exchanges(let handler):
+                return .exchange(ExchangeMatch(handler: handler, rest: match.rest))
+            case .replies(let handler):
+                cors = handler.cors(match.rest)
+                if cors.forbids(request) { throw Self.foreignOrigin }
+                reply = try await handler.respond(to: request, at: match.rest, body: &body)
+            }
         } catch {
             // A browser shows the error of the request itself only where its preflight succeeds (contract A8).
             let isAsking = !isKnown && CORS.isPreflight(request)

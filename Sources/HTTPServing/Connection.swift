@@ -12,12 +12,13 @@ import Support
 ///                                         │  │  └──────the reply is ready───────┘
 ///                                         │  └──a handler takes the channel──▶ handed over
 ///                                         └──last answer written, or caller gone──▶ closed
+/// reading ──head of a request that an exchange answers──▶ exchanging ──response sent──▶ reading
 /// ```
 ///
 /// A new and a parked connection hold no task: a suspended task with its frames takes more memory than the channel and
 /// this object together. Between two requests the task is kept, because another request usually follows at once. A
 /// parked connection resumes as often as its reply returns another wait, so a reply may also send a part of its answer
-/// each time.
+/// each time. An exchange (``ServerExchange``) needs no task either: it is called with each part.
 ///
 /// The socket is read while few parts wait for the task. So a caller's leaving is noticed during a long answer, and a
 /// fast caller cannot fill the memory.
@@ -33,6 +34,10 @@ final class Connection: ChannelDuplexHandler, RemovableChannelHandler {
         case answering(ParkedReply?)
         /// No task: the reply will report when it is ready.
         case parked(ParkedReply)
+        /// No task: the exchange gets the parts; `nil` when it is over, and the rest of its request is dropped.
+        case exchanging((any ServerExchange)?)
+        /// The output is closed behind the last response; what arrives is dropped.
+        case lingering
         /// Nothing more is answered.
         case closed
         /// The channel belongs to a handler's ``ConnectionTaker``.
@@ -45,7 +50,7 @@ final class Connection: ChannelDuplexHandler, RemovableChannelHandler {
     let caller = CallerPresence()
     /// Set while the connection is in its pipeline.
     var guardian: ConnectionGuard?
-    private let responder: Responder
+    let responder: Responder
     private let tasks: AsyncStream<ConnectionHandle>.Continuation
     private let executor: LoopTaskExecutor
     private let capacity: ServerCapacity
@@ -65,7 +70,13 @@ final class Connection: ChannelDuplexHandler, RemovableChannelHandler {
     private var isRefused = false
     private var isReadHeld = false
     /// The parser stops behind the present request: see ``stopParsing()``.
-    private var isParsingOver = false
+    private(set) var isParsingOver = false
+    /// Whether the present exchange has all of its request; no more is read for it; bytes of the rest that were dropped.
+    private var hasWholeRequest = false
+    private var isExchangeHeld = false
+    private var dropped = 0
+    private var isPumping = false
+    private var exchangeCaller: ExchangeCaller?
     private var reader: CheckedContinuation<Void, Never>?
     private var writer: CheckedContinuation<Void, Never>?
     /// Bytes of bodies in memory, and those of them that the task has taken.
@@ -90,7 +101,12 @@ final class Connection: ChannelDuplexHandler, RemovableChannelHandler {
     var handle: ConnectionHandle { ConnectionHandle(self, executor) }
 
     /// Whether parts wait for the task.
-    var hasUntakenParts: Bool { !parts.isEmpty }
+    var hasUntakenParts: Bool { !parts.isEmpty || isExchangeHeld }
+
+    /// Whether an exchange answers the present request.
+    var hasExchange: Bool {
+        if case .exchanging(_?) = state { true } else { false }
+    }
 
     // MARK: States
 
@@ -98,9 +114,8 @@ final class Connection: ChannelDuplexHandler, RemovableChannelHandler {
     private func wake() {
         if let reader = reader.take() {
             reader.resume()
-        } else if case .reading = state {
-            // A task could do nothing for a channel that is closed.
-            if context?.channel.isActive == true { answer(resuming: nil) } else { close() }
+        } else {
+            pump()
         }
     }
 
@@ -114,9 +129,16 @@ final class Connection: ChannelDuplexHandler, RemovableChannelHandler {
 
     /// The connection's task, until there is nothing to do.
     nonisolated(nonsending) func run() async {
-        let parked = await responder.serve(self)
+        let rest = await responder.serve(self)
         guard case .answering = state else { return }
-        if let parked { park(parked) } else { close() }
+        switch rest {
+        case .nothing: close()
+        case .park(let parked): park(parked)
+        case .exchange(let request, let head, let match):
+            guard let caller = callerOfExchange() else { return close() }
+            begin(match.handler.exchange(for: request, head, at: match.rest, caller: caller))
+            pump()
+        }
     }
 
     private func park(_ parked: ParkedReply) {
@@ -144,6 +166,156 @@ final class Connection: ChannelDuplexHandler, RemovableChannelHandler {
         if isRemoved, case .closed = state { over.succeed() }
     }
 
+    // MARK: Exchanges
+
+    /// Gives what has arrived to the present exchange, begins the next one, or asks for a task. Every function that
+    /// changes the state of an exchange may be called from here, so it is a loop and not a recursion.
+    private func pump() {
+        guard !isPumping else { return }
+        isPumping = true
+        defer { isPumping = false }
+        while true {
+            switch state {
+            case .reading:
+                guard !parts.isEmpty || fault != nil || isInputOver else { return }
+                // Nothing can be done for a channel that is closed.
+                guard let context, context.channel.isActive else { return close() }
+                guard case .head(let head)? = parts.first, let caller = callerOfExchange(),
+                    let exchange = responder.exchange(for: head, on: self, caller)
+                else { return answer(resuming: nil) }
+                begin(exchange)
+                _ = takePart()
+            case .exchanging(let exchange):
+                guard !hasWholeRequest, !parts.isEmpty else { return endPump(exchange) }
+                give(takePart(), to: exchange)
+            case .lingering:
+                parts = []
+                if isInputOver { close() }
+                return
+            case .answering, .parked, .closed, .handedOver:
+                return
+            }
+        }
+    }
+
+    /// Nothing is left to give: the read is over, or the request cannot be read further.
+    private func endPump(_ exchange: (any ServerExchange)?) {
+        guard let exchange else {
+            // The rest of the request does not come.
+            if !hasWholeRequest, fault != nil || isInputOver { close() }
+            return
+        }
+        if !hasWholeRequest, let fault = fault.take() {
+            hasWholeRequest = true
+            exchange.requestFailed(fault)
+        } else if isInputOver {
+            close()
+            exchange.callerGone()
+        } else {
+            exchange.readEnded()
+        }
+    }
+
+    private func begin(_ exchange: any ServerExchange) {
+        hasWholeRequest = false
+        isExchangeHeld = false
+        dropped = 0
+        state = .exchanging(exchange)
+    }
+
+    private func give(_ part: HTTPServerRequestPart, to exchange: (any ServerExchange)?) {
+        switch part {
+        case .head:
+            close()
+        case .body(let bytes):
+            let count = bytes.readableBytes
+            held -= count
+            capacity.releaseBody(count)
+            if let exchange { return exchange.received(bytes) }
+            dropped += count
+            if dropped > Responder.drainedBody { linger() }
+        case .end(let trailers):
+            hasWholeRequest = true
+            if let exchange { return exchange.receivedEnd(trailers) }
+            nextRequest()
+        }
+    }
+
+    private func takePart() -> HTTPServerRequestPart {
+        let part = parts.removeFirst()
+        readIfWanted()
+        return part
+    }
+
+    private func readIfWanted() {
+        guard isReadHeld, !isExchangeHeld, parts.count < Self.waitingParts else { return }
+        isReadHeld = false
+        context?.read()
+    }
+
+    private func nextRequest() {
+        state = .reading
+        pump()
+    }
+
+    private func callerOfExchange() -> ExchangeCaller? {
+        if let exchangeCaller { return exchangeCaller }
+        guard let channel = context?.channel else { return nil }
+        let caller = ExchangeCaller(self, channel: channel, peer: capacity.callerPeer(of: channel))
+        channel.watchForVanishedPeer()
+        exchangeCaller = caller
+        return caller
+    }
+
+    func exchangeWrite(_ part: HTTPServerResponsePart) {
+        context?.write(wrapOutboundOut(part), promise: nil)
+    }
+
+    func exchangeFlush() {
+        context?.flush()
+    }
+
+    /// Nothing more is read for the present exchange. What is read all the same is given to it.
+    func holdExchange() { isExchangeHeld = true }
+
+    func resumeExchange() {
+        isExchangeHeld = false
+        readIfWanted()
+    }
+
+    /// All of the response is written.
+    func finishExchange(keepAlive: Bool) {
+        guard case .exchanging = state else { return }
+        context?.flush()
+        guardian?.sentEnd()
+        isExchangeHeld = false
+        guard keepAlive, !caller.isLeaving else { return linger() }
+        guard hasWholeRequest else {
+            state = .exchanging(nil)
+            return readIfWanted()
+        }
+        nextRequest()
+    }
+
+    /// Closes the output behind the responses, and the connection when the caller has closed it too or after a time: if
+    /// it were closed with bytes of the caller unread, the system would discard the response.
+    private func linger() {
+        guard let context else { return }
+        state = .lingering
+        let channel = context.channel
+        let sent = context.eventLoop.makePromise(of: Void.self)
+        guardian?.sendAll(sent)
+        let time = TimeAmount(responder.limits.lingerTime)
+        sent.futureResult.whenComplete { _ in
+            channel.close(mode: .output, promise: nil)
+            let deadline = channel.eventLoop.scheduleTask(in: time) { channel.close(promise: nil) }
+            channel.closeFuture.whenComplete { _ in deadline.cancel() }
+        }
+        isExchangeHeld = false
+        readIfWanted()
+        if isInputOver { close() }
+    }
+
     // MARK: For the task
 
     /// The parked reply that the task begins with, once.
@@ -167,10 +339,7 @@ final class Connection: ChannelDuplexHandler, RemovableChannelHandler {
         }
         let part = parts.removeFirst()
         if case .body(let bytes) = part { taken += bytes.readableBytes }
-        if isReadHeld, parts.count < Self.waitingParts {
-            isReadHeld = false
-            context?.read()
-        }
+        readIfWanted()
         return part
     }
 
@@ -239,11 +408,11 @@ final class Connection: ChannelDuplexHandler, RemovableChannelHandler {
         isParsingOver && parts.isEmpty && !isInputOver && guardian?.hasAllUnparsed == true
     }
 
-    /// Gives the channel to `taker`, with the bytes that arrived behind the request. The task has written and read all
-    /// of the request's exchange.
+    /// Gives the channel to `taker`, with the bytes that arrived behind the request. All of the request was read, and
+    /// all of the response is written.
     ///
     /// - Throws: ``CallerGone`` unless ``canHandOver``; errors of `taker`. The connection must be closed then.
-    nonisolated(nonsending) func handOver(to taker: ConnectionTaker) async throws {
+    func handOver(to taker: ConnectionTaker) throws {
         guard let context, let guardian, canHandOver, !caller.isLeaving else { throw CallerGone() }
         guardian.handOver()
         let channel = context.channel
@@ -319,7 +488,7 @@ final class Connection: ChannelDuplexHandler, RemovableChannelHandler {
     }
 
     func read(context: ChannelHandlerContext) {
-        guard parts.count < Self.waitingParts else {
+        guard parts.count < Self.waitingParts, !isExchangeHeld else {
             isReadHeld = true
             return
         }
@@ -328,6 +497,7 @@ final class Connection: ChannelDuplexHandler, RemovableChannelHandler {
 
     func channelWritabilityChanged(context: ChannelHandlerContext) {
         if context.channel.isWritable { writer.take()?.resume() }
+        if case .exchanging(let exchange?) = state { exchange.writabilityChanged() }
         context.fireChannelWritabilityChanged()
     }
 

@@ -77,7 +77,10 @@ final class ConnectionGuard: ChannelDuplexHandler {
         switch event {
         case is ChannelShouldQuiesceEvent where !isHandedOver:
             connection.caller.leave()
-            if !watch.isBusy { context.close(promise: nil) }
+            if !watch.isBusy { return context.close(promise: nil) }
+            let loop = context.eventLoop.assumeIsolated()
+            loop.scheduleTask(in: times.shutdown) { self.endReceiving() }
+            loop.scheduleTask(in: times.shutdown + times.linger) { self.endSending() }
         case ChannelEvent.inputClosed:
             connection.caller.finish()
             context.fireUserInboundEventTriggered(event)
@@ -92,6 +95,22 @@ final class ConnectionGuard: ChannelDuplexHandler {
         connection.caller.goAway()
         context.fireChannelInactive()
     }
+
+    /// A shutdown began a while ago (contract U4): a request that is not complete is not waited for. An exchange has the
+    /// grace period of its API.
+    private func endReceiving() {
+        guard context != nil, !isHandedOver, !connection.hasExchange, watch.isReceiving else { return }
+        refuse(Self.shutdownFault)
+    }
+
+    /// Later: nor is a caller that has not read its response.
+    private func endSending() {
+        guard let context, !isHandedOver, !connection.hasExchange, unsent(context) > 0 else { return }
+        context.close(promise: nil)
+    }
+
+    private static let shutdownFault = HTTPFault(
+        PlatformError(.unavailable, "the platform is shutting down. Send the request again a little later"))
 
     // MARK: Messages
 
@@ -134,12 +153,21 @@ final class ConnectionGuard: ChannelDuplexHandler {
     /// closed its sending side.
     nonisolated(nonsending) func sendAll() async {
         guard let context, unsent(context) > 0 else { return }
-        answerWaits()
         let sent = context.eventLoop.makePromise(of: Void.self)
-        context.writeAndFlush(wrapOutboundOut(.byteBuffer(ByteBuffer())), promise: sent)
+        sendAll(sent)
         // Fails where the connection is closed, which the reader of the connection sees.
         try? await sent.futureResult.get()
     }
+
+    /// The same for code without a task.
+    func sendAll(_ sent: EventLoopPromise<Void>) {
+        guard let context else { return sent.succeed() }
+        answerWaits()
+        context.writeAndFlush(wrapOutboundOut(.byteBuffer(ByteBuffer())), promise: sent)
+    }
+
+    /// The response of an exchange has begun: until its end neither side must keep a rate (contract R5).
+    func responseBegan() { watch.responseBegan() }
 
     /// The parser has stopped behind a request that offers an upgrade.
     func parsingEnded() {
@@ -236,6 +264,7 @@ final class IdleTimes: Sendable {
     let bodyCredit: TimeAmount
     let answer: TimeAmount
     let linger: TimeAmount
+    let shutdown: TimeAmount
     /// Bytes a second that a body must bring, and an answer must be read with.
     let rate: Int
 
@@ -247,6 +276,7 @@ final class IdleTimes: Sendable {
         self.bodyCredit = TimeAmount(max(limits.bodyGrace, limits.bodyCredit))
         self.answer = TimeAmount(limits.answerTime)
         self.linger = TimeAmount(limits.lingerTime)
+        self.shutdown = TimeAmount(limits.shutdownTime)
         self.rate = max(1, limits.bodyRate)
     }
 }
@@ -299,6 +329,8 @@ struct IdleWatch {
     /// The bytes of answers that had been read by the caller when `slowSince` was set.
     private var readThen = 0
     private var slowSince: NIODeadline?
+    /// A response is being sent that may take as long as its caller and its container like.
+    private var isStreaming = false
 
     init(_ times: IdleTimes, now: NIODeadline) {
         self.times = times
@@ -314,6 +346,8 @@ struct IdleWatch {
     /// Whether a body has begun in the present read, of which no byte has come yet.
     var hasBodyAhead: Bool { isNewBody && bodyBytes == 0 && input == .body }
     var isInBody: Bool { input == .body || input == .expecting }
+    /// Whether a request has begun and is not complete.
+    var isReceiving: Bool { isInBody || input == .head }
 
     mutating func receivedHead() {
         open += 1
@@ -386,6 +420,7 @@ struct IdleWatch {
     ///
     /// - Returns: as `readEnded`.
     mutating func sentEnd(now: NIODeadline) -> NIODeadline? {
+        isStreaming = false
         open = max(0, open - 1)
         guard open == 0 else { return nil }
         switch input {
@@ -403,6 +438,9 @@ struct IdleWatch {
         }
     }
 
+    /// Until the next ``sentEnd(now:)`` neither side must keep a rate.
+    mutating func responseBegan() { isStreaming = true }
+
     /// No more of the present request is taken.
     mutating func refuse(now: NIODeadline) {
         input = .refused
@@ -416,6 +454,10 @@ struct IdleWatch {
     ///   - read: bytes of answers that it has read since the connection was opened.
     ///   - isUntaken: whether parts of a request wait for the server.
     mutating func check(now: NIODeadline, unsent: Int, read: Int, isUntaken: Bool) -> Verdict {
+        if isStreaming {
+            slowSince = nil
+            return .look(at: now + times.idle)
+        }
         if unsent > 0 {
             if let since = slowSince {
                 if now - since >= times.answer {

@@ -16,3 +16,11 @@ package protocol EndpointHandler: AnyObject, Sendable {
         to request: IncomingRequest, at rest: Substring, body: inout IncomingBody
     ) async throws -> HTTPReply
 }
+
+/// What answers at an endpoint.
+package enum Endpoint: Sendable {
+    /// A handler that replies to each request.
+    case replies(any EndpointHandler)
+    /// A handler that takes each request over, with every path below the endpoint.
+    case exchanges(any ExchangeHandler)
+}

@@ -48,6 +48,9 @@ package struct HTTPServerLimits: Sendable, Hashable {
     package var connections: Int
     /// How long the rest of a refused body is read and discarded, so that the caller can read the answer.
     package var lingerTime: Duration
+    /// How long after the beginning of a shutdown the rest of a request is waited for. A response that its caller has
+    /// not read after this and ``lingerTime`` is cut off.
+    package var shutdownTime: Duration
 
     package init(
         headerBytes: Int = Limits.headerBytes, headerFields: Int = Limits.headerFields,
@@ -55,7 +58,8 @@ package struct HTTPServerLimits: Sendable, Hashable {
         firstByteTime: Duration = Limits.firstByte, headTime: Duration = Limits.requestHead,
         bodyGrace: Duration = Limits.bodyGrace, bodyCredit: Duration = Limits.bodyCredit,
         bodyRate: Int = Limits.bodyRate, answerTime: Duration = Limits.answerReading,
-        connections: Int = Limits.connections, lingerTime: Duration = .seconds(5)
+        connections: Int = Limits.connections, lingerTime: Duration = .seconds(5),
+        shutdownTime: Duration = .seconds(3)
     ) {
         self.headerBytes = headerBytes
         self.headerFields = headerFields
@@ -69,6 +73,7 @@ package struct HTTPServerLimits: Sendable, Hashable {
         self.answerTime = answerTime
         self.connections = connections
         self.lingerTime = lingerTime
+        self.shutdownTime = shutdownTime
     }
 }
 

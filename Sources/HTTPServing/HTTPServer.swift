@@ -34,12 +34,13 @@ package struct HTTPServer: Service {
     ///   - errorHeaders: added to every error answer that is made before the handler sees the request.
     ///   - isHandlerOnLoop: whether the handler runs on the event loop of its connection, without changing threads: for
     ///     one that never blocks and computes little.
+    ///   - exchanges: finds the handler of a request that an exchange answers, without waiting.
     package init(
         listeners: [HTTPListener], limits: HTTPServerLimits = HTTPServerLimits(),
         capacity: ServerCapacity = ServerCapacity(), isForCallers: Bool = true,
         group: any EventLoopGroup = MultiThreadedEventLoopGroup.singleton, clock: any PlatformClock, logger: Logger,
         errors: ErrorResponses, errorHeaders: HTTPHeaders = [:], isHandlerOnLoop: Bool = false,
-        replying handler: @escaping HTTPReplyHandler
+        exchanges: ExchangeLookup? = nil, replying handler: @escaping HTTPReplyHandler
     ) {
         self.listeners = listeners
         let (tasks, queue) = AsyncStream.makeStream(of: ConnectionHandle.self)
@@ -48,7 +49,7 @@ package struct HTTPServer: Service {
             limits: limits, times: IdleTimes(limits), capacity: capacity, tasks: queue,
             responder: Responder(
                 limits: limits, errors: errors, date: HTTPDate(clock: clock), isHandlerOnLoop: isHandlerOnLoop,
-                errorHeaders: errorHeaders, handler: handler))
+                errorHeaders: errorHeaders, exchanges: exchanges, handler: handler))
         self.doors = listeners.map { listener in
             if case .tcp = listener, isForCallers { return capacity.addDoor(share: .all) }
             return capacity.addDoor(share: .quarter)

@@ -49,6 +49,8 @@ package enum HTTPReply: Sendable {
     /// Sends the head of `response`, as a rule 101, and gives the channel to the taker. Only for a request that offers
     /// an upgrade, whose caller has not closed its sending side; while the server shuts down the answer is 503 instead.
     case handOver(OutgoingResponse, to: ConnectionTaker)
+    /// An exchange answers the request. Only before any of its body was read.
+    case exchange(ExchangeMatch)
 
     var isResponse: Bool {
         if case .response = self { true } else { false }
@@ -66,6 +68,8 @@ package enum HTTPReply: Sendable {
         case .handOver(var response, to: let taker):
             response.headers.add(contentsOf: headers)
             self = .handOver(response, to: taker)
+        case .exchange:
+            break
         }
     }
 }

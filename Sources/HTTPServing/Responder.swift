@@ -6,12 +6,13 @@ import NIOHTTP1
 /// parks the connection. Shared by all connections of a server; its functions run on the connection's event loop.
 final class Responder: Sendable {
     /// Bodies up to this size that a handler did not read are read all the same, so that the connection can be kept.
-    private static let drainedBody: Int64 = 64 * 1024
+    static let drainedBody = 64 * 1024
 
-    private let limits: HTTPServerLimits
+    let limits: HTTPServerLimits
     private let handler: HTTPReplyHandler
+    private let exchanges: ExchangeLookup?
     private let errors: ErrorResponses
-    private let date: HTTPDate
+    let date: HTTPDate
     private let isHandlerOnLoop: Bool
     private let errorHeaders: HTTPHeaders
 
@@ -19,11 +20,13 @@ final class Responder: Sendable {
     ///   - isHandlerOnLoop: whether the handler runs on the connection's event loop: for one that never blocks and
     ///     computes little.
     ///   - errorHeaders: added to every error answer that is made before the handler sees the request.
+    ///   - exchanges: finds the handler of a request that an exchange answers, without waiting.
     init(
         limits: HTTPServerLimits, errors: ErrorResponses, date: HTTPDate, isHandlerOnLoop: Bool,
-        errorHeaders: HTTPHeaders, handler: @escaping HTTPReplyHandler
+        errorHeaders: HTTPHeaders, exchanges: ExchangeLookup?, handler: @escaping HTTPReplyHandler
     ) {
         self.limits = limits
+        self.exchanges = exchanges
         self.handler = handler
         self.errors = errors
         self.date = date
@@ -36,6 +39,7 @@ final class Responder: Sendable {
         /// Another request may follow on this connection.
         case request
         case park(ParkedReply)
+        case exchange(IncomingRequest, HTTPRequestHead, ExchangeMatch)
         case close
         /// The channel belongs to a handler's ``ConnectionTaker``.
         case handedOver
@@ -44,21 +48,48 @@ final class Responder: Sendable {
     /// Answers requests, first the one of a parked reply, until the connection is to be closed, is handed over, or an
     /// answer is not ready.
     ///
-    /// - Returns: the reply that is not ready.
-    nonisolated(nonsending) func serve(_ connection: Connection) async -> ParkedReply? {
+    /// - Returns: what the connection goes on with, without a task.
+    nonisolated(nonsending) func serve(_ connection: Connection) async -> Rest {
         do {
             var next = Next.request
             if let parked = connection.takeParked() { next = try await resume(parked, on: connection) }
             while case .request = next { next = try await answerNext(on: connection) }
             switch next {
             case .request, .close: try await connection.closeOutput(lingering: TimeAmount(limits.lingerTime))
-            case .park(let parked): return parked
+            case .park(let parked): return .park(parked)
+            case .exchange(let request, let head, let match): return .exchange(request, head, match)
             case .handedOver: break
             }
         } catch {
             // The connection broke, or its caller left. The handler of a request has seen it; no one else needs to.
         }
-        return nil
+        return .nothing
+    }
+
+    /// What is left when a task ends.
+    enum Rest {
+        case nothing
+        case park(ParkedReply)
+        case exchange(IncomingRequest, HTTPRequestHead, ExchangeMatch)
+    }
+
+    /// Begins the exchange of a request, if an exchange answers it and its API is known already; otherwise a task
+    /// answers it.
+    func exchange(
+        for head: HTTPRequestHead, on connection: Connection, _ caller: @autoclosure () -> ExchangeCaller?
+    ) -> (any ServerExchange)? {
+        guard let exchanges, RequestHeadCheck.fault(in: head, limits: limits) == nil, head.uri != "*" else {
+            return nil
+        }
+        let request = IncomingRequest(head: head, caller: connection.caller)
+        guard let match = exchanges(request.path), let caller = caller() else { return nil }
+        if Self.endsParsing(head) { connection.stopParsing() }
+        return match.handler.exchange(for: request, head, at: match.rest, caller: caller)
+    }
+
+    /// The parser takes nothing behind a request that offers an upgrade or asks for a tunnel: no other can follow.
+    private static func endsParsing(_ head: HTTPRequestHead) -> Bool {
+        head.method == .CONNECT || (head.headers.contains(name: "upgrade") && head.hasUpgradeConnection)
     }
 
     /// Reads and answers one request.
@@ -76,12 +107,14 @@ final class Responder: Sendable {
             try await send(refusal(fault), framing, on: connection)
             return .close
         }
-        // The parser takes nothing behind a request that offers an upgrade or asks for a tunnel: no other can follow.
         let offersUpgrade = head.headers.contains(name: "upgrade")
-        let endsParsing = head.method == .CONNECT || (offersUpgrade && head.hasUpgradeConnection)
+        let endsParsing = Self.endsParsing(head)
         if endsParsing { connection.stopParsing() }
         var body = IncomingBody(head: head, connection: connection.handle)
         let reply = try await reply(to: head, &body, connection.caller)
+        if case .exchange(let match) = reply {
+            return .exchange(IncomingRequest(head: head, caller: connection.caller), head, match)
+        }
         // The handler has returned: what the body took in memory is free.
         defer { connection.release(.max) }
         framing.mayKeepAlive =
@@ -149,7 +182,7 @@ final class Responder: Sendable {
         if body.isComplete { return true }
         if body.isBroken { return false }
         // A caller that waits for 100-continue may or may not send its body.
-        guard let length = body.declaredLength, length <= Self.drainedBody else { return false }
+        guard let length = body.declaredLength, length <= Int64(Self.drainedBody) else { return false }
         return length == 0 || !body.awaitsContinue
     }
 
@@ -192,8 +225,10 @@ final class Responder: Sendable {
             guard connection.canHandOver else { throw CallerGone() }
             let head = HTTPResponseHead(version: .http1_1, status: response.status, headers: response.headers)
             try await connection.write([.head(head), .end(nil)])
-            try await connection.handOver(to: taker)
+            try connection.handOver(to: taker)
             return .handedOver
+        case .exchange:
+            throw PlatformError(.internal, "an answer that was not ready became an exchange")
         }
     }
 

@@ -145,6 +145,18 @@ package final class ServerCapacity: Sendable {
 
     func finishRefusal() { refusals.subtract(1, ordering: .relaxed) }
 
+    /// The other end of a connection. To be called on its event loop.
+    func callerPeer(of channel: any Channel) -> CallerPeer {
+        guard let remote = channel.remoteAddress, let address = AddressRange(remote) else {
+            return CallerPeer(address: nil, isVersion6: false, isTrusted: true)
+        }
+        let isTrusted = (trusted + AddressRange.loopback).contains { $0.contains(address) }
+        // A version 6 address that maps a version 4 address is written like the latter.
+        var text = remote.ipAddress ?? ""
+        if address.isVersion4, let colon = text.lastIndex(of: ":") { text = String(text[text.index(after: colon)...]) }
+        return CallerPeer(address: text, isVersion6: !address.isVersion4, isTrusted: isTrusted)
+    }
+
     private func peer(of channel: any Channel) -> Peer? {
         guard let address = channel.remoteAddress else { return nil }
         let range = AddressRange(address)

@@ -9,6 +9,7 @@ import HTTPServing
 import LocalOrchestrator
 package import Logging
 import Operator
+import Proxy
 import Reconciler
 import ServiceLifecycle
 import StoreSQLite
@@ -113,20 +114,22 @@ package struct Assembly: Sendable {
         let reconciler = Reconciler(
             store: store, orchestrator: orchestrator, clock: clock, logger: logger,
             check: { try await volumes.obstacles(among: $0) })
+        let random = SystemRandom()
+        let makeID: @Sendable (Timestamp) -> RequestID = { RequestID(now: $0, random: random.next()) }
+        let proxy = Proxy(orchestrator: orchestrator, clock: clock, logger: logger, makeID: makeID)
         let autoscaler = Autoscaler(
-            store: store, sources: [QueueLoad(store)], reconciler: reconciler, clock: clock, logger: logger)
+            store: store, sources: [QueueLoad(store), proxy], reconciler: reconciler, clock: clock, logger: logger)
         let control = makeOperator(
-            store, orchestrator, reconciler, autoscaler, tokens, book, volumes, disk, engine, state)
+            store, orchestrator, reconciler, autoscaler, tokens, book, volumes, disk, engine, state, proxy)
         // Before the orchestrator runs, which removes pods that belong to no API.
         try await withOperation("restore", "deployed APIs") { try await reconciler.restore() }
 
-        let random = SystemRandom()
         let gateway = Gateway(
             store: store,
             listeners: [
                 .tcp(host: settings.host, port: settings.gatewayPort), .unix(path: directory.gatewaySocket),
             ], capacity: capacity, clock: clock, logger: logger, spareDisk: { disk.spare },
-            makeID: { RequestID(now: $0, random: random.next()) })
+            exchanges: { proxy.update($0) }, onShutdown: { proxy.beginShutdown() }, makeID: makeID)
         let controlServer = HTTPServer(
             listeners: [
                 .tcp(host: settings.operatorHost, port: settings.operatorPort), .unix(path: directory.operatorSocket),
@@ -137,7 +140,15 @@ package struct Assembly: Sendable {
             gateway: gateway.addresses, operator: controlServer.addresses, directory: directory,
             token: tokens.admin, engine: engine.name, book: book, announcer: announcer)
 
-        // In the order of dependency: shutdown closes the gateway first and the orchestrator last.
+        let requests = ServicesTogether([
+            NamedService(
+                name: "dequeuer",
+                service: Dequeuer(
+                    store: store, orchestrator: orchestrator, clock: clock, random: random, logger: logger,
+                    configuration: .init(grace: Limits.longestGrace, process: process))),
+            NamedService(name: "operator", service: controlServer), NamedService(name: "gateway", service: gateway),
+        ])
+        // In the order of dependency: shutdown ends what brings requests first and the orchestrator last.
         try await run(
             [
                 ("orchestrator", orchestrator), ("reconciler", reconciler),
@@ -147,15 +158,9 @@ package struct Assembly: Sendable {
                         store: store, process: process, clock: clock, random: SystemRandomNumberGenerator(),
                         logger: logger)
                 ),
-                (
-                    "dequeuer",
-                    Dequeuer(
-                        store: store, orchestrator: orchestrator, clock: clock, random: random, logger: logger,
-                        configuration: .init(grace: Limits.longestGrace, process: process))
-                ),
-                ("autoscaler", autoscaler), ("disk watch", disk), ("memory trim", MemoryTrim(clock: clock)),
-                ("clock watch", ClockWatch(clock: clock, logger: logger)), ("announcement", announcement),
-                ("operator", controlServer), ("gateway", gateway),
+                ("proxy", proxy), ("autoscaler", autoscaler), ("disk watch", disk),
+                ("memory trim", MemoryTrim(clock: clock)), ("clock watch", ClockWatch(clock: clock, logger: logger)),
+                ("requests", requests), ("announcement", announcement),
             ], shutdown)
     }
 
@@ -196,7 +201,7 @@ package struct Assembly: Sendable {
     private func makeOperator(
         _ store: SQLiteStore, _ orchestrator: LocalOrchestrator, _ reconciler: Reconciler, _ autoscaler: Autoscaler,
         _ tokens: TokenStore, _ book: AddressBook, _ volumes: VolumePolicy, _ disk: DiskWatch, _ engine: any Engine,
-        _ state: PlatformState
+        _ state: PlatformState, _ proxy: Proxy
     ) -> Operator {
         let health = PlatformHealth(
             store: store, engine: engine, book: book, disk: disk, clock: clock)
@@ -216,7 +221,8 @@ package struct Assembly: Sendable {
                         return ["the store does not answer"]
                     }
                 },
-                scaling: { await autoscaler.decisions(of: $0) }, components: { await health.components() },
+                scaling: { await autoscaler.decisions(of: $0) }, traffic: proxy,
+                components: { await health.components() },
                 state: { await state.document() }),
             logger: logger)
     }

@@ -17,6 +17,27 @@ struct ShutdownService: Service {
     }
 }
 
+/// Services whose shutdown begins at the same time, so that the grace period of each begins at once: requests inside
+/// containers may come from any of them. The first one that ends ends the others.
+struct ServicesTogether: Service {
+    private let services: [any Service]
+
+    init(_ services: [any Service]) { self.services = services }
+
+    func run() async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for service in services { group.addTask { try await service.run() } }
+            // On a graceful shutdown, which every service sees, all of them are waited for.
+            try await group.next()
+            guard Task.isShuttingDownGracefully else {
+                group.cancelAll()
+                return
+            }
+            try await group.waitForAll()
+        }
+    }
+}
+
 /// A part of the platform. The list of operations contains it from the request to stop until it has stopped.
 struct NamedService: Service {
     let name: String

@@ -42,7 +42,8 @@ actor HTTPCheck {
             switch await connection.next() {
             case .head(let answer): return Int(answer.status.code)
             case .body, .end: continue
-            case .lost(.malformed(let reason)): throw failure("the answer could not be read: \(reason)")
+            case .lost(.malformed(let reason)), .lost(.headTooLarge(let reason)):
+                throw failure("the answer could not be read: \(reason)")
             case .lost(.closed): throw failure("the connection was closed without an answer")
             }
         }

@@ -132,10 +132,10 @@ final class FakeLoad: LoadSource {
 
     init() { (stream, hints) = AsyncStream.makeStream() }
 
-    func load() async throws -> [String: Int] {
+    func load() async throws -> [String: APILoad] {
         try state.withLock { state in
             if state.isBroken { throw PlatformError(.unavailable, "broken") }
-            return state.load
+            return state.load.mapValues { APILoad($0) }
         }
     }
 

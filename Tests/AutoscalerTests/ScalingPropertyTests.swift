@@ -31,7 +31,8 @@ struct ScalingPropertyTests {
             now = now + .seconds(Int.random(in: 1...30, using: &generator))
             let load = Bool.random(using: &generator) ? Int.random(in: 0...500, using: &generator) : 0
             let sample = Int.random(in: 0..<10, using: &generator) == 0 ? nil : load
-            let decision = ScalingRule.decide(policy, sample: sample, current: current, now: now, history: &history)
+            let decision = ScalingRule.decide(
+                policy, load: sample.map { APILoad($0) }, current: current, now: now, history: &history)
             let next = decision.replicas
             #expect((policy.minReplicas...policy.maxReplicas).contains(next), "seed \(seed)")
             let cap = max(current + 1, Int((Double(current) * policy.maxUpscaleFactor).rounded(.up)))
@@ -58,11 +59,15 @@ struct ScalingPropertyTests {
             let loads = (0..<4).map { _ in Int.random(in: 0...600, using: &generator) }.sorted()
             let decisions = loads.map { load in
                 var copy = history
-                return ScalingRule.decide(policy, sample: load, current: current, now: now, history: &copy).replicas
+                return ScalingRule.decide(policy, load: APILoad(load), current: current, now: now, history: &copy)
+                    .replicas
             }
             #expect(decisions == decisions.sorted(), "seed \(seed)")
             let load = loads.randomElement(using: &generator)
-            current = ScalingRule.decide(policy, sample: load, current: current, now: now, history: &history).replicas
+            current =
+                ScalingRule.decide(
+                    policy, load: load.map { APILoad($0) }, current: current, now: now, history: &history
+                ).replicas
         }
     }
 
@@ -82,7 +87,7 @@ struct ScalingPropertyTests {
         var history = ScalingHistory()
         for look in 0..<200 {
             let decision = ScalingRule.decide(
-                policy, sample: Int.random(in: low...high, using: &generator), current: replicas,
+                policy, load: APILoad(Int.random(in: low...high, using: &generator)), current: replicas,
                 now: Timestamp(seconds: Int64(look) * 10), history: &history)
             #expect(decision.replicas == replicas && decision.reason == .steady, "seed \(seed)")
         }
@@ -98,7 +103,8 @@ struct ScalingPropertyTests {
         var changed = 0
         for look in 0..<4000 {
             let decision = ScalingRule.decide(
-                policy, sample: load, current: current, now: Timestamp(seconds: Int64(look) * 10), history: &history)
+                policy, load: APILoad(load), current: current, now: Timestamp(seconds: Int64(look) * 10),
+                history: &history)
             if decision.replicas != current { changed = look }
             current = decision.replicas
         }

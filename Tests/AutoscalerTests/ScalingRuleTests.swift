@@ -38,7 +38,7 @@ struct ScalingRuleTests {
     func step(_ example: Case) {
         var history = ScalingHistory()
         let decision = ScalingRule.decide(
-            example.policy, sample: example.inFlight, current: example.current, now: Timestamp(seconds: 1000),
+            example.policy, load: APILoad(example.inFlight), current: example.current, now: Timestamp(seconds: 1000),
             history: &history)
         #expect(decision.replicas == example.expected)
     }
@@ -91,7 +91,8 @@ struct ScalingRuleTests {
         return loads.enumerated().map { index, load in
             current =
                 ScalingRule.decide(
-                    policy, sample: load, current: current, now: Timestamp(seconds: begin + Int64(index) * 10),
+                    policy, load: load.map { APILoad($0) }, current: current,
+                    now: Timestamp(seconds: begin + Int64(index) * 10),
                     history: &history
                 ).replicas
             return current
@@ -163,7 +164,7 @@ struct ScalingRuleTests {
         #expect(run(policy, from: 7, history: &history, loads: [nil, nil, nil]) == [7, 7, 7])
         #expect(history.recommendations.isEmpty && history.samples.isEmpty)
         let decision = ScalingRule.decide(
-            policy, sample: nil, current: 7, now: Timestamp(seconds: 40), history: &history)
+            policy, load: nil, current: 7, now: Timestamp(seconds: 40), history: &history)
         #expect(decision.reason == .insufficientData)
     }
 
@@ -199,7 +200,8 @@ struct ScalingRuleTests {
         for _ in 0..<31 {
             now = now + .seconds(10)
             replicas.append(
-                ScalingRule.decide(policy, sample: 0, current: replicas.last ?? 1, now: now, history: &history).replicas
+                ScalingRule.decide(policy, load: APILoad(0), current: replicas.last ?? 1, now: now, history: &history)
+                    .replicas
             )
         }
         #expect(replicas == Array(repeating: 1, count: 29) + [0, 0])

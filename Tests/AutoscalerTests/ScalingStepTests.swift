@@ -74,7 +74,7 @@ struct ScalingStepTests {
         var current = start
         return loads.enumerated().map { index, load in
             let decision = ScalingRule.decide(
-                policy, sample: load, current: current, now: Timestamp(seconds: begin + Int64(index) * 10),
+                policy, load: APILoad(load), current: current, now: Timestamp(seconds: begin + Int64(index) * 10),
                 history: &history)
             current = decision.replicas
             return decision
@@ -140,7 +140,7 @@ struct ScalingStepTests {
                 "6 replicas: 0 requests on average, 1 for each replica, would need 0; max_downscale_factor allows no fewer than 6 now; less load",
             ])
         let unknown = ScalingRule.decide(
-            policy, sample: nil, current: 6, now: Timestamp(seconds: 80), history: &history)
+            policy, load: nil, current: 6, now: Timestamp(seconds: 80), history: &history)
         #expect(unknown.explanation == "6 replicas: the load is not known")
     }
 

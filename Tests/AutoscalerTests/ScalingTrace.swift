@@ -27,7 +27,8 @@ struct ScalingTrace: Sendable, CustomStringConvertible {
         return stride(from: 0, through: minutes * 60, by: 10).map { second in
             let now = Timestamp(seconds: 1_800_000_000 + Int64(second))
             let load = load(second)
-            current = ScalingRule.decide(policy, sample: load, current: current, now: now, history: &history).replicas
+            current =
+                ScalingRule.decide(policy, load: APILoad(load), current: current, now: now, history: &history).replicas
             return Point(second: second, load: load, replicas: current)
         }
     }

@@ -46,7 +46,7 @@ struct ConnectionStateTests {
         let logger = Logger(label: "test", factory: { _ in SwiftLogNoOpLogHandler() })
         let responder = Responder(
             limits: HTTPServerLimits(), errors: ErrorResponses(logger: logger), date: HTTPDate(clock: SystemClock()),
-            isHandlerOnLoop: true, errorHeaders: [:]
+            isHandlerOnLoop: true, errorHeaders: [:], exchanges: nil
         ) { _, _ in .response(OutgoingResponse(status: .ok)) }
         let (tasks, queue) = AsyncStream.makeStream(of: ConnectionHandle.self)
         let over = loop.makePromise(of: Void.self)

@@ -1,0 +1,296 @@
+package import Core
+package import NIOCore
+package import NIOHTTP1
+
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#endif
+
+/// Gets what a container sends, part by part, on the link's event loop.
+package protocol ContainerLinkUser: AnyObject {
+    /// An interim response: 1xx, but not 101.
+    func linkReceived(interim head: HTTPResponseHead)
+
+    /// The head of the final response, or of status 101.
+    func linkReceived(_ head: HTTPResponseHead)
+
+    func linkReceived(_ bytes: ByteBuffer)
+
+    func linkReceivedEnd(_ trailers: HTTPHeaders?)
+
+    /// A read from the socket is over: what was received may be sent on.
+    func linkReadEnded()
+
+    /// The socket takes more of the request again, or no more for now (``ContainerLink/isWritable``).
+    func linkWritabilityChanged()
+
+    /// The connection is gone. The last call.
+    func linkLost(_ loss: ContainerConnection.Loss)
+}
+
+/// One HTTP/1.1 connection into a container that passes parts on as they arrive, for one request at a time. Used on its
+/// event loop only.
+///
+/// ``ContainerConnection`` is the same for code that asks for each part.
+package final class ContainerLink: ChannelDuplexHandler, RemovableChannelHandler {
+    package typealias InboundIn = HTTPClientResponsePart
+    package typealias OutboundIn = HTTPClientRequestPart
+    package typealias OutboundOut = HTTPClientRequestPart
+
+    /// The system's buffer for bytes that were not read. A container that has closed its side is read to the end at
+    /// once, whatever its caller reads; this bounds how much that is.
+    private static let receiveBuffer = 128 * 1024
+
+    private let limiter: FramingLimiter
+    private let descriptor: CInt
+    private let transport: any ContainerTransport
+    private var proof: UnseenProof
+    private var context: ChannelHandlerContext?
+    private var user: (any ContainerLinkUser)?
+    private var onClose: (() -> Void)?
+    private var isLost = false
+    /// Whether all of the request was given to the channel, and all of the response was received.
+    private var isRequestOver = true
+    private var isResponseOver = true
+    private var isHeld = false
+    private var isReadHeld = false
+    /// When the connection became idle.
+    package private(set) var idleSince = Instant(microseconds: 0)
+
+    private init(
+        limiter: FramingLimiter, descriptor: CInt, transport: any ContainerTransport, wasUsedBefore: Bool,
+        onClose: @escaping () -> Void
+    ) {
+        self.limiter = limiter
+        self.descriptor = descriptor
+        self.transport = transport
+        self.proof = UnseenProof(
+            acknowledgedAtStart: transport.acknowledgement(descriptor)?.bytes, wasUsedBefore: wasUsedBefore)
+        self.onClose = onClose
+    }
+
+    /// Makes a link of a connected descriptor, which it owns from now on. Must be called on `loop`.
+    ///
+    /// - Parameters:
+    ///   - wasUsedBefore: whether a request was answered on the connection before.
+    ///   - onClose: called once on the loop, when the connection is closed for whatever reason; not if this fails.
+    package static func adopt(
+        _ descriptor: CInt, loop: any EventLoop, transport: any ContainerTransport, wasUsedBefore: Bool,
+        onClose: @escaping @Sendable () -> Void
+    ) -> EventLoopFuture<ContainerLink> {
+        transport.channel(of: descriptor, on: loop) { channel in
+            channel.eventLoop.makeCompletedFuture {
+                let limiter = FramingLimiter()
+                var encoding = HTTPRequestEncoder.Configuration()
+                encoding.automaticallySetFramingHeaders = false
+                let decoder = HTTPResponseDecoder(
+                    leftOverBytesStrategy: .forwardBytes, informationalResponseStrategy: .forward,
+                    limitConfiguration: .containerHeads)
+                try channel.syncOptions?.setOption(.socketOption(.so_rcvbuf), value: .init(receiveBuffer))
+                let pipeline = channel.pipeline.syncOperations
+                try pipeline.addHandler(limiter)
+                try pipeline.addHandler(HTTPRequestEncoder(configuration: encoding))
+                try pipeline.addHandler(ByteToMessageHandler(decoder))
+                try pipeline.addHandler(
+                    ContainerLink(
+                        limiter: limiter, descriptor: descriptor, transport: transport, wasUsedBefore: wasUsedBefore,
+                        onClose: onClose))
+            }
+        }.flatMapThrowing { channel in
+            // The transport's channels read on request.
+            try channel.syncOptions?.setOption(.autoRead, value: true)
+            return try channel.pipeline.syncOperations.handler(type: ContainerLink.self)
+        }
+    }
+
+    // MARK: Sending
+
+    /// Whether the socket takes more of the request now.
+    package var isWritable: Bool { !isLost && context?.channel.isWritable == true }
+
+    /// Whether the container provably saw nothing of the present request on a kept connection (contract R15).
+    package var isRequestUnseen: Bool { proof.isUnseen }
+
+    /// Whether the whole head of the present request was written to the socket.
+    package var isHeadWritten: Bool { proof.isHeadWritten }
+
+    /// Writes the head of a request, whose response goes to `user`. It is sent by ``flush()``.
+    package func send(_ head: HTTPRequestHead, for user: any ContainerLinkUser) {
+        self.user = user
+        proof.begin(bytesWritten: limiter.bytesWritten)
+        limiter.beginExchange()
+        isRequestOver = false
+        isResponseOver = false
+        guard let context, !isLost else { return }
+        let written = context.eventLoop.makePromise(of: Void.self)
+        let me = NIOLoopBound(self, eventLoop: context.eventLoop)
+        written.futureResult.whenSuccess { me.value.proof.isHeadWritten = true }
+        context.write(wrapOutboundOut(.head(head)), promise: written)
+    }
+
+    package func send(_ bytes: ByteBuffer) {
+        guard let context, !isLost else { return }
+        context.write(wrapOutboundOut(.body(.byteBuffer(bytes))), promise: nil)
+    }
+
+    package func sendEnd(_ trailers: HTTPHeaders?) {
+        isRequestOver = true
+        guard let context, !isLost else { return }
+        context.write(wrapOutboundOut(.end(trailers)), promise: nil)
+    }
+
+    /// Sends what was written.
+    package func flush() { context?.flush() }
+
+    // MARK: Receiving
+
+    /// Nothing more is read, until ``resumeReading()``; a few parts may still come.
+    package func holdReading() { isHeld = true }
+
+    package func resumeReading() {
+        isHeld = false
+        guard isReadHeld else { return }
+        isReadHeld = false
+        context?.read()
+    }
+
+    // MARK: Between requests
+
+    /// Whether another request can be sent: request and response are complete, and nothing else was received.
+    package var isReusable: Bool { !isLost && isRequestOver && isResponseOver && context?.channel.isActive == true }
+
+    /// Ends the use of the connection by its user, which gets no further call.
+    package func rest(since now: Instant) {
+        user = nil
+        idleSince = now
+        resumeReading()
+    }
+
+    /// Closes the connection at once. Its user gets no further call.
+    package func close() {
+        user = nil
+        isLost = true
+        context?.close(promise: nil)
+    }
+
+    /// Gives an idle connection away, for another event loop: closes this link and returns another descriptor of the
+    /// connection, which the caller owns; `nil` when the connection cannot be given away.
+    package func detach() -> CInt? {
+        guard isReusable, transport.isQuiet(descriptor) else { return nil }
+        let copy = fcntl(descriptor, F_DUPFD_CLOEXEC, 3)
+        close()
+        return copy >= 0 ? copy : nil
+    }
+
+    // MARK: Upgrade
+
+    /// Gives the channel to `taker` behind a response of status 101, with the bytes that arrived behind it. From then
+    /// on the channel carries bytes, and the user gets no further call.
+    package func handOver(to taker: (any Channel) throws -> Void) throws {
+        guard let context, !isLost else { throw ChannelError.ioOnClosedChannel }
+        user = nil
+        let channel = context.channel
+        let pipeline = context.pipeline.syncOperations
+        let decoder = try pipeline.context(handlerType: ByteToMessageHandler<HTTPResponseDecoder>.self)
+        pipeline.removeHandler(context: try pipeline.context(handlerType: HTTPRequestEncoder.self), promise: nil)
+        pipeline.removeHandler(context: try pipeline.context(handlerType: FramingLimiter.self), promise: nil)
+        try taker(channel)
+        let onClose = onClose.take()
+        channel.closeFuture.assumeIsolated().whenComplete { _ in onClose?() }
+        pipeline.removeHandler(context: context, promise: nil)
+        let removed = channel.eventLoop.makePromise(of: Void.self)
+        pipeline.removeHandler(context: decoder, promise: removed)
+        removed.futureResult.whenComplete { _ in
+            channel.pipeline.fireChannelReadComplete()
+            channel.read()
+        }
+    }
+
+    // MARK: Channel
+
+    package func handlerAdded(context: ChannelHandlerContext) {
+        self.context = context
+    }
+
+    package func handlerRemoved(context: ChannelHandlerContext) {
+        self.context = nil
+        lose(.closed)
+        onClose.take()?()
+    }
+
+    package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        guard !isLost else { return }
+        // Nothing may arrive without a request, nor on a kept connection before its request is written completely: that
+        // would belong to an earlier request.
+        guard let user, !proof.isReused || isResponseOver || isRequestWritten(context) else {
+            lose(.closed)
+            return context.close(promise: nil)
+        }
+        limiter.reset()
+        switch unwrapInboundIn(data) {
+        case .head(let head) where head.status.code < 200 && head.status != .switchingProtocols:
+            user.linkReceived(interim: head)
+        case .head(let head):
+            user.linkReceived(head)
+        case .body(let bytes):
+            user.linkReceived(bytes)
+        case .end(let trailers):
+            isResponseOver = true
+            user.linkReceivedEnd(trailers)
+        }
+    }
+
+    /// Whether the socket has taken all of the present request.
+    private func isRequestWritten(_ context: ChannelHandlerContext) -> Bool {
+        proof.isHeadWritten && (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) == 0
+    }
+
+    package func channelReadComplete(context: ChannelHandlerContext) {
+        user?.linkReadEnded()
+        context.fireChannelReadComplete()
+    }
+
+    package func read(context: ChannelHandlerContext) {
+        guard !isHeld else {
+            isReadHeld = true
+            return
+        }
+        context.read()
+    }
+
+    package func channelWritabilityChanged(context: ChannelHandlerContext) {
+        user?.linkWritabilityChanged()
+        context.fireChannelWritabilityChanged()
+    }
+
+    package func errorCaught(context: ChannelHandlerContext, error: any Error) {
+        lose(ContainerConnection.Loss(error, rawAnswer: limiter.rawAnswer))
+        context.close(promise: nil)
+    }
+
+    package func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if case ChannelEvent.inputClosed? = event as? ChannelEvent, !isLost, context.channel.isActive {
+            proof.inputClosed(
+                hasReceived: limiter.hasReceived, acknowledgement: transport.acknowledgement(descriptor))
+            lose(.closed)
+            context.close(promise: nil)
+        }
+        context.fireUserInboundEventTriggered(event)
+    }
+
+    package func channelInactive(context: ChannelHandlerContext) {
+        lose(.closed)
+        context.fireChannelInactive()
+    }
+
+    private func lose(_ loss: ContainerConnection.Loss) {
+        guard !isLost else { return }
+        isLost = true
+        user.take()?.linkLost(loss)
+    }
+}
+
+@available(*, unavailable)
+extension ContainerLink: Sendable {}

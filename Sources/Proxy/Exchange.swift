@@ -1,0 +1,693 @@
+import ContainerHTTP
+import Core
+import HTTPServing
+import NIOCore
+import NIOHTTP1
+import Synchronization
+
+/// One request to a RealtimeAPI and its response: waits at the gate, sends the request into a container, and the
+/// response to the caller, each as it arrives (contract R1 … R18).
+///
+/// ```
+/// receiving ──▶ waiting ──▶ connecting ──▶ sent ──▶ responding ──▶ over
+///     │            ▲            │           │   └──▶ tunnel ───────▶ │
+///     │            └── no container can have seen it ──┘            │
+///     └──── refused, failed, or the caller is gone ─────────────────┘
+/// ```
+///
+/// It has no task. It holds the request's bytes while they may have to be sent again (``Limits/proxyResend``), otherwise
+/// only what one side has not taken yet.
+///
+/// `@unchecked Sendable`: all mutable state is used on the caller's event loop only. ``assigned(_:)`` and
+/// ``refused(_:)``, which are called from any thread, only go there.
+final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKeeper, @unchecked Sendable {
+    private enum Phase {
+        /// The request arrives, and is not yet at the gate.
+        case receiving
+        case waiting
+        case connecting
+        /// The request, or its beginning, was sent; nothing of the final response has arrived.
+        case sent
+        /// The head of the response was sent to the caller.
+        case responding
+        /// Bytes pass in both directions.
+        case tunnel
+        case over
+    }
+
+    let loop: any EventLoop
+    private let caller: ExchangeCaller
+    private let route: Route
+    private let proxyLoop: ProxyLoop
+    private let arrivedAt: Instant
+    private let id: String
+    private let request: RequestHead
+    private let cors: HTTPHeaders?
+    private var policy: EndpointPolicy { route.policy }
+
+    private var phase = Phase.receiving
+    /// Why the request is refused before it reaches the gate.
+    private var refusal: ProxyFailure?
+    private var origin = "api"
+
+    // The request's body: what has arrived, as long as it may be needed.
+    private var pieces: [ByteBuffer] = []
+    private var pieceBytes = 0
+    /// The number of pieces that were sent on the present connection.
+    private var sentPieces = 0
+    private var received: Int64 = 0
+    private var isRequestOver = false
+    private var trailers: HTTPHeaders?
+    private var isCallerHeld = false
+
+    private var slot: ReplicaSlot?
+    private var link: ContainerLink?
+    private var connecting: ConnectionAttempt?
+    private var attempts = 0
+    /// Replicas that refused this request.
+    private var tried: Set<String> = []
+    private var isRetrying = false
+
+    private var response: ResponseHead?
+    private var hasContinued = false
+    private var isStatusRecorded = false
+    private var tunnel: Tunnel?
+
+    var watchIndex: Int?
+    private(set) var deadline = Instant(microseconds: .max)
+    private var phaseEnd = Instant(microseconds: .max)
+    /// When the platform sends 100 in place of the container (contract R7).
+    private var continueAt: Instant?
+    private var lastByte: Instant
+
+    init(
+        _ request: RequestHead, refusal: ProxyFailure?, id: String, route: Route, cors: HTTPHeaders?,
+        caller: ExchangeCaller
+    ) {
+        self.request = request
+        self.refusal = refusal
+        self.id = id
+        self.route = route
+        self.cors = cors
+        self.caller = caller
+        self.loop = caller.eventLoop
+        self.proxyLoop = route.services.loops.of(caller.eventLoop)
+        self.arrivedAt = route.services.clock.instant()
+        self.lastByte = arrivedAt
+    }
+
+    private var now: Instant { route.services.clock.instant() }
+
+    // MARK: The caller's request
+
+    func received(_ bytes: ByteBuffer) {
+        let count = bytes.readableBytes
+        guard phase != .over, count > 0 else { return }
+        received += Int64(count)
+        if let limit = policy.proxy.maxPayload, received > limit {
+            return fail(.payloadTooLarge(limit: limit))
+        }
+        moved()
+        pieces.append(bytes)
+        pieceBytes += count
+        sendPieces()
+        holdCallerIfNeeded()
+    }
+
+    func receivedEnd(_ trailers: HTTPHeaders?) {
+        guard phase != .over else { return }
+        isRequestOver = true
+        self.trailers = ResponseHead.trailers(trailers)
+        if phase == .receiving { return enter() }
+        sendPieces()
+    }
+
+    func readEnded() {
+        switch phase {
+        case .receiving: enter()
+        case .sent, .responding: link?.flush()
+        case .waiting, .connecting, .tunnel, .over: break
+        }
+    }
+
+    func requestFailed(_ fault: HTTPFault) {
+        fail(.request(fault))
+    }
+
+    func callerGone() {
+        guard phase != .over else { return }
+        if phase == .waiting, !route.gate.leave(self) {
+            // A slot is on its way and will be returned when it comes.
+        }
+        finish()
+    }
+
+    func writabilityChanged() {
+        if caller.isWritable { link?.resumeReading() }
+    }
+
+    /// The caller is not read while the container takes no more, and while more than can be sent again waits.
+    private func holdCallerIfNeeded() {
+        let isHeld: Bool
+        switch phase {
+        case .receiving, .waiting, .connecting: isHeld = pieceBytes > Limits.proxyResend
+        case .sent, .responding: isHeld = link.map { !$0.isWritable } ?? false
+        case .tunnel, .over: isHeld = false
+        }
+        guard isHeld != isCallerHeld else { return }
+        isCallerHeld = isHeld
+        if isHeld { caller.holdReading() } else { caller.resumeReading() }
+    }
+
+    // MARK: The gate
+
+    private func enter() {
+        if let refusal { return fail(refusal) }
+        if caller.isLeaving, request.offersUpgrade { return fail(.shutdown) }
+        let now = arrivedAt
+        phase = .waiting
+        proxyLoop.add(self)
+        received(route.gate.enter(self, key: route.key, mayWait: policy.proxy.maxQueueTime > .zero, now: now), now)
+    }
+
+    private func received(_ admission: Gate.Admission, _ now: Instant) {
+        switch admission {
+        case .assigned(let slot):
+            start(slot, now)
+        case .waiting(let hasReplica):
+            if !hasReplica { origin = "activator" }
+            phaseEnd = arrivedAt + policy.proxy.maxQueueTime
+            watch()
+            holdCallerIfNeeded()
+        case .refused(let refusal):
+            refuse(refusal)
+        }
+    }
+
+    func assigned(_ slot: ReplicaSlot) {
+        loop.execute {
+            guard self.phase == .waiting else { return self.route.gate.end(slot, now: self.now) }
+            self.start(slot, self.now)
+        }
+    }
+
+    func refused(_ refusal: GateRefusal) {
+        loop.execute {
+            guard self.phase == .waiting else { return }
+            self.refuse(refusal)
+        }
+    }
+
+    private func refuse(_ refusal: GateRefusal) {
+        if let next = route.fallback(after: refusal) { return follow(next) }
+        fail(ProxyFailure(refusal, maxQueueTime: policy.proxy.maxQueueTime))
+    }
+
+    // MARK: Connection
+
+    private func start(_ slot: ReplicaSlot, _ now: Instant) {
+        self.slot = slot
+        attempts += 1
+        phaseEnd = now + policy.proxy.timeout
+        lastByte = now
+        watch()
+        // Only a request that is complete and can be sent again may meet a connection that is about to be closed.
+        let mayReuse = isRequestOver && pieceBytes <= Limits.proxyResend && !request.offersUpgrade
+        let connections = slot.replica.connections
+        switch connections.take(on: loop, mayReuse: mayReuse, limit: policy.maxConcurrency) {
+        case .idle(let link):
+            send(on: link.value)
+        case .connect:
+            connect(slot)
+        case .replace(let old, let oldLoop):
+            phase = .connecting
+            oldLoop.execute {
+                old.value.close()
+                self.loop.execute { self.connect(slot) }
+            }
+        case .move(let old, let oldLoop):
+            phase = .connecting
+            oldLoop.execute {
+                let descriptor = old.value.detach()
+                if descriptor == nil { old.value.close() }
+                self.loop.execute {
+                    guard let descriptor else { return self.connect(slot) }
+                    self.adopt(descriptor, slot, wasUsedBefore: true)
+                }
+            }
+        }
+    }
+
+    /// Opens the connection that was counted for `slot`.
+    private func connect(_ slot: ReplicaSlot) {
+        // The caller may have left while an old connection was closed.
+        guard self.slot?.number == slot.number else { return slot.replica.connections.notOpened() }
+        phase = .connecting
+        holdCallerIfNeeded()
+        let attempt = ConnectionAttempt()
+        connecting = attempt
+        let port = policy.port
+        Task {
+            let result: Result<CInt, any Error>
+            do {
+                result = .success(try await attempt.descriptor(slot.replica.ready.connector, port: port))
+            } catch {
+                result = .failure(error)
+            }
+            self.loop.execute { self.connected(result, slot) }
+        }
+    }
+
+    private func connected(_ result: Result<CInt, any Error>, _ slot: ReplicaSlot) {
+        connecting = nil
+        switch result {
+        case .success(let descriptor):
+            adopt(descriptor, slot, wasUsedBefore: false)
+        case .failure:
+            slot.replica.connections.notOpened()
+            guard self.slot?.number == slot.number else { return }
+            route.gate.refused(by: slot, now: now)
+            retryUnseen(or: .unreachable(port: policy.port, attempts: attempts))
+        }
+    }
+
+    private func adopt(_ descriptor: CInt, _ slot: ReplicaSlot, wasUsedBefore: Bool) {
+        let connections = slot.replica.connections
+        let loop = NIOLoopBound(LinkBox(), eventLoop: loop)
+        ContainerLink.adopt(
+            descriptor, loop: self.loop, transport: route.services.transport, wasUsedBefore: wasUsedBefore
+        ) {
+            connections.closed(loop.value.link.take(), on: self.loop)
+        }.assumeIsolated().whenComplete { result in
+            switch result {
+            case .success(let link):
+                loop.value.link = link
+                guard self.slot?.number == slot.number, self.phase == .connecting else { return link.close() }
+                self.send(on: link)
+            case .failure:
+                connections.notOpened()
+                guard self.slot?.number == slot.number else { return }
+                self.retryUnseen(or: .unreachable(port: self.policy.port, attempts: self.attempts))
+            }
+        }
+    }
+
+    private func send(on link: ContainerLink) {
+        self.link = link
+        phase = .sent
+        sentPieces = 0
+        link.send(request.forContainer, for: self)
+        if request.expectsContinue, !hasContinued {
+            continueAt = now + Limits.proxyContinue
+            watch()
+        }
+        sendPieces()
+        link.flush()
+        holdCallerIfNeeded()
+    }
+
+    /// Sends the pieces that were not sent on this connection.
+    private func sendPieces() {
+        guard let link, phase == .sent || phase == .responding else { return }
+        while sentPieces < pieces.count {
+            link.send(pieces[sentPieces])
+            sentPieces += 1
+        }
+        if pieceBytes > Limits.proxyResend || phase == .responding {
+            // It will not be sent again.
+            pieces = []
+            sentPieces = 0
+        }
+        if isRequestOver {
+            link.sendEnd(trailers)
+            link.flush()
+        }
+    }
+
+    // MARK: Retries
+
+    /// Whether the whole request is here and can be sent again.
+    private var canResend: Bool { isRequestOver && pieceBytes <= Limits.proxyResend && response == nil }
+
+    /// Sends the request again after a delivery that no container can have seen, or answers `failure` (contract R15).
+    private func retryUnseen(or failure: ProxyFailure) {
+        retry(for: .unreachable, or: failure)
+    }
+
+    private func retry(for reason: RetryPolicy.Reason, or failure: ProxyFailure) {
+        let retries = policy.proxy.retries
+        let isUnsent = link == nil
+        guard let slot, retries.on.contains(reason), attempts < retries.maxAttempts, canResend || isUnsent,
+            reason == .unreachable || request.isIdempotent, isRetrying || route.endpoint.beginRetry()
+        else {
+            if reason == .unreachable, failure.kind == "container_unreachable", let next = route.fallbackUnreachable() {
+                return follow(next)
+            }
+            return fail(failure)
+        }
+        isRetrying = true
+        tried.insert(slot.replica.id)
+        dropLink()
+        self.slot = nil
+        route.gate.end(slot, now: now)
+        phase = .waiting
+        let backoff = retries.backoff
+        guard backoff > .zero else { return enterAgain() }
+        // Doubles with each further attempt.
+        let delay = backoff * (1 << min(attempts - 1, 16))
+        phaseEnd = Instant(microseconds: .max)
+        watch()
+        loop.assumeIsolated().scheduleTask(in: TimeAmount(min(delay, Limits.retryBackoff))) {
+            guard self.phase == .waiting, self.slot == nil else { return }
+            self.enterAgain()
+        }
+    }
+
+    private func enterAgain() {
+        let now = now
+        let admission = route.gate.enterAgain(self, key: route.key, avoiding: tried, now: now)
+        if case .waiting = admission { phaseEnd = now + policy.proxy.maxQueueTime }
+        switch admission {
+        case .assigned(let slot): start(slot, now)
+        case .waiting: watch()
+        case .refused(let refusal): refuse(refusal)
+        }
+    }
+
+    /// Goes to another target of a splitter, which becomes this request's API.
+    private func follow(_ next: Route.Target) {
+        if let slot {
+            dropLink()
+            self.slot = nil
+            route.gate.end(slot, now: now)
+        }
+        tried = []
+        attempts = 0
+        route.use(next)
+        phase = .waiting
+        let now = now
+        received(route.gate.enter(self, key: route.key, mayWait: policy.proxy.maxQueueTime > .zero, now: now), now)
+    }
+
+    // MARK: The container's response
+
+    func linkReceived(interim head: HTTPResponseHead) {
+        moved()
+        guard phase == .sent, !request.isOld else { return }
+        if head.status == .continue {
+            guard !hasContinued else { return }
+            sendContinue(ResponseHead.interim(head))
+        } else {
+            caller.write(.head(ResponseHead.interim(head)))
+        }
+    }
+
+    private func sendContinue(_ head: HTTPResponseHead) {
+        hasContinued = true
+        continueAt = nil
+        caller.write(.head(head))
+    }
+
+    func linkReceived(_ head: HTTPResponseHead) {
+        guard phase == .sent, let link else { return }
+        if head.status == .switchingProtocols {
+            guard request.offersUpgrade, isRequestOver else {
+                return fail(.malformed("it switches protocols (status 101), which was not asked for"))
+            }
+            return upgrade(head, link)
+        }
+        if head.status.code >= 500, policy.proxy.retries.on.contains(.status5xx), canResend, request.isIdempotent,
+            attempts < policy.proxy.retries.maxAttempts, isRetrying || route.endpoint.beginRetry()
+        {
+            isRetrying = true
+            return retry(for: .status5xx, or: .lost("the replica answered with status \(head.status.code)"))
+        }
+        do {
+            try respond(head)
+        } catch {
+            fail(error)
+        }
+    }
+
+    private func respond(_ head: HTTPResponseHead) throws(ProxyFailure) {
+        let response = try ResponseHead(
+            head, to: request, mayKeepAlive: mayKeepAlive, adding: additions)
+        self.response = response
+        phase = .responding
+        continueAt = nil
+        phaseEnd = Instant(microseconds: .max)
+        record(status: Int(head.status.code), isByPlatform: false)
+        moved()
+        watch()
+        caller.responseBegan()
+        caller.write(.head(response.head))
+        // A slow upload may still be held.
+        holdCallerIfNeeded()
+    }
+
+    private var additions: ResponseHead.Additions {
+        ResponseHead.Additions(
+            id: id, origin: origin, date: caller.date, extra: route.responseFields(attempts: attempts), cors: cors)
+    }
+
+    /// Whether request and connection permit another request behind this one. The rest of a request that is answered
+    /// early is read if it is known to be small (contract R8).
+    private var mayKeepAlive: Bool {
+        guard request.mayKeepAlive, !caller.isLeaving, !caller.isParsingOver else { return false }
+        if isRequestOver { return true }
+        guard case .length(let length) = request.framing, !request.expectsContinue || hasContinued else { return false }
+        return length - received <= Int64(Limits.proxyResend)
+    }
+
+    func linkReceived(_ bytes: ByteBuffer) {
+        guard phase == .responding, response?.framing != ResponseHead.Framing.none else { return }
+        moved()
+        caller.write(.body(.byteBuffer(bytes)))
+    }
+
+    func linkReceivedEnd(_ trailers: HTTPHeaders?) {
+        guard phase == .responding, let response else { return }
+        let isChunked = response.framing == .chunked
+        caller.write(.end(isChunked ? ResponseHead.trailers(trailers) : nil))
+        end(keepAlive: response.mayKeepAlive)
+    }
+
+    func linkReadEnded() {
+        guard phase == .sent || phase == .responding else { return }
+        caller.flush()
+        if !caller.isWritable { link?.holdReading() }
+    }
+
+    func linkWritabilityChanged() {
+        holdCallerIfNeeded()
+    }
+
+    func linkLost(_ loss: ContainerConnection.Loss) {
+        let (isUnseen, isWritten) = link.map { ($0.isRequestUnseen, $0.isHeadWritten) } ?? (false, false)
+        switch phase {
+        case .sent:
+            switch loss {
+            case .closed:
+                let failure = ProxyFailure.lost(
+                    slot?.replica.ready.activity.cutReason?.explanation ?? "the container closed the connection")
+                // Before its head is written nothing of a request has left this process.
+                if isUnseen || !isWritten { return retryUnseen(or: failure) }
+                fail(failure)
+            case .malformed(let reason): fail(.malformed(reason))
+            case .headTooLarge(let reason):
+                fail(.malformed(reason, type: "http_response_header_section_size"))
+            }
+        case .responding:
+            // The response must not look complete (contract R9).
+            caller.flush()
+            breakOff()
+        case .receiving, .waiting, .connecting, .tunnel, .over: break
+        }
+    }
+
+    // MARK: Upgrade
+
+    private func upgrade(_ head: HTTPResponseHead, _ link: ContainerLink) {
+        let hasIdleTimeout = policy.proxy.idleTimeout != nil
+        let (callers, containers) = Tunnel.pair(onActivity: hasIdleTimeout ? { [weak self] in self?.moved() } : nil)
+        do {
+            let response = try ResponseHead(head, to: request, mayKeepAlive: false, adding: additions)
+            self.response = response
+            phase = .tunnel
+            continueAt = nil
+            phaseEnd = Instant(microseconds: .max)
+            record(status: Int(head.status.code), isByPlatform: false)
+            caller.responseBegan()
+            caller.write(.head(response.head))
+            caller.write(.end(nil))
+            caller.flush()
+            // Both sides are in their channels before either gets a byte.
+            try link.handOver { channel in
+                try channel.pipeline.syncOperations.addHandler(containers)
+                channel.closeFuture.assumeIsolated().whenComplete { _ in self.tunnelEnded() }
+                try self.caller.handOver { [containers = NIOLoopBound(callers, eventLoop: self.loop)] channel in
+                    try channel.pipeline.syncOperations.addHandler(containers.value)
+                }
+            }
+            self.link = nil
+            tunnel = callers
+            if let slot { route.gate.upgraded(slot) }
+            moved()
+            if hasIdleTimeout { watch() } else { proxyLoop.forget(self) }
+        } catch let failure as ProxyFailure {
+            fail(failure)
+        } catch {
+            containers.close()
+            link.close()
+            breakOff()
+        }
+    }
+
+    private func tunnelEnded() {
+        tunnel?.close()
+        tunnel = nil
+        finish()
+    }
+
+    // MARK: Time
+
+    /// A byte moved in either direction.
+    private func moved() {
+        if policy.proxy.idleTimeout != nil { lastByte = now }
+    }
+
+    /// Sets the deadline by the present phase.
+    private func watch() {
+        deadline = phaseEnd
+        if let continueAt { deadline = min(deadline, continueAt) }
+        if let idle = policy.proxy.idleTimeout, phase != .waiting { deadline = min(deadline, lastByte + idle) }
+        if deadline.microseconds < .max { proxyLoop.watch(self) } else { proxyLoop.forget(self) }
+    }
+
+    func deadlineReached(_ now: Instant) {
+        if let at = continueAt, at <= now {
+            sendContinue(HTTPResponseHead(version: .http1_1, status: .continue))
+            caller.flush()
+        } else if phaseEnd <= now {
+            switch phase {
+            case .waiting:
+                // Otherwise a slot is on its way.
+                guard route.gate.leave(self) else { break }
+                return fail(.queueTimeout(policy.proxy.maxQueueTime))
+            case .connecting, .sent:
+                return retryTimeout()
+            case .receiving, .responding, .tunnel, .over: break
+            }
+            phaseEnd = Instant(microseconds: .max)
+        } else if let idle = policy.proxy.idleTimeout, lastByte + idle <= now {
+            switch phase {
+            case .connecting, .sent: return fail(.timeout(idle, idle: true))
+            case .responding: return breakOff()
+            case .tunnel:
+                tunnel?.close()
+                return
+            case .receiving, .waiting, .over: break
+            }
+        }
+        watch()
+    }
+
+    private func retryTimeout() {
+        let failure = ProxyFailure.timeout(policy.proxy.timeout, idle: false)
+        guard link != nil, policy.proxy.retries.on.contains(.timeout) else { return fail(failure) }
+        retry(for: .timeout, or: failure)
+    }
+
+    // MARK: The end
+
+    /// The requests inside the replica end now (contract C13).
+    func cut() {
+        switch phase {
+        case .connecting, .sent:
+            fail(.lost(slot?.replica.ready.activity.cutReason?.explanation ?? "the replica was stopped"))
+        case .responding: breakOff()
+        case .tunnel: tunnel?.close()
+        case .receiving, .waiting, .over: break
+        }
+    }
+
+    /// Whether the exchange is inside the replica with this activity.
+    func isInside(_ activity: any ReplicaActivity) -> Bool { slot?.replica.ready.activity === activity }
+
+    func isOf(_ endpoint: RealtimeEndpoint) -> Bool { route.endpoint === endpoint }
+
+    /// Answers a failure, or cuts a response off that has begun.
+    private func fail(_ failure: ProxyFailure) {
+        guard phase != .over else { return }
+        if phase == .responding || phase == .tunnel { return breakOff() }
+        record(status: Int(failure.status.code), isByPlatform: true)
+        let body = failure.body
+        let keepAlive = mayKeepAlive
+        var fields = failure.fields(length: body?.readableBytes)
+        if let cors {
+            fields.add(contentsOf: cors)
+        } else {
+            fields.add(name: "Access-Control-Allow-Origin", value: "*")
+        }
+        if !keepAlive {
+            fields.add(name: "Connection", value: "close")
+        } else if request.isOld {
+            fields.add(name: "Connection", value: "keep-alive")
+        }
+        fields.add(name: "X-Cortex-Request-ID", value: id)
+        fields.add(name: "X-Cortex-Origin", value: "gateway")
+        fields.add(name: "Date", value: caller.date)
+        for (name, value) in route.responseFields(attempts: attempts) { fields.add(name: name, value: value) }
+        dropLink()
+        caller.write(.head(HTTPResponseHead(version: .http1_1, status: failure.status, headers: fields)))
+        if let body, !request.isHead { caller.write(.body(.byteBuffer(body))) }
+        caller.write(.end(nil))
+        end(keepAlive: keepAlive)
+    }
+
+    /// All of the response is written.
+    private func end(keepAlive: Bool) {
+        finish()
+        caller.finish(keepAlive: keepAlive)
+    }
+
+    /// Closes the caller's connection, so that its response looks incomplete.
+    private func breakOff() {
+        finish()
+        caller.abort()
+    }
+
+    /// Returns everything that the exchange holds. Nothing happens afterwards.
+    private func finish() {
+        guard phase != .over else { return }
+        phase = .over
+        proxyLoop.remove(self)
+        connecting?.cancel()
+        pieces = []
+        route.exchangeEnded()
+        if isRetrying { route.endpoint.endRetry() }
+        guard let slot else { return dropLink() }
+        self.slot = nil
+        if let link {
+            self.link = nil
+            slot.replica.connections.give(back: link, on: loop, now: now)
+        }
+        route.gate.end(slot, now: now)
+    }
+
+    private func dropLink() {
+        link?.close()
+        link = nil
+    }
+
+    private func record(status: Int, isByPlatform: Bool) {
+        guard !isStatusRecorded else { return }
+        isStatusRecorded = true
+        route.gate.record(status: status, isByPlatform: isByPlatform, slot: slot, arrival: arrivedAt, now: now)
+    }
+}
+
+/// The link of a connection that is being made, for the code that runs when it is closed.
+private final class LinkBox {
+    var link: ContainerLink?
+}

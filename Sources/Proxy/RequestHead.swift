@@ -1,0 +1,310 @@
+import Core
+import HTTPServing
+import NIOHTTP1
+
+/// What the proxy reads from a request's head, and the head that the container gets (contract R1 … R3). Pure.
+struct RequestHead {
+    /// How the body of a message ends.
+    enum Framing: Sendable, Hashable {
+        case none
+        case length(Int64)
+        case chunked
+    }
+
+    let framing: Framing
+    /// The caller speaks HTTP/1.0.
+    let isOld: Bool
+    let isHead: Bool
+    let mayKeepAlive: Bool
+    /// `Expect: 100-continue` of a caller that understands the answer.
+    let expectsContinue: Bool
+    /// Offers an upgrade that is passed on: any but `h2c`.
+    let offersUpgrade: Bool
+    /// Whether it may be repeated by its method (contract R15, `retries.on`).
+    let isIdempotent: Bool
+    /// The head for the container.
+    let forContainer: HTTPRequestHead
+
+    /// What the platform adds to the fields of a request.
+    struct Additions {
+        var id: String
+        var peer: CallerPeer
+        /// The endpoint.
+        var prefix: String
+        /// More fields, such as `X-Cortex-Shadow`.
+        var extra: [(String, String)] = []
+    }
+
+    /// - Throws: ``ProxyFailure`` for a request that is not forwarded.
+    init(_ head: HTTPRequestHead, target: String, adding additions: Additions) throws(ProxyFailure) {
+        if head.method == .CONNECT || head.method == .TRACE { throw ProxyFailure.method(head.method) }
+        guard target.utf8.allSatisfy({ (0x21...0x7E).contains($0) }) else { throw ProxyFailure.target }
+        var options = ConnectionOptions()
+        for value in head.headers[canonicalForm: "connection"] { options.add(String(value)) }
+        let isOld = head.version.isBefore11
+        var framing = Framing.none
+        var upgrade: String?
+        var expects = false
+        var hasRequestID = false
+        var hasIdempotencyKey = false
+        var forwardedFor = ""
+        var forwarded = ""
+        var proto: String?
+        var host: String?
+        var forwardedHost: String?
+        var prefix = ""
+        var fields = HTTPHeaders()
+        fields.reserveCapacity(head.headers.count + 9)
+        for (name, value) in head.headers {
+            if value.hasReplacement { throw ProxyFailure.value(name) }
+            let isTrusted = additions.peer.isTrusted
+            switch FieldName(name) {
+            case .connection, .hopByHop, .cortex: continue
+            case .transferEncoding:
+                framing = .chunked
+                continue
+            case .upgrade:
+                // Only the last protocol could be h2c, which is not spoken here; a list is passed on as it is.
+                if value.trimmedOfSpaces.lowercased() != "h2c" { upgrade = upgrade.map { "\($0), \(value)" } ?? value }
+                continue
+            case .te:
+                guard value.lowercased().split(separator: ",").contains(where: { $0.contains("trailers") }) else {
+                    continue
+                }
+                fields.add(name: name, value: "trailers")
+                continue
+            case .contentLength: framing = .length(Int64(value.trimmedOfSpaces) ?? 0)
+            case .expect: expects = value.trimmedOfSpaces.lowercased() == "100-continue"
+            case .host: host = value.trimmedOfSpaces
+            case .requestID: hasRequestID = true
+            case .forwarded:
+                if isTrusted { forwarded += (forwarded.isEmpty ? "" : ", ") + value }
+                continue
+            case .forwardedFor:
+                if isTrusted { forwardedFor += (forwardedFor.isEmpty ? "" : ", ") + value }
+                continue
+            case .forwardedPrefix:
+                if isTrusted { prefix += (prefix.isEmpty ? "" : ", ") + value }
+                continue
+            case .forwardedProto:
+                if isTrusted { proto = value }
+                continue
+            case .forwardedHost:
+                if isTrusted { forwardedHost = value }
+                continue
+            case .date, .cookie, .accessControl: break
+            case .other:
+                if options.contains(name) { continue }
+                if name.utf8.count == 15, name.lowercased() == "idempotency-key" { hasIdempotencyKey = true }
+            }
+            fields.add(name: name, value: value)
+        }
+        if framing == .chunked { fields.add(name: "Transfer-Encoding", value: "chunked") }
+        let isUpgrade = options.hasUpgrade && upgrade != nil && !isOld
+        if isUpgrade, let upgrade {
+            fields.add(name: "Connection", value: "upgrade")
+            fields.add(name: "Upgrade", value: upgrade)
+        }
+        fields.add(name: "X-Cortex-Request-ID", value: additions.id)
+        if !hasRequestID { fields.add(name: "X-Request-ID", value: additions.id) }
+        fields.add(name: "Via", value: isOld ? "1.0 cortex" : "1.1 cortex")
+        let address = additions.peer.address
+        fields.add(
+            name: "X-Forwarded-For", value: (forwardedFor.isEmpty ? "" : forwardedFor + ", ") + (address ?? "unknown"))
+        fields.add(name: "X-Forwarded-Proto", value: proto ?? "http")
+        if let name = forwardedHost ?? host { fields.add(name: "X-Forwarded-Host", value: name) }
+        fields.add(name: "X-Forwarded-Prefix", value: (prefix.isEmpty ? "" : prefix + ", ") + additions.prefix)
+        let node = address.map { additions.peer.isVersion6 ? "\"[\($0)]\"" : $0 } ?? "unknown"
+        let named = host.map { Self.isToken($0) ? ";host=\($0)" : ";host=\"\($0)\"" } ?? ""
+        fields.add(
+            name: "Forwarded",
+            value: (forwarded.isEmpty ? "" : forwarded + ", ") + "for=\(node)\(named);proto=http")
+        for (name, value) in additions.extra { fields.add(name: name, value: value) }
+        self.framing = framing
+        self.isOld = isOld
+        self.isHead = head.method == .HEAD
+        self.mayKeepAlive = head.isKeepAlive
+        self.expectsContinue = expects && !isOld && framing != .none && framing != .length(0)
+        self.offersUpgrade = isUpgrade
+        self.isIdempotent =
+            switch head.method {
+            case .GET, .HEAD, .OPTIONS, .PUT, .DELETE: true
+            default: hasIdempotencyKey
+            }
+        self.forContainer = HTTPRequestHead(version: .http1_1, method: head.method, uri: target, headers: fields)
+    }
+
+    /// A request that is refused: only what its answer depends on.
+    init(refused head: HTTPRequestHead) {
+        self.framing =
+            head.headers.contains(name: "transfer-encoding")
+            ? .chunked
+            : head.headers.first(name: "content-length").map { .length(Int64($0.trimmedOfSpaces) ?? 0) } ?? .none
+        self.isOld = head.version.isBefore11
+        self.isHead = head.method == .HEAD
+        self.mayKeepAlive = head.isKeepAlive && head.method != .CONNECT
+        self.expectsContinue = head.headers.contains(name: "expect") && self.framing != .none
+        self.offersUpgrade = false
+        self.isIdempotent = false
+        self.forContainer = head
+    }
+
+    /// What the container gets as the target of a request: the path behind the endpoint, and the query, byte for byte
+    /// (contract R1).
+    static func target(rest: Substring, query: String?) -> String {
+        var target = rest.isEmpty ? "/" : String(rest)
+        if let query {
+            target += "?"
+            target += query
+        }
+        return target
+    }
+
+    private static func isToken(_ text: String) -> Bool {
+        !text.isEmpty
+            && text.utf8.allSatisfy { byte in
+                switch byte {
+                case UInt8(ascii: "0")...UInt8(ascii: "9"), UInt8(ascii: "A")...UInt8(ascii: "Z"),
+                    UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "."), UInt8(ascii: "-"), UInt8(ascii: "_"):
+                    true
+                default: false
+                }
+            }
+    }
+}
+
+/// The head of a response for the caller (contract R4, R5). Pure.
+struct ResponseHead {
+    /// How the response is sent to the caller.
+    enum Framing: Sendable, Hashable {
+        /// No body.
+        case none
+        case length(Int64)
+        case chunked
+        /// The body ends with the connection.
+        case close
+    }
+
+    /// What the platform adds to the fields of a response.
+    struct Additions {
+        var id: String
+        var origin: String
+        var date: String
+        var extra: [(String, String)] = []
+        /// CORS fields of the platform in place of the container's; `nil`: the container's are passed on.
+        var cors: HTTPHeaders?
+    }
+
+    var framing: Framing
+    var head: HTTPResponseHead
+    /// Whether another request may follow on the caller's connection.
+    var mayKeepAlive: Bool
+
+    /// - Parameter mayKeepAlive: whether request and connection permit another request.
+    /// - Throws: ``ProxyFailure`` for a response that is not forwarded.
+    init(
+        _ container: HTTPResponseHead, to request: RequestHead, mayKeepAlive: Bool, adding additions: Additions
+    ) throws(ProxyFailure) {
+        var options = ConnectionOptions()
+        for value in container.headers[canonicalForm: "connection"] { options.add(String(value)) }
+        let isUpgrade = container.status == .switchingProtocols
+        var length: Int64?
+        var isChunked = false
+        var hasDate = false
+        var upgrade: [String] = []
+        var fields = HTTPHeaders()
+        fields.reserveCapacity(container.headers.count + 6)
+        for (name, value) in container.headers {
+            if value.hasReplacement {
+                throw ProxyFailure.malformed("the value of its header \(JSONText.quoted(name)) is not UTF-8")
+            }
+            switch FieldName(name) {
+            case .connection, .hopByHop, .te: continue
+            case .transferEncoding:
+                isChunked = true
+                continue
+            case .upgrade:
+                upgrade.append(value)
+                continue
+            case .contentLength:
+                length = Int64(value.trimmedOfSpaces)
+                continue
+            case .cortex:
+                if Self.isOurs(name) { continue }
+            case .date: hasDate = true
+            case .accessControl:
+                if additions.cors != nil { continue }
+            default:
+                if options.contains(name) { continue }
+            }
+            fields.add(name: name, value: value)
+        }
+        let hasNoBody =
+            request.isHead || container.status.code < 200 || container.status == .noContent
+            || container.status == .notModified
+        if hasNoBody {
+            framing = .none
+            // What the body of another request would have (contract R2).
+            if let length, request.isHead || container.status == .notModified {
+                fields.add(name: "Content-Length", value: String(length))
+            }
+        } else if isChunked || length == nil {
+            framing = request.isOld ? .close : .chunked
+            if !request.isOld { fields.add(name: "Transfer-Encoding", value: "chunked") }
+        } else {
+            framing = .length(length ?? 0)
+            fields.add(name: "Content-Length", value: String(length ?? 0))
+        }
+        if isUpgrade {
+            fields.add(name: "Connection", value: "upgrade")
+            for value in upgrade { fields.add(name: "Upgrade", value: value) }
+        }
+        self.mayKeepAlive = mayKeepAlive && framing != .close
+        if !isUpgrade {
+            if !self.mayKeepAlive {
+                fields.add(name: "Connection", value: "close")
+            } else if request.isOld {
+                fields.add(name: "Connection", value: "keep-alive")
+            }
+        }
+        fields.add(name: "X-Cortex-Request-ID", value: additions.id)
+        fields.add(name: "X-Cortex-Origin", value: additions.origin)
+        if !hasDate { fields.add(name: "Date", value: additions.date) }
+        for (name, value) in additions.extra { fields.add(name: name, value: value) }
+        if let cors = additions.cors { fields.add(contentsOf: cors) }
+        self.head = HTTPResponseHead(version: .http1_1, status: container.status, headers: fields)
+    }
+
+    /// An interim response for the caller, without fields that concern one connection.
+    static func interim(_ container: HTTPResponseHead) -> HTTPResponseHead {
+        var options = ConnectionOptions()
+        for value in container.headers[canonicalForm: "connection"] { options.add(String(value)) }
+        var fields = HTTPHeaders()
+        for (name, value) in container.headers where !options.contains(name) && !value.hasReplacement {
+            switch FieldName(name) {
+            case .connection, .hopByHop, .te, .transferEncoding, .upgrade, .contentLength: continue
+            case .cortex where isOurs(name): continue
+            default: fields.add(name: name, value: value)
+            }
+        }
+        return HTTPResponseHead(version: .http1_1, status: container.status, headers: fields)
+    }
+
+    /// The trailers of a message that are passed on (contract R6).
+    static func trailers(_ trailers: HTTPHeaders?) -> HTTPHeaders? {
+        guard let trailers else { return nil }
+        var passed = HTTPHeaders()
+        for (name, value) in trailers where FieldName.mayBeTrailer(name) && !value.hasReplacement {
+            passed.add(name: name, value: value)
+        }
+        return passed.isEmpty ? nil : passed
+    }
+
+    /// Fields that the platform sets; a container cannot.
+    private static func isOurs(_ name: String) -> Bool {
+        switch name.lowercased().replacing("_", with: "-") {
+        case "x-cortex-request-id", "x-cortex-origin", "x-cortex-attempts", "x-cortex-api", "x-cortex-fallback": true
+        default: false
+        }
+    }
+}
