@@ -39,7 +39,7 @@ final class SplitterState: Sendable {
     private struct State: Sendable {
         var version: String
         var machine: SplitMachine
-        var generator: any RandomNumberGenerator & Sendable
+        var generator: FastGenerator
         var targets: [String: Target] = [:]
         var copies = Copies()
         var rollBack: SplitState.RollBack?
@@ -102,9 +102,10 @@ final class SplitterState: Sendable {
     /// - Parameters:
     ///   - specification: that of `api`.
     ///   - saved: what the store has for this version; it is in force at once.
+    ///   - seed: of the random numbers.
     init(
         _ api: DeployedAPI, _ specification: SplitterSpecification, saved: SplitState?, store: any Store,
-        clock: any PlatformClock, random: any RandomNumberGenerator & Sendable, logger: Logger
+        clock: any PlatformClock, seed: UInt64, logger: Logger
     ) {
         name = api.name
         self.store = store
@@ -114,7 +115,8 @@ final class SplitterState: Sendable {
         var rollBack = saved?.rollBack
         if let target = rollBack?.api, !machine.rollBack(target) { rollBack = nil }
         var state = State(
-            version: api.id, machine: machine, generator: random, rollBack: rollBack, since: api.lastUpdated)
+            version: api.id, machine: machine, generator: FastGenerator(seed: seed), rollBack: rollBack,
+            since: api.lastUpdated)
         state.prepareTargets(keepingJudged: false)
         self.state = Mutex(state)
     }

@@ -53,7 +53,7 @@ private struct World {
         let api = Self.api(specification, version: 1, at: clock.now())
         try await store.deploy(api, now: clock.now())
         splitter = SplitterState(
-            api, specification, saved: nil, store: store, clock: clock, random: SeededGenerator(seed: 1),
+            api, specification, saved: nil, store: store, clock: clock, seed: 1,
             logger: Self.quiet)
     }
 
@@ -63,7 +63,7 @@ private struct World {
         return SplitterState(
             Self.api(specification, version: version, at: clock.now()), specification,
             saved: try await store.splitState(of: "split"), store: store, clock: clock,
-            random: SeededGenerator(seed: 2), logger: Self.quiet)
+            seed: 2, logger: Self.quiet)
     }
 
     func deploy(_ specification: SplitterSpecification, version: Int) async throws {
