@@ -8,7 +8,7 @@ import Support
 struct CortexCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "cortex",
-        abstract: "Deploy containers as asynchronous APIs: submit a request, get an id, fetch the result.",
+        abstract: "Deploy containers as APIs: call them directly, or submit requests and fetch results.",
         discussion: """
             A first try:
               cortex up                             run the platform; leave it running
@@ -24,7 +24,7 @@ struct CortexCommand: AsyncParsableCommand {
                 name: "API",
                 subcommands: [
                     DeployCommand.self, GetCommand.self, DescribeCommand.self, LogsCommand.self, RefreshCommand.self,
-                    RollbackCommand.self, DeleteCommand.self,
+                    RollbackCommand.self, SplitCommand.self, DeleteCommand.self,
                 ]),
             CommandGroup(
                 name: "Request",

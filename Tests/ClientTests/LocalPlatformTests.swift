@@ -31,7 +31,7 @@ struct LocalPlatformTests {
         #expect(try EnvironmentFile(yaml: file.yaml()) == file)
     }
 
-    @Test("U3: local of an earlier version is known by its token; one that somebody made is left alone")
+    @Test("U3: local of an earlier version is known by its token; one that a user made is left alone")
     func earlierVersion() {
         for (token, name) in [("t", "local"), ("another", "data")] {
             var file = EnvironmentFile(environments: [
@@ -43,7 +43,7 @@ struct LocalPlatformTests {
     }
 
     @Test(
-        "U3: with a socket nothing is sent to the port, whoever listens there, and nothing to a folder that others can write to"
+        "U3: with a socket nothing is sent to the port, whatever listens there, and nothing to a folder that others can write to"
     )
     func socket() async throws {
         try await withTemporaryDirectory { folder in

@@ -41,7 +41,7 @@ struct OperatorClientTests {
         }
     }
 
-    @Test("O6: a server of another major.minor is told even where it does not refuse; info and health are read")
+    @Test("O6: a server of another major.minor is an error even where it does not refuse; info and health are read")
     func otherServer() async throws {
         try await with(version: "1.2.3") { stub, client in
             stub.on("GET /get", .init(parts: ["[]"], headers: [("CortexAPIVersion", "1.3.0")]))

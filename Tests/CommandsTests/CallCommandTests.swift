@@ -178,7 +178,7 @@ struct CallCommandTests {
             #expect(stub.last("POST /chat/")?.text == "")
             #expect(stub.last("POST /chat/")?[header: "Content-Type"] == nil)
             let missing = try await call(["chat", "-d", "@nothing"], folder)
-            #expect(missing.status == 2 && missing.errors.contains("nothing cannot be read"))
+            #expect(missing.status == 1 && missing.errors.contains("nothing cannot be read"))
         }
     }
 
@@ -258,6 +258,10 @@ struct CallCommandTests {
             // Nothing of the payload has been written yet.
             try await expectEventually { written(folder) == "data: one\n\n" }
             #expect(stub.last("POST /chat/")?[header: "Transfer-Encoding"] == "chunked")
+            #expect(write(ends[1], "first", 5) == 5)
+            try await expectEventually { stub.received("POST /chat/") == "first" }
+            #expect(write(ends[1], "second", 6) == 6)
+            try await expectEventually { stub.received("POST /chat/") == "firstsecond" }
             try await stub.write("data: two\n\n", to: "POST /chat/")
             try await expectEventually { written(folder).hasSuffix("data: two\n\n") }
             // A response that ends before the payload ends the call: the other side of the pipe stays open.

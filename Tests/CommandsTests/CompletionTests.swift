@@ -168,6 +168,23 @@ struct CompletionTests {
         }
     }
 
+    @Test("X10: targets of a splitter are completed up to their weight in a real shell", arguments: Shell.allCases)
+    func targets(shell: Shell) async throws {
+        try await with { stub, folder in
+            let canary = Fixtures.splitter("canary")
+            stub.on("GET /get", .json(try Fixtures.json([Fixtures.api("candle"), canary])))
+            stub.on("GET /get/canary", .json(try Fixtures.json([canary])))
+            try await expect(
+                [
+                    ("cortex split can", "cortex split canary "), ("cortex split canary v1", "cortex split canary v1="),
+                    ("cortex split canary v1=90 v2", "cortex split canary v1=90 v2="),
+                    // A shadow has no part in the weights.
+                    ("cortex split canary v3", "cortex split canary v3"),
+                    ("cortex split canary --res", "cortex split canary --resume "),
+                ], in: shell, folder: folder)
+        }
+    }
+
     @Test("O2: files and folders are completed in a real shell", arguments: Shell.allCases)
     func files(shell: Shell) async throws {
         try await with { _, folder in

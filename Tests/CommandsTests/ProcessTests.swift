@@ -206,7 +206,7 @@ struct ProcessTests {
         }
     }
 
-    @Test("O2: an environment that is away is told at the end; the others are shown")
+    @Test("O2: an environment that does not answer is reported after the others")
     func getPartly() async throws {
         try await with { stub, folder in
             stub.on("GET /get", .json("[]"))

@@ -33,7 +33,7 @@ struct RollbackTests {
         #expect(bare == "/rollback/hello?force=false")
     }
 
-    @Test("S3: what is refused is told, and exits 1")
+    @Test("S3: a refused rollback exits 1 with the operator's message")
     func refused() async throws {
         let (process, _) = try await run(
             ["hello"], .error(409, "asyncapi.api_updating", "hello (AsyncAPI) is updating: wait"))

@@ -18,7 +18,7 @@ struct TableTests {
         return table
     }()
 
-    @Test("O2: where there is room nothing is cut; where there is not, the text gets lines of its own")
+    @Test("O2: a table that fits is not cut; in one that does not fit the text gets lines of its own")
     func fold() {
         #expect(
             table.render(style(120)) == """

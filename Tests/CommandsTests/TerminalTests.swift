@@ -142,7 +142,7 @@ struct TerminalTests {
         #expect(report.render(.plain).split(separator: "\n").count == 2)
     }
 
-    @Test("O2: -o is the operator's URL for env configure, as in the original: a format there is told")
+    @Test("O2: -o is the operator's URL for env configure, as in the original: a format there is a usage error")
     func configureFormat() async throws {
         try await with { _, folder in
             let words = ["env", "configure", "x", "-o", "json"]
@@ -152,7 +152,7 @@ struct TerminalTests {
         }
     }
 
-    @Test("O1: the gateway's address is not the operator's, and is told so")
+    @Test("O1: the gateway's address given as the operator's is an error that names the difference")
     func gatewayAddress() async throws {
         try await with { stub, folder in
             stub.on("GET /verifycortex", .error(404, "not_found", "there is no API at this path"))
@@ -163,7 +163,7 @@ struct TerminalTests {
         }
     }
 
-    @Test("O2: what is no file of APIs is told with the next command")
+    @Test("O2: a folder given as a file of APIs is an error that names the next command")
     func folders() async throws {
         try await with { _, folder in
             let process = try await CortexProcess.run(["deploy", "."], folder: folder)
@@ -185,7 +185,7 @@ struct TerminalTests {
         }
     }
 
-    @Test("O3: whoever interrupts a wait is told how to wait again")
+    @Test("O3: an interrupted wait prints the command that waits again")
     func interrupted() async throws {
         try await with { stub, folder in
             stub.on("POST /hello", .json(#"{"id":"\#(Self.id)"}"#))

@@ -64,6 +64,8 @@ package final class StubPlatform: Sendable {
         var routes: [String: [Response]] = [:]
         /// The connection of the last request of each route.
         var channels: [String: any Channel] = [:]
+        /// What has arrived of the body of the last request of each route.
+        var received: [String: ByteBuffer] = [:]
     }
 
     private let state = Mutex(State())
@@ -131,6 +133,15 @@ package final class StubPlatform: Sendable {
         state.withLock { $0.channels[route]?.isActive } ?? false
     }
 
+    /// What has arrived of the body of the last request of a route, also before its end.
+    package func received(_ route: String) -> String {
+        state.withLock { $0.received[route].map { String(buffer: $0) } ?? "" }
+    }
+
+    fileprivate func note(_ body: ByteBuffer, of head: HTTPRequestHead) {
+        state.withLock { $0.received["\(head.method) \(head.uri.prefix { $0 != "?" })"] = body }
+    }
+
     fileprivate func isEarly(_ head: HTTPRequestHead) -> Bool {
         let path = head.uri.prefix { $0 != "?" }
         return state.withLock { $0.routes["\(head.method) \(path)"]?.first?.isEarly } ?? false
@@ -156,6 +167,7 @@ private final class Handler: ChannelInboundHandler {
 
     private let stub: StubPlatform
     private var head: HTTPRequestHead?
+    private var isAnswered = false
     private var body = ByteBuffer()
 
     init(stub: StubPlatform) {
@@ -166,10 +178,12 @@ private final class Handler: ChannelInboundHandler {
         switch unwrapInboundIn(data) {
         case .head(let head):
             self.head = head
-            body.clear()
+            isAnswered = false
+            body = ByteBuffer()
             if stub.isEarly(head) { answer(context: context) }
         case .body(var part):
             body.writeBuffer(&part)
+            if let head { stub.note(body, of: head) }
         case .end:
             answer(context: context)
         }
@@ -177,8 +191,8 @@ private final class Handler: ChannelInboundHandler {
 
     /// Answers the request whose head has arrived, unless it was answered before.
     private func answer(context: ChannelHandlerContext) {
-        guard let head else { return }
-        self.head = nil
+        guard let head, !isAnswered else { return }
+        isAnswered = true
         let request = StubPlatform.Request(
             method: head.method.rawValue, target: head.uri, headers: head.headers.map { ($0.name, $0.value) },
             body: body)

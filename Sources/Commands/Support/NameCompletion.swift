@@ -33,6 +33,13 @@ extension CompletionKind {
         })
     }
 
+    /// Targets of the line's TrafficSplitter, each with the sign that its weight follows.
+    static let targets = names { line in
+        try await line.askOperator(aboutAPI: { client, api in
+            SplitterView.weights(of: try await client.api(api)).map { ("\($0.name)=", "now \($0.weight)") }
+        })
+    }
+
     /// Versions of the line's API.
     static let versions = names { line in
         let now = line.context.clock.now()

@@ -18,7 +18,7 @@ struct CallCommand: APICommand {
 
             Examples:
               cortex call chat -d '{"prompt": "Hello"}'
-              cortex call chat /v1/models?limit=5 -i
+              cortex call chat '/v1/models?limit=5' -i
               cortex call chat /images -X PUT -d @photo.png
               cat audio.wav | cortex call chat /speech -H 'Content-Type: audio/wav' -d -
             """)

@@ -9,8 +9,8 @@ struct DeleteCommand: APICommand {
         commandName: "delete",
         abstract: "Remove an API: its replicas, its queue and its results.",
         discussion: """
-            Waiting requests are cancelled. It asks first when more than two replicas are
-            ready.
+            Waiting requests are cancelled. A RealtimeAPI that a TrafficSplitter names
+            is not removed. It asks first when more than two replicas are ready.
 
             Examples:
               cortex delete hello

@@ -5,7 +5,7 @@ import Core
 struct DescribeCommand: APICommand {
     static let configuration = CommandConfiguration(
         commandName: "describe",
-        abstract: "Show the state of an API's replicas, and the reasons.",
+        abstract: "Show the state of an API's replicas and requests, and the reasons.",
         discussion: """
             Examples:
               cortex describe hello
@@ -26,10 +26,14 @@ struct DescribeCommand: APICommand {
         let cluster = try context.resolve(
             environment.environment, announce: format.output == .pretty && !watch.watch)
         @Sendable func text() async throws -> String {
-            let api = try await context.withOperator(cluster) { try await $0.describe(target.api) }
+            let (api, deployed) = try await context.withOperator(cluster) { client in
+                let api = try await client.describe(target.api)
+                return (api, format.output == .pretty ? try await client.apis(for: api) : [])
+            }
             return try format.output.render([api])
                 ?? DescribeView.render(
-                    api, environment: cluster.name, showsEnvironment: environment.environment == nil,
+                    api, deployed: deployed, environment: cluster.name,
+                    showsEnvironment: environment.environment == nil,
                     now: context.clock.now(), style: context.console.style)
         }
         if watch.watch {

@@ -55,13 +55,16 @@ struct GetCommand: AsyncParsableCommand {
         let target = try context.resolve(
             environment.environment, announce: format.output == .pretty && !isQuiet)
         let version = version
-        let api = try await context.withOperator(target) { client in
-            guard let version else { return try await client.api(name) }
-            return try await client.api(name, version: version)
+        let (api, deployed) = try await context.withOperator(target) { client in
+            guard let version else {
+                let api = try await client.api(name)
+                return (api, format.output == .pretty ? try await client.apis(for: api) : [])
+            }
+            return (try await client.api(name, version: version), [])
         }
         return try format.output.render([api])
             ?? APIView.render(
-                api, environment: target.name, showsEnvironment: environment.environment == nil,
+                api, deployed: deployed, environment: target.name, showsEnvironment: environment.environment == nil,
                 verbose: verbose || version != nil,
                 now: context.clock.now(), style: context.console.style)
     }

@@ -20,21 +20,46 @@ enum APITable {
         kinds.compactMap { kind, title -> String? in
             let ofKind = rows.filter { self.kind(of: $0.api) == kind }
             guard !ofKind.isEmpty else { return nil }
-            var table = Table(["env", title, "live", "up-to-date", "last update"])
-            for row in ofKind { table.append(cells(row, now: now)) }
+            var table =
+                kind == .trafficSplitter
+                ? splitters(ofKind, title, now: now) : apis(ofKind, title, now: now)
             table.sort()
             if !showsEnvironment { table.remove(column: "env") }
             return table.render(style)
         }.joined(separator: "\n\n")
     }
 
-    private static func cells(_ row: Row, now: Timestamp) -> [String] {
-        let status = row.api.status
+    private static func apis(_ rows: [Row], _ title: String, now: Timestamp) -> Table {
+        var table = Table(["env", title, "live", "up-to-date", "last update"])
+        for row in rows { table.append([row.environment, name(of: row.api)] + state(of: row.api, now: now)) }
+        return table
+    }
+
+    private static func splitters(_ rows: [Row], _ title: String, now: Timestamp) -> Table {
+        var table = Table(["env", title, "apis", "last update"].map { .init($0) } + [.init("state", isText: true)])
+        for row in rows {
+            let split = row.api.status?.split
+            let isRolledBack = split?.state == .rolledBack
+            table.append([
+                row.environment, name(of: row.api), row.api.numTrafficSplitterTargets.map { "\($0)" } ?? "-",
+                age(of: row.api, now: now), isRolledBack ? "\(split?.api ?? "a target") is rolled back" : "",
+            ])
+        }
+        if rows.allSatisfy({ $0.api.status?.split?.state != .rolledBack }) { table.remove(column: "state") }
+        return table
+    }
+
+    /// The columns live, up-to-date and last update; `nil` stands for an API that is not deployed.
+    static func state(of api: APIDocument?, now: Timestamp) -> [String] {
+        let status = api?.status
         return [
-            row.environment, name(of: row.api), status.map { "\($0.ready)/\($0.requested)" } ?? "-",
-            status.map { "\($0.upToDate)" } ?? "-",
-            lastUpdated(row.api).map { Age.since(seconds: $0, now: now) } ?? "-",
+            status.map { "\($0.ready)/\($0.requested)" } ?? "-", status.map { "\($0.upToDate)" } ?? "-",
+            api.map { age(of: $0, now: now) } ?? "-",
         ]
+    }
+
+    private static func age(of api: APIDocument, now: Timestamp) -> String {
+        lastUpdated(api).map { Age.since(seconds: $0, now: now) } ?? "-"
     }
 
     static func name(of api: APIDocument) -> String { api.metadata?.name ?? api.spec?.name ?? "-" }
@@ -44,12 +69,18 @@ enum APITable {
     static func lastUpdated(_ api: APIDocument) -> Int64? { api.metadata?.lastUpdated ?? api.spec?.lastUpdated }
 }
 
-/// One API: its row, endpoint, queue and history, and with `verbose` the whole specification.
+/// One API: its row, endpoint, requests and history, and with `verbose` the whole specification.
 enum APIView {
+    /// - Parameter deployed: the APIs of the platform, for the targets of a TrafficSplitter.
     static func render(
-        _ api: APIDocument, environment: String, showsEnvironment: Bool, verbose: Bool, now: Timestamp, style: TextStyle
+        _ api: APIDocument, deployed: [APIDocument] = [], environment: String, showsEnvironment: Bool, verbose: Bool,
+        now: Timestamp, style: TextStyle
     ) throws -> String {
-        var parts = [head(api, environment: environment, showsEnvironment: showsEnvironment, now: now, style: style)]
+        var parts = [
+            head(
+                api, deployed: deployed, environment: environment, showsEnvironment: showsEnvironment, now: now,
+                style: style)
+        ]
         if let versions = api.apiVersions, !versions.isEmpty {
             var table = Table(["api id", "last deployed"])
             for version in versions {
@@ -65,14 +96,24 @@ enum APIView {
 
     /// The row and the facts below it; also what `describe` begins with.
     static func head(
-        _ api: APIDocument, environment: String, showsEnvironment: Bool, now: Timestamp, style: TextStyle
+        _ api: APIDocument, deployed: [APIDocument] = [], environment: String, showsEnvironment: Bool, now: Timestamp,
+        style: TextStyle
     ) -> String {
         var facts: [String] = []
         if let endpoint = api.endpoint { facts.append(style.fact("endpoint", endpoint)) }
         if let queue = api.status?.queue {
             facts.append(style.fact("requests", "\(queue.inQueue) in queue, \(queue.inProgress) in progress"))
         }
+        if let traffic = api.status?.requests { facts += TrafficView.facts(traffic, style) }
         if let reason = api.status?.reason { facts.append(style.fact("held back", reason)) }
+        if APITable.kind(of: api) == .trafficSplitter {
+            let table = SplitterView.table(
+                api, deployed: deployed, environment: environment, showsEnvironment: showsEnvironment, now: now,
+                style: style)
+            let traffic = SplitterView.traffic(of: api, showsWeights: false, now: now, style: style)
+            return ([table] + (facts.isEmpty ? [] : [facts.joined(separator: "\n")]) + [traffic])
+                .joined(separator: "\n\n")
+        }
         let table = APITable.render(
             [.init(environment: environment, api: api)], showsEnvironment: showsEnvironment, now: now, style: style)
         return facts.isEmpty ? table : table + "\n\n" + facts.joined(separator: "\n")
@@ -88,7 +129,8 @@ extension String {
     }
 }
 
-/// `cortex describe`: an API's replicas by state, and each of them (reference: cortex.md §9.3, §11).
+/// `cortex describe`: an API's replicas by state, and each of them (reference: cortex.md §9.3, §11); of a
+/// TrafficSplitter its targets.
 enum DescribeView {
     /// States in the order of the table; those in `hidden` only if a replica has them.
     private static let states: [(state: ReplicaState, title: String)] = [
@@ -99,11 +141,15 @@ enum DescribeView {
     ]
     private static let hidden: Set<ReplicaState> = [.failed, .killed, .killedOOM, .errImagePull, .unknown, .stalled]
 
+    /// - Parameter deployed: the APIs of the platform, for the targets of a TrafficSplitter.
     static func render(
-        _ api: APIDocument, environment: String, showsEnvironment: Bool, now: Timestamp, style: TextStyle
+        _ api: APIDocument, deployed: [APIDocument] = [], environment: String, showsEnvironment: Bool, now: Timestamp,
+        style: TextStyle
     ) -> String {
         var parts = [
-            APIView.head(api, environment: environment, showsEnvironment: showsEnvironment, now: now, style: style)
+            APIView.head(
+                api, deployed: deployed, environment: environment, showsEnvironment: showsEnvironment, now: now,
+                style: style)
         ]
         if let scaling = api.status?.autoscaling {
             parts[0] += "\n" + style.fact("autoscaling", scaling.why)
@@ -136,13 +182,20 @@ enum DescribeView {
     }
 
     private static func replicas(_ replicas: [ReplicaDocument], now: Timestamp) -> Table {
+        // A RealtimeAPI's replicas have figures of the last minute.
+        let hasFigures = replicas.contains { $0.inside != nil }
+        let titles = hasFigures ? ["inside", "2xx", "5xx", "p99"] : ["in flight"]
         var table = Table(
-            ["replica", "status", "restarts", "in flight", "age"].map { .init($0) } + [.init("reason", isText: true)])
+            (["replica", "status", "restarts"] + titles + ["age"]).map { .init($0) } + [.init("reason", isText: true)])
         for replica in replicas.sorted(by: { ($0.startedAt, $0.id) < ($1.startedAt, $1.id) }) {
-            table.append([
-                replica.id, title(of: replica.state), "\(replica.restarts)", "\(replica.inFlight)",
-                Age.since(seconds: replica.startedAt, now: now), replica.reason ?? "",
-            ])
+            let figures = [
+                "\(replica.inside ?? replica.inFlight)", "\(replica.success2xx ?? 0)", "\(replica.server5xx ?? 0)",
+                TrafficFigure.milliseconds(replica.p99?.wrappedValue),
+            ]
+            table.append(
+                [replica.id, title(of: replica.state), "\(replica.restarts)"]
+                    + (hasFigures ? figures : ["\(replica.inFlight)"])
+                    + [Age.since(seconds: replica.startedAt, now: now), replica.reason ?? ""])
         }
         if replicas.allSatisfy({ $0.reason?.isEmpty ?? true }) { table.remove(column: "reason") }
         return table
