@@ -1,17 +1,21 @@
 """Counts the instructions that the platform executes for a request, with Callgrind:
 
-  instructions.py async|realtime|splitter PROGRAM [PROGRAM ...] [--top N] [--seconds S]
+  instructions.py async|realtime|splitter PROGRAM [PROGRAM ...] [--top N] [--seconds S] [--dump FILE]
 
-Unlike times, the figures repeat within a percent on a busy machine; they do not include the kernel. The programs take
-turns. PROGRAM must have its symbols, as .build/release-static/release/cortex has. Needs valgrind."""
+Unlike times, the figures repeat within a few percent on a busy machine; they do not include the kernel, nor what the
+platform does without requests (the tables of functions do). --dump keeps the data of the last round, for
+`callgrind_annotate --tree=caller`. PROGRAM must have its symbols, as .build/release-static/release/cortex has, and
+cortex-pod-init beside it. Needs valgrind."""
 
 import argparse
 import glob
 import os
 import re
+import shutil
 import statistics
 import subprocess
 import tempfile
+import time
 
 import realtime
 from bench_platform import CONTAINER, ROOT, Platform
@@ -47,22 +51,35 @@ def deploy(platform, path):
 
 
 def measure(program, path, seconds, folder):
-    """Instructions for each request in each round, and the file of the last one."""
+    """Instructions for each request in each round, the file of the last one, and its number of requests."""
+    # Valgrind does not understand all of the debug information; it needs only the symbols.
+    copy = f"{folder}/cortex"
+    subprocess.run(["objcopy", "--strip-debug", program, copy], check=True)
+    shutil.copy(os.path.join(os.path.dirname(program), "cortex-pod-init"), folder)
     out = f"{folder}/callgrind.out"
     prefix = ["valgrind", "--tool=callgrind", "--instr-atstart=no", "--fair-sched=yes", f"--callgrind-out-file={out}"]
     found = []
-    with Platform(program, prefix) as platform:
+    with Platform(copy, prefix) as platform:
         load, process = deploy(platform, path), str(platform.pid)
         load(seconds / 2)
-        for _ in range(ROUNDS):
+
+        def counted(action):
+            """The result of an action, the instructions meanwhile, the seconds, and the file."""
             control("-z", process)
             control("-i", "on", process)
-            count = load(seconds)
+            began = time.monotonic()
+            result = action()
+            took = time.monotonic() - began
             control("-i", "off", process)
             control("-d", process)
             dump = max(glob.glob(f"{out}*"), key=os.path.getmtime)
-            total = next(int(line.split()[1]) for line in open(dump) if line.startswith("totals:"))
-            found.append(total / count)
+            return result, sum(int(line.split()[1]) for line in open(dump) if line.startswith("totals:")), took, dump
+
+        # What the platform does each second without a request weighs more than usual, because the program is slow.
+        _, idle, took, _ = counted(lambda: time.sleep(seconds))
+        for _ in range(ROUNDS):
+            count, total, lasted, dump = counted(lambda: load(seconds))
+            found.append((total - idle / took * lasted) / count)
     return found, dump, count
 
 
@@ -84,10 +101,13 @@ def main():
     parser.add_argument("programs", nargs="+", metavar="PROGRAM")
     parser.add_argument("--top", type=int, default=40)
     parser.add_argument("--seconds", type=float, default=5)
+    parser.add_argument("--dump")
     arguments = parser.parse_args()
     for program in arguments.programs:
         with tempfile.TemporaryDirectory() as folder:
             found, dump, count = measure(os.path.abspath(program), arguments.path, arguments.seconds, folder)
+            if arguments.dump:
+                shutil.copy(dump, arguments.dump)
             rounds = ", ".join(f"{value:,.0f}" for value in found)
             print(f"{program}: {statistics.median(found):,.0f} instructions for each request ({rounds})")
             for title, flags in (("in the function itself", ()), ("with what it calls", ("--inclusive=yes",))):
