@@ -229,7 +229,7 @@ struct SpecificationBuilder {
 extension APIKind {
     /// The kinds that this release serves; the only place that decides it. APIs of other kinds are checked too, and
     /// refused when they are deployed.
-    package static let served: Set<APIKind> = [.async, .realtime]
+    package static let served: Set<APIKind> = [.async, .realtime, .trafficSplitter]
 
     /// Builds the part of a specification that depends on the kind; `nil` for a kind that has no specification.
     fileprivate var builder: ((inout SpecificationBuilder, ConfigurationObject) -> KindSpecification?)? {

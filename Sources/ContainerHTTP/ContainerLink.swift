@@ -54,8 +54,13 @@ package final class ContainerLink: ChannelDuplexHandler, RemovableChannelHandler
     /// Whether all of the request was given to the channel, and all of the response was received.
     private var isRequestOver = true
     private var isResponseOver = true
+    /// Whether the container keeps the connection open behind the response.
+    private var isKeptOpen = true
     private var isHeld = false
     private var isReadHeld = false
+    /// Whether a read of the socket is being decoded, and what is done when it is over.
+    private var isDecoding = false
+    private var afterRead: (() -> Void)?
     /// When the connection became idle.
     package private(set) var idleSince = Instant(microseconds: 0)
 
@@ -123,6 +128,7 @@ package final class ContainerLink: ChannelDuplexHandler, RemovableChannelHandler
         limiter.beginExchange()
         isRequestOver = false
         isResponseOver = false
+        isKeptOpen = true
         guard let context, !isLost else { return }
         let written = context.eventLoop.makePromise(of: Void.self)
         let me = NIOLoopBound(self, eventLoop: context.eventLoop)
@@ -159,7 +165,16 @@ package final class ContainerLink: ChannelDuplexHandler, RemovableChannelHandler
     // MARK: Between requests
 
     /// Whether another request can be sent: request and response are complete, and nothing else was received.
-    package var isReusable: Bool { !isLost && isRequestOver && isResponseOver && context?.channel.isActive == true }
+    package var isReusable: Bool {
+        !isLost && isRequestOver && isResponseOver && isKeptOpen && context?.channel.isActive == true
+    }
+
+    /// Runs `action` when the present read of the socket is decoded completely, at once if none is: only then is it
+    /// known that nothing came behind the response. The user gets no further call.
+    package func release(_ action: @escaping () -> Void) {
+        user = nil
+        if isDecoding { afterRead = action } else { action() }
+    }
 
     /// Ends the use of the connection by its user, which gets no further call.
     package func rest(since now: Instant) {
@@ -217,10 +232,12 @@ package final class ContainerLink: ChannelDuplexHandler, RemovableChannelHandler
     package func handlerRemoved(context: ChannelHandlerContext) {
         self.context = nil
         lose(.closed)
+        afterRead.take()?()
         onClose.take()?()
     }
 
     package func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        isDecoding = true
         guard !isLost else { return }
         // Nothing may arrive without a request, nor on a kept connection before its request is written completely: that
         // would belong to an earlier request.
@@ -233,13 +250,20 @@ package final class ContainerLink: ChannelDuplexHandler, RemovableChannelHandler
         case .head(let head) where head.status.code < 200 && head.status != .switchingProtocols:
             user.linkReceived(interim: head)
         case .head(let head):
+            isKeptOpen = head.isKeepAlive && !Self.closes(head.headers)
             user.linkReceived(head)
         case .body(let bytes):
             user.linkReceived(bytes)
         case .end(let trailers):
             isResponseOver = true
+            if let trailers, Self.closes(trailers) { isKeptOpen = false }
             user.linkReceivedEnd(trailers)
         }
+    }
+
+    /// Whether fields say in a way that only some programs understand that the connection ends.
+    private static func closes(_ fields: HTTPHeaders) -> Bool {
+        (fields["proxy-connection"] + fields["connection"]).contains { $0.lowercased().contains("close") }
     }
 
     /// Whether the socket has taken all of the present request.
@@ -248,7 +272,9 @@ package final class ContainerLink: ChannelDuplexHandler, RemovableChannelHandler
     }
 
     package func channelReadComplete(context: ChannelHandlerContext) {
+        isDecoding = false
         user?.linkReadEnded()
+        afterRead.take()?()
         context.fireChannelReadComplete()
     }
 
@@ -272,12 +298,24 @@ package final class ContainerLink: ChannelDuplexHandler, RemovableChannelHandler
 
     package func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         if case ChannelEvent.inputClosed? = event as? ChannelEvent, !isLost, context.channel.isActive {
-            proof.inputClosed(
-                hasReceived: limiter.hasReceived, acknowledgement: transport.acknowledgement(descriptor))
-            lose(.closed)
-            context.close(promise: nil)
+            settle(context, tries: 0)
         }
         context.fireUserInboundEventTriggered(event)
+    }
+
+    /// The container closed its sending side. Where that alone does not prove whether it saw the request, its system
+    /// says so a little later: it rejects bytes for a closed connection, and acknowledges them for one that is read on.
+    private func settle(_ context: ChannelHandlerContext, tries: Int) {
+        guard !isLost, self.context != nil else { return }
+        let isOpen = proof.inputClosed(
+            hasReceived: limiter.hasReceived, acknowledgement: transport.acknowledgement(descriptor))
+        guard isOpen, user != nil, tries < 8 else {
+            lose(.closed)
+            return context.close(promise: nil)
+        }
+        context.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(1 << Int64(tries))) {
+            self.settle(context, tries: tries + 1)
+        }
     }
 
     package func channelInactive(context: ChannelHandlerContext) {

@@ -31,12 +31,19 @@ struct UnseenProof {
     }
 
     /// The container closed its sending side. The socket is still open, so the system can be asked about its bytes.
-    mutating func inputClosed(hasReceived: Bool, acknowledgement: @autoclosure () -> Acknowledgement?) {
-        guard isReused, !hasReceived, let acknowledgedAtStart, let acknowledgement = acknowledgement() else { return }
+    ///
+    /// - Returns: whether the answer may be another one a little later: no byte of the request is acknowledged yet, nor
+    ///   rejected.
+    @discardableResult
+    mutating func inputClosed(hasReceived: Bool, acknowledgement: @autoclosure () -> Acknowledgement?) -> Bool {
+        guard isReused, !hasReceived, let acknowledgedAtStart, let acknowledgement = acknowledgement() else {
+            return false
+        }
         // Earlier requests were answered, so all their bytes were acknowledged. If the count says otherwise, the system
         // does not count, and nothing is proved.
-        isClosedUnseen =
-            acknowledgement.isRejected && acknowledgement.bytes - acknowledgedAtStart == bytesBefore
+        guard acknowledgement.bytes - acknowledgedAtStart == bytesBefore else { return false }
+        isClosedUnseen = acknowledgement.isRejected
+        return !acknowledgement.isRejected
     }
 
     /// Whether the container provably saw nothing of the present request: either its head was not written completely,

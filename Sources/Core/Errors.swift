@@ -19,6 +19,8 @@ package struct PlatformError: Error, Sendable, CustomStringConvertible {
         package static let notFound = Code("not_found")
         /// 405: the path exists, but not with this method.
         package static let methodNotAllowed = Code("method_not_allowed")
+        /// 501: no parser of this server knows the method.
+        package static let methodNotImplemented = Code("method_not_implemented")
         /// 409: not possible in the present state.
         package static let conflict = Code("conflict")
         /// 409: an API of this kind is being updated, and `force` was not given; the original's words, such as

@@ -19,13 +19,13 @@ final class Endpoints: Sendable {
 
     private let store: any Store
     private let clock: any PlatformClock
-    private let makeTable: @Sendable ([DeployedAPI]) -> EndpointTable
+    private let makeTable: @Sendable ([DeployedAPI]) async throws -> EndpointTable
     private let state: Mutex<State>
 
     /// - Parameter makeTable: the table of all deployed APIs. Its calls follow each other.
     init(
         store: any Store, clock: any PlatformClock,
-        makeTable: @escaping @Sendable ([DeployedAPI]) -> EndpointTable
+        makeTable: @escaping @Sendable ([DeployedAPI]) async throws -> EndpointTable
     ) {
         self.store = store
         self.clock = clock
@@ -79,7 +79,7 @@ final class Endpoints: Sendable {
             state.running = state.next
             state.next = nil
         }
-        let table = makeTable(try await store.deployedAPIs())
+        let table = try await makeTable(try await store.deployedAPIs())
         state.withLock { $0.table = table }
     }
 }

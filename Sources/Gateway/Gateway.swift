@@ -1,6 +1,7 @@
 package import Core
 package import HTTPServing
 package import Logging
+import NIOHTTP1
 import ServiceLifecycle
 
 /// The data plane's HTTP server: takes requests for the deployed APIs and answers with their status and result
@@ -32,7 +33,7 @@ package struct Gateway: Service {
         store: any Store, listeners: [HTTPListener], limits: HTTPServerLimits = HTTPServerLimits(),
         capacity: ServerCapacity = ServerCapacity(), clock: any PlatformClock, logger: Logger,
         spareDisk: @escaping @Sendable () -> Int64 = { .max },
-        exchanges: @escaping @Sendable ([DeployedAPI]) -> [String: any ExchangeHandler] = { _ in [:] },
+        exchanges: @escaping @Sendable ([DeployedAPI]) async throws -> [String: any ExchangeHandler] = { _ in [:] },
         onShutdown: @escaping @Sendable () -> Void = {},
         makeID: @escaping @Sendable (Timestamp) -> RequestID = { now in
             var generator = SystemRandomNumberGenerator()
@@ -43,7 +44,7 @@ package struct Gateway: Service {
         let services = AsyncAPI.Services(
             store: store, clock: clock, makeID: makeID, waiting: waiting, spareDisk: spareDisk)
         let endpoints = Endpoints(store: store, clock: clock) { deployed in
-            let exchanges = exchanges(deployed)
+            let exchanges = try await exchanges(deployed)
             return EndpointTable(deployed) { api in
                 switch api.specification.kind {
                 case .async(let part): .replies(AsyncAPI(api, part, services: services))
@@ -52,6 +53,8 @@ package struct Gateway: Service {
             }
         }
         let errors = ErrorResponses(logger: logger)
+        var errorHeaders = CORS.anyOrigin
+        errorHeaders.add(contentsOf: GatewayRoutes.fromGateway)
         let routes = GatewayRoutes(endpoints: endpoints, errors: errors)
         self.store = store
         self.clock = clock
@@ -61,7 +64,7 @@ package struct Gateway: Service {
         self.onShutdown = onShutdown
         self.server = HTTPServer(
             listeners: listeners, limits: limits, capacity: capacity, clock: clock, logger: logger, errors: errors,
-            errorHeaders: CORS.anyOrigin, isHandlerOnLoop: true, exchanges: { endpoints.exchange($0) }
+            errorHeaders: errorHeaders, isHandlerOnLoop: true, exchanges: { endpoints.exchange($0) }
         ) { request, body in
             try await routes.respond(to: request, body: &body)
         }

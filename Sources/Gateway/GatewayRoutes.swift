@@ -34,13 +34,19 @@ struct GatewayRoutes: Sendable {
         }
         // A status may change at any time, so no cache may keep it.
         var headers: HTTPHeaders = ["Cache-Control": "no-store"]
-        if needsCORS { headers.add(contentsOf: cors.headers(for: request)) }
+        if !isKnown { headers.add(contentsOf: Self.fromGateway) }
+        if needsCORS { headers.add(contentsOf: isKnown ? cors.headers(for: request) : CORS.anyOrigin) }
         reply.add(headers)
         return reply
     }
 
-    static let unknownPath = PlatformError(
-        .notFound, "there is no API at this path. `cortex get` lists the deployed ones with their endpoints")
+    static let unknownPath = HTTPFault(
+        PlatformError(
+            .notFound, "there is no API at this path. `cortex get` lists the deployed ones with their endpoints"),
+        headers: ["Proxy-Status": "cortex; error=destination_not_found"])
+
+    /// What tells that no container has answered (contract R4, R16).
+    static let fromGateway: HTTPHeaders = ["X-Cortex-Origin": "gateway"]
 
     /// For paths at which no API is known.
     private static let unknownCORS = CORS(methods: [.GET, .HEAD, .POST, .DELETE])

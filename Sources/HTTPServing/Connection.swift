@@ -208,10 +208,11 @@ final class Connection: ChannelDuplexHandler, RemovableChannelHandler {
         if !hasWholeRequest, let fault = fault.take() {
             hasWholeRequest = true
             exchange.requestFailed(fault)
-        } else if isInputOver {
+        } else if isInputOver, caller.hasFinished {
             close()
             exchange.callerGone()
         } else {
+            // The parser may have ended behind this request: that is for the next one.
             exchange.readEnded()
         }
     }

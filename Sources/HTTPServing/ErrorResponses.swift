@@ -72,6 +72,7 @@ extension PlatformError.Code {
         case .forbidden: .forbidden
         case .notFound: .notFound
         case .methodNotAllowed: .methodNotAllowed
+        case .methodNotImplemented: .notImplemented
         case .conflict, .usedByTrafficSplitter: .conflict
         case _ where isAPIUpdating: .conflict
         case .payloadTooLarge: .payloadTooLarge
@@ -86,7 +87,7 @@ extension PlatformError.Code {
 
     /// Whether a request is refused because a limit is reached, which is no fault of the platform: the log has an entry
     /// when the limit is reached, not for each request.
-    var isRefusal: Bool { self == .diskLow || self == .unavailable }
+    var isRefusal: Bool { self == .diskLow || self == .unavailable || self == .methodNotImplemented }
 
     /// `Retry-After` in seconds, for errors that end by themselves.
     package var retryAfter: Int? {

@@ -150,7 +150,8 @@ enum RequestHeadCheck {
 
     private static var unknownMethod: HTTPFault {
         HTTPFault(
-            PlatformError(.badRequest, "this server does not know the request's method. Use GET, HEAD, POST or DELETE"),
+            PlatformError(
+                .methodNotImplemented, "this server does not know the request's method. Use GET, HEAD, POST or DELETE"),
             status: .notImplemented)
     }
 }

@@ -116,7 +116,9 @@ package struct Assembly: Sendable {
             check: { try await volumes.obstacles(among: $0) })
         let random = SystemRandom()
         let makeID: @Sendable (Timestamp) -> RequestID = { RequestID(now: $0, random: random.next()) }
-        let proxy = Proxy(orchestrator: orchestrator, clock: clock, logger: logger, makeID: makeID)
+        let proxy = Proxy(
+            store: store, orchestrator: orchestrator, clock: clock, logger: logger,
+            makeSeed: { random.next() }, makeID: makeID)
         let autoscaler = Autoscaler(
             store: store, sources: [QueueLoad(store), proxy], reconciler: reconciler, clock: clock, logger: logger)
         let control = makeOperator(
@@ -129,7 +131,7 @@ package struct Assembly: Sendable {
             listeners: [
                 .tcp(host: settings.host, port: settings.gatewayPort), .unix(path: directory.gatewaySocket),
             ], capacity: capacity, clock: clock, logger: logger, spareDisk: { disk.spare },
-            exchanges: { proxy.update($0) }, onShutdown: { proxy.beginShutdown() }, makeID: makeID)
+            exchanges: { try await proxy.update($0) }, onShutdown: { proxy.beginShutdown() }, makeID: makeID)
         let controlServer = HTTPServer(
             listeners: [
                 .tcp(host: settings.operatorHost, port: settings.operatorPort), .unix(path: directory.operatorSocket),

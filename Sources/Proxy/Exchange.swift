@@ -70,6 +70,8 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
 
     private var response: ResponseHead?
     private var hasContinued = false
+    /// The head of a response of status 101, which the decoder ends at once.
+    private var switching: HTTPResponseHead?
     private var isStatusRecorded = false
     private var tunnel: Tunnel?
 
@@ -108,6 +110,7 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
             return fail(.payloadTooLarge(limit: limit))
         }
         moved()
+        route.shadow?.received(bytes)
         pieces.append(bytes)
         pieceBytes += count
         sendPieces()
@@ -117,6 +120,7 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
     func receivedEnd(_ trailers: HTTPHeaders?) {
         guard phase != .over else { return }
         isRequestOver = true
+        route.shadow?.receivedEnd()
         self.trailers = ResponseHead.trailers(trailers)
         if phase == .receiving { return enter() }
         sendPieces()
@@ -163,6 +167,7 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
 
     private func enter() {
         if let refusal { return fail(refusal) }
+        route.begin(request, on: self)
         if caller.isLeaving, request.offersUpgrade { return fail(.shutdown) }
         let now = arrivedAt
         phase = .waiting
@@ -199,7 +204,13 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
     }
 
     private func refuse(_ refusal: GateRefusal) {
-        if let next = route.fallback(after: refusal) { return follow(next) }
+        switch refusal {
+        case .queueFull, .noReplica:
+            if let next = route.nextTarget(failed: .serviceUnavailable, arrival: arrivedAt, now: now) {
+                return follow(next)
+            }
+        case .noFreeSlot, .deleted, .shutdown: break
+        }
         fail(ProxyFailure(refusal, maxQueueTime: policy.proxy.maxQueueTime))
     }
 
@@ -246,7 +257,7 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
         holdCallerIfNeeded()
         let attempt = ConnectionAttempt()
         connecting = attempt
-        let port = policy.port
+        let port = slot.replica.ready.api.specification.pod.port
         Task {
             let result: Result<CInt, any Error>
             do {
@@ -267,28 +278,21 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
             slot.replica.connections.notOpened()
             guard self.slot?.number == slot.number else { return }
             route.gate.refused(by: slot, now: now)
-            retryUnseen(or: .unreachable(port: policy.port, attempts: attempts))
+            retryUnseen(or: .unreachable(port: slot.replica.ready.api.specification.pod.port, attempts: attempts))
         }
     }
 
     private func adopt(_ descriptor: CInt, _ slot: ReplicaSlot, wasUsedBefore: Bool) {
-        let connections = slot.replica.connections
-        let loop = NIOLoopBound(LinkBox(), eventLoop: loop)
-        ContainerLink.adopt(
-            descriptor, loop: self.loop, transport: route.services.transport, wasUsedBefore: wasUsedBefore
-        ) {
-            connections.closed(loop.value.link.take(), on: self.loop)
-        }.assumeIsolated().whenComplete { result in
-            switch result {
-            case .success(let link):
-                loop.value.link = link
-                guard self.slot?.number == slot.number, self.phase == .connecting else { return link.close() }
-                self.send(on: link)
-            case .failure:
-                connections.notOpened()
-                guard self.slot?.number == slot.number else { return }
-                self.retryUnseen(or: .unreachable(port: self.policy.port, attempts: self.attempts))
+        slot.replica.connections.adopt(
+            descriptor, on: loop, transport: route.services.transport, wasUsedBefore: wasUsedBefore
+        ) { link in
+            guard self.slot?.number == slot.number, self.phase == .connecting else { link?.close(); return }
+            guard let link else {
+                return self.retryUnseen(
+                    or: .unreachable(
+                        port: slot.replica.ready.api.specification.pod.port, attempts: self.attempts))
             }
+            self.send(on: link)
         }
     }
 
@@ -340,7 +344,9 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
         guard let slot, retries.on.contains(reason), attempts < retries.maxAttempts, canResend || isUnsent,
             reason == .unreachable || request.isIdempotent, isRetrying || route.endpoint.beginRetry()
         else {
-            if reason == .unreachable, failure.kind == "container_unreachable", let next = route.fallbackUnreachable() {
+            if reason == .unreachable, failure.kind == "container_unreachable",
+                let next = route.nextTarget(failed: .badGateway, arrival: arrivedAt, now: now)
+            {
                 return follow(next)
             }
             return fail(failure)
@@ -409,12 +415,13 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
     }
 
     func linkReceived(_ head: HTTPResponseHead) {
-        guard phase == .sent, let link else { return }
+        guard phase == .sent else { return }
         if head.status == .switchingProtocols {
             guard request.offersUpgrade, isRequestOver else {
                 return fail(.malformed("it switches protocols (status 101), which was not asked for"))
             }
-            return upgrade(head, link)
+            switching = head
+            return
         }
         if head.status.code >= 500, policy.proxy.retries.on.contains(.status5xx), canResend, request.isIdempotent,
             attempts < policy.proxy.retries.maxAttempts, isRetrying || route.endpoint.beginRetry()
@@ -462,11 +469,14 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
     func linkReceived(_ bytes: ByteBuffer) {
         guard phase == .responding, response?.framing != ResponseHead.Framing.none else { return }
         moved()
+        route.shadow?.served(bytes)
         caller.write(.body(.byteBuffer(bytes)))
     }
 
     func linkReceivedEnd(_ trailers: HTTPHeaders?) {
+        if let switching, let link, phase == .sent { return upgrade(switching, link) }
         guard phase == .responding, let response else { return }
+        route.shadow?.served(status: response.head.status.code)
         let isChunked = response.framing == .chunked
         caller.write(.end(isChunked ? ResponseHead.trailers(trailers) : nil))
         end(keepAlive: response.mayKeepAlive)
@@ -664,15 +674,18 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
         proxyLoop.remove(self)
         connecting?.cancel()
         pieces = []
-        route.exchangeEnded()
+        route.shadow?.servedEnded()
         if isRetrying { route.endpoint.endRetry() }
         guard let slot else { return dropLink() }
         self.slot = nil
-        if let link {
-            self.link = nil
+        guard let link else { return route.gate.end(slot, now: now) }
+        self.link = nil
+        let (gate, loop, clock) = (route.gate, loop, route.services.clock)
+        link.release {
+            let now = clock.instant()
             slot.replica.connections.give(back: link, on: loop, now: now)
+            gate.end(slot, now: now)
         }
-        route.gate.end(slot, now: now)
     }
 
     private func dropLink() {
@@ -683,11 +696,6 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
     private func record(status: Int, isByPlatform: Bool) {
         guard !isStatusRecorded else { return }
         isStatusRecorded = true
-        route.gate.record(status: status, isByPlatform: isByPlatform, slot: slot, arrival: arrivedAt, now: now)
+        route.record(status: status, isByPlatform: isByPlatform, slot: slot, arrival: arrivedAt, now: now)
     }
-}
-
-/// The link of a connection that is being made, for the code that runs when it is closed.
-private final class LinkBox {
-    var link: ContainerLink?
 }

@@ -16,24 +16,32 @@ package final class Proxy: Service {
 
     private struct State {
         var endpoints: [String: RealtimeEndpoint] = [:]
+        var splitters: [String: SplitterEndpoint] = [:]
         /// The ready replicas by API, as last reported.
         var ready: [String: [ReadyReplica]] = [:]
         /// When the shutdown began.
         var stopping: Instant?
     }
 
+    private let store: any Store
     private let orchestrator: any Orchestrator
+    private let makeSeed: @Sendable () -> UInt64
     private let services: ProxyServices
     private let logger: Logger
     private let state = Mutex(State())
     private let arrivalStreams = Mutex<[UInt64: AsyncStream<Set<String>>.Continuation]>([:])
 
-    /// - Parameter makeID: a new request's id.
+    /// - Parameters:
+    ///   - makeSeed: begins the random order in which a splitter chooses its targets.
+    ///   - makeID: a new request's id.
     package init(
-        orchestrator: any Orchestrator, clock: any PlatformClock, logger: Logger,
+        store: any Store, orchestrator: any Orchestrator, clock: any PlatformClock, logger: Logger,
+        makeSeed: @escaping @Sendable () -> UInt64,
         makeID: @escaping @Sendable (Timestamp) -> RequestID
     ) {
+        self.store = store
         self.orchestrator = orchestrator
+        self.makeSeed = makeSeed
         self.logger = logger
         self.services = ProxyServices(
             clock: clock, loops: ProxyLoops(clock: clock), transport: SocketTransport(), makeID: makeID)
@@ -48,7 +56,9 @@ package final class Proxy: Service {
     ///
     /// - Parameter deployed: all deployed APIs, of any kind.
     /// - Returns: the handlers by API.
-    package func update(_ deployed: [DeployedAPI]) -> [String: any ExchangeHandler] {
+    /// - Throws: ``PlatformError`` `store_unavailable` when the state of a new splitter cannot be read.
+    package func update(_ deployed: [DeployedAPI]) async throws -> [String: any ExchangeHandler] {
+        let saved = try await savedStates(deployed)
         var handlers: [String: any ExchangeHandler] = [:]
         let gone = state.withLock { state -> [RealtimeEndpoint] in
             var endpoints: [String: RealtimeEndpoint] = [:]
@@ -67,12 +77,48 @@ package final class Proxy: Service {
                 endpoints[api.name] = endpoint
                 handlers[api.name] = endpoint
             }
+            var splitters: [String: SplitterEndpoint] = [:]
+            for api in deployed {
+                guard case .trafficSplitter(let specification) = api.specification.kind else { continue }
+                let names = Set(specification.targets.map(\.api))
+                let targets = endpoints.filter { names.contains($0.key) }
+                let splitter: SplitterEndpoint
+                if let known = state.splitters[api.name] {
+                    known.update(api, specification, targets: targets)
+                    splitter = known
+                } else {
+                    let new = SplitterState(
+                        api, specification, saved: saved[api.name], store: store, clock: clock, seed: makeSeed(),
+                        logger: logger)
+                    splitter = SplitterEndpoint(
+                        api, specification, splitter: new, targets: targets, services: services)
+                }
+                splitters[api.name] = splitter
+                handlers[api.name] = splitter
+            }
             let gone = state.endpoints.values.filter { endpoints[$0.name] == nil }
             state.endpoints = endpoints
+            state.splitters = splitters
             return gone
         }
         for endpoint in gone { endpoint.gate.close(.deleted) }
         return handlers
+    }
+
+    /// What the store has of the splitters that are not known here.
+    private func savedStates(_ deployed: [DeployedAPI]) async throws -> [String: SplitState] {
+        let known = state.withLock { Set($0.splitters.keys) }
+        var saved: [String: SplitState] = [:]
+        for api in deployed where !known.contains(api.name) {
+            guard case .trafficSplitter = api.specification.kind else { continue }
+            saved[api.name] = try await store.splitState(of: api.name)
+        }
+        return saved
+    }
+
+    /// Ends the roll-back of a splitter's target; without effect where there is none (contract X8).
+    package func resume(split name: String) async throws {
+        _ = try await state.withLock { $0.splitters[name] }?.splitter.resume()
     }
 
     private var endpoints: [RealtimeEndpoint] { state.withLock { Array($0.endpoints.values) } }
@@ -116,7 +162,9 @@ package final class Proxy: Service {
         // Only cancellation makes the sleep throw.
         while (try? await clock.sleep(for: Self.period)) != nil {
             let now = clock.instant()
-            let (endpoints, stopping) = state.withLock { (Array($0.endpoints.values), $0.stopping) }
+            let (endpoints, splitters, stopping) = state.withLock {
+                (Array($0.endpoints.values), Array($0.splitters.values), $0.stopping)
+            }
             for endpoint in endpoints { endpoint.gate.tick(now: now) }
             if let stopping { stop(endpoints, since: stopping, now: now) }
             guard now >= nextSecond else { continue }
@@ -127,6 +175,7 @@ package final class Proxy: Service {
                 endpoint.closeIdleConnections(now: now)
                 await lookForObstacle(endpoint)
             }
+            for splitter in splitters { await splitter.splitter.tick() }
         }
     }
 
@@ -158,7 +207,9 @@ extension Proxy: TrafficSource {
         state.withLock { $0.endpoints[api] }?.gate.report(now: clock.instant())
     }
 
-    package func split(of splitter: String) -> SplitReport? { nil }
+    package func split(of splitter: String) -> SplitReport? {
+        state.withLock { $0.splitters[splitter] }?.splitter.report(now: clock.instant())
+    }
 }
 
 extension Proxy: LoadSource {

@@ -50,6 +50,19 @@ struct ProxyFailure: Error, Sendable {
             "the body has more than the \(limit) bytes that are allowed here (max_payload)", type: "http_request_error")
     }
 
+    static func unknownTarget(_ name: String) -> ProxyFailure {
+        ProxyFailure(
+            .badRequest, "bad_request",
+            "X-Cortex-Target names \(JSONText.quoted(name)), which is no target of this splitter",
+            type: "http_request_error")
+    }
+
+    static func missingTarget(_ name: String) -> ProxyFailure {
+        ProxyFailure(
+            .serviceUnavailable, "no_replica", "\(name) is not deployed", type: "destination_unavailable",
+            retryAfter: 1)
+    }
+
     /// A fault of the request that the server found.
     static func request(_ fault: HTTPFault) -> ProxyFailure {
         ProxyFailure(

@@ -80,8 +80,9 @@ final class RealtimeEndpoint: ExchangeHandler {
         for request: IncomingRequest, _ head: HTTPRequestHead, at rest: Substring, caller: ExchangeCaller
     ) -> any ServerExchange {
         let policy = policy
-        let route = Route(Route.Target(endpoint: self, policy: policy, key: nil), services: services)
-        return ExchangeStart.make(request, head, rest: rest, prefix: policy.path, policy: policy, route, caller)
+        let route = Route(
+            Route.Target(self, policy, headers: head.headers, prefix: policy.path), services: services)
+        return route.exchange(for: request, head, at: rest, prefix: policy.path, caller: caller)
     }
 
     // MARK: Replicas
@@ -155,80 +156,4 @@ final class RealtimeEndpoint: ExchangeHandler {
     }
 
     func endRetry() { retries.subtract(1, ordering: .relaxed) }
-}
-
-/// Where a request goes: a RealtimeAPI, by itself or as the target of a TrafficSplitter. One for each exchange, used on
-/// its event loop.
-final class Route {
-    /// A RealtimeAPI as the present target.
-    struct Target {
-        let endpoint: RealtimeEndpoint
-        let policy: EndpointPolicy
-        /// The hash of what makes the request sticky.
-        let key: UInt64?
-    }
-
-    let services: ProxyServices
-    private(set) var target: Target
-
-    init(_ target: Target, services: ProxyServices) {
-        self.target = target
-        self.services = services
-    }
-
-    var endpoint: RealtimeEndpoint { target.endpoint }
-    var gate: Gate { target.endpoint.gate }
-    var policy: EndpointPolicy { target.policy }
-    var key: UInt64? { target.key }
-
-    func use(_ next: Target) { target = next }
-
-    /// The target that takes a request that the present one refuses (contract X6).
-    func fallback(after refusal: GateRefusal) -> Target? { nil }
-
-    func fallbackUnreachable() -> Target? { nil }
-
-    /// The fields of a response that depend on the route.
-    func responseFields(attempts: Int) -> [(String, String)] {
-        attempts > 1 ? [("X-Cortex-Attempts", String(attempts))] : []
-    }
-
-    func exchangeEnded() {}
-}
-
-/// Makes the exchange of a request, or one that refuses it.
-enum ExchangeStart {
-    static func make(
-        _ incoming: IncomingRequest, _ head: HTTPRequestHead, rest: Substring, prefix: String,
-        policy: EndpointPolicy, _ route: Route, _ caller: ExchangeCaller
-    ) -> Exchange {
-        let services = route.services
-        let id = services.makeID(services.clock.now()).description
-        let additions = RequestHead.Additions(id: id, peer: caller.peer, prefix: prefix)
-        let target = RequestHead.target(rest: rest, query: incoming.query)
-        var refusal: ProxyFailure?
-        let request: RequestHead
-        do {
-            request = try RequestHead(head, target: target, adding: additions)
-        } catch {
-            refusal = error
-            request = RequestHead(refused: head)
-        }
-        if refusal == nil, case .length(let length) = request.framing, let limit = policy.proxy.maxPayload,
-            length > limit
-        {
-            refusal = .payloadTooLarge(limit: limit)
-        }
-        var cors: HTTPHeaders?
-        if let rules = policy.cors {
-            cors = rules.headers(for: incoming)
-            if rules.forbids(incoming) { refusal = refusal ?? .foreignOrigin }
-            if CORS.isPreflight(incoming) {
-                // Not one of the container's responses: the platform answers it (contract R4).
-                refusal = .preflight(rules.preflight(incoming))
-                cors = [:]
-            }
-        }
-        return Exchange(request, refusal: refusal, id: id, route: route, cors: cors, caller: caller)
-    }
 }

@@ -39,7 +39,7 @@ final class ReplicaConnections: Sendable {
     private let state = Mutex(State())
 
     /// A connection for a request that has a slot. To be called on `loop`. Every result but `idle` counts a connection,
-    /// until ``closed(_:on:)`` or ``notOpened()``.
+    /// until it is closed, or ``notOpened()``.
     ///
     /// - Parameters:
     ///   - mayReuse: whether an idle connection may be used.
@@ -63,13 +63,40 @@ final class ReplicaConnections: Sendable {
         }
     }
 
+    /// Makes a link of a connected descriptor, for a connection that was counted. To be called on `loop`.
+    ///
+    /// - Parameter completion: gets the link; `nil` where it could not be made.
+    func adopt(
+        _ descriptor: CInt, on loop: any EventLoop, transport: any ContainerTransport, wasUsedBefore: Bool,
+        _ completion: @escaping (ContainerLink?) -> Void
+    ) {
+        let box = NIOLoopBound(LinkBox(), eventLoop: loop)
+        ContainerLink.adopt(descriptor, loop: loop, transport: transport, wasUsedBefore: wasUsedBefore) {
+            guard !box.value.isClosed else { return }
+            box.value.isClosed = true
+            self.closed(box.value.link.take(), on: loop)
+        }.assumeIsolated().whenComplete { result in
+            switch result {
+            case .success(let link):
+                if !box.value.isClosed { box.value.link = link }
+                completion(link)
+            case .failure:
+                if !box.value.isClosed {
+                    box.value.isClosed = true
+                    self.notOpened()
+                }
+                completion(nil)
+            }
+        }
+    }
+
     /// A connection that was counted could not be opened.
     func notOpened() {
         state.withLock { $0.open -= 1 }
     }
 
     /// A connection is closed. To be called on its event loop.
-    func closed(_ link: ContainerLink?, on loop: any EventLoop) {
+    private func closed(_ link: ContainerLink?, on loop: any EventLoop) {
         state.withLock { state in
             state.open -= 1
             guard let link else { return }
@@ -113,4 +140,10 @@ final class ReplicaConnections: Sendable {
         }
         for (loop, link) in due { loop.execute { link.value.close() } }
     }
+}
+
+/// The link of a connection that is being made, for the code that runs when it is closed.
+private final class LinkBox {
+    var link: ContainerLink?
+    var isClosed = false
 }

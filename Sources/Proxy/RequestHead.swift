@@ -107,7 +107,7 @@ struct RequestHead {
         }
         fields.add(name: "X-Cortex-Request-ID", value: additions.id)
         if !hasRequestID { fields.add(name: "X-Request-ID", value: additions.id) }
-        fields.add(name: "Via", value: isOld ? "1.0 cortex" : "1.1 cortex")
+        fields.add(name: "Via", value: "1.1 cortex")
         let address = additions.peer.address
         fields.add(
             name: "X-Forwarded-For", value: (forwardedFor.isEmpty ? "" : forwardedFor + ", ") + (address ?? "unknown"))

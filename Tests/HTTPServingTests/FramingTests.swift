@@ -124,7 +124,12 @@ struct FramingTests {
                 try await connection.send(sample.request)
                 let answer = try await connection.readToEnd()
                 #expect(answer.hasPrefix("HTTP/1.1 \(sample.status) "), "\(answer)")
-                let kind = sample.status == 413 ? "payload_too_large" : "bad_request"
+                let kind =
+                    switch sample.status {
+                    case 413: "payload_too_large"
+                    case 501: "method_not_implemented"
+                    default: "bad_request"
+                    }
                 #expect(answer.contains("{\"error\":{\"kind\":\"\(kind)\""))
             }
         }
