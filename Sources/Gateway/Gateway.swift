@@ -83,13 +83,13 @@ package struct Gateway: Service {
         let (deployed, hint) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         // Subscribed before the first caller can connect.
         let changes = store.changes([.ended, .apis])
-        await refreshEndpoints()
+        await refresh()
         try await withThrowingTaskGroup(of: Void.self) { group in
             group.addTask { await follow(changes) { hint.yield() } }
             group.addTask {
-                for await _ in deployed { await refreshEndpoints() }
+                for await _ in deployed { await refresh() }
             }
-            group.addTask { await every(Self.refresh) { await refreshEndpoints() } }
+            group.addTask { await every(Self.refresh) { await refresh() } }
             group.addTask { await every(WaitingCallers.step) { waiting.tick(now: clock.instant()) } }
             try await withGracefulShutdownHandler {
                 try await server.run()
@@ -125,7 +125,9 @@ package struct Gateway: Service {
         while (try? await clock.sleep(for: period)) != nil { await action() }
     }
 
-    private func refreshEndpoints() async {
+    /// Reads which APIs are deployed; returns when what was deployed before this call is served. Where the store cannot
+    /// be read, that is logged, and what is known is served.
+    package func refresh() async {
         do {
             try await endpoints.refresh()
         } catch is CancellationError {

@@ -121,17 +121,18 @@ package struct Assembly: Sendable {
             makeSeed: { random.next() }, makeID: makeID)
         let autoscaler = Autoscaler(
             store: store, sources: [QueueLoad(store), proxy], reconciler: reconciler, clock: clock, logger: logger)
-        let control = makeOperator(
-            store, orchestrator, reconciler, autoscaler, tokens, book, volumes, disk, engine, state, proxy)
-        // Before the orchestrator runs, which removes pods that belong to no API.
-        try await withOperation("restore", "deployed APIs") { try await reconciler.restore() }
-
         let gateway = Gateway(
             store: store,
             listeners: [
                 .tcp(host: settings.host, port: settings.gatewayPort), .unix(path: directory.gatewaySocket),
             ], capacity: capacity, clock: clock, logger: logger, spareDisk: { disk.spare },
             exchanges: { try await proxy.update($0) }, onShutdown: { proxy.beginShutdown() }, makeID: makeID)
+        let control = makeOperator(
+            store, orchestrator, PublishingReconciler(reconciler: reconciler, gateway: gateway), autoscaler, tokens,
+            book, volumes, disk, engine, state, proxy)
+        // Before the orchestrator runs, which removes pods that belong to no API.
+        try await withOperation("restore", "deployed APIs") { try await reconciler.restore() }
+
         let controlServer = HTTPServer(
             listeners: [
                 .tcp(host: settings.operatorHost, port: settings.operatorPort), .unix(path: directory.operatorSocket),
@@ -201,7 +202,8 @@ package struct Assembly: Sendable {
     }
 
     private func makeOperator(
-        _ store: SQLiteStore, _ orchestrator: LocalOrchestrator, _ reconciler: Reconciler, _ autoscaler: Autoscaler,
+        _ store: SQLiteStore, _ orchestrator: LocalOrchestrator, _ reconciler: any Reconciling,
+        _ autoscaler: Autoscaler,
         _ tokens: TokenStore, _ book: AddressBook, _ volumes: VolumePolicy, _ disk: DiskWatch, _ engine: any Engine,
         _ state: PlatformState, _ proxy: Proxy
     ) -> Operator {

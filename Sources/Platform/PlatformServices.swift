@@ -1,5 +1,7 @@
 import Core
+import Gateway
 import Logging
+import Reconciler
 import ServiceLifecycle
 import Support
 import Synchronization
@@ -15,6 +17,25 @@ struct ShutdownService: Service {
         for await _ in requests.cancelOnGracefulShutdown() { break }
         thread.shutdownHasBegun()
     }
+}
+
+/// Makes what a deploy or a delete has changed hold for the next request (contract X3, R18): the gateway does not wait
+/// for the store's hint.
+struct PublishingReconciler: Reconciling {
+    let reconciler: Reconciler
+    let gateway: Gateway
+
+    func reconcile(_ api: String) async {
+        await gateway.refresh()
+        await reconciler.reconcile(api)
+    }
+
+    func admit(_ api: String) async {
+        await gateway.refresh()
+        await reconciler.admit(api)
+    }
+
+    func reasonHeldBack(_ api: String) -> String? { reconciler.reasonHeldBack(api) }
 }
 
 /// Services whose shutdown begins at the same time, so that the grace period of each begins at once: requests inside
