@@ -53,6 +53,9 @@ package final class ContainerLink: ChannelDuplexHandler, RemovableChannelHandler
     private var isLost = false
     /// Whether all of the request was given to the channel, and all of the response was received.
     private var isRequestOver = true
+    /// Whether the socket is known to have taken all of the present request; whether something waits for ``flush()``.
+    private var isKnownWritten = false
+    private var hasUnflushed = false
     private var isResponseOver = true
     /// Whether the container keeps the connection open behind the response.
     private var isKeptOpen = true
@@ -127,6 +130,8 @@ package final class ContainerLink: ChannelDuplexHandler, RemovableChannelHandler
         proof.begin(bytesWritten: limiter.bytesWritten)
         limiter.beginExchange()
         isRequestOver = false
+        isKnownWritten = false
+        hasUnflushed = true
         isResponseOver = false
         isKeptOpen = true
         guard let context, !isLost else { return }
@@ -138,17 +143,23 @@ package final class ContainerLink: ChannelDuplexHandler, RemovableChannelHandler
 
     package func send(_ bytes: ByteBuffer) {
         guard let context, !isLost else { return }
+        hasUnflushed = true
         context.write(wrapOutboundOut(.body(.byteBuffer(bytes))), promise: nil)
     }
 
     package func sendEnd(_ trailers: HTTPHeaders?) {
         isRequestOver = true
         guard let context, !isLost else { return }
+        hasUnflushed = true
         context.write(wrapOutboundOut(.end(trailers)), promise: nil)
     }
 
     /// Sends what was written.
-    package func flush() { context?.flush() }
+    package func flush() {
+        guard hasUnflushed else { return }
+        hasUnflushed = false
+        context?.flush()
+    }
 
     // MARK: Receiving
 
@@ -268,7 +279,10 @@ package final class ContainerLink: ChannelDuplexHandler, RemovableChannelHandler
 
     /// Whether the socket has taken all of the present request.
     private func isRequestWritten(_ context: ChannelHandlerContext) -> Bool {
-        proof.isHeadWritten && (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) == 0
+        if isKnownWritten { return true }
+        isKnownWritten =
+            proof.isHeadWritten && (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) == 0
+        return isKnownWritten
     }
 
     package func channelReadComplete(context: ChannelHandlerContext) {
