@@ -20,7 +20,7 @@ build: ## Build the release programs into .build/dist
 	@scripts/build.sh
 
 .PHONY: demo
-demo: ## Run the OCR example: deploy, submit images, print the text
+demo: ## Run OCR as an AsyncAPI and a language model as a RealtimeAPI
 	@scripts/setup.sh demo
 	@scripts/demo.sh
 

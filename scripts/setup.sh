@@ -9,7 +9,7 @@ fi
 
 # The Debian packages for each purpose.
 build=(libsqlite3-dev zlib1g-dev)
-demo=("${build[@]}" bubblewrap util-linux python3 python3-pip)
+demo=("${build[@]}" bubblewrap util-linux python3 python3-pip libgomp1)
 test=("${demo[@]}" podman runc conmon netavark aardvark-dns uidmap busybox-static docker-registry iptables shellcheck
   python3-venv python3-jsonschema curl jq zsh fish)
 bench=("${demo[@]}" python3-venv)
