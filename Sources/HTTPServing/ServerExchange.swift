@@ -74,6 +74,9 @@ package final class ExchangeCaller {
     /// Whether the server is shutting down, so that no other request can follow on this connection.
     package var isLeaving: Bool { connection.caller.isLeaving }
 
+    /// Whether the caller must be gone, without having said so. To be asked every 10 s.
+    package var hasVanished: Bool { channel.hasVanished }
+
     /// The value of a `Date` field now.
     package var date: String { connection.responder.date.now }
 

@@ -18,4 +18,21 @@ extension Channel {
         try? options.setOption(.tcpOption(NIOBSDSocket.Option(rawValue: TCP_KEEPINTVL)), value: 10)
         try? options.setOption(.tcpOption(NIOBSDSocket.Option(rawValue: TCP_KEEPCNT)), value: 3)
     }
+
+    /// Whether the peer has not acknowledged what was sent to it for so long that it must be gone: keep-alive probes are
+    /// not sent while bytes are on the way. One that only does not read acknowledges them. To be called on the event
+    /// loop, every 10 s.
+    var hasVanished: Bool {
+        #if os(Linux)
+            guard remoteAddress?.ipAddress != nil, let provider = self as? any SocketOptionProvider else {
+                return false
+            }
+            var info: tcp_info?
+            // On the event loop the future is complete at once.
+            provider.getTCPInfo().assumeIsolated().whenSuccess { info = $0 }
+            return info.map { $0.tcpi_unacked > 0 && $0.tcpi_last_ack_recv > 40_000 } ?? false
+        #else
+            return false
+        #endif
+    }
 }

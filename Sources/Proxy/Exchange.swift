@@ -621,6 +621,12 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
         }
     }
 
+    /// Ends the exchange of a caller that has vanished without a packet (contract R13). To be called every 10 s.
+    func checkCaller() {
+        guard phase == .responding || phase == .tunnel, caller.hasVanished else { return }
+        if phase == .tunnel { tunnel?.close() } else { breakOff() }
+    }
+
     /// Whether the exchange is inside the replica with this activity.
     func isInside(_ activity: any ReplicaActivity) -> Bool { slot?.replica.ready.activity === activity }
 

@@ -13,6 +13,8 @@ package final class Proxy: Service {
     private static let period: Duration = .milliseconds(100)
     /// How often samples are taken, obstacles are looked for, and idle connections are closed.
     private static let second: Duration = .seconds(1)
+    /// How often callers that receive are looked at.
+    private static let callerCheck: Duration = .seconds(10)
 
     private struct State {
         var endpoints: [String: RealtimeEndpoint] = [:]
@@ -159,6 +161,7 @@ package final class Proxy: Service {
 
     private func keepTime() async {
         var nextSecond = clock.instant()
+        var nextCheck = clock.instant()
         // Only cancellation makes the sleep throw.
         while (try? await clock.sleep(for: Self.period)) != nil {
             let now = clock.instant()
@@ -176,6 +179,9 @@ package final class Proxy: Service {
                 await lookForObstacle(endpoint)
             }
             for splitter in splitters { await splitter.splitter.tick() }
+            guard now >= nextCheck else { continue }
+            nextCheck = now + Self.callerCheck
+            services.loops.forEachExchange { $0.checkCaller() }
         }
     }
 
