@@ -159,7 +159,7 @@ struct SchemaTests {
         let page = ConfigurationReference.page()
         let first = try #require(page.components(separatedBy: "```yaml\n").dropFirst().first)
         documents.append(Array(try #require(first.components(separatedBy: "```").first).utf8))
-        #expect(names.count >= 8)
+        #expect(names.count >= 10)
         for (name, bytes) in zip(names + ["the page"], documents) {
             let problems = ConfigurationFile.parse(bytes, fileName: name, baseDirectory: "/x").obstacles
             #expect(problems.rendered == "")
