@@ -147,8 +147,8 @@ package struct PodPlan: Sendable, Hashable {
     }
 }
 
-/// What a pod runs for. The engine keeps it with the pod and lists it, so that a later run of the platform can adopt the
-/// pod.
+/// What a pod runs for. The engine keeps it with the pod and lists it, so that a later run of the platform can adopt
+/// the pod.
 package enum PodOwner: Sendable, Hashable {
     /// A replica of an API.
     case api(Version)

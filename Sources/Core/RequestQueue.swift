@@ -11,7 +11,7 @@
 /// (`submitted_at`, the end of a request) and for what is far longer than clocks differ (retention, retry times, queue
 /// deadlines). Correctness never depends on a clock: a token decides whether a lease is good.
 ///
-/// **Order.** A queue is ordered by ``RequestID``, which begins with the time at which its process accepted the request.
+/// **Order.** A queue is ordered by ``RequestID``, which begins with the time when its process accepted the request.
 /// With one process this is the order of submission. With several it is that order up to the difference of their
 /// clocks; a store may not reorder beyond that, and may use a sequence of its own to be exact. A request that returns
 /// to the queue keeps its place.

@@ -289,7 +289,8 @@ final class Delivery {
         case .lost(.closed) where connection.hasReceived:
             return .lost("The connection to the container was lost within the head of its answer.")
         case .lost(.closed): return .lostBeforeAnswer
-        case .lost(.malformed(let reason)), .lost(.headTooLarge(let reason)): return .invalidAnswer(Verdict.unreadable(reason))
+        case .lost(.malformed(let reason)), .lost(.headTooLarge(let reason)):
+            return .invalidAnswer(Verdict.unreadable(reason))
         case .body, .end:
             connection.close()
             return .lostBeforeAnswer

@@ -71,9 +71,11 @@ final class Connection: ChannelDuplexHandler, RemovableChannelHandler {
     private var isReadHeld = false
     /// The parser stops behind the present request: see ``stopParsing()``.
     private(set) var isParsingOver = false
-    /// Whether the present exchange has all of its request; no more is read for it; bytes of the rest that were dropped.
+    /// Whether the present exchange has all of its request.
     private var hasWholeRequest = false
+    /// Nothing more is read for the present exchange.
     private var isExchangeHeld = false
+    /// Bytes of the rest of its request that were dropped.
     private var dropped = 0
     private var isPumping = false
     private var exchangeCaller: ExchangeCaller?

@@ -96,8 +96,8 @@ final class ConnectionGuard: ChannelDuplexHandler {
         context.fireChannelInactive()
     }
 
-    /// A shutdown began a while ago (contract U4): a request that is not complete is not waited for. An exchange has the
-    /// grace period of its API.
+    /// A shutdown began a while ago (contract U4): a request that is not complete is not waited for. An exchange has
+    /// the grace period of its API.
     private func endReceiving() {
         guard context != nil, !isHandedOver, !connection.hasExchange, watch.isReceiving else { return }
         refuse(Self.shutdownFault)

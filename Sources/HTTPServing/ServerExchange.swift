@@ -28,9 +28,9 @@ package struct ExchangeMatch: Sendable {
 package typealias ExchangeLookup = @Sendable (_ path: String) -> ExchangeMatch?
 
 /// The exchange of one request and its response. It gets the parts of the request as they arrive, and sends the
-/// response through its ``ExchangeCaller`` (not before the first of these calls), until it has called one of ``ExchangeCaller/finish(keepAlive:)``,
-/// ``ExchangeCaller/abort()`` and ``ExchangeCaller/handOver(to:)``. All functions are called on the connection's event
-/// loop.
+/// response through its ``ExchangeCaller`` (not before the first of these calls), until it has called one of
+/// ``ExchangeCaller/finish(keepAlive:)``, ``ExchangeCaller/abort()`` and ``ExchangeCaller/handOver(to:)``. All
+/// functions are called on the connection's event loop.
 package protocol ServerExchange: AnyObject {
     /// A piece of the request's body.
     func received(_ bytes: ByteBuffer)

@@ -19,9 +19,9 @@ extension Channel {
         try? options.setOption(.tcpOption(NIOBSDSocket.Option(rawValue: TCP_KEEPCNT)), value: 3)
     }
 
-    /// Whether the peer has not acknowledged what was sent to it for so long that it must be gone: keep-alive probes are
-    /// not sent while bytes are on the way. One that only does not read acknowledges them. To be called on the event
-    /// loop, every 10 s.
+    /// Whether the peer has not acknowledged what was sent to it for so long that it must be gone: keep-alive probes
+    /// are not sent while bytes are on the way. One that only does not read acknowledges them. To be called on the
+    /// event loop, every 10 s.
     var hasVanished: Bool {
         #if os(Linux)
             guard remoteAddress?.ipAddress != nil, let provider = self as? any SocketOptionProvider else {

@@ -15,8 +15,8 @@ import Synchronization
 ///     └──── refused, failed, or the caller is gone ─────────────────┘
 /// ```
 ///
-/// It has no task. It holds the request's bytes while they may have to be sent again (``Limits/proxyResend``), otherwise
-/// only what one side has not taken yet.
+/// It has no task. It holds the request's bytes while they may have to be sent again (``Limits/proxyResend``),
+/// otherwise only what one side has not taken yet.
 ///
 /// `@unchecked Sendable`: all mutable state is used on the caller's event loop only. ``assigned(_:)`` and
 /// ``refused(_:)``, which are called from any thread, only go there.

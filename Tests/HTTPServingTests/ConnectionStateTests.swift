@@ -211,7 +211,7 @@ struct ConnectionStateTests {
                     try await other.send("GET /plain HTTP/1.1\r\nHost: h\r\n\r\n")
                     #expect(try await other.readToEnd().hasPrefix("HTTP/1.1 200 "))
                 }
-                #expect(capacity.connections == 1)
+                #expect(try await eventually { capacity.connections == 1 })
                 // No HTTP any more.
                 let large = String(repeating: "x", count: 300_000) + "."
                 try await connection.send("GET / HTTP/1.1\r\n\r\n" + large)

@@ -49,7 +49,8 @@ package struct APICall: Sendable {
     ///
     /// The connection is closed when `receive` returns before the end of the body.
     ///
-    /// - Throws: ``PlatformError`` `connection_failed` when there is no response; errors of the payload and of `receive`.
+    /// - Throws: ``PlatformError`` `connection_failed` when there is no response; errors of the payload and of
+    ///   `receive`.
     package func send<Result: Sendable>(
         _ receive: @Sendable (CallResponse) async throws -> Result
     ) async throws -> Result {
@@ -82,8 +83,8 @@ package struct CallResponse: Sendable {
 
     /// Runs `receive` with each part of the body as it arrives. The next part is read when it returns.
     ///
-    /// - Throws: ``PlatformError`` `connection_failed` when the connection is lost before the end of the body; errors of
-    ///   `receive`.
+    /// - Throws: ``PlatformError`` `connection_failed` when the connection is lost before the end of the body; errors
+    ///   of `receive`.
     package func forEachPart(_ receive: (ByteBuffer) async throws -> Void) async throws {
         var parts = body.makeAsyncIterator()
         while true {

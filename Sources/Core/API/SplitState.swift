@@ -1,5 +1,5 @@
-/// What is stored of a TrafficSplitter beside its declaration: decisions that a restart must not undo (contract X4, X8).
-/// It belongs to one version of the splitter.
+/// What is stored of a TrafficSplitter beside its declaration: decisions that a restart must not undo (contract X4,
+/// X8). It belongs to one version of the splitter.
 package struct SplitState: Sendable, Hashable {
     /// A target that the guard took out of the traffic.
     package struct RollBack: Sendable, Hashable {
