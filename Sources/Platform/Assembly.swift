@@ -226,6 +226,7 @@ package struct Assembly: Sendable {
                     }
                 },
                 scaling: { await autoscaler.decisions(of: $0) }, traffic: proxy,
+                resumeSplit: { try await proxy.resume(split: $0) },
                 components: { await health.components() },
                 state: { await state.document() }),
             logger: logger)
