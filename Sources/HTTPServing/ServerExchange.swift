@@ -2,6 +2,12 @@ import Core
 package import NIOCore
 package import NIOHTTP1
 
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#endif
+
 /// Begins the exchanges of one deployed API whose kind streams: it needs no task for a request.
 package protocol ExchangeHandler: AnyObject, Sendable {
     /// Takes a request over. Called on the connection's event loop; the parts behind the head follow.
@@ -103,7 +109,13 @@ package final class ExchangeCaller {
     package func finish(keepAlive: Bool) { connection.finishExchange(keepAlive: keepAlive) }
 
     /// Closes the connection at once. A response that is not complete looks so to its caller.
-    package func abort() { connection.close() }
+    ///
+    /// - Parameter reset: whether only a reset shows that: the end of the response is the end of the connection.
+    package func abort(reset: Bool = false) {
+        // On the event loop the option is set at once. Where it cannot be set the connection is closed all the same.
+        if reset { _ = (channel as? any SocketOptionProvider)?.setSoLinger(linger(l_onoff: 1, l_linger: 0)) }
+        connection.close()
+    }
 
     /// Gives the channel to `taker`, behind a head of status 101 that was written and flushed.
     ///

@@ -670,7 +670,7 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
     /// Closes the caller's connection, so that its response looks incomplete.
     private func breakOff() {
         finish()
-        caller.abort()
+        caller.abort(reset: response?.framing == .close)
     }
 
     /// Returns everything that the exchange holds. Nothing happens afterwards.
