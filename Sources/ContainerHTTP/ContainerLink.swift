@@ -97,6 +97,8 @@ package final class ContainerLink: ChannelDuplexHandler, RemovableChannelHandler
                     leftOverBytesStrategy: .forwardBytes, informationalResponseStrategy: .forward,
                     limitConfiguration: .containerHeads)
                 try channel.syncOptions?.setOption(.socketOption(.so_rcvbuf), value: .init(receiveBuffer))
+                // What is read at once, before a slow caller is noticed: 128 KiB at most (contract R5).
+                try channel.syncOptions?.setOption(.maxMessagesPerRead, value: 2)
                 let pipeline = channel.pipeline.syncOperations
                 try pipeline.addHandler(limiter)
                 try pipeline.addHandler(HTTPRequestEncoder(configuration: encoding))

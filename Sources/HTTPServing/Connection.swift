@@ -266,6 +266,8 @@ final class Connection: ChannelDuplexHandler, RemovableChannelHandler {
         guard let channel = context?.channel else { return nil }
         let caller = ExchangeCaller(self, channel: channel, peer: capacity.callerPeer(of: channel))
         channel.watchForVanishedPeer()
+        // What is read at once, before a slow container is noticed: 128 KiB at most (contract R5).
+        try? channel.syncOptions?.setOption(.maxMessagesPerRead, value: 2)
         exchangeCaller = caller
         return caller
     }
