@@ -8,6 +8,7 @@ platform does without requests (the tables of functions do). --dump keeps the da
 cortex-pod-init beside it. Needs valgrind."""
 
 import argparse
+import contextlib
 import glob
 import os
 import re
@@ -61,16 +62,20 @@ def measure(program, path, seconds, folder):
     found = []
     with Platform(copy, prefix) as platform:
         load, process = deploy(platform, path), str(platform.pid)
-        load(seconds / 2)
+        load(seconds)
+        control("-i", "on", process)
+        # From now on each function is translated at its first call, which is slow.
+        for _ in range(10):
+            with contextlib.suppress(subprocess.CalledProcessError, SystemExit):
+                load(seconds)
+                break
 
         def counted(action):
             """The result of an action, the instructions meanwhile, the seconds, and the file."""
             control("-z", process)
-            control("-i", "on", process)
             began = time.monotonic()
             result = action()
             took = time.monotonic() - began
-            control("-i", "off", process)
             control("-d", process)
             dump = max(glob.glob(f"{out}*"), key=os.path.getmtime)
             return result, sum(int(line.split()[1]) for line in open(dump) if line.startswith("totals:")), took, dump
