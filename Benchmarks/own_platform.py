@@ -170,10 +170,11 @@ class Platform:
         return folder
 
 
-def api(name, program, api_lines=(), pod_lines=(), container_lines=(), image=None, volumes=()):
+def api(
+    name, program, api_lines=(), pod_lines=(), container_lines=(), image=None, volumes=(), kind="AsyncAPI"):
     """`cortex.yaml` of an API whose container is a program of this folder; `image` is for engines that have images."""
     here = os.path.dirname(os.path.abspath(__file__))
-    lines = [f"- name: {name}", "  kind: AsyncAPI"]
+    lines = [f"- name: {name}", f"  kind: {kind}"]
     lines += [f"  {line}" for line in api_lines]
     lines += ["  pod:"]
     lines += [f"    {line}" for line in pod_lines]

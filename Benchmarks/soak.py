@@ -1,7 +1,8 @@
 """The soak test: soak.py CORTEX [MINUTES] [sandbox|podman]
 
-Six APIs are under load (fast, slow, sometimes failing, large bodies, bursts, scaled to zero). Every minute an API is
-deployed, refreshed or rolled back, sometimes to a version that cannot start. Containers, supervisors, bubblewraps, Podman's
+Six AsyncAPIs are under load (fast, slow, sometimes failing, large bodies, bursts, scaled to zero), and two RealtimeAPIs behind
+a TrafficSplitter. Every minute an AsyncAPI is deployed, refreshed or rolled back, sometimes to a version that cannot start.
+Twice a minute the same happens to a RealtimeAPI, or the weights of the splitter change; no call may fail because of it. Containers, supervisors, bubblewraps, Podman's
 service and, in the first three fifths of the time, the platform are killed at random. In the rest of the time the platform
 is not killed, so that a leak of its process becomes visible. Exits with 1 if a request was lost or answered wrongly, or if
 anything is left. SEED=… repeats a run; KEEP=1 keeps the folder of a failed run."""
@@ -15,7 +16,7 @@ import time
 import own_leaks
 import own_podman
 from own_platform import Platform
-from soak_load import KINDS, Load, yaml
+from soak_load import KINDS, REALTIME, SPLITTER, Load, realtime_yaml, splitter_yaml, yaml
 
 minutes = float(sys.argv[2]) if len(sys.argv) > 2 else 20
 seed = int(os.environ.get("SEED", random.randrange(1 << 30)))
@@ -57,9 +58,32 @@ def change():
         raise RuntimeError(f"{kind}: {name}: {ended.stdout}{ended.stderr}")
 
 
+def change_realtime():
+    """One deploy, refresh or rollback of a RealtimeAPI, or new weights. The ready version serves until the next one is ready."""
+    name = dice.choice(list(REALTIME))
+    kind = dice.choice(["deployed", "deployed broken", "refreshed", "rolled back", "weights changed"])
+    if kind == "weights changed":
+        share = dice.randrange(101)
+        ended = platform.cli("split", SPLITTER, *(f"{api}={weight}" for api, weight in zip(REALTIME, (share, 100 - share))), check=False)
+    elif kind == "refreshed":
+        ended = platform.cli("refresh", name, "--force", check=False)
+    elif kind == "rolled back":
+        ended = platform.cli("rollback", name, "--force", check=False)
+    else:
+        program = "missing.py" if "broken" in kind else "worker.py"
+        ended = platform.deploy(realtime_yaml(platform, name, dice.randrange(1000), program), "--force", check=False)
+    if ended.returncode == 0:
+        done(f"realtime: {kind}")
+        if kind in ("deployed broken", "rolled back"):
+            broken[name] = time.time() + 10
+    elif kind != "rolled back":
+        raise RuntimeError(f"{kind}: {name}: {ended.stdout}{ended.stderr}")
+
+
 def mend(all=False):
     for name in [name for name, moment in broken.items() if all or time.time() > moment]:
-        platform.deploy(yaml(platform, name, dice.randrange(1000)), "--force")
+        text = realtime_yaml if name in REALTIME else yaml
+        platform.deploy(text(platform, name, dice.randrange(1000)), "--force")
         del broken[name]
 
 
@@ -67,7 +91,10 @@ def kill_in_sandbox():
     """Kills the process of a container, its bubblewrap, or the supervisor of a pod."""
     process = dice.choice(platform.processes() or [0])
     try:
-        words = open(f"/proc/{process}/cmdline", "rb").read().decode(errors="replace").split("\0")
+        text = open(f"/proc/{process}/cmdline", "rb").read()
+        words = text.decode(errors="replace").split("\0")
+        if b"soakreal" in text + open(f"/proc/{process}/environ", "rb").read():
+            load.calls.disturbed()
         os.kill(process, signal.SIGKILL)
     except OSError:
         return
@@ -80,6 +107,7 @@ def kill_in_sandbox():
 
 def kill_in_podman():
     """Kills the first process of a container of any role, or the engine's service, which is then restarted."""
+    load.calls.disturbed()
     if dice.random() < 0.3:
         stop = dice.choice([engine.kill, engine.terminate])
         stop()
@@ -104,15 +132,17 @@ def kill_in_podman():
 
 def crash():
     load.up.clear()
+    load.calls.disturbed()
     platform.kill()
     done("platform killed")
     took = platform.start()
     counts["slowest start, s"] = max(counts.get("slowest start, s", 0), round(took, 2))
+    load.calls.disturbed()
     load.up.set()
 
 
 def sample(phase):
-    samples.append((phase, platform.descriptors(), platform.memory(), own_leaks.count(platform, KINDS)))
+    samples.append((phase, platform.descriptors(), platform.memory(), own_leaks.count(platform, [*KINDS, *REALTIME])))
 
 
 def main():
@@ -123,15 +153,19 @@ def main():
     print(f"{'podman' if engine else 'sandbox'}, seed {seed}, {minutes:g} minutes", flush=True)
     for name in KINDS:
         platform.deploy(yaml(platform, name, 0), "--wait")
+    platform.deploy("".join(realtime_yaml(platform, name, 0) for name in REALTIME) + splitter_yaml(), "--wait")
     for thread in load.threads:
         thread.start()
     length = minutes * 60
-    next_change, next_kill, next_crash = 20, 10, 45
+    next_change, next_realtime, next_kill, next_crash = 20, 15, 10, 45
     calm = False
     while (now := time.time() - began) < length:
         if now > next_change:
             next_change = now + 60
             change()
+        if now > next_realtime:
+            next_realtime = now + 30
+            change_realtime()
         mend()
         if now > next_kill:
             next_kill = now + dice.uniform(5, 25)
@@ -155,7 +189,7 @@ def settle(first):
     """Deletes everything, and waits for at most two minutes until no more is held than at the beginning."""
     deadline = time.time() + 120
     while time.time() < deadline:
-        now = own_leaks.count(platform, KINDS)
+        now = own_leaks.count(platform, [*KINDS, *REALTIME])
         if all(now[name] <= first[name] for name in first):
             break
         time.sleep(1)
@@ -163,8 +197,10 @@ def settle(first):
 
 def verdict(began):
     wrong, attempts, ended = load.verdict()
+    failed, explained = load.calls.verdict()
+    wrong += failed
     sample("all answered")
-    for name in KINDS:
+    for name in [*KINDS, SPLITTER, *REALTIME]:
         platform.cli("delete", name, "-f")
     settle(samples[0][3])
     sample("all deleted")
@@ -177,6 +213,8 @@ def verdict(began):
     print(f"  {'deliveries that counted':<34} {attempts}")
     print(f"  {'submits refused while it was down':<34} {load.refused}")
     print(f"  {'longest submit, s':<34} answered {load.longest['answered']:.2f}, cut off {load.longest['cut off']:.2f}")
+    print(f"  {'realtime calls answered':<34} {load.calls.answered}")
+    print(f"  {'realtime calls that a kill ended':<34} {explained}")
     print(f"  {'lost or answered wrongly':<34} {len(wrong)}")
     phases = [phase for phase, *_ in samples]
     print(f"  {'held':<34} " + " ".join(f"{phase:>13}" for phase in phases))

@@ -1,4 +1,5 @@
-"""The load of the soak test: six APIs, each with its kind of requests and their expected ends."""
+"""The load of the soak test: six AsyncAPIs, each with its kind of requests and their expected ends, and two RealtimeAPIs
+behind a TrafficSplitter."""
 
 import hashlib
 import http.client
@@ -18,6 +19,8 @@ KINDS = {
     "soakfast": (2, 5, LOST, 0.1), "soakslow": (1, 3, LOST, 1.0), "soakfail": (1, 2, LOST, 0.7), "soaklarge": (1, 2, LOST, 4.0),
     "soakburst": (1, 4, ANY, None), "soakzero": (0, 2, LOST, None),
 }
+REALTIME = {"soakreal-a": 2, "soakreal-b": 1}  # the number of replicas
+SPLITTER = "soaksplit"
 FAILURES = {"status": "container_status", "type": "container_not_json_type", "json": "container_invalid_json"}
 
 
@@ -28,6 +31,18 @@ def yaml(platform, name, version, program="worker.py"):
         name, program, [f"autoscaling: {{{scaling}}}", retries], ["max_concurrency: 4"],
         [f"env: {{APP_VERSION: \"{version}\", {platform.mark()}}}", "liveness_probe: {tcp_socket: {port: 8080}, period_seconds: 2}"],
         image=platform.image, volumes=[f"{platform.marks()}:/marks"])
+
+
+def realtime_yaml(platform, name, version, program="worker.py"):
+    return api(
+        name, program, [f"autoscaling: {{min_replicas: {REALTIME[name]}, max_replicas: {REALTIME[name]}}}"], ["max_concurrency: 4"],
+        [f"env: {{APP_VERSION: \"{version}\", {platform.mark()}}}"],
+        image=platform.image, volumes=[f"{platform.marks()}:/marks"], kind="RealtimeAPI")
+
+
+def splitter_yaml():
+    first, second = REALTIME
+    return f"- name: {SPLITTER}\n  kind: TrafficSplitter\n  apis: [{{name: {first}, weight: 50}}, {{name: {second}, weight: 50}}]\n"
 
 
 def body(name, number, dice):
@@ -55,7 +70,9 @@ class Load:
         self.submitted = {}  # id -> (api, number, digest, kind of error)
         self.refused = 0
         self.longest = {"answered": 0.0, "cut off": 0.0}  # seconds of a submission
-        self.threads = [threading.Thread(target=self.run, args=item) for item in enumerate(KINDS)]
+        self.calls = Calls(self)
+        self.threads = [threading.Thread(target=self.run, args=item) for item in enumerate(KINDS)] + [
+            threading.Thread(target=self.calls.run, args=(number,)) for number in range(4)]
 
     def run(self, index, name):
         """Submits requests of its kind; every returned id must get an end."""
@@ -102,3 +119,56 @@ class Load:
             if not good:
                 wrong.append((name, identifier, error, str(document)[:300]))
         return wrong, attempts, ended
+
+
+class Calls:
+    """Callers of the splitter and of one of its targets. A call may only fail when its container or the platform was killed."""
+
+    # A replica that was killed twice in a row is restarted after a pause; until then the API may have no replica.
+    RESTART = 30
+
+    def __init__(self, load):
+        self.load, self.lock = load, threading.Lock()
+        self.disturbances = []  # the times of kills
+        self.answered = 0
+        self.failures = []  # (began, ended, description)
+
+    def disturbed(self):
+        self.disturbances.append(time.time())
+
+    def run(self, number):
+        platform, load = self.load.platform, self.load
+        dice = random.Random(load.seed + 1000 + number)
+        path = f"/{list(REALTIME)[0]}" if number == 0 else f"/{SPLITTER}"
+        count = 0
+        while not load.stop.is_set():
+            count += 1
+            text = json.dumps({
+                "number": count, "once": True, "sleep": dice.choice([0, 0, 0.02, 0.2]),
+                "padding": "p" * dice.choice([0, 100, 200_000]), "size": dice.choice([0, 100, 300_000])})
+            began, problem = time.time(), None
+            try:
+                status, answer = platform.request("POST", platform.addresses["gateway"] + path, text)
+                problem = None if status == 200 else f"{status} {answer[:200]}"
+                document = json.loads(answer) if status == 200 else None
+                if document and (document["number"], document["digest"]) != (count, hashlib.sha256(text.encode()).hexdigest()):
+                    problem = f"wrong answer {answer[:200]}"
+            except (OSError, ValueError, http.client.HTTPException) as error:
+                problem = f"{type(error).__name__}: {error}"
+            with self.lock:
+                self.answered += problem is None
+                if problem:
+                    self.failures.append((began, time.time(), f"{path} {problem}"))
+            if problem:
+                load.up.wait(30)
+            load.stop.wait(0.05)
+
+    def verdict(self):
+        """The failures that no kill explains, and the number of the others."""
+        wrong = []
+        for began, ended, problem in self.failures:
+            span = self.RESTART if "no_replica" in problem else 2
+            explained = any(began - span < moment < ended + 1 for moment in self.disturbances)
+            if not explained or " 409 " in problem or "wrong answer" in problem:
+                wrong.append(("realtime", time.strftime("%H:%M:%S", time.localtime(began)), problem))
+        return wrong, len(self.failures) - len(wrong)

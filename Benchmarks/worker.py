@@ -1,7 +1,7 @@
 """A container for measurements: answers with its input after `sleep` seconds; `exit` ends the process once per request.
 
 `fail` causes a wrong answer: `status`, `type` or `json`; with `recover` once per request. `size` is the number of bytes of
-filler in the answer. The answer contains the times at which the program started and listened, to separate its start from
+filler in the answer; `once` answers 409 if a replica has seen the request before. The answer contains the times at which the program started and listened, to separate its start from
 the platform's."""
 
 import time
@@ -18,6 +18,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
 
     def is_first(self):
         """Whether no replica (that shares `/marks`) has seen this request."""
@@ -33,6 +34,7 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(raw or "{}")
         if body.get("exit") and self.is_first():
             os._exit(body["exit"])
+        repeated = body.get("once") and not self.is_first()
         time.sleep(body.get("sleep", 0))
         answer = json.dumps({
             "number": body.get("number"), "began": BEGAN, "listening": LISTENING,
@@ -42,7 +44,7 @@ class Handler(BaseHTTPRequestHandler):
         fail = body.get("fail") or (body.get("recover") if body.get("recover") and self.is_first() else None)
         if fail == "json":
             answer = answer[:-1]
-        self.send_response(503 if fail == "status" else 200)
+        self.send_response(409 if repeated else 503 if fail == "status" else 200)
         self.send_header("Content-Type", "text/plain" if fail == "type" else "application/json")
         self.send_header("Content-Length", str(len(answer)))
         self.end_headers()
