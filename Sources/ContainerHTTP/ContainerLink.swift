@@ -224,16 +224,18 @@ package final class ContainerLink: ChannelDuplexHandler, RemovableChannelHandler
         let decoder = try pipeline.context(handlerType: ByteToMessageHandler<HTTPResponseDecoder>.self)
         pipeline.removeHandler(context: try pipeline.context(handlerType: HTTPRequestEncoder.self), promise: nil)
         pipeline.removeHandler(context: try pipeline.context(handlerType: FramingLimiter.self), promise: nil)
-        try taker(channel)
-        let onClose = onClose.take()
-        channel.closeFuture.assumeIsolated().whenComplete { _ in onClose?() }
-        pipeline.removeHandler(context: context, promise: nil)
+        // The decoder leaves in a later step of the loop. That step must come before the one in which `taker` may get
+        // bytes to write: the decoder accepts only parts of requests.
         let removed = channel.eventLoop.makePromise(of: Void.self)
         pipeline.removeHandler(context: decoder, promise: removed)
         removed.futureResult.whenComplete { _ in
             channel.pipeline.fireChannelReadComplete()
             channel.read()
         }
+        try taker(channel)
+        let onClose = onClose.take()
+        channel.closeFuture.assumeIsolated().whenComplete { _ in onClose?() }
+        pipeline.removeHandler(context: context, promise: nil)
     }
 
     // MARK: Channel
