@@ -161,7 +161,7 @@ let package = Package(
             "GatewayTests",
             ["Gateway", "Wire", "StoreMemory", "StoreSQLite", hummingbird, asyncHTTPClient, nioCore, nioPosix]),
         tests("DequeuerTests", ["Dequeuer", "ContainerHTTP", "StoreMemory", nioCore, nioPosix, nioHTTP1, logging]),
-        tests("ProxyTests", ["Proxy", "StoreMemory", nioCore, logging]),
+        tests("ProxyTests", ["Proxy", "Gateway", "HTTPServing", "StoreMemory", nioCore, logging, lifecycle]),
         tests("ProbesTests", ["Probes", nioCore, nioPosix, nioHTTP1]),
         tests(
             "OperatorTests",

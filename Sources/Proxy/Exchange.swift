@@ -67,6 +67,10 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
     /// Replicas that refused this request.
     private var tried: Set<String> = []
     private var isRetrying = false
+    /// A container may have seen the request, so that no other API may get it (contract X6).
+    private var mayBeSeen = false
+    /// The rest of the request cannot be read, so no other request can follow on the caller's connection.
+    private var isRequestBroken = false
 
     private var response: ResponseHead?
     private var hasContinued = false
@@ -135,6 +139,7 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
     }
 
     func requestFailed(_ fault: HTTPFault) {
+        isRequestBroken = true
         fail(.request(fault))
     }
 
@@ -206,7 +211,7 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
     private func refuse(_ refusal: GateRefusal) {
         switch refusal {
         case .queueFull, .noReplica:
-            if let next = route.nextTarget(failed: .serviceUnavailable, arrival: arrivedAt, now: now) {
+            if !mayBeSeen, let next = route.nextTarget(failed: .serviceUnavailable, arrival: arrivedAt, now: now) {
                 return follow(next)
             }
         case .noFreeSlot, .deleted, .shutdown: break
@@ -222,8 +227,9 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
         phaseEnd = now + policy.proxy.timeout
         lastByte = now
         watch()
-        // Only a request that is complete and can be sent again may meet a connection that is about to be closed.
-        let mayReuse = isRequestOver && pieceBytes <= Limits.proxyResend && !request.offersUpgrade
+        // Only a request that is complete and can be sent again may meet a connection that is about to be closed, and
+        // only once: a container may have closed several at the same time.
+        let mayReuse = attempts == 1 && isRequestOver && pieceBytes <= Limits.proxyResend && !request.offersUpgrade
         let connections = slot.replica.connections
         switch connections.take(on: loop, mayReuse: mayReuse, limit: policy.maxConcurrency) {
         case .idle(let link):
@@ -338,13 +344,31 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
         retry(for: .unreachable, or: failure)
     }
 
+    /// Sends the request again on a new connection, because its container had closed the kept one. That is possible
+    /// once, and neither the API's `retries` nor the number of other retries limits it (contract R15).
+    private func replaceKeptConnection(or failure: ProxyFailure) {
+        guard let slot, canResend else { return fail(failure) }
+        leave(slot)
+        enterAgain()
+    }
+
+    /// Returns a slot in which the request was not answered.
+    private func leave(_ slot: ReplicaSlot) {
+        tried.insert(slot.replica.id)
+        dropLink()
+        continueAt = nil
+        self.slot = nil
+        route.gate.end(slot, now: now)
+        phase = .waiting
+    }
+
     private func retry(for reason: RetryPolicy.Reason, or failure: ProxyFailure) {
         let retries = policy.proxy.retries
         let isUnsent = link == nil
         guard let slot, retries.on.contains(reason), attempts < retries.maxAttempts, canResend || isUnsent,
             reason == .unreachable || request.isIdempotent, isRetrying || route.endpoint.beginRetry()
         else {
-            if reason == .unreachable, failure.kind == "container_unreachable",
+            if reason == .unreachable, !mayBeSeen, failure.kind == "container_unreachable",
                 let next = route.nextTarget(failed: .badGateway, arrival: arrivedAt, now: now)
             {
                 return follow(next)
@@ -352,11 +376,8 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
             return fail(failure)
         }
         isRetrying = true
-        tried.insert(slot.replica.id)
-        dropLink()
-        self.slot = nil
-        route.gate.end(slot, now: now)
-        phase = .waiting
+        if reason != .unreachable { mayBeSeen = true }
+        leave(slot)
         let backoff = retries.backoff
         guard backoff > .zero else { return enterAgain() }
         // Doubles with each further attempt.
@@ -387,6 +408,7 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
             self.slot = nil
             route.gate.end(slot, now: now)
         }
+        endRetry()
         tried = []
         attempts = 0
         route.use(next)
@@ -460,7 +482,7 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
     /// Whether request and connection permit another request behind this one. The rest of a request that is answered
     /// early is read if it is known to be small (contract R8).
     private var mayKeepAlive: Bool {
-        guard request.mayKeepAlive, !caller.isLeaving, !caller.isParsingOver else { return false }
+        guard request.mayKeepAlive, !isRequestBroken, !caller.isLeaving, !caller.isParsingOver else { return false }
         if isRequestOver { return true }
         guard case .length(let length) = request.framing, !request.expectsContinue || hasContinued else { return false }
         return length - received <= Int64(Limits.proxyResend)
@@ -501,7 +523,8 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
                 let failure = ProxyFailure.lost(
                     slot?.replica.ready.activity.cutReason?.explanation ?? "the container closed the connection")
                 // Before its head is written nothing of a request has left this process.
-                if isUnseen || !isWritten { return retryUnseen(or: failure) }
+                if isUnseen, isWritten { return replaceKeptConnection(or: failure) }
+                if !isWritten { return retryUnseen(or: failure) }
                 fail(failure)
             case .malformed(let reason): fail(.malformed(reason))
             case .headTooLarge(let reason):
@@ -681,7 +704,7 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
         connecting?.cancel()
         pieces = []
         route.shadow?.servedEnded()
-        if isRetrying { route.endpoint.endRetry() }
+        endRetry()
         guard let slot else { return dropLink() }
         self.slot = nil
         guard let link else { return route.gate.end(slot, now: now) }
@@ -692,6 +715,12 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
             slot.replica.connections.give(back: link, on: loop, now: now)
             gate.end(slot, now: now)
         }
+    }
+
+    private func endRetry() {
+        guard isRetrying else { return }
+        isRetrying = false
+        route.endpoint.endRetry()
     }
 
     private func dropLink() {

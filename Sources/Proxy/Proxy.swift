@@ -103,7 +103,11 @@ package final class Proxy: Service {
             state.splitters = splitters
             return gone
         }
-        for endpoint in gone { endpoint.gate.close(.deleted) }
+        for endpoint in gone {
+            endpoint.gate.close(.deleted)
+            // Idle connections are closed; requests that are inside finish.
+            endpoint.update(replicas: [])
+        }
         return handlers
     }
 

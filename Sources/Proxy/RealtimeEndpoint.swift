@@ -97,7 +97,13 @@ final class RealtimeEndpoint: ExchangeHandler {
             known = ready
             return ready.filter { !before.contains($0.id) }
         }
+        let before = gate.loadAndReplicas.replicas.map(\.replica)
         gate.update(replicas: ready, now: services.clock.instant())
+        // One that becomes ready again may be counted as a new one: connections from before would be too many for it
+        // (contract R10).
+        for replica in before {
+            replica.connections.setKept(ready.contains { $0.activity === replica.ready.activity })
+        }
         for replica in new {
             let activity = replica.activity
             activity.onCut { [weak self, weak activity] in
@@ -115,7 +121,7 @@ final class RealtimeEndpoint: ExchangeHandler {
     func closeIdleConnections(now: Instant) {
         for (replica, _) in gate.loadAndReplicas.replicas {
             if replica.ready.activity.isClosed {
-                replica.connections.closeAll()
+                replica.connections.setKept(false)
             } else {
                 replica.connections.closeIdle(since: now - Limits.proxyIdleConnection)
             }

@@ -122,10 +122,11 @@ final class ReplicaConnections: Sendable {
         close { $0.since < oldest }
     }
 
-    /// Closes all idle connections, and later ones as soon as they are idle.
-    func closeAll() {
-        state.withLock { $0.isClosed = true }
-        close { _ in true }
+    /// Sets whether idle connections are kept. If not, those that are idle are closed now, and later ones as soon as
+    /// they are idle.
+    func setKept(_ isKept: Bool) {
+        state.withLock { $0.isClosed = !isKept }
+        if !isKept { close { _ in true } }
     }
 
     private func close(_ isDue: (Idle) -> Bool) {
