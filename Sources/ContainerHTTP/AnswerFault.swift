@@ -22,6 +22,21 @@ enum AnswerFault {
         }
     }
 
+    /// Why the end of a response that the parser accepts is not agreed upon (contract R27); `nil` when it is.
+    ///
+    /// The parser reads a response with another transfer coding than a lone `chunked` until the connection closes, or
+    /// ignores the coding.
+    static func ambiguity(in head: HTTPResponseHead) -> String? {
+        if head.status.code < 100 { return "its status is \(head.status.code); a number of three digits is expected" }
+        let codings = head.headers["transfer-encoding"]
+        guard !codings.isEmpty else { return nil }
+        guard codings.count == 1, trimmed(ArraySlice(codings[0].utf8)).lowercased() == "chunked" else {
+            return
+                "its Transfer-Encoding is \(JSONText.quoted(codings.joined(separator: ", "))); only chunked is understood"
+        }
+        return head.version == .http1_1 ? nil : "it has Transfer-Encoding and is not HTTP/1.1"
+    }
+
     /// What the answer has instead of a status line.
     private static func preface(_ bytes: [UInt8]) -> String? {
         guard let first = bytes.first else { return nil }

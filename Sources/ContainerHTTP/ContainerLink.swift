@@ -59,6 +59,8 @@ package final class ContainerLink: ChannelDuplexHandler, RemovableChannelHandler
     private var isResponseOver = true
     /// Whether the container keeps the connection open behind the response.
     private var isKeptOpen = true
+    /// Keeps the socket while it is not yet known whether the container saw the request.
+    private var atEnd: DescriptorCopy?
     private var isHeld = false
     private var isReadHeld = false
     /// Whether a read of the socket is being decoded, and what is done when it is over.
@@ -199,6 +201,7 @@ package final class ContainerLink: ChannelDuplexHandler, RemovableChannelHandler
     /// Closes the connection at once. Its user gets no further call.
     package func close() {
         user = nil
+        atEnd = nil
         isLost = true
         context?.close(promise: nil)
     }
@@ -261,7 +264,12 @@ package final class ContainerLink: ChannelDuplexHandler, RemovableChannelHandler
             return context.close(promise: nil)
         }
         limiter.reset()
-        switch unwrapInboundIn(data) {
+        let part = unwrapInboundIn(data)
+        if case .head(let head) = part, let reason = AnswerFault.ambiguity(in: head) {
+            lose(.malformed(reason))
+            return context.close(promise: nil)
+        }
+        switch part {
         case .head(let head) where head.status.code < 200 && head.status != .switchingProtocols:
             user.linkReceived(interim: head)
         case .head(let head):
@@ -331,6 +339,8 @@ package final class ContainerLink: ChannelDuplexHandler, RemovableChannelHandler
             lose(.closed)
             return context.close(promise: nil)
         }
+        // A reset closes the channel's own descriptor before anything is reported.
+        if atEnd == nil { atEnd = DescriptorCopy(descriptor) }
         context.eventLoop.assumeIsolated().scheduleTask(in: .milliseconds(1 << Int64(tries))) {
             self.settle(context, tries: tries + 1)
         }
@@ -344,7 +354,29 @@ package final class ContainerLink: ChannelDuplexHandler, RemovableChannelHandler
     private func lose(_ loss: ContainerConnection.Loss) {
         guard !isLost else { return }
         isLost = true
+        if let copy = atEnd.take() {
+            proof.inputClosed(
+                hasReceived: limiter.hasReceived, acknowledgement: transport.acknowledgement(copy.number))
+        }
         user.take()?.linkLost(loss)
+    }
+}
+
+/// Another descriptor of a socket, which is closed with this object.
+private final class DescriptorCopy {
+    let number: CInt
+
+    init?(_ descriptor: CInt) {
+        number = fcntl(descriptor, F_DUPFD_CLOEXEC, 3)
+        if number < 0 { return nil }
+    }
+
+    deinit {
+        #if canImport(Glibc)
+            _ = Glibc.close(number)
+        #elseif canImport(Musl)
+            _ = Musl.close(number)
+        #endif
     }
 }
 

@@ -86,24 +86,31 @@ enum RequestHeadCheck {
     }
 
     /// The fault of a malformed request line that the parser would accept, or `nil`. Checks only a line that begins and
-    /// ends in `bytes`.
+    /// ends in `bytes`: the parser takes the bytes of a head in any pieces.
     static func fault(inRequestLineOf bytes: ByteBuffer) -> HTTPFault? {
-        guard hasDoubleSpace(bytes) else { return nil }
+        guard isUnusual(bytes) else { return nil }
         let line = bytes.readableBytesView.drop { $0 == 0x0D || $0 == 0x0A }
         let end = line.firstIndex(of: UInt8(ascii: "\n")) ?? line.endIndex
-        // The parser takes the bytes of a head in any pieces; only a whole request line is judged here.
-        let version = line[..<end].drop { $0 != UInt8(ascii: " ") }.suffix(9)
-        guard version.starts(with: "HTTP/1.".utf8) else { return nil }
+        let text = line[..<end].last == 0x0D ? line[..<end].dropLast() : line[..<end]
+        guard let space = text.lastIndex(of: UInt8(ascii: " ")) else { return nil }
+        let version = text[(space + 1)...]
+        // The parser knows these protocols, which have the same form.
+        if version.starts(with: "RTSP/".utf8) || version.starts(with: "ICE/".utf8) { return unsupportedVersion }
+        let isDouble = zip(text, text.dropFirst()).contains { $0 == 0x20 && $1 == 0x20 }
+        guard isDouble, version.starts(with: "HTTP/1.".utf8) else { return nil }
         return malformed("the request line must have one space between method, target and version")
     }
 
-    /// Whether the first line is complete and has two adjacent spaces. Every request takes this path.
-    private static func hasDoubleSpace(_ bytes: ByteBuffer) -> Bool {
+    /// Whether the first line is complete, and has two adjacent spaces or does not end with the version of HTTP. Every
+    /// request takes this path.
+    private static func isUnusual(_ bytes: ByteBuffer) -> Bool {
         bytes.withUnsafeReadableBytes { bytes in
             // Empty lines before a request are allowed.
             var index = 0
             while index < bytes.count, bytes[index] == 0x0D || bytes[index] == 0x0A { index += 1 }
             guard let end = bytes[index...].firstIndex(of: 0x0A) else { return false }
+            // `HTTP/1.1` and the carriage return.
+            if end - index < 9 || bytes[end - 9] != UInt8(ascii: "H") { return true }
             while index + 1 < end {
                 if bytes[index] == 0x20, bytes[index + 1] == 0x20 { return true }
                 index += 1

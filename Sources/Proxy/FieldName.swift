@@ -1,5 +1,6 @@
-/// The header fields that the proxy treats in a special way. Names are compared without case and with `_` read as `-`,
-/// because servers pass both to a program as one name.
+/// The header fields that the proxy treats in a special way. Names are compared without case. Where the caller could
+/// imitate a field of the platform, `_` is read as `-` too, because servers pass both to a program as one name. Names
+/// that decide about the framing must match exactly: `Transfer_Encoding` is an ordinary field for every parser.
 enum FieldName {
     case connection
     /// It concerns one connection only: `Keep-Alive`, `Proxy-Connection`, `Proxy-Authorization`, `HTTP2-Settings`.
@@ -48,18 +49,18 @@ enum FieldName {
         case 14:
             if isEqual(name, "content-length") { return .contentLength }
             if isEqual(name, "http2-settings") { return .hopByHop }
-        case 15: if isEqual(name, "x-forwarded-for") { return .forwardedFor }
+        case 15: if isFolded(name, "x-forwarded-for") { return .forwardedFor }
         case 16:
-            if isEqual(name, "x-forwarded-host") { return .forwardedHost }
+            if isFolded(name, "x-forwarded-host") { return .forwardedHost }
             if isEqual(name, "proxy-connection") { return .hopByHop }
         case 17:
             if isEqual(name, "transfer-encoding") { return .transferEncoding }
-            if isEqual(name, "x-forwarded-proto") { return .forwardedProto }
-        case 18: if isEqual(name, "x-forwarded-prefix") { return .forwardedPrefix }
+            if isFolded(name, "x-forwarded-proto") { return .forwardedProto }
+        case 18: if isFolded(name, "x-forwarded-prefix") { return .forwardedPrefix }
         case 19: if isEqual(name, "proxy-authorization") { return .hopByHop }
         default: break
         }
-        if name.count >= 9, isEqual(UnsafeBufferPointer(rebasing: name[..<9]), "x-cortex-") { return .cortex }
+        if name.count >= 9, isFolded(UnsafeBufferPointer(rebasing: name[..<9]), "x-cortex-") { return .cortex }
         if name.count > 15, isEqual(UnsafeBufferPointer(rebasing: name[..<15]), "access-control-") {
             return .accessControl
         }
@@ -82,18 +83,24 @@ enum FieldName {
         "if-modified-since", "if-unmodified-since", "if-range", "via",
     ]
 
-    static func isEqual(_ name: UnsafeBufferPointer<UInt8>, _ known: StaticString) -> Bool {
+    private static func isEqual(_ name: UnsafeBufferPointer<UInt8>, _ known: StaticString) -> Bool {
         guard name.count == known.utf8CodeUnitCount else { return false }
-        for index in 0..<name.count where folded(name[index]) != known.utf8Start[index] { return false }
+        for index in 0..<name.count where lowercased(name[index]) != known.utf8Start[index] { return false }
         return true
     }
 
-    static func folded(_ byte: UInt8) -> UInt8 {
-        switch byte {
-        case UInt8(ascii: "A")...UInt8(ascii: "Z"): byte | 0x20
-        case UInt8(ascii: "_"): UInt8(ascii: "-")
-        default: byte
+    /// The comparison that reads `_` as `-`.
+    private static func isFolded(_ name: UnsafeBufferPointer<UInt8>, _ known: StaticString) -> Bool {
+        guard name.count == known.utf8CodeUnitCount else { return false }
+        for index in 0..<name.count {
+            let byte = name[index] == UInt8(ascii: "_") ? UInt8(ascii: "-") : lowercased(name[index])
+            guard byte == known.utf8Start[index] else { return false }
         }
+        return true
+    }
+
+    private static func lowercased(_ byte: UInt8) -> UInt8 {
+        (UInt8(ascii: "A")...UInt8(ascii: "Z")).contains(byte) ? byte | 0x20 : byte
     }
 }
 

@@ -58,7 +58,10 @@ struct RequestHead {
         for (name, value) in head.headers {
             if value.hasReplacement { throw ProxyFailure.value(name) }
             let isTrusted = additions.peer.isTrusted
-            switch FieldName(name) {
+            let field = FieldName(name)
+            // The framing stays what the parser found.
+            if options.contains(name), field != .transferEncoding { continue }
+            switch field {
             case .connection, .hopByHop, .cortex: continue
             case .transferEncoding:
                 framing = .chunked
@@ -94,7 +97,6 @@ struct RequestHead {
                 continue
             case .date, .cookie, .accessControl: break
             case .other:
-                if options.contains(name) { continue }
                 if name.utf8.count == 15, name.lowercased() == "idempotency-key" { hasIdempotencyKey = true }
             }
             fields.add(name: name, value: value)
@@ -105,6 +107,8 @@ struct RequestHead {
             fields.add(name: "Connection", value: "upgrade")
             fields.add(name: "Upgrade", value: upgrade)
         }
+        // The container gets HTTP/1.1, which requires it; only HTTP/1.0 omits it.
+        if host == nil { fields.add(name: "Host", value: "localhost") }
         fields.add(name: "X-Cortex-Request-ID", value: additions.id)
         if !hasRequestID { fields.add(name: "X-Request-ID", value: additions.id) }
         fields.add(name: "Via", value: "1.1 cortex")
@@ -131,7 +135,9 @@ struct RequestHead {
             case .GET, .HEAD, .OPTIONS, .PUT, .DELETE: true
             default: hasIdempotencyKey
             }
-        self.forContainer = HTTPRequestHead(version: .http1_1, method: head.method, uri: target, headers: fields)
+        // NIO writes this one method without its hyphen.
+        let method: HTTPMethod = head.method == .MSEARCH ? .RAW(value: "M-SEARCH") : head.method
+        self.forContainer = HTTPRequestHead(version: .http1_1, method: method, uri: target, headers: fields)
     }
 
     /// A request that is refused: only what its answer depends on.
@@ -208,6 +214,9 @@ struct ResponseHead {
         var options = ConnectionOptions()
         for value in container.headers[canonicalForm: "connection"] { options.add(String(value)) }
         let isUpgrade = container.status == .switchingProtocols
+        let hasNoBody =
+            request.isHead || container.status.code < 200 || container.status == .noContent
+            || container.status == .notModified
         var length: Int64?
         var isChunked = false
         var hasDate = false
@@ -218,7 +227,9 @@ struct ResponseHead {
             if value.hasReplacement {
                 throw ProxyFailure.malformed("the value of its header \(JSONText.quoted(name)) is not UTF-8")
             }
-            switch FieldName(name) {
+            let field = FieldName(name)
+            if options.contains(name), field != .transferEncoding { continue }
+            switch field {
             case .connection, .hopByHop, .te: continue
             case .transferEncoding:
                 isChunked = true
@@ -228,32 +239,25 @@ struct ResponseHead {
                 continue
             case .contentLength:
                 length = Int64(value.trimmedOfSpaces)
-                continue
+                // A response to HEAD and a 304 say what the body of another request would have (contract R2).
+                let isKept = !hasNoBody || request.isHead || container.status == .notModified
+                guard isKept, length != nil else { continue }
             case .cortex:
                 if Self.isOurs(name) { continue }
             case .date: hasDate = true
             case .accessControl:
                 if additions.cors != nil { continue }
-            default:
-                if options.contains(name) { continue }
+            default: break
             }
             fields.add(name: name, value: value)
         }
-        let hasNoBody =
-            request.isHead || container.status.code < 200 || container.status == .noContent
-            || container.status == .notModified
         if hasNoBody {
             framing = .none
-            // What the body of another request would have (contract R2).
-            if let length, request.isHead || container.status == .notModified {
-                fields.add(name: "Content-Length", value: String(length))
-            }
         } else if isChunked || length == nil {
             framing = request.isOld ? .close : .chunked
             if !request.isOld { fields.add(name: "Transfer-Encoding", value: "chunked") }
         } else {
             framing = .length(length ?? 0)
-            fields.add(name: "Content-Length", value: String(length ?? 0))
         }
         if isUpgrade {
             fields.add(name: "Connection", value: "upgrade")
