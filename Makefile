@@ -76,6 +76,11 @@ measure: ## Measure wake-up, update and adoption of replicas (CORTEX=…)
 soak: ## Soak test (MINUTES=20, ENGINE=podman, SEED=…, CORTEX=…)
 	@python3 Benchmarks/soak.py $(CORTEX) $(MINUTES) $(ENGINE)
 
+.PHONY: proxy-soak
+proxy-soak: ## Test the proxy with all bytes, rounds and connections (1 h)
+	@scripts/setup.sh test
+	@PROXY_FULL=1 PROXY_MUTATIONS=20000 scripts/proxy-test.sh -s
+
 .PHONY: clean
 clean: ## Remove everything that was built
 	rm -rf .build examples/*/packages

@@ -14,9 +14,9 @@ from own_podman import IMAGE
 
 
 class Platform:
-    def __init__(self, cortex, podman=None):
-        """With the sandbox engine, or on a Podman of `own_podman`."""
-        self.cortex, self.podman = os.path.abspath(cortex), podman
+    def __init__(self, cortex, podman=None, arguments=()):
+        """With the sandbox engine, or on a Podman of `own_podman`. `arguments` are added to those of `cortex up`."""
+        self.cortex, self.podman, self.arguments = os.path.abspath(cortex), podman, arguments
         self.image = IMAGE if podman else None
         self.folder = tempfile.mkdtemp(prefix="cx")
         self.data = os.path.join(self.folder, "data")
@@ -35,7 +35,8 @@ class Platform:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [self.cortex, "up", "--data-dir", self.data, "--port", "0", "--operator-port", "0",
-                 *(["--engine", "docker", "--engine-socket", self.podman.socket] if self.podman else ["--engine", "sandbox"])],
+                 *(["--engine", "docker", "--engine-socket", self.podman.socket] if self.podman else ["--engine", "sandbox"]),
+                 *self.arguments],
                 stdout=log, stderr=log, env=self.environment)
         while time.perf_counter() - began < 120:
             if self.process.poll() is not None:

@@ -11,7 +11,7 @@ fi
 build=(libsqlite3-dev zlib1g-dev)
 demo=("${build[@]}" bubblewrap util-linux python3 python3-pip libgomp1)
 test=("${demo[@]}" podman runc conmon netavark aardvark-dns uidmap busybox-static docker-registry iptables shellcheck
-  python3-venv python3-jsonschema curl jq zsh fish)
+  python3-venv python3-jsonschema curl jq zsh fish nginx haproxy nodejs default-jdk-headless)
 bench=("${demo[@]}" python3-venv)
 
 case "${1:-all}" in
@@ -33,7 +33,10 @@ done
 # Python packages of the tests and the proxies of the benchmark, kept under .build.
 private_packages() {
   case "$1" in
-    test | all) "$(dirname "$0")/python-env.sh" schemathesis scripts/schemathesis-requirements.txt >/dev/null ;;
+    test | all)
+      "$(dirname "$0")/python-env.sh" schemathesis scripts/schemathesis-requirements.txt >/dev/null
+      "$(dirname "$0")/python-env.sh" proxy Tests/Proxy/requirements.txt >/dev/null
+      ;;
   esac
   case "$1" in
     bench | all) "$(dirname "$0")/bench-proxies.sh" >/dev/null ;;
