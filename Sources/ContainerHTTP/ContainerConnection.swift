@@ -258,8 +258,9 @@ extension NIOHTTPDecoderLimitConfiguration {
 
 /// Limits the bytes that may arrive without completing a part of an answer (headers, interim answers, chunk extensions,
 /// trailers), and counts the bytes that are written.
-final class FramingLimiter: ChannelDuplexHandler, RemovableChannelHandler {
+final class FramingLimiter: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
+    typealias InboundOut = ByteBuffer
     typealias OutboundIn = IOData
     typealias OutboundOut = IOData
 
@@ -275,6 +276,40 @@ final class FramingLimiter: ChannelDuplexHandler, RemovableChannelHandler {
     /// The bytes of the present read, while they are being decoded.
     private var present: ByteBuffer?
 
+    private var context: ChannelHandlerContext?
+    /// What arrived since ``hold()``.
+    private var held: [Held]?
+    private var isPassing = false
+
+    private enum Held {
+        case read(ByteBuffer)
+        case event(Any)
+    }
+
+    /// Passes nothing on until ``release()``.
+    func hold() { held = [] }
+
+    /// Passes on what was held back, and from now on everything as it comes, without a limit.
+    func release() {
+        isPassing = true
+        let held = held.take() ?? []
+        guard let context else { return }
+        for item in held {
+            switch item {
+            case .read(let bytes): context.fireChannelRead(wrapInboundOut(bytes))
+            case .event(let event): context.fireUserInboundEventTriggered(event)
+            }
+        }
+    }
+
+    func handlerAdded(context: ChannelHandlerContext) { self.context = context }
+
+    func handlerRemoved(context: ChannelHandlerContext) { self.context = nil }
+
+    func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+        if held != nil { held?.append(.event(event)) } else { context.fireUserInboundEventTriggered(event) }
+    }
+
     func reset() { bytes = 0 }
 
     func beginExchange() {
@@ -287,7 +322,12 @@ final class FramingLimiter: ChannelDuplexHandler, RemovableChannelHandler {
     var rawAnswer: [UInt8] { earlier + (present.map { Array($0.readableBytesView.prefix(Limits.headerBytes)) } ?? []) }
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
+        if isPassing { return context.fireChannelRead(data) }
         let buffer = unwrapInboundIn(data)
+        if held != nil {
+            held?.append(.read(buffer))
+            return
+        }
         bytes += buffer.readableBytes
         hasReceived = true
         present = buffer

@@ -226,12 +226,15 @@ package final class ContainerLink: ChannelDuplexHandler, RemovableChannelHandler
         let pipeline = context.pipeline.syncOperations
         let decoder = try pipeline.context(handlerType: ByteToMessageHandler<HTTPResponseDecoder>.self)
         pipeline.removeHandler(context: try pipeline.context(handlerType: HTTPRequestEncoder.self), promise: nil)
-        pipeline.removeHandler(context: try pipeline.context(handlerType: FramingLimiter.self), promise: nil)
+        // The decoder would drop what it still has if it saw the end of the connection before it is removed.
+        limiter.hold()
         // The decoder leaves in a later step of the loop. That step must come before the one in which `taker` may get
         // bytes to write: the decoder accepts only parts of requests.
         let removed = channel.eventLoop.makePromise(of: Void.self)
         pipeline.removeHandler(context: decoder, promise: removed)
+        let limiter = NIOLoopBound(limiter, eventLoop: channel.eventLoop)
         removed.futureResult.whenComplete { _ in
+            limiter.value.release()
             channel.pipeline.fireChannelReadComplete()
             channel.read()
         }

@@ -182,8 +182,8 @@ final class Connection: ChannelDuplexHandler, RemovableChannelHandler {
                 guard !parts.isEmpty || fault != nil || isInputOver else { return }
                 // Nothing can be done for a channel that is closed.
                 guard let context, context.channel.isActive else { return close() }
-                guard case .head(let head)? = parts.first, let caller = callerOfExchange(),
-                    let exchange = responder.exchange(for: head, on: self, caller)
+                guard case .head(let head)? = parts.first,
+                    let exchange = responder.exchange(for: head, on: self, callerOfExchange())
                 else { return answer(resuming: nil) }
                 begin(exchange)
                 _ = takePart()
@@ -191,7 +191,8 @@ final class Connection: ChannelDuplexHandler, RemovableChannelHandler {
                 guard !hasWholeRequest, !parts.isEmpty else { return endPump(exchange) }
                 give(takePart(), to: exchange)
             case .lingering:
-                parts = []
+                // Read on, or the caller could not finish sending and would lose the response.
+                while !parts.isEmpty { release(takePart()) }
                 if isInputOver { close() }
                 return
             case .answering, .parked, .closed, .handedOver:
@@ -231,17 +232,22 @@ final class Connection: ChannelDuplexHandler, RemovableChannelHandler {
         case .head:
             close()
         case .body(let bytes):
-            let count = bytes.readableBytes
-            held -= count
-            capacity.releaseBody(count)
+            release(part)
             if let exchange { return exchange.received(bytes) }
-            dropped += count
+            dropped += bytes.readableBytes
             if dropped > Responder.drainedBody { linger() }
         case .end(let trailers):
             hasWholeRequest = true
             if let exchange { return exchange.receivedEnd(trailers) }
             nextRequest()
         }
+    }
+
+    /// The bytes of a part are not held here any more.
+    private func release(_ part: HTTPServerRequestPart) {
+        guard case .body(let bytes) = part else { return }
+        held -= bytes.readableBytes
+        capacity.releaseBody(bytes.readableBytes)
     }
 
     private func takePart() -> HTTPServerRequestPart {
@@ -457,6 +463,8 @@ final class Connection: ChannelDuplexHandler, RemovableChannelHandler {
     func handlerRemoved(context: ChannelHandlerContext) {
         endInput()
         self.context = nil
+        // Each of them refers to this object.
+        exchangeCaller = nil
         guardian = nil
         isRemoved = true
         if held > 0 { capacity.releaseBody(held) }

@@ -365,11 +365,8 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
     private func retry(for reason: RetryPolicy.Reason, or failure: ProxyFailure) {
         let retries = policy.proxy.retries
         let isUnsent = link == nil
-        // A container that closes idle connections is not overloaded: such retries need no budget.
-        let isFree = reason == .unreachable && link != nil
         guard let slot, retries.on.contains(reason), attempts < retries.maxAttempts, canResend || isUnsent,
-            reason == .unreachable || request.isIdempotent,
-            isFree || isRetrying || route.endpoint.beginRetry()
+            reason == .unreachable || request.isIdempotent, isRetrying || route.endpoint.beginRetry()
         else {
             if reason == .unreachable, !mayBeSeen, failure.kind == "container_unreachable",
                 let next = route.nextTarget(failed: .badGateway, arrival: arrivedAt, now: now)
@@ -378,7 +375,7 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
             }
             return fail(failure)
         }
-        if !isFree { isRetrying = true }
+        isRetrying = true
         if reason != .unreachable { mayBeSeen = true }
         leave(slot)
         let backoff = retries.backoff

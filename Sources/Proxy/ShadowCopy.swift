@@ -11,6 +11,8 @@ import NIOHTTP1
 final class ShadowCopy: GateWaiter, ContainerLinkUser, DeadlineKeeper, @unchecked Sendable {
     /// Bytes of the request that wait to be sent.
     private static let limit = 256 * 1024
+    /// A response that pauses for longer is given up.
+    private static let silence: Duration = .seconds(60)
 
     private let endpoint: RealtimeEndpoint
     private let splitter: SplitterState
@@ -181,10 +183,13 @@ final class ShadowCopy: GateWaiter, ContainerLinkUser, DeadlineKeeper, @unchecke
     func linkReceived(_ head: HTTPResponseHead) {
         if head.status == .switchingProtocols { return giveUp() }
         status = head.status.code
-        deadline = Instant(microseconds: .max)
+        deadline = now + Self.silence
     }
 
-    func linkReceived(_ bytes: ByteBuffer) { body.add(bytes) }
+    func linkReceived(_ bytes: ByteBuffer) {
+        body.add(bytes)
+        deadline = now + Self.silence
+    }
 
     func linkReceivedEnd(_ trailers: HTTPHeaders?) {
         isCopyOver = true

@@ -9,7 +9,7 @@ import Testing
 /// What a caller gets of a container's response, on sockets.
 @Suite("Exchanges: requests and responses", .timeLimit(.minutes(2)))
 struct ExchangeResponseTests {
-    /// A response that breaks off after `bytes`, and whether its connection ends with a reset.
+    /// A response that ends too early after `bytes`, and whether its connection ends with a reset.
     struct Cut: Sendable, CustomTestStringConvertible {
         let bytes: String
         let isReset: Bool
