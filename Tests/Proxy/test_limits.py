@@ -57,14 +57,14 @@ def holding(seconds):
 
 def test_a_full_queue_refuses(limited):
     """R10: one inside, two waiting; the fourth is refused at once, the others are served in order of arrival."""
-    limited.origin.begin([holding(0.5)])
+    limited.origin.begin([holding(0.8)])
     calls = []
     for name in (b"a", b"b", b"c"):
         calls.append(call(limited, get(b"/queue/" + name)))
-        time.sleep(0.05)
+        time.sleep(0.1)
     began = time.monotonic()
     refused = response(call(limited, get(b"/queue/d")))
-    assert time.monotonic() - began < 0.3
+    assert time.monotonic() - began < 0.4
     check(refused, 503, "queue_full", b"connection_limit_reached")
     assert error(refused)["message"].startswith("pending request queue full")
     assert refused.value("Retry-After") == b"1"
@@ -74,11 +74,11 @@ def test_a_full_queue_refuses(limited):
 
 def test_a_place_in_the_queue_is_free_again(limited):
     """R10, R13: a caller that leaves the full queue makes room for the next."""
-    limited.origin.begin([holding(0.6)])
+    limited.origin.begin([holding(0.8)])
     calls = []
     for name in (b"a", b"b", b"c"):
         calls.append(call(limited, get(b"/queue/" + name)))
-        time.sleep(0.03)
+        time.sleep(0.1)
     calls[1].close()
     time.sleep(0.1)
     assert response(call(limited, get(b"/queue/d"))).status == 200

@@ -301,7 +301,8 @@ def test_a_caller_that_leaves_frees_its_slot(state, how, stand):
         other = Call(stand.address, [b"GET"])
         other.send([get(b"/single/b")])
         time.sleep(0.05)
-        assert len(stand.origin.all()) == 1, "two requests inside a replica with one slot"
+        inside = [item.message.target for item in stand.origin.all()]
+        assert inside == [b"/a"], "two requests inside a replica with one slot"
         left = time.monotonic()
         LEAVE[how](call)
         assert other.wait(lambda now: now.complete, 3).statuses == [200]
@@ -312,8 +313,8 @@ def test_a_caller_that_leaves_frees_its_slot(state, how, stand):
         delays.append(max([answered, *moments]) - left)
         other.close()
         call.close()
+    # Other programs of a busy machine delay single ones.
     assert sorted(delays)[2] < 0.1, delays
-    assert max(delays) < 0.5, delays
 
 
 @pytest.mark.parametrize("how", LEAVE)
@@ -325,7 +326,8 @@ def test_a_waiting_caller_that_leaves_is_never_delivered(how, stand):
     for name in (b"a", b"b", b"c", b"d"):
         calls.append(Call(stand.address, [b"GET"]))
         calls[-1].send([get(b"/single/" + name)])
-        time.sleep(0.03)
+        # The order of arrival is that at the gate.
+        time.sleep(0.15)
     LEAVE[how](calls[1])
     time.sleep(0.1)
     release.set()

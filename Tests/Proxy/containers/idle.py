@@ -22,6 +22,8 @@ connections = {}
 class Connection:
     def __init__(self, stream):
         self.stream, self.buffer, self.since, self.answers = stream, b"", time.monotonic(), []
+        # The time begins with the first answer, as that of Go's IdleTimeout does.
+        self.is_kept = False
         stream.setblocking(False)
         stream.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         selector.register(stream, selectors.EVENT_READ, self)
@@ -72,11 +74,11 @@ class Connection:
                 self.stream.sendall(self.answers.pop(0)[1])
             except OSError:
                 return self.close()
-            self.since = time.monotonic()
+            self.since, self.is_kept = time.monotonic(), True
 
     def end_if_idle(self, now):
         global around_the_end
-        if self.answers or self.buffer or now - self.since < IDLE or self.read():
+        if not self.is_kept or self.answers or self.buffer or now - self.since < IDLE or self.read():
             return
         self.stream.shutdown(socket.SHUT_WR)
         try:
