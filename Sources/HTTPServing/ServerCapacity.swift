@@ -150,7 +150,8 @@ package final class ServerCapacity: Sendable {
         guard let remote = channel.remoteAddress, let address = AddressRange(remote) else {
             return CallerPeer(address: nil, isVersion6: false, isTrusted: true)
         }
-        let isTrusted = (trusted + AddressRange.loopback).contains { $0.contains(address) }
+        // This machine itself, unless others are named (contract R3).
+        let isTrusted = (trusted.isEmpty ? AddressRange.loopback : trusted).contains { $0.contains(address) }
         // A version 6 address that maps a version 4 address is written like the latter.
         var text = remote.ipAddress ?? ""
         if address.isVersion4, let colon = text.lastIndex(of: ":") { text = String(text[text.index(after: colon)...]) }
