@@ -18,6 +18,8 @@ import Synchronization
 /// It has no task. It holds the request's bytes while they may have to be sent again (``Limits/proxyResend``),
 /// otherwise only what one side has not taken yet.
 ///
+/// One file, although it is long: every function changes the same state.
+///
 /// `@unchecked Sendable`: all mutable state is used on the caller's event loop only. ``assigned(_:)`` and
 /// ``refused(_:)``, which are called from any thread, only go there.
 final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKeeper, @unchecked Sendable {
