@@ -79,6 +79,15 @@ def test_every_command(cli: CLI, client: cortex.Client) -> None:
     assert json.loads(doctor.stdout)["checks"]
     cli.seen.append("doctor")
     assert cli("schema")["$schema"].endswith("2020-12/schema")
+    shares = {"name": "shares", "kind": "TrafficSplitter", "apis": [{"name": "target", "weight": 100}]}
+    file.write_text(json.dumps([platform_under_test.api("target", kind="RealtimeAPI"), shares]))
+    cli("deploy", str(file), "--wait")
+    assert cli("split", "shares", "target=100")["message"] == "shares now: target 100"
+    # The output of `call` is the response.
+    assert cli.platform.cli("call", "shares", "-d", "1", *verbatim).stdout == "1"
+    cli.seen.append("call")
+    cli("delete", "shares", "--force")
+    cli("delete", "target", "--force")
     client.deploy(platform_under_test.api("gone"), wait=True)
     assert cli("delete", "gone", "--force")["message"] == "deleting gone"
 
