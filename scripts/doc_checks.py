@@ -57,7 +57,7 @@ class Checks:
             words = code.split()
         node, names = self.verbs(), set()
         for word in words[1:]:
-            if word.startswith("-"):
+            if word.startswith("-") and word != "-":
                 flag = word.split("=")[0]
                 names = names or _flags(node)
                 if flag not in names and not re.fullmatch(r"-[0-9]+", flag):
