@@ -30,8 +30,11 @@ extension LocalOrchestrator {
         let (changes, wake) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
         nextLogReader += 1
         let reader = nextLogReader
-        if options.follow { logReaders[reader] = wake }
-        defer { logReaders[reader] = nil }
+        if options.follow { logFollowers[reader] = LogFollower(api: api, options: options, wake: wake) }
+        defer {
+            logFollowers[reader] = nil
+            wakeLogWaits()
+        }
         let begin = clock.now()
         // `tail` applies to the replicas that exist now. Of a replica that begins later every line is read.
         let older = Set(pods.values.filter { Self.hasLog($0) }.map(\.id))
@@ -42,11 +45,12 @@ extension LocalOrchestrator {
             func open() {
                 let present = logSources(of: api, options)
                 opened.formIntersection(present)
+                logFollowers[reader]?.opened.formIntersection(present)
                 for source in present where opened.insert(source).inserted {
                     var options = options
                     let isNew = known.contains(source.replica) || source.createdAt >= begin
                     if isNew, !older.contains(source.replica) { options.tail = nil }
-                    group.addTask { [options] in .ended(try await self.copy(source, options, to: write)) }
+                    group.addTask { [options] in .ended(try await self.copy(source, options, for: reader, to: write)) }
                 }
                 guard options.follow, declared[api] != nil else { return }
                 group.addTask {
@@ -75,13 +79,63 @@ extension LocalOrchestrator {
 
     /// Lets the readers that follow logs look for new containers.
     func wakeLogReaders() {
-        for reader in logReaders.values { reader.yield() }
+        for follower in logFollowers.values { follower.wake.yield() }
     }
 
-    private struct LogSource: Hashable {
+    struct LogSource: Hashable {
         var replica: String
         var container: String
         var createdAt: Timestamp
+    }
+
+    /// A reader that follows logs.
+    struct LogFollower {
+        let api: String
+        let options: LogOptions
+        let wake: AsyncStream<Void>.Continuation
+        /// The logs that it has opened, or could not open.
+        var opened: Set<LogSource> = []
+    }
+
+    /// How long the removal of a pod waits for readers of its log.
+    private static let logOpening: Duration = .seconds(1)
+
+    /// Waits until every reader that follows a pod's log has opened it: no line of a pod that lives for a few
+    /// milliseconds only is lost (contract O4).
+    func waitForLogReaders(of id: String) async {
+        guard lacksReader(id) else { return }
+        let (openings, opening) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+        nextLogReader += 1
+        let number = nextLogReader
+        logWaits[number] = opening
+        defer { logWaits[number] = nil }
+        wakeLogReaders()
+        await withTaskGroup(of: Void.self) { group in
+            // Cancelled as soon as the logs are open.
+            group.addTask { [clock] in try? await clock.sleep(for: Self.logOpening) }
+            group.addTask { for await _ in openings where await !self.lacksReader(id) { break } }
+            await group.next()
+            group.cancelAll()
+        }
+    }
+
+    private func lacksReader(_ id: String) -> Bool {
+        guard let api = pods[id]?.api.name else { return false }
+        return logFollowers.values.contains { follower in
+            follower.api == api
+                && logSources(of: api, follower.options).contains {
+                    $0.replica == id && !follower.opened.contains($0)
+                }
+        }
+    }
+
+    private func opened(_ source: LogSource, by reader: Int) {
+        logFollowers[reader]?.opened.insert(source)
+        wakeLogWaits()
+    }
+
+    private func wakeLogWaits() {
+        for wait in logWaits.values { wait.yield() }
     }
 
     private static func hasLog(_ pod: Pod) -> Bool { pod.phase == .running || pod.phase == .stopping }
@@ -100,15 +154,23 @@ extension LocalOrchestrator {
     /// Reads one container's log. A failure ends this log only: with `follow` it is written as a line, otherwise it is
     /// returned.
     private nonisolated func copy(
-        _ source: LogSource, _ options: LogOptions, to write: @escaping LogStream<ReplicaLogBatch>.Write
+        _ source: LogSource, _ options: LogOptions, for reader: Int,
+        to write: @escaping LogStream<ReplicaLogBatch>.Write
     ) async throws -> PlatformError? {
         let forward: LogStream<[UInt8]>.Write = { lines in
             try await write(ReplicaLogBatch(replica: source.replica, container: source.container, lines: lines))
         }
         do {
-            try await engine.logs(
-                container: source.container, pod: source.replica, follow: options.follow, tail: options.tail
-            ).read(forward)
+            let lines: LogStream<[UInt8]>
+            do {
+                lines = try await engine.logs(
+                    container: source.container, pod: source.replica, follow: options.follow, tail: options.tail)
+            } catch {
+                await opened(source, by: reader)
+                throw error
+            }
+            await opened(source, by: reader)
+            try await lines.read(forward)
             return nil
         } catch let error as PlatformError {
             // A replica that was removed meanwhile has no log.

@@ -160,6 +160,7 @@ extension LocalOrchestrator {
         await drain(pod, until: deadline)
         // Without containers, its start had not ended.
         if !pod.isLost, !pod.containers.isEmpty { await runPreStop(of: pod, until: deadline) }
+        await waitForLogReaders(of: id)
         var backoff = RestartBackoff()
         while true {
             do {

@@ -67,8 +67,10 @@ package actor LocalOrchestrator: Orchestrator, Service {
     var machine: ComputeAmount?
     /// When the engine was last asked for the capacity.
     var machineAskedAt: Instant?
-    /// Wakes each reader that follows logs, when there may be new containers.
-    var logReaders: [Int: AsyncStream<Void>.Continuation] = [:]
+    /// The readers that follow logs, by number.
+    var logFollowers: [Int: LogFollower] = [:]
+    /// Removals that wait for readers to open a log.
+    var logWaits: [Int: AsyncStream<Void>.Continuation] = [:]
     var nextLogReader = 0
     /// The number of pods whose last lines are being read.
     var lastLineReads = 0

@@ -291,7 +291,7 @@ struct LocalOrchestratorTests {
             await fixture.orchestrator.delete(api: "echo")
             reader.cancel()
             _ = await reader.result
-            try await expectEventually { await fixture.orchestrator.logReaders.isEmpty }
+            try await expectEventually { await fixture.orchestrator.logFollowers.isEmpty }
         }
     }
 
