@@ -351,6 +351,7 @@ package final class SandboxEngine: Engine {
             if isSlow, let last = looks.withLock({ $0.silent(plan.id, now: clock.instant()) }) { return last }
             // Gone, or it has not answered for long: this pod can no longer be reached.
             pod.isAlive = false
+            sockets.forget(plan.id)
             pod.containers = plan.containers.map {
                 ObservedContainer(name: $0.name, state: .exited(ContainerExit(code: 137)))
             }

@@ -64,7 +64,7 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
 
     private var slot: ReplicaSlot?
     private var link: ContainerLink?
-    private var connecting: ConnectionAttempt?
+    private var opening: LinkRequest?
     private var attempts = 0
     /// Replicas that refused this request.
     private var tried: Set<String> = []
@@ -147,9 +147,8 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
 
     func callerGone() {
         guard phase != .over else { return }
-        if phase == .waiting, !route.gate.leave(self) {
-            // A slot is on its way and will be returned when it comes.
-        }
+        // A slot that is on its way is returned when it comes.
+        if phase == .waiting { _ = route.gate.leave(self) }
         finish()
     }
 
@@ -232,75 +231,16 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
         // Only a request that is complete and can be sent again may meet a connection that is about to be closed, and
         // only once: a container may have closed several at the same time.
         let mayReuse = attempts == 1 && isRequestOver && pieceBytes <= Limits.proxyResend && !request.offersUpgrade
-        let connections = slot.replica.connections
-        switch connections.take(on: loop, mayReuse: mayReuse, limit: policy.maxConcurrency) {
-        case .idle(let link):
-            send(on: link.value)
-        case .connect:
-            connect(slot)
-        case .replace(let old, let oldLoop):
-            phase = .connecting
-            oldLoop.execute {
-                old.value.close()
-                self.loop.execute { self.connect(slot) }
-            }
-        case .move(let old, let oldLoop):
-            phase = .connecting
-            oldLoop.execute {
-                let descriptor = old.value.detach()
-                if descriptor == nil { old.value.close() }
-                self.loop.execute {
-                    guard let descriptor else { return self.connect(slot) }
-                    self.adopt(descriptor, slot, wasUsedBefore: true)
-                }
-            }
-        }
-    }
-
-    /// Opens the connection that was counted for `slot`.
-    private func connect(_ slot: ReplicaSlot) {
-        // The caller may have left while an old connection was closed.
-        guard self.slot?.number == slot.number else { return slot.replica.connections.notOpened() }
         phase = .connecting
         holdCallerIfNeeded()
-        let attempt = ConnectionAttempt()
-        connecting = attempt
-        let port = slot.replica.ready.api.specification.pod.port
-        Task {
-            let result: Result<CInt, any Error>
-            do {
-                result = .success(try await attempt.descriptor(slot.replica.ready.connector, port: port))
-            } catch {
-                result = .failure(error)
-            }
-            self.loop.execute { self.connected(result, slot) }
-        }
-    }
-
-    private func connected(_ result: Result<CInt, any Error>, _ slot: ReplicaSlot) {
-        connecting = nil
-        switch result {
-        case .success(let descriptor):
-            adopt(descriptor, slot, wasUsedBefore: false)
-        case .failure:
-            slot.replica.connections.notOpened()
-            guard self.slot?.number == slot.number else { return }
-            route.gate.refused(by: slot, now: now)
-            retryUnseen(or: .unreachable(port: slot.replica.ready.api.specification.pod.port, attempts: attempts))
-        }
-    }
-
-    private func adopt(_ descriptor: CInt, _ slot: ReplicaSlot, wasUsedBefore: Bool) {
-        slot.replica.connections.adopt(
-            descriptor, on: loop, transport: route.services.transport, wasUsedBefore: wasUsedBefore
+        opening = slot.replica.connections.link(
+            for: slot, on: loop, mayReuse: mayReuse, limit: policy.maxConcurrency, transport: route.services.transport
         ) { link in
-            guard self.slot?.number == slot.number, self.phase == .connecting else { link?.close(); return }
-            guard let link else {
-                return self.retryUnseen(
-                    or: .unreachable(
-                        port: slot.replica.ready.api.specification.pod.port, attempts: self.attempts))
-            }
-            self.send(on: link)
+            if let link { return self.send(on: link) }
+            self.route.gate.refused(by: slot, now: self.now)
+            self.retry(
+                for: .unreachable,
+                or: .unreachable(port: slot.replica.ready.api.specification.pod.port, attempts: self.attempts))
         }
     }
 
@@ -341,11 +281,6 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
     /// Whether the whole request is here and can be sent again.
     private var canResend: Bool { isRequestOver && pieceBytes <= Limits.proxyResend && response == nil }
 
-    /// Sends the request again after a delivery that no container can have seen, or answers `failure` (contract R15).
-    private func retryUnseen(or failure: ProxyFailure) {
-        retry(for: .unreachable, or: failure)
-    }
-
     /// Sends the request again on a new connection, because its container had closed the kept one. That is possible
     /// once, and neither the API's `retries` nor the number of other retries limits it (contract R15).
     private func replaceKeptConnection(or failure: ProxyFailure) {
@@ -364,23 +299,32 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
         phase = .waiting
     }
 
+    /// Sends the request again, or answers `failure` where that is not permitted (contract R15).
     private func retry(for reason: RetryPolicy.Reason, or failure: ProxyFailure) {
-        let retries = policy.proxy.retries
-        let isUnsent = link == nil
-        guard let slot, retries.on.contains(reason), attempts < retries.maxAttempts, canResend || isUnsent,
-            reason == .unreachable || request.isIdempotent, isRetrying || route.endpoint.beginRetry()
-        else {
-            if reason == .unreachable, !mayBeSeen, failure.kind == "container_unreachable",
-                let next = route.nextTarget(failed: .badGateway, arrival: arrivedAt, now: now)
-            {
-                return follow(next)
-            }
-            return fail(failure)
+        if mayRetry(for: reason) { return again(after: reason) }
+        if reason == .unreachable, !mayBeSeen, link == nil,
+            let next = route.nextTarget(failed: failure.status, arrival: arrivedAt, now: now)
+        {
+            return follow(next)
         }
+        fail(failure)
+    }
+
+    /// Whether the request may be sent again; if so, it takes part in the limit of retries.
+    private func mayRetry(for reason: RetryPolicy.Reason) -> Bool {
+        let retries = policy.proxy.retries
+        guard retries.on.contains(reason), attempts < retries.maxAttempts, canResend || link == nil,
+            reason == .unreachable || request.isIdempotent, isRetrying || route.endpoint.beginRetry()
+        else { return false }
         isRetrying = true
+        return true
+    }
+
+    private func again(after reason: RetryPolicy.Reason) {
+        guard let slot else { return }
         if reason != .unreachable { mayBeSeen = true }
         leave(slot)
-        let backoff = retries.backoff
+        let backoff = policy.proxy.retries.backoff
         guard backoff > .zero else { return enterAgain() }
         // Doubles with each further attempt.
         let delay = backoff * (1 << min(attempts - 1, 16))
@@ -447,12 +391,7 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
             switching = head
             return
         }
-        if head.status.code >= 500, policy.proxy.retries.on.contains(.status5xx), canResend, request.isIdempotent,
-            attempts < policy.proxy.retries.maxAttempts, isRetrying || route.endpoint.beginRetry()
-        {
-            isRetrying = true
-            return retry(for: .status5xx, or: .lost("the replica answered with status \(head.status.code)"))
-        }
+        if head.status.code >= 500, mayRetry(for: .status5xx) { return again(after: .status5xx) }
         do {
             try respond(head)
         } catch {
@@ -526,7 +465,7 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
                     slot?.replica.ready.activity.cutReason?.explanation ?? "the container closed the connection")
                 // Before its head is written nothing of a request has left this process.
                 if isUnseen, isWritten { return replaceKeptConnection(or: failure) }
-                if !isWritten { return retryUnseen(or: failure) }
+                if !isWritten { return retry(for: .unreachable, or: failure) }
                 fail(failure)
             case .malformed(let reason): fail(.malformed(reason))
             case .headTooLarge(let reason):
@@ -535,7 +474,7 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
         case .responding:
             // The response must not look complete (contract R9).
             caller.flush()
-            breakOff()
+            cutOff()
         case .receiving, .waiting, .connecting, .tunnel, .over: break
         }
     }
@@ -560,8 +499,8 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
             try link.handOver { channel in
                 try channel.pipeline.syncOperations.addHandler(containers)
                 channel.closeFuture.assumeIsolated().whenComplete { _ in self.tunnelEnded() }
-                try self.caller.handOver { [containers = NIOLoopBound(callers, eventLoop: self.loop)] channel in
-                    try channel.pipeline.syncOperations.addHandler(containers.value)
+                try self.caller.handOver { [callers = NIOLoopBound(callers, eventLoop: self.loop)] channel in
+                    try channel.pipeline.syncOperations.addHandler(callers.value)
                 }
             }
             self.link = nil
@@ -574,7 +513,7 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
         } catch {
             containers.close()
             link.close()
-            breakOff()
+            cutOff()
         }
     }
 
@@ -617,7 +556,7 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
         } else if let idle = policy.proxy.idleTimeout, lastByte + idle <= now {
             switch phase {
             case .connecting, .sent: return fail(.timeout(idle, idle: true))
-            case .responding: return breakOff()
+            case .responding: return cutOff()
             case .tunnel:
                 tunnel?.close()
                 return
@@ -640,7 +579,7 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
         switch phase {
         case .connecting, .sent:
             fail(.lost(slot?.replica.ready.activity.cutReason?.explanation ?? "the replica was stopped"))
-        case .responding: breakOff()
+        case .responding: cutOff()
         case .tunnel: tunnel?.close()
         case .receiving, .waiting, .over: break
         }
@@ -649,7 +588,7 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
     /// Ends the exchange of a caller that has vanished without a packet (contract R13). To be called every 10 s.
     func checkCaller() {
         guard phase == .responding || phase == .tunnel, caller.hasVanished else { return }
-        if phase == .tunnel { tunnel?.close() } else { breakOff() }
+        if phase == .tunnel { tunnel?.close() } else { cutOff() }
     }
 
     /// Whether the exchange is inside the replica with this activity.
@@ -660,7 +599,7 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
     /// Answers a failure, or cuts a response off that has begun.
     private func fail(_ failure: ProxyFailure) {
         guard phase != .over else { return }
-        if phase == .responding || phase == .tunnel { return breakOff() }
+        if phase == .responding || phase == .tunnel { return cutOff() }
         record(status: Int(failure.status.code), isByPlatform: true)
         let body = failure.body
         let keepAlive = mayKeepAlive
@@ -693,7 +632,7 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
     }
 
     /// Closes the caller's connection, so that its response looks incomplete.
-    private func breakOff() {
+    private func cutOff() {
         finish()
         caller.abort(reset: response?.framing == .close)
     }
@@ -703,20 +642,12 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
         guard phase != .over else { return }
         phase = .over
         proxyLoop.remove(self)
-        connecting?.cancel()
+        opening?.cancel()
         pieces = []
         route.shadow?.servedEnded()
         endRetry()
-        guard let slot else { return dropLink() }
-        self.slot = nil
-        guard let link else { return route.gate.end(slot, now: now) }
-        self.link = nil
-        let (gate, loop, clock) = (route.gate, loop, route.services.clock)
-        link.release {
-            let now = clock.instant()
-            slot.replica.connections.give(back: link, on: loop, now: now)
-            gate.end(slot, now: now)
-        }
+        guard let slot = slot.take() else { return dropLink() }
+        route.gate.end(slot, returning: link.take(), on: loop, clock: route.services.clock)
     }
 
     private func endRetry() {

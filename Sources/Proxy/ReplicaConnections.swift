@@ -7,7 +7,7 @@ import Synchronization
 /// Safe from any thread.
 final class ReplicaConnections: Sendable {
     /// Where the connection of a request comes from.
-    enum Source: Sendable {
+    private enum Source: Sendable {
         /// An idle one of the same event loop.
         case idle(NIOLoopBound<ContainerLink>)
         /// An idle one of another event loop, to be moved. It is counted twice until it is detached.
@@ -33,18 +33,71 @@ final class ReplicaConnections: Sendable {
         /// Open connections, and those that are being opened.
         var open = 0
         var loops: [ObjectIdentifier: PerLoop] = [:]
-        var isClosed = false
+        /// Whether idle connections are kept.
+        var isKept = true
     }
 
     private let state = Mutex(State())
 
-    /// A connection for a request that has a slot. To be called on `loop`. Every result but `idle` counts a connection,
-    /// until it is closed, or ``notOpened()``.
+    /// Gets a connection for a request that has a slot: an idle one at once, otherwise a new one, or one of another
+    /// event loop. To be called on `loop`.
     ///
     /// - Parameters:
     ///   - mayReuse: whether an idle connection may be used.
     ///   - limit: the number of slots.
-    func take(on loop: any EventLoop, mayReuse: Bool, limit: Int) -> Source {
+    ///   - completion: gets the link; `nil` where no connection can be opened.
+    func link(
+        for slot: ReplicaSlot, on loop: any EventLoop, mayReuse: Bool, limit: Int, transport: any ContainerTransport,
+        _ completion: @escaping (ContainerLink?) -> Void
+    ) -> LinkRequest {
+        let request = LinkRequest(completion)
+        let bound = NIOLoopBound(request, eventLoop: loop)
+        let replica = slot.replica.ready
+        switch take(on: loop, mayReuse: mayReuse, limit: limit) {
+        case .idle(let link):
+            request.complete(link.value)
+        case .connect:
+            connect(bound, to: replica, on: loop, transport)
+        case .replace(let old, let oldLoop):
+            oldLoop.execute {
+                old.value.close()
+                loop.execute { self.connect(bound, to: replica, on: loop, transport) }
+            }
+        case .move(let old, let oldLoop):
+            oldLoop.execute {
+                let descriptor = old.value.detach()
+                if descriptor == nil { old.value.close() }
+                loop.execute {
+                    guard let descriptor else { return self.connect(bound, to: replica, on: loop, transport) }
+                    self.adopt(descriptor, bound, on: loop, transport, wasUsedBefore: true)
+                }
+            }
+        }
+        return request
+    }
+
+    private func connect(
+        _ request: NIOLoopBound<LinkRequest>, to replica: ReadyReplica, on loop: any EventLoop,
+        _ transport: any ContainerTransport
+    ) {
+        // It may have been cancelled while an old connection was closed.
+        guard let attempt = request.value.begin() else { return notOpened() }
+        // Ends with the attempt, which the request cancels.
+        Task {
+            let descriptor = try? await attempt.descriptor(
+                replica.connector, port: replica.api.specification.pod.port)
+            loop.execute {
+                guard let descriptor else {
+                    self.notOpened()
+                    return request.value.complete(nil)
+                }
+                self.adopt(descriptor, request, on: loop, transport, wasUsedBefore: false)
+            }
+        }
+    }
+
+    /// Every result but `idle` counts a connection, until it is closed, or ``notOpened()``.
+    private func take(on loop: any EventLoop, mayReuse: Bool, limit: Int) -> Source {
         state.withLock { state in
             let key = ObjectIdentifier(loop)
             if mayReuse {
@@ -63,12 +116,10 @@ final class ReplicaConnections: Sendable {
         }
     }
 
-    /// Makes a link of a connected descriptor, for a connection that was counted. To be called on `loop`.
-    ///
-    /// - Parameter completion: gets the link; `nil` where it could not be made.
-    func adopt(
-        _ descriptor: CInt, on loop: any EventLoop, transport: any ContainerTransport, wasUsedBefore: Bool,
-        _ completion: @escaping (ContainerLink?) -> Void
+    /// Makes a link of a connected descriptor, for a connection that was counted.
+    private func adopt(
+        _ descriptor: CInt, _ request: NIOLoopBound<LinkRequest>, on loop: any EventLoop,
+        _ transport: any ContainerTransport, wasUsedBefore: Bool
     ) {
         let box = NIOLoopBound(LinkBox(), eventLoop: loop)
         ContainerLink.adopt(descriptor, loop: loop, transport: transport, wasUsedBefore: wasUsedBefore) {
@@ -79,19 +130,19 @@ final class ReplicaConnections: Sendable {
             switch result {
             case .success(let link):
                 if !box.value.isClosed { box.value.link = link }
-                completion(link)
+                request.value.complete(link)
             case .failure:
                 if !box.value.isClosed {
                     box.value.isClosed = true
                     self.notOpened()
                 }
-                completion(nil)
+                request.value.complete(nil)
             }
         }
     }
 
     /// A connection that was counted could not be opened.
-    func notOpened() {
+    private func notOpened() {
         state.withLock { $0.open -= 1 }
     }
 
@@ -105,11 +156,11 @@ final class ReplicaConnections: Sendable {
     }
 
     /// Keeps a connection for a later request, or closes it. To be called on its event loop.
-    func give(back link: ContainerLink, on loop: any EventLoop, now: Instant) {
+    fileprivate func give(back link: ContainerLink, on loop: any EventLoop, now: Instant) {
         guard link.isReusable else { return link.close() }
         link.rest(since: now)
         let isKept = state.withLock { state -> Bool in
-            guard !state.isClosed else { return false }
+            guard state.isKept else { return false }
             let idle = Idle(link: NIOLoopBound(link, eventLoop: loop), since: now)
             state.loops[ObjectIdentifier(loop), default: PerLoop(loop: loop)].idle.append(idle)
             return true
@@ -125,7 +176,7 @@ final class ReplicaConnections: Sendable {
     /// Sets whether idle connections are kept. If not, those that are idle are closed now, and later ones as soon as
     /// they are idle.
     func setKept(_ isKept: Bool) {
-        state.withLock { $0.isClosed = !isKept }
+        state.withLock { $0.isKept = isKept }
         if !isKept { close { _ in true } }
     }
 
@@ -140,6 +191,53 @@ final class ReplicaConnections: Sendable {
             return due
         }
         for (loop, link) in due { loop.execute { link.value.close() } }
+    }
+}
+
+/// A connection that a request waits for. Used on the request's event loop.
+final class LinkRequest {
+    private var completion: ((ContainerLink?) -> Void)?
+    private var attempt: ConnectionAttempt?
+
+    fileprivate init(_ completion: @escaping (ContainerLink?) -> Void) {
+        self.completion = completion
+    }
+
+    /// The attempt to connect; `nil` for a request that was cancelled.
+    fileprivate func begin() -> ConnectionAttempt? {
+        guard completion != nil else { return nil }
+        let attempt = ConnectionAttempt()
+        self.attempt = attempt
+        return attempt
+    }
+
+    fileprivate func complete(_ link: ContainerLink?) {
+        guard let completion = completion.take() else {
+            link?.close()
+            return
+        }
+        completion(link)
+    }
+
+    /// The completion is not called any more. A connection that is opened all the same is closed.
+    func cancel() {
+        completion = nil
+        attempt?.cancel()
+    }
+}
+
+extension Gate {
+    /// Frees a slot, and keeps its connection for a later request if it can have one. To be called on the event loop of
+    /// the connection.
+    func end(
+        _ slot: ReplicaSlot, returning link: ContainerLink?, on loop: any EventLoop, clock: any PlatformClock
+    ) {
+        guard let link else { return end(slot, now: clock.instant()) }
+        link.release {
+            let now = clock.instant()
+            slot.replica.connections.give(back: link, on: loop, now: now)
+            self.end(slot, now: now)
+        }
     }
 }
 

@@ -24,7 +24,7 @@ final class ShadowCopy: GateWaiter, ContainerLinkUser, DeadlineKeeper, @unchecke
     private var isRequestOver = false
     private var slot: ReplicaSlot?
     private var link: ContainerLink?
-    private var connecting: ConnectionAttempt?
+    private var opening: LinkRequest?
     private var isOver = false
     private var status: UInt?
     private var body = BodyHash()
@@ -121,42 +121,12 @@ final class ShadowCopy: GateWaiter, ContainerLinkUser, DeadlineKeeper, @unchecke
     private func start(_ slot: ReplicaSlot) {
         self.slot = slot
         watch(until: now + policy.proxy.timeout)
-        // Each copy has a connection of its own: whether it was seen does not matter, and nothing is sent again.
         guard let loop else { return }
-        let connections = slot.replica.connections
-        switch connections.take(on: loop, mayReuse: isRequestOver, limit: policy.maxConcurrency) {
-        case .idle(let link): begin(on: link.value)
-        case .connect: connect(slot, loop)
-        case .replace(let old, let oldLoop), .move(let old, let oldLoop):
-            oldLoop.execute {
-                old.value.close()
-                loop.execute { self.connect(slot, loop) }
-            }
-        }
-    }
-
-    private func connect(_ slot: ReplicaSlot, _ loop: any EventLoop) {
-        guard !isOver else { return slot.replica.connections.notOpened() }
-        let attempt = ConnectionAttempt()
-        connecting = attempt
-        let replica = slot.replica
-        Task {
-            let descriptor = try? await attempt.descriptor(
-                replica.ready.connector, port: replica.ready.api.specification.pod.port)
-            loop.execute {
-                self.connecting = nil
-                guard let descriptor else {
-                    replica.connections.notOpened()
-                    return self.giveUp()
-                }
-                replica.connections.adopt(
-                    descriptor, on: loop, transport: self.services.transport, wasUsedBefore: false
-                ) { link in
-                    guard let link else { return self.giveUp() }
-                    guard !self.isOver else { return link.close() }
-                    self.begin(on: link)
-                }
-            }
+        // Whether the copy was seen does not matter, because it is not sent again.
+        opening = slot.replica.connections.link(
+            for: slot, on: loop, mayReuse: isRequestOver, limit: policy.maxConcurrency, transport: services.transport
+        ) { link in
+            if let link { self.begin(on: link) } else { self.giveUp() }
         }
     }
 
@@ -225,7 +195,7 @@ final class ShadowCopy: GateWaiter, ContainerLinkUser, DeadlineKeeper, @unchecke
 
     private func finish() {
         isOver = true
-        connecting?.cancel()
+        opening?.cancel()
         pieces = []
         if slot == nil, head != nil, !isCopyOver { _ = endpoint.gate.leave(self) }
         link?.close()
@@ -234,15 +204,8 @@ final class ShadowCopy: GateWaiter, ContainerLinkUser, DeadlineKeeper, @unchecke
     }
 
     private func returnSlot() {
-        guard let slot, let loop else { return }
-        self.slot = nil
-        let (gate, clock) = (endpoint.gate, services.clock)
-        guard let link = link.take() else { return gate.end(slot, now: now) }
-        link.release {
-            let now = clock.instant()
-            slot.replica.connections.give(back: link, on: loop, now: now)
-            gate.end(slot, now: now)
-        }
+        guard let loop, let slot = slot.take() else { return }
+        endpoint.gate.end(slot, returning: link.take(), on: loop, clock: services.clock)
     }
 }
 

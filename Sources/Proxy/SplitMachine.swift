@@ -174,8 +174,8 @@ struct SplitMachine: Sendable {
 
     /// Moves as few buckets as possible so that each target owns as many as its weight. A growing target only takes.
     ///
-    /// A target that shrinks gives the buckets at the end where the growing one stands in the declaration, so two
-    /// targets always divide the buckets at one point.
+    /// A target that shrinks gives its last buckets to a target that is declared after it, and its first ones to a
+    /// target that is declared before it. So there is always one boundary between two targets.
     ///
     /// - Parameter owners: `nil` for a target that is gone.
     private static func reassign(_ owners: [Int?], weights: [Int]) -> [Int] {
