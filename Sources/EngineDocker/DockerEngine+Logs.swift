@@ -68,7 +68,9 @@ extension DockerEngine {
         var lastEnd: String?
         var tail = tail
         var skip = 0
-        if version.isPodman, let wanted = tail, wanted > 0 {
+        /// Whether the next read is the one after the end of a run, for lines that the stream did not deliver.
+        var readsRest = false
+        if version.isPodman, let wanted = tail, wanted > 0 || follow {
             // Podman joins the pieces of unfinished lines in a wrong order when it counts from the end, so we count.
             skip = max(0, try await countLines(id) - wanted)
             tail = nil
@@ -76,18 +78,21 @@ extension DockerEngine {
         while true {
             // Wait for an engine that is being restarted; the container continues meanwhile.
             guard let before = try await details(id, retrying: follow) else { return }
-            if follow, lastEnd != nil, !before.isRunning, before.state?.finishedAt.flatMap(Self.unixTime) == lastEnd {
+            if follow, !readsRest, lastEnd != nil, !before.isRunning,
+                before.state?.finishedAt.flatMap(Self.unixTime) == lastEnd
+            {
                 // Nothing new since the last run: wait for the next one. There is no event to wait for, only the clock.
                 try await clock.sleep(for: .milliseconds(200))
                 continue
             }
             let opened = clock.now()
+            let follows = follow && !readsRest
             let run = LogRun(skip: skip, now: clock.instant())
             var broken: (any Error)?
             do {
-                try await read(run, following: follow ? before : nil) { [tail, since] in
+                try await read(run, following: follows ? before : nil) { [tail, since, readsRest] in
                     var assembler = LogDemultiplexer(limit: Limits.logLine)
-                    for try await chunk in try await client.logs(id, follow: follow, tail: tail, since: since) {
+                    for try await chunk in try await client.logs(id, follow: follows, tail: tail, since: since) {
                         run.gotChunk()
                         let lines = run.take(assembler.append(chunk))
                         // While the reader is slow, the engine waits.
@@ -96,6 +101,8 @@ extension DockerEngine {
                         run.waits(at: clock.instant())
                     }
                     run.gotChunk()
+                    // A container that runs again may be in the middle of a line: the next stream has all of it.
+                    guard !readsRest || !before.isRunning else { return }
                     let lines = run.take(assembler.finish())
                     if !lines.isEmpty { try await write(lines) }
                 }
@@ -115,15 +122,17 @@ extension DockerEngine {
                 try await clock.sleep(for: .milliseconds(250))
                 continue
             }
-            let end = try await endOfRun(id, before, fallback: clock.now())
-            lastEnd = end
-            if version.isPodman, since == nil {
-                // Podman stamps a run's last lines after its end when the machine is busy: what was read is counted,
-                // not dated.
-                skip = run.read
+            if follows {
+                let end = try await endOfRun(id, before, fallback: clock.now())
+                lastEnd = end
+                // Podman may end the stream of a container that stops before its last lines, and stamps a run's last
+                // lines after its end when the machine is busy: what was read is counted, not dated, and the stored
+                // lines are read once more.
+                if !version.isPodman || since != nil { since = end } else { readsRest = true }
             } else {
-                since = end
+                readsRest = false
             }
+            if version.isPodman, since == nil { skip = run.read }
         }
     }
 

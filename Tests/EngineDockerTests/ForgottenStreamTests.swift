@@ -60,6 +60,36 @@ struct ForgottenStreamTests {
         }
     }
 
+    @Test("O4: lines that Podman stored, but left out of the stream of a container that stopped, are followed too")
+    func leftOut() async throws {
+        let looks = Mutex(0)
+        try await DockerDifferencesTests.withEngine(version: StubDaemon.podman) { request in
+            if request.path.hasSuffix("/logs") {
+                guard request.query.contains("follow=1") else { return .chunks([frame("one\n"), frame("two\n")]) }
+                return .chunks([frame("one\n")])
+            }
+            guard let answer = Self.answer(request, .running) else { return nil }
+            // It runs when the stream is opened, has stopped at its end, and is gone after the next read.
+            switch looks.withLock({
+                $0 += 1; return $0
+            }) {
+            case 1...2: return answer
+            case 3...4:
+                return .json(
+                    #"{"Id":"theid","State":{"Running":false,"StartedAt":"2026-11-23T21:02:31Z","#
+                        + #""FinishedAt":"2026-11-23T21:02:41Z"}}"#)
+            default: return .status(404)
+            }
+        } _: { (engine, _) async throws in
+            var lines: [String] = []
+            for try await line in try await engine.logs(container: "api", pod: "hello-1", follow: true, tail: nil).lines
+            {
+                lines.append(line)
+            }
+            #expect(lines == ["one", "two"])
+        }
+    }
+
     @Test(
         "O4: a log that an engine does not tell to its end is given up, with what it told handed on",
         arguments: [StubDaemon.docker, StubDaemon.podman], [nil, 5])
