@@ -161,7 +161,8 @@ let package = Package(
             "GatewayTests",
             ["Gateway", "Wire", "StoreMemory", "StoreSQLite", hummingbird, asyncHTTPClient, nioCore, nioPosix]),
         tests("DequeuerTests", ["Dequeuer", "ContainerHTTP", "StoreMemory", nioCore, nioPosix, nioHTTP1, logging]),
-        tests("ProxyTests", ["Proxy", "Gateway", "HTTPServing", "StoreMemory", nioCore, logging, lifecycle]),
+        tests(
+            "ProxyTests", ["Proxy", "Autoscaler", "Gateway", "HTTPServing", "StoreMemory", nioCore, logging, lifecycle]),
         tests("ProbesTests", ["Probes", nioCore, nioPosix, nioHTTP1]),
         tests(
             "OperatorTests",

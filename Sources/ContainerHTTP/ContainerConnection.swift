@@ -1,6 +1,7 @@
 import Core
 package import NIOCore
 package import NIOHTTP1
+import Support
 
 /// One HTTP/1.1 connection into a container, for one request at a time. It is used on its event loop only.
 ///
@@ -39,6 +40,7 @@ package final class ContainerConnection: ChannelInboundHandler {
             case HTTPParserError.headerOverflow, is FramingLimiter.Overrun:
                 self = .headTooLarge(
                     "its headers are larger than \(Limits.headerBytes / 1024) KiB or more than \(Limits.headerFields)")
+            case let fault as FramingLimiter.Malformed: self = .malformed(fault.reason)
             case is HTTPParserError, is NIOHTTPDecoderError:
                 self = .malformed(AnswerFault.reason(head: rawAnswer(), error: error as? HTTPParserError))
             default: self = .closed
@@ -114,7 +116,7 @@ package final class ContainerConnection: ChannelInboundHandler {
         proof.isHeadWritten = false
         guard let context, loss == nil else { return }
         proof.begin(bytesWritten: limiter.bytesWritten)
-        limiter.beginExchange()
+        limiter.beginExchange(isToHead: head.method == .HEAD)
         let written = context.eventLoop.makePromise(of: Void.self)
         let me = NIOLoopBound(self, eventLoop: context.eventLoop)
         written.futureResult.whenSuccess { me.value.proof.isHeadWritten = true }
@@ -257,7 +259,8 @@ extension NIOHTTPDecoderLimitConfiguration {
 }
 
 /// Limits the bytes that may arrive without completing a part of an answer (headers, interim answers, chunk extensions,
-/// trailers), and counts the bytes that are written.
+/// trailers), refuses sizes of chunks that the parser does not show (contract R27), and counts the bytes that are
+/// written.
 final class FramingLimiter: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
@@ -266,11 +269,16 @@ final class FramingLimiter: ChannelDuplexHandler {
 
     struct Overrun: Error {}
 
+    /// The reason ends the sentence "The container's answer could not be read: …".
+    struct Malformed: Error { let reason: String }
+
     private var bytes = 0
     /// Bytes handed to the channel since the connection began.
     private(set) var bytesWritten: Int64 = 0
     /// Whether any byte arrived since the present request began.
     private(set) var hasReceived = false
+    private var interim = InterimHeads()
+    private var framing = MessageFraming.nothing
     /// The bytes of earlier reads that did not complete a part of the answer. Empty for nearly every answer.
     private var earlier: [UInt8] = []
     /// The bytes of the present read, while they are being decoded.
@@ -312,9 +320,12 @@ final class FramingLimiter: ChannelDuplexHandler {
 
     func reset() { bytes = 0 }
 
-    func beginExchange() {
+    /// - Parameter isToHead: whether the request is a `HEAD`.
+    func beginExchange(isToHead: Bool) {
         bytes = 0
         hasReceived = false
+        interim = InterimHeads()
+        framing = .response(isToHead: isToHead)
         if !earlier.isEmpty { earlier = [] }
     }
 
@@ -323,15 +334,23 @@ final class FramingLimiter: ChannelDuplexHandler {
 
     func channelRead(context: ChannelHandlerContext, data: NIOAny) {
         if isPassing { return context.fireChannelRead(data) }
-        let buffer = unwrapInboundIn(data)
+        var buffer = unwrapInboundIn(data)
         if held != nil {
             held?.append(.read(buffer))
             return
         }
         bytes += buffer.readableBytes
         hasReceived = true
+        buffer = interim.pass(buffer)
+        let fault = buffer.withUnsafeReadableBytes { framing.fault(in: $0) }
+        // What comes before the fault is parsed.
+        if let fault { buffer = buffer.readSlice(length: fault.offset) ?? buffer }
         present = buffer
-        context.fireChannelRead(data)
+        if buffer.readableBytes > 0 { context.fireChannelRead(wrapInboundOut(buffer)) }
+        if let fault {
+            framing = .nothing
+            return context.fireErrorCaught(Malformed(reason: fault.fault.reason))
+        }
         if bytes > 0, let present {
             earlier += present.readableBytesView.prefix(
                 2 * Limits.headerBytes - min(earlier.count, 2 * Limits.headerBytes))

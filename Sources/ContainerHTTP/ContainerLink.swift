@@ -132,7 +132,7 @@ package final class ContainerLink: ChannelDuplexHandler, RemovableChannelHandler
     package func send(_ head: HTTPRequestHead, for user: any ContainerLinkUser) {
         self.user = user
         proof.begin(bytesWritten: limiter.bytesWritten)
-        limiter.beginExchange()
+        limiter.beginExchange(isToHead: head.method == .HEAD)
         isRequestOver = false
         isKnownWritten = false
         hasUnflushed = true

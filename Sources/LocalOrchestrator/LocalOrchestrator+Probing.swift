@@ -92,6 +92,7 @@ extension LocalOrchestrator {
         if isReady {
             pods[id]?.reason = nil
             pods[id]?.lastExit = nil
+            pods[id]?.exitsInRow = 0
             pods[id]?.lastLines = []
             pods[id]?.linesReadAt = nil
             pods[id]?.wasReady = true

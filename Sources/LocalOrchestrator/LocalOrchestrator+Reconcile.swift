@@ -75,6 +75,7 @@ extension LocalOrchestrator {
             let sentence = pods[pod.id]?.livenessFailure ?? exit.sentence(of: name)
             pods[pod.id]?.reason = sentence
             pods[pod.id]?.lastExit = sentence
+            pods[pod.id]?.exitsInRow += 1
             pods[pod.id]?.livenessFailure = nil
             pods[pod.id]?.linesReadAt = nil
             logger.warning(

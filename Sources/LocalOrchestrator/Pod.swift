@@ -43,6 +43,8 @@ struct Pod: Sendable {
     var reason: String?
     /// How a container last ended since the pod was ready.
     var lastExit: String?
+    /// Exits of its containers since the pod was ready.
+    var exitsInRow = 0
     /// Why a container is being stopped for its liveness probe.
     var livenessFailure: String?
     /// The last log lines while it is not ready.
@@ -134,7 +136,8 @@ extension Pod {
         ReplicaStatus(
             id: id, state: state(isCurrent: isCurrent, now: now), reason: isReady ? nil : shownReason,
             restarts: restarts, startedAt: createdAt, inFlight: activity.inFlight,
-            lastLines: isReady || phase == .stopping ? [] : lastLines)
+            lastLines: isReady || phase == .stopping ? [] : lastLines,
+            exitsInRow: exitsInRow, nextStart: nextDue.map { max(.zero, $0 - now) })
     }
 
     func state(isCurrent: Bool, now: Instant) -> ReplicaState {

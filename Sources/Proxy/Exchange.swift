@@ -125,6 +125,11 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
 
     func receivedEnd(_ trailers: HTTPHeaders?) {
         guard phase != .over else { return }
+        if let name = trailers.flatMap(ResponseHead.invalidField) {
+            // The container gets an incomplete request, and so does the shadow.
+            isRequestBroken = true
+            return fail(.value(name))
+        }
         isRequestOver = true
         route.shadow?.receivedEnd()
         self.trailers = ResponseHead.trailers(trailers)
@@ -225,13 +230,13 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
     private func start(_ slot: ReplicaSlot, _ now: Instant) {
         self.slot = slot
         attempts += 1
+        phase = .connecting
         phaseEnd = now + policy.proxy.timeout
         lastByte = now
         watch()
         // Only a request that is complete and can be sent again may meet a connection that is about to be closed, and
         // only once: a container may have closed several at the same time.
         let mayReuse = attempts == 1 && isRequestOver && pieceBytes <= Limits.proxyResend && !request.offersUpgrade
-        phase = .connecting
         holdCallerIfNeeded()
         opening = slot.replica.connections.link(
             for: slot, on: loop, mayReuse: mayReuse, limit: policy.maxConcurrency, transport: route.services.transport
@@ -367,7 +372,9 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
 
     func linkReceived(interim head: HTTPResponseHead) {
         moved()
-        guard phase == .sent, !request.isOld else { return }
+        guard phase == .sent else { return }
+        if let name = ResponseHead.invalidField(in: head.headers) { return fail(.malformedValue(of: name)) }
+        guard !request.isOld else { return }
         if head.status == .continue {
             guard !hasContinued else { return }
             sendContinue(ResponseHead.interim(head))
@@ -439,6 +446,11 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
     func linkReceivedEnd(_ trailers: HTTPHeaders?) {
         if let switching, let link, phase == .sent { return upgrade(switching, link) }
         guard phase == .responding, let response else { return }
+        if trailers.flatMap(ResponseHead.invalidField) != nil {
+            dropLink()
+            caller.flush()
+            return cutOff()
+        }
         route.shadow?.served(status: response.head.status.code)
         let isChunked = response.framing == .chunked
         caller.write(.end(isChunked ? ResponseHead.trailers(trailers) : nil))
@@ -587,8 +599,13 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
 
     /// Ends the exchange of a caller that has vanished without a packet (contract R13). To be called every 10 s.
     func checkCaller() {
-        guard phase == .responding || phase == .tunnel, caller.hasVanished else { return }
-        if phase == .tunnel { tunnel?.close() } else { cutOff() }
+        guard phase != .over, caller.hasVanished else { return }
+        if phase == .tunnel {
+            tunnel?.close()
+        } else {
+            callerGone()
+            caller.abort()
+        }
     }
 
     /// Whether the exchange is inside the replica with this activity.

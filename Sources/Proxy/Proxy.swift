@@ -178,7 +178,7 @@ package final class Proxy: Service {
             // Seconds that were missed have no sample (contract R19).
             nextSecond = max(nextSecond + Self.second, now)
             for endpoint in endpoints {
-                endpoint.takeSample()
+                endpoint.takeSample(now: now)
                 endpoint.closeIdleConnections(now: now)
                 await lookForObstacle(endpoint)
             }
@@ -224,7 +224,8 @@ extension Proxy: TrafficSource {
 
 extension Proxy: LoadSource {
     package func load() async throws -> [String: APILoad] {
-        Dictionary(uniqueKeysWithValues: endpoints.map { ($0.name, $0.load) })
+        let now = clock.instant()
+        return Dictionary(uniqueKeysWithValues: endpoints.map { ($0.name, $0.load(now: now)) })
     }
 
     package func arrivals() -> any AsyncSequence<Set<String>, Never> & Sendable {
@@ -248,15 +249,22 @@ enum StartObstacle {
         }
         let isStuck =
             switch newest.state {
-            case .errImagePull, .failed, .stalled: true
+            case .errImagePull, .stalled: true
             // It waits for space on the machine.
             case .pending: newest.reason != nil
-            case .killed, .killedOOM: newest.restarts >= 1
-            case .notReady: newest.restarts >= 2
+            // Without an exit it could not be started at all.
+            case .failed: newest.exitsInRow != 1
+            case .killed, .killedOOM, .notReady: newest.exitsInRow >= 2
             case .creating, .ready, .readyOutOfDate, .terminating, .unknown: false
             }
         guard isStuck else { return nil }
         let reason = newest.reason ?? status.reason ?? "the replica is \(newest.state.rawValue)"
-        return .noReplica(reason: "no replica can start: \(reason)", retryAfter: 1)
+        return .noReplica(
+            reason: "no replica can start: \(reason)", retryAfter: newest.nextStart.map(wholeSeconds) ?? 1)
+    }
+
+    /// Rounded up, within what `Retry-After` says (contract R16).
+    private static func wholeSeconds(_ time: Duration) -> Int {
+        min(60, max(1, Int((time.wholeMicroseconds + 999_999) / 1_000_000)))
     }
 }

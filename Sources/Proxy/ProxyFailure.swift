@@ -134,6 +134,10 @@ struct ProxyFailure: Error, Sendable {
             .badGateway, "container_malformed", "the container's answer could not be read: \(reason)", type: type)
     }
 
+    static func malformedValue(of field: String) -> ProxyFailure {
+        malformed("the value of its header \(JSONText.quoted(field)) is not UTF-8")
+    }
+
     static func timeout(_ time: Duration, idle: Bool) -> ProxyFailure {
         ProxyFailure(
             .gatewayTimeout, "timeout",

@@ -49,7 +49,7 @@ final class RealtimeEndpoint: ExchangeHandler {
     let services: ProxyServices
     private let current: Mutex<EndpointPolicy>
     private let replicas = Mutex<[ReadyReplica]>([])
-    private let samples = Mutex<[Int]>([])
+    private let samples = Mutex(LoadRing())
     private let retries = Atomic<Int>(0)
 
     init(
@@ -130,25 +130,17 @@ final class RealtimeEndpoint: ExchangeHandler {
 
     // MARK: Load
 
-    /// How many samples the load is the mean of: those since the autoscaler's last round.
-    private static let sampleCount = 10
-
     /// Once a second.
-    func takeSample() {
+    func takeSample(now: Instant) {
         let load = gate.load
-        samples.withLock { samples in
-            samples.append(load.waiting + load.inside)
-            if samples.count > Self.sampleCount { samples.removeFirst() }
-        }
+        samples.withLock { $0.add(load.waiting + load.inside, at: now) }
     }
 
-    var load: APILoad {
-        let now = gate.load
-        let mean = samples.withLock { samples in
-            samples.isEmpty
-                ? Double(now.waiting + now.inside) : Double(samples.reduce(0, +)) / Double(samples.count)
-        }
-        return APILoad(now: now.waiting + now.inside, mean: mean)
+    /// Requests waiting and inside.
+    func load(now: Instant) -> APILoad {
+        let load = gate.load
+        let count = load.waiting + load.inside
+        return APILoad(now: count, mean: samples.withLock { $0.mean(at: now) } ?? Double(count))
     }
 
     // MARK: Retries

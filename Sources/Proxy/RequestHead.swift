@@ -57,6 +57,7 @@ struct RequestHead {
         fields.reserveCapacity(head.headers.count + 9)
         for (name, value) in head.headers {
             if value.hasReplacement { throw ProxyFailure.value(name) }
+            let value = value.trimmedOfSpaces
             let isTrusted = additions.peer.isTrusted
             let field = FieldName(name)
             // The framing stays what the parser found.
@@ -224,9 +225,8 @@ struct ResponseHead {
         var fields = HTTPHeaders()
         fields.reserveCapacity(container.headers.count + 6)
         for (name, value) in container.headers {
-            if value.hasReplacement {
-                throw ProxyFailure.malformed("the value of its header \(JSONText.quoted(name)) is not UTF-8")
-            }
+            if value.hasReplacement { throw ProxyFailure.malformedValue(of: name) }
+            let value = value.trimmedOfSpaces
             let field = FieldName(name)
             if options.contains(name), field != .transferEncoding { continue }
             switch field {
@@ -284,11 +284,11 @@ struct ResponseHead {
         var options = ConnectionOptions()
         for value in container.headers[canonicalForm: "connection"] { options.add(String(value)) }
         var fields = HTTPHeaders()
-        for (name, value) in container.headers where !options.contains(name) && !value.hasReplacement {
+        for (name, value) in container.headers where !options.contains(name) {
             switch FieldName(name) {
             case .connection, .hopByHop, .te, .transferEncoding, .upgrade, .contentLength: continue
             case .cortex where isOurs(name): continue
-            default: fields.add(name: name, value: value)
+            default: fields.add(name: name, value: value.trimmedOfSpaces)
             }
         }
         return HTTPResponseHead(version: .http1_1, status: container.status, headers: fields)
@@ -298,10 +298,15 @@ struct ResponseHead {
     static func trailers(_ trailers: HTTPHeaders?) -> HTTPHeaders? {
         guard let trailers else { return nil }
         var passed = HTTPHeaders()
-        for (name, value) in trailers where FieldName.mayBeTrailer(name) && !value.hasReplacement {
-            passed.add(name: name, value: value)
+        for (name, value) in trailers where FieldName.mayBeTrailer(name) {
+            passed.add(name: name, value: value.trimmedOfSpaces)
         }
         return passed.isEmpty ? nil : passed
+    }
+
+    /// The name of a field whose value is not valid UTF-8 (contract R3, R4); `nil` if there is none.
+    static func invalidField(in fields: HTTPHeaders) -> String? {
+        fields.first { $0.value.hasReplacement }?.name
     }
 
     /// Fields that the platform sets; a container cannot.

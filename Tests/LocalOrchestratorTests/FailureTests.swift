@@ -27,6 +27,9 @@ struct FailureTests {
                 try await expectEventually { await self.replica(fixture)?.restarts == round }
                 let exited = fixture.clock.now()
                 #expect(await replica(fixture)?.state == .failed)
+                // R21: what `Retry-After` is made of.
+                #expect(await replica(fixture)?.nextStart == .seconds(1 << (round - 1)))
+                #expect(await replica(fixture)?.exitsInRow == round)
                 try await expectEventually {
                     await self.replica(fixture)?.lastLines == ["loading", "Traceback: no weights"]
                 }

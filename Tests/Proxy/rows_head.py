@@ -131,6 +131,11 @@ def versions():
     yield refused("garbage", "R27", b"\xde\xad\xbe\xef\r\n\r\n", {400, 501, 505})
     yield refused("a response as request", "R27", b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", {400, 501, 505})
     yield passes("an empty line before the request", "R27", b"\r\n" + get(b"/raw/v"), Want(b"/v"))
+    yield passes("three empty lines before the request", "R27", b"\r\n\r\n\r\n" + get(b"/raw/v"), Want(b"/v"))
+    for name, data in (("bare LF", b"\n"), ("bare CR", b"\r"), ("CR CR LF", b"\r\r\n"), ("LF after an empty line", b"\r\n\n")):
+        yield refused(f"{name} before the request", "R27", data + get(b"/raw/v"), 400)
+        yield passes(f"{name} before the second request", "R27", get(b"/raw/u") + data + get(b"/raw/v"), Want(b"/u"),
+                     got=(Response(), Response(400)), methods=(b"GET", b"GET"), fate="closed")
     yield passes("one byte a segment", "R27", Bytewise(get(b"/raw/v", b"X-A: 1")), Want(b"/v", (HOST, b"X-A: 1")))
     yield passes("three bytes a segment, with body", "R27", Bytewise(post(b"/raw/v", b"Content-Length: 5", body=b"hello"), 3),
                  Want(b"/v", (HOST, b"Content-Length: 5"), b"POST", b"hello"))
@@ -169,7 +174,7 @@ def values():
     ]
     for name, lines in lists:
         yield passes(f"fields: {name}", "R3", get(b"/raw/f", *lines), Want(b"/f", (HOST, *lines)))
-    trimmed = [(b"X-A:   1", b"X-A: 1"), (b"X-A: 1  ", b"X-A: 1"), (b"X-A:\t1\t ", b"X-A: 1"), (b"X-A:  ", b"X-A:")]
+    trimmed = [(b"X-A:   1", b"X-A: 1"), (b"X-A: 1  ", b"X-A: 1"), (b"X-A:\t1\t ", b"X-A: 1"), (b"X-A: 1\t", b"X-A: 1"), (b"X-A:  ", b"X-A:")]
     for sent, received in trimmed:
         yield passes(f"white space around a value: {sent!r}", "R3", get(b"/raw/f", sent), Want(b"/f", (HOST, received)))
     for host in (b"Host: h", b"host: H:8080", b"HOST: [::1]:80", b"Host: xn--bcher-kva.example", b"Host: 127.0.0.1", b"Host:"):

@@ -69,6 +69,11 @@ def framings():
     for line in (CHUNKED, b"Connection: close", b"X-Cortex-Request-ID: x", b"X-Cortex-Origin: gateway"):
         yield relays(f"trailer {line.decode()} of the container", "R6", head(CHUNKED) + b"1\r\na\r\n0\r\n" + line + b"\r\nX-T: 1\r\n\r\n",
                      Response(200, None, b"a", trailers=(b"X-T: 1",)))
+    for name, value in (("Latin-1", b"\xe9"), ("a cut character", b"a\xe2\x82")):
+        yield relays(f"trailer of the container with {name}", "R4, R6, R9", (head(CHUNKED) + b"1\r\na\r\n", 0.05, b"0\r\nX-T: " + value + b"\r\n\r\n"),
+                     Response(200, (), is_complete=False), fate="closed")
+    yield relays("trailer of the container with white space around it", "R4, R6", head(CHUNKED) + b"1\r\na\r\n0\r\nX-T:\t v \t\r\n\r\n",
+                 Response(200, (), b"a", trailers=(b"X-T: v",)))
     yield relays("no chunk", "R5", head(CHUNKED) + b"0\r\n\r\n", Response(200, (), b"", framing="chunked"))
     yield relays("Chunked in other case", "R27", head(b"transfer-encoding: CHUNKED") + b"1\r\na\r\n0\r\n\r\n", Response(200, (), b"a"))
     yield relays("16 digits in a chunk size", "R27", head(CHUNKED) + b"0000000000000001\r\na\r\n0\r\n\r\n", Response(200, (), b"a"))
@@ -132,6 +137,13 @@ def interim():
     yield relays("103 before 304", "R6", hint + head(status=b"HTTP/1.1 304 Not Modified"), Response(304, interim=(103,)))
     yield relays("a 100 that was not asked for", "R6", head(status=b"HTTP/1.1 100 Continue") + ok(b"x"), Response(200, body=b"x"))
     yield relays("199", "R6", head(status=b"HTTP/1.1 199 Own") + ok(b"x"), Response(200, body=b"x"))
+    for name, lines in (("Connection: close", [b"Connection: close"]), ("Connection: x-a, Close", [b"X-A: 1", b"Connection: x-a, Close"]),
+                        ("Proxy-Connection: close", [b"Proxy-Connection: close"])):
+        closing = head(b"Link: a", *lines, status=b"HTTP/1.1 103 Early Hints")
+        yield relays(f"103 with {name}", "R6", closing + hint + ok(b"x"), Response(200, body=b"x", interim=(103, 103)))
+        yield relays(f"103 with {name}, one byte a segment", "R6", tuple(bytes([byte]) for byte in closing + ok(b"x")),
+                     Response(200, body=b"x", interim=(103,)))
+    yield relays("103 with Latin-1 in a value", "R4", head(b"Link: \xe9", status=b"HTTP/1.1 103 Early Hints") + ok(b"x"), MALFORMED)
     yield relays("1000 interim responses", "R6", hint * 1000 + ok(b"x"), Response({200, 502}), fate="any")
     yield relays("103, then the end", "R16", (hint, CLOSE), Response(502), fate="any")
     yield relays("103, then garbage", "R27", hint + b"garbage\r\n\r\n", Response(502), fate="any")
@@ -199,7 +211,8 @@ def ends():
             yield relays(f"chunks: {at - start} bytes of the body, then {kind}", "R9", (chunks[:at], 0.02, kind), Response(200, (), is_complete=False), fate="closed")
     yield relays("until the end, then reset", "R9", (head(), b"hello", 0.03, RESET), Response(200, (), is_complete=False), fate="closed")
     for name, data in (
-        ("no size", b"Z\r\nhello\r\n0\r\n\r\n"), ("17 digits", b"10000000000000005\r\nhello\r\n0\r\n\r\n"), ("16 F", b"FFFFFFFFFFFFFFFF\r\nhello"),
+        ("no size", b"Z\r\nhello\r\n0\r\n\r\n"), ("17 digits", b"10000000000000005\r\nhello\r\n0\r\n\r\n"),
+        ("17 digits with leading zeros", b"00000000000000005\r\nhello\r\n0\r\n\r\n"), ("2^63", b"8000000000000000\r\nhello"), ("16 F", b"FFFFFFFFFFFFFFFF\r\nhello"),
         ("bare LF after the size", b"5\nhello\r\n0\r\n\r\n"), ("bare LF after the data", b"5\r\nhello\n0\r\n\r\n"), ("more data than the size", b"4\r\nhello\r\n0\r\n\r\n"),
         ("bare LF at the end", b"5\r\nhello\r\n0\r\n\n"), ("a negative size", b"-5\r\nhello\r\n0\r\n\r\n"), ("0x5", b"0x5\r\nhello\r\n0\r\n\r\n"),
         ("a folded trailer", b"5\r\nhello\r\n0\r\nX-T: 1\r\n 2\r\n\r\n"), ("a trailer without colon", b"5\r\nhello\r\n0\r\nX-T\r\n\r\n"), ("NUL in a trailer", b"5\r\nhello\r\n0\r\nX-T: \x00\r\n\r\n"),

@@ -161,6 +161,50 @@ struct ExchangeGateTests {
         }
     }
 
+    @Test(
+        "R12: max_queue_time and idle_timeout end a request with their responses, and cut a response off that has begun"
+    )
+    func queueAndIdleTime() async throws {
+        let clock = ManualClock()
+        try await ProxyWorld.with(
+            container: { socket in
+                guard let request = socket.readRequest() else { return }
+                if request.head.contains("/begun ") { socket.write("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc") }
+                socket.waitForClose()
+            },
+            policy: .init(timeout: .seconds(100), idleTimeout: .seconds(60), maxQueueTime: .seconds(30)), clock: clock
+        ) { world, container in
+            try await RawConnection.open(port: world.port) { inside in
+                try await inside.send(Self.get)
+                try await expectEventually { container.requests.count == 1 }
+                try await RawConnection.open(port: world.port) { waiting in
+                    try await waiting.send(Self.get)
+                    try await world.expectLoad([1, 1])
+                    clock.advance(by: .seconds(30))
+                    let response = try await waiting.readResponse()
+                    #expect(response.status == 503)
+                    #expect(response.body.contains("queue_timeout"))
+                    #expect(response.headers["retry-after"] == "1")
+                }
+                clock.advance(by: .seconds(30))
+                let response = try await inside.readResponse()
+                #expect(response.status == 504)
+                #expect(response.body.contains("idle_timeout"))
+                #expect(response.headers["proxy-status"] == "cortex; error=http_response_timeout")
+            }
+            try await world.expectLoad([0, 0])
+            try await RawConnection.open(port: world.port) { caller in
+                try await caller.send("GET /api/begun HTTP/1.1\r\nHost: a\r\n\r\n")
+                _ = try await caller.read(through: "abc")
+                clock.advance(by: .seconds(59))
+                #expect(world.load() == [0, 1])
+                clock.advance(by: .seconds(1))
+                #expect(try await caller.readToEnd().isEmpty)
+            }
+            try await world.expectLoad([0, 0])
+        }
+    }
+
     @Test("R12: timeout runs until the response head and never ends a response that has begun")
     func timeout() async throws {
         let clock = ManualClock()
@@ -226,7 +270,7 @@ struct ExchangeGateTests {
                         replicas: [
                             ReplicaStatus(
                                 id: "r", state: .errImagePull, reason: "no such image",
-                                startedAt: Timestamp(seconds: 1))
+                                startedAt: Timestamp(seconds: 1), nextStart: .milliseconds(16_001))
                         ]), of: "api")
                 try await expectEventually {
                     clock.advance(by: .milliseconds(100))
@@ -236,6 +280,7 @@ struct ExchangeGateTests {
                 #expect(response.status == 503)
                 #expect(response.body.contains("no_replica"))
                 #expect(response.body.contains("no such image"))
+                #expect(response.headers["retry-after"] == "17")
                 #expect(response.headers["proxy-status"] == "cortex; error=destination_unavailable")
             }
             #expect(try await world.get().body.contains("no such image"))

@@ -1,6 +1,7 @@
 import Core
 import Foundation
 import HTTPServing
+import Synchronization
 import TestSupport
 import Testing
 
@@ -101,11 +102,13 @@ struct ExchangeResponseTests {
         "R8: a response before the end of the request is passed on; a small rest is dropped, a large one ends the connection"
     )
     func early() async throws {
-        try await ProxyWorld.with { (socket: ContainerSocket) in
-            guard socket.readHead() != nil else { return }
-            socket.answer("early")
-            socket.waitForClose()
-        } _: { world, _ in
+        try await ProxyWorld.with(
+            container: { socket in
+                guard socket.readHead() != nil else { return }
+                socket.answer("early")
+                socket.waitForClose()
+            }, limits: HTTPServerLimits(lingerTime: .seconds(5))
+        ) { world, _ in
             try await RawConnection.open(port: world.port) { caller in
                 for _ in 0..<2 {
                     try await caller.send("POST /api HTTP/1.1\r\nHost: a\r\nContent-Length: 60000\r\n\r\n")
@@ -218,6 +221,154 @@ struct ExchangeResponseTests {
                     let response = try await caller.readResponse()
                     guard response.status == 405 else { return #expect(response.status == 405) }
                 }
+            }
+        }
+    }
+
+    @Test("R6: interim responses come at once and in order, and trailers pass in both directions")
+    func interim() async throws {
+        let answer = Signal()
+        try await ProxyWorld.with { (socket: ContainerSocket) in
+            guard let head = socket.readHead(), let body = socket.read(through: "\r\n\r\n") else { return }
+            socket.write("HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\nHTTP/1.1 102 Processing\r\n\r\n")
+            answer.wait()
+            let seen = head.contains("chunked") && body.hasSuffix("0\r\nX-Up: 1\r\n\r\n")
+            socket.write(
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Down: \(seen)\r\nHost: evil\r\n\r\n"
+            )
+        } _: { world, _ in
+            try await RawConnection.open(port: world.port) { caller in
+                try await caller.send(
+                    "POST /api HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n0\r\nX-Up: 1\r\nAuthorization: x\r\n\r\n"
+                )
+                #expect(try await caller.readResponse(hasBody: false).status == 103)
+                #expect(try await caller.readResponse(hasBody: false).status == 102)
+                answer.fire()
+                #expect(try await caller.readResponse(hasBody: false).status == 200)
+                let body = try await caller.read(through: "0\r\n") + caller.read(through: "\r\n\r\n")
+                #expect(body == "2\r\nok\r\n0\r\nX-Down: true\r\n\r\n")
+            }
+        }
+    }
+
+    @Test(
+        "R6: the final response behind an interim one with Connection: close is not lost",
+        arguments: ["Connection: close", "connection:  X-A , CLOSE\r\nX-A: b", "Proxy-Connection: close"],
+        [true, false])
+    func interimClose(_ fields: String, _ isAtOnce: Bool) async throws {
+        try await ProxyWorld.with { (socket: ContainerSocket) in
+            while socket.readRequest() != nil {
+                let interim = "HTTP/1.1 103 Early Hints\r\nLink: close\r\n\(fields)\r\n\r\n"
+                let text = interim + interim + "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
+                if isAtOnce {
+                    socket.write(text)
+                } else {
+                    for byte in text.unicodeScalars { socket.write(String(byte)) }
+                }
+            }
+        } _: { world, container in
+            try await RawConnection.open(port: world.port) { caller in
+                for _ in 0..<2 {
+                    try await caller.send("GET /api HTTP/1.1\r\nHost: a\r\n\r\n")
+                    for _ in 0..<2 {
+                        let interim = try await caller.readResponse(hasBody: false)
+                        #expect(interim.status == 103)
+                        #expect(interim.headers["link"] == "close")
+                        #expect(interim.headers["x-a"] == nil)
+                    }
+                    #expect(try await caller.readResponse().body == "ok")
+                }
+            }
+        }
+    }
+
+    @Test("R3, R6: a trailer of a request that is not UTF-8 is 400, and the container gets no complete request")
+    func invalidTrailer() async throws {
+        let received = Mutex("")
+        try await ProxyWorld.with { (socket: ContainerSocket) in
+            guard socket.readHead() != nil else { return }
+            let rest = socket.readToEnd()
+            received.withLock { $0 = rest }
+        } _: { world, container in
+            try await RawConnection.open(port: world.port) { caller in
+                try await caller.send("POST /api HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n")
+                try await expectEventually { container.requests.count == 1 }
+                try await caller.send(bytes: Array("0\r\nX-Up: ".utf8) + [0xE9] + Array("\r\n\r\n".utf8))
+                let response = try await caller.readResponse()
+                #expect(response.status == 400)
+                #expect(response.body.contains("X-Up"))
+            }
+            try await world.expectLoad([0, 0])
+            try await expectEventually { received.withLock { $0.contains("hi") } }
+            #expect(received.withLock { !$0.contains("0\r\n") })
+        }
+    }
+
+    @Test("R4, R6, R9: trailers and interim responses of a container that are not UTF-8 are refused")
+    func invalidResponse() async throws {
+        try await ProxyWorld.with { (socket: ContainerSocket) in
+            guard let request = socket.readRequest() else { return }
+            if request.head.contains("/interim ") {
+                socket.write(Array("HTTP/1.1 103 Early Hints\r\nLink: ".utf8) + [0xE9] + Array("\r\n\r\n".utf8))
+                socket.answer()
+            } else {
+                let chunks = "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\nX-Down: "
+                socket.write(Array(chunks.utf8) + [0xE9] + Array("\r\n\r\n".utf8))
+            }
+            socket.waitForClose()
+        } _: { world, container in
+            let response = try await world.get("/api/interim")
+            #expect(response.status == 502)
+            #expect(response.body.contains("container_malformed"))
+            #expect(response.body.contains("Link"))
+            for version in ["HTTP/1.1\r\nHost: a", "HTTP/1.0"] {
+                try await RawConnection.open(port: world.port) { caller in
+                    try await caller.send("GET /api/trailer \(version)\r\n\r\n")
+                    // A caller of HTTP/1.0 sees only a reset.
+                    let text = (try? await caller.readToEnd()) ?? "reset"
+                    #expect(version == "HTTP/1.0" ? text == "reset" : text.hasSuffix("2\r\nok\r\n"), "\(text)")
+                }
+            }
+            try await world.expectLoad([0, 0])
+            #expect(container.mostOpen == 1)
+        }
+    }
+
+    @Test(
+        "R9, R27: a chunk size of a container has 16 digits at most, leading zeros included",
+        arguments: [("0000000000000002", true), ("00000000000000002", false), ("1000000000000001", false)])
+    func chunkDigits(_ size: String, _ isRead: Bool) async throws {
+        try await ProxyWorld.with { (socket: ContainerSocket) in
+            guard socket.readRequest() != nil else { return }
+            socket.write("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n")
+            socket.write(size + "\r\nbc\r\n0\r\n\r\n")
+            socket.waitForClose()
+        } _: { world, _ in
+            try await RawConnection.open(port: world.port) { caller in
+                try await caller.send("GET /api HTTP/1.1\r\nHost: a\r\n\r\n")
+                let text = isRead ? try await caller.read(through: "0\r\n\r\n") : try await caller.readToEnd()
+                #expect(text.hasSuffix(isRead ? "1\r\na\r\n2\r\nbc\r\n0\r\n\r\n" : "1\r\na\r\n"), "\(text)")
+            }
+            try await world.expectLoad([0, 0])
+        }
+    }
+
+    @Test("R3, R4, R6: tabs and spaces around values are removed in both directions, trailers included")
+    func whiteSpace() async throws {
+        try await ProxyWorld.with { (socket: ContainerSocket) in
+            guard let head = socket.readHead(), let body = socket.read(through: "\r\n\r\n") else { return }
+            let seen = head.contains("\r\nX-A: b\tc\r\n") && body.hasSuffix("X-T: v\r\n\r\n")
+            socket.write(
+                "HTTP/1.1 200 OK\r\nX-B: \t\(seen) \t\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-D:\tw\t\r\n\r\n")
+        } _: { world, _ in
+            try await RawConnection.open(port: world.port) { caller in
+                try await caller.send(
+                    "POST /api HTTP/1.1\r\nHost: a\t\r\nX-A:\t b\tc \t\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-T: v\t\r\n\r\n"
+                )
+                let head = try await caller.read(through: "\r\n\r\n")
+                #expect(head.contains("\r\nX-B: true\r\n"), "\(head)")
+                #expect(try await caller.read(through: "0\r\n") == "0\r\n")
+                #expect(try await caller.read(through: "\r\n\r\n") == "X-D: w\r\n\r\n")
             }
         }
     }

@@ -15,7 +15,7 @@ package enum ReplicaState: String, Sendable, Hashable, Codable, CaseIterable {
 }
 
 /// One replica, for `describe`.
-package struct ReplicaStatus: Sendable, Hashable, Codable {
+package struct ReplicaStatus: Sendable, Hashable {
     package var id: String
     package var state: ReplicaState
     /// The reason why it is not ready, in one line; `nil` if there is none.
@@ -27,10 +27,15 @@ package struct ReplicaStatus: Sendable, Hashable, Codable {
     package var inFlight: Int
     /// The last output of a container that is not ready; empty for a ready one.
     package var lastLines: [String]
+    /// Exits of its containers since it was last ready.
+    package var exitsInRow: Int
+    /// The time until it, or one of its containers, is started again after a failure; `nil` when no start is due.
+    package var nextStart: Duration?
 
     package init(
         id: String, state: ReplicaState, reason: String? = nil, restarts: Int = 0, startedAt: Timestamp,
-        inFlight: Int = 0, lastLines: [String] = []
+        inFlight: Int = 0, lastLines: [String] = [], exitsInRow: Int = 0,
+        nextStart: Duration? = nil
     ) {
         self.id = id
         self.state = state
@@ -39,13 +44,8 @@ package struct ReplicaStatus: Sendable, Hashable, Codable {
         self.startedAt = startedAt
         self.inFlight = inFlight
         self.lastLines = lastLines
-    }
-
-    enum CodingKeys: String, CodingKey {
-        case id, state, reason, restarts
-        case startedAt = "started_at"
-        case inFlight = "in_flight"
-        case lastLines = "last_lines"
+        self.exitsInRow = exitsInRow
+        self.nextStart = nextStart
     }
 }
 

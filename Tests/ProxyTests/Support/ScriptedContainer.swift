@@ -129,6 +129,13 @@ final class ContainerSocket: @unchecked Sendable {
         return String(decoding: unread[..<count], as: UTF8.self)
     }
 
+    /// What has not been read, to the end.
+    func readToEnd() -> String {
+        while fill() {}
+        defer { unread = [] }
+        return String(decoding: unread, as: UTF8.self)
+    }
+
     /// Returns when the other side has closed its sending side, or broken the connection off.
     func waitForClose() {
         while fill() { unread = [] }
@@ -141,8 +148,10 @@ final class ContainerSocket: @unchecked Sendable {
         return count > 0
     }
 
-    func write(_ text: String) {
-        var bytes = Array(text.utf8)[...]
+    func write(_ text: String) { write(Array(text.utf8)) }
+
+    func write(_ bytes: [UInt8]) {
+        var bytes = bytes[...]
         while !bytes.isEmpty {
             let count = bytes.withUnsafeBytes { send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
             guard count > 0 else { return }
