@@ -69,7 +69,7 @@ let package = Package(
     targets: [
         module("Core", []),
         module("Records", ["Core"]),
-        module("Support", ["Core", "CLinux", nioCore, nioPosix]),
+        module("Support", ["Core", "CLinux", nioCore, nioPosix, nioHTTP1]),
         module("APIConfiguration", ["Core", yams]),
         module("Wire", ["Core"]),
         module("HTTPServing", ["Core", "Support", hummingbirdCore, nioCore, nioPosix, nioHTTP1, logging, lifecycle]),
@@ -149,7 +149,7 @@ let package = Package(
         // Counts, records and fails file calls below folders that a test watches.
         .target(name: "CDiskFaults", path: "Tests/CDiskFaults"),
 
-        tests("SupportTests", []),
+        tests("SupportTests", [nioCore, nioEmbedded, nioHTTP1]),
         tests("CoreTests", ["Records"]),
         tests("APIConfigurationTests", ["APIConfiguration", "Records"], exclude: ["Golden"]),
         tests("WireTests", ["Wire"]),

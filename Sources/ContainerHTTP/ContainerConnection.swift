@@ -361,6 +361,18 @@ final class FramingLimiter: ChannelDuplexHandler {
         context.fireErrorCaught(Overrun())
     }
 
+    /// Writes bytes that no other handler of the pipeline has to see.
+    func write(_ bytes: ByteBuffer, promise: EventLoopPromise<Void>?) {
+        guard let context else {
+            promise?.fail(ChannelError.ioOnClosedChannel)
+            return
+        }
+        bytesWritten += Int64(bytes.readableBytes)
+        context.write(wrapOutboundOut(.byteBuffer(bytes)), promise: promise)
+    }
+
+    func flush() { context?.flush() }
+
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         bytesWritten += Int64(unwrapOutboundIn(data).readableBytes)
         context.write(data, promise: promise)

@@ -1,6 +1,7 @@
 package import Core
 package import NIOCore
 package import NIOHTTP1
+import Support
 
 #if canImport(Glibc)
     import Glibc
@@ -36,14 +37,15 @@ package protocol ContainerLinkUser: AnyObject {
 /// ``ContainerConnection`` is the same for code that asks for each part.
 package final class ContainerLink: ChannelDuplexHandler, RemovableChannelHandler {
     package typealias InboundIn = HTTPClientResponsePart
-    package typealias OutboundIn = HTTPClientRequestPart
-    package typealias OutboundOut = HTTPClientRequestPart
+    package typealias OutboundIn = Never
 
     /// The system's buffer for bytes that were not read. A container that has closed its side is read to the end at
     /// once, whatever its caller reads; this bounds how much that is.
     private static let receiveBuffer = 128 * 1024
 
     private let limiter: FramingLimiter
+    private let decoder: HTTPResponseDecoder
+    private var writer = HTTPMessageWriter()
     private let descriptor: CInt
     private let transport: any ContainerTransport
     private var proof: UnseenProof
@@ -55,6 +57,8 @@ package final class ContainerLink: ChannelDuplexHandler, RemovableChannelHandler
     private var isRequestOver = true
     /// Whether the socket is known to have taken all of the present request; whether something waits for ``flush()``.
     private var isKnownWritten = false
+    /// Whether the head was the last that was written of it.
+    private var isHeadLast = true
     private var hasUnflushed = false
     private var isResponseOver = true
     /// Whether the container keeps the connection open behind the response.
@@ -70,10 +74,11 @@ package final class ContainerLink: ChannelDuplexHandler, RemovableChannelHandler
     package private(set) var idleSince = Instant(microseconds: 0)
 
     private init(
-        limiter: FramingLimiter, descriptor: CInt, transport: any ContainerTransport, wasUsedBefore: Bool,
-        onClose: @escaping () -> Void
+        limiter: FramingLimiter, decoder: HTTPResponseDecoder, descriptor: CInt, transport: any ContainerTransport,
+        wasUsedBefore: Bool, onClose: @escaping () -> Void
     ) {
         self.limiter = limiter
+        self.decoder = decoder
         self.descriptor = descriptor
         self.transport = transport
         self.proof = UnseenProof(
@@ -93,8 +98,6 @@ package final class ContainerLink: ChannelDuplexHandler, RemovableChannelHandler
         transport.channel(of: descriptor, on: loop) { channel in
             channel.eventLoop.makeCompletedFuture {
                 let limiter = FramingLimiter()
-                var encoding = HTTPRequestEncoder.Configuration()
-                encoding.automaticallySetFramingHeaders = false
                 let decoder = HTTPResponseDecoder(
                     leftOverBytesStrategy: .forwardBytes, informationalResponseStrategy: .forward,
                     limitConfiguration: .containerHeads)
@@ -103,12 +106,11 @@ package final class ContainerLink: ChannelDuplexHandler, RemovableChannelHandler
                 try channel.syncOptions?.setOption(.maxMessagesPerRead, value: 2)
                 let pipeline = channel.pipeline.syncOperations
                 try pipeline.addHandler(limiter)
-                try pipeline.addHandler(HTTPRequestEncoder(configuration: encoding))
                 try pipeline.addHandler(ByteToMessageHandler(decoder))
                 try pipeline.addHandler(
                     ContainerLink(
-                        limiter: limiter, descriptor: descriptor, transport: transport, wasUsedBefore: wasUsedBefore,
-                        onClose: onClose))
+                        limiter: limiter, decoder: decoder, descriptor: descriptor, transport: transport,
+                        wasUsedBefore: wasUsedBefore, onClose: onClose))
             }
         }.flatMapThrowing { channel in
             // The transport's channels read on request.
@@ -135,6 +137,7 @@ package final class ContainerLink: ChannelDuplexHandler, RemovableChannelHandler
         limiter.beginExchange(isToHead: head.method == .HEAD)
         isRequestOver = false
         isKnownWritten = false
+        isHeadLast = true
         hasUnflushed = true
         isResponseOver = false
         isKeptOpen = true
@@ -142,27 +145,31 @@ package final class ContainerLink: ChannelDuplexHandler, RemovableChannelHandler
         let written = context.eventLoop.makePromise(of: Void.self)
         let me = NIOLoopBound(self, eventLoop: context.eventLoop)
         written.futureResult.whenSuccess { me.value.proof.isHeadWritten = true }
-        context.write(wrapOutboundOut(.head(head)), promise: written)
+        // The method decides whether the response has a body.
+        decoder.write(data: .head(head))
+        limiter.write(writer.head(head), promise: written)
     }
 
     package func send(_ bytes: ByteBuffer) {
-        guard let context, !isLost else { return }
+        guard !isLost else { return }
+        isHeadLast = false
         hasUnflushed = true
-        context.write(wrapOutboundOut(.body(.byteBuffer(bytes))), promise: nil)
+        writer.body(bytes) { limiter.write($0, promise: nil) }
     }
 
     package func sendEnd(_ trailers: HTTPHeaders?) {
         isRequestOver = true
-        guard let context, !isLost else { return }
+        guard !isLost, let end = writer.end(trailers) else { return }
+        isHeadLast = false
         hasUnflushed = true
-        context.write(wrapOutboundOut(.end(trailers)), promise: nil)
+        limiter.write(end, promise: nil)
     }
 
     /// Sends what was written.
     package func flush() {
         guard hasUnflushed else { return }
         hasUnflushed = false
-        context?.flush()
+        limiter.flush()
     }
 
     // MARK: Receiving
@@ -225,7 +232,6 @@ package final class ContainerLink: ChannelDuplexHandler, RemovableChannelHandler
         let channel = context.channel
         let pipeline = context.pipeline.syncOperations
         let decoder = try pipeline.context(handlerType: ByteToMessageHandler<HTTPResponseDecoder>.self)
-        pipeline.removeHandler(context: try pipeline.context(handlerType: HTTPRequestEncoder.self), promise: nil)
         // The decoder would drop what it still has if it saw the end of the connection before it is removed.
         limiter.hold()
         // The decoder leaves in a later step of the loop. That step must come before the one in which `taker` may get
@@ -267,15 +273,13 @@ package final class ContainerLink: ChannelDuplexHandler, RemovableChannelHandler
             return context.close(promise: nil)
         }
         limiter.reset()
-        let part = unwrapInboundIn(data)
-        if case .head(let head) = part, let reason = AnswerFault.ambiguity(in: head) {
-            lose(.malformed(reason))
-            return context.close(promise: nil)
-        }
-        switch part {
-        case .head(let head) where head.status.code < 200 && head.status != .switchingProtocols:
-            user.linkReceived(interim: head)
+        switch unwrapInboundIn(data) {
         case .head(let head):
+            if let reason = AnswerFault.ambiguity(in: head) {
+                lose(.malformed(reason))
+                return context.close(promise: nil)
+            }
+            if head.status.code < 200, head.status != .switchingProtocols { return user.linkReceived(interim: head) }
             isKeptOpen = head.isKeepAlive && !Self.closes(head.headers)
             user.linkReceived(head)
         case .body(let bytes):
@@ -289,14 +293,19 @@ package final class ContainerLink: ChannelDuplexHandler, RemovableChannelHandler
 
     /// Whether fields say in a way that only some programs understand that the connection ends.
     private static func closes(_ fields: HTTPHeaders) -> Bool {
-        (fields["proxy-connection"] + fields["connection"]).contains { $0.lowercased().contains("close") }
+        fields.contains { name, value in
+            guard name.utf8.count == 10 || name.utf8.count == 16 else { return false }
+            return ["connection", "proxy-connection"].contains(name.lowercased())
+                && value.lowercased().contains("close")
+        }
     }
 
     /// Whether the socket has taken all of the present request.
     private func isRequestWritten(_ context: ChannelHandlerContext) -> Bool {
         if isKnownWritten { return true }
+        guard proof.isHeadWritten else { return false }
         isKnownWritten =
-            proof.isHeadWritten && (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) == 0
+            isHeadLast || (try? context.channel.syncOptions?.getOption(.bufferedWritableBytes)) == 0
         return isKnownWritten
     }
 

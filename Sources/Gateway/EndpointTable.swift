@@ -11,6 +11,8 @@ struct EndpointTable: Sendable {
     }
 
     private var endpoints: [String: Endpoint] = [:]
+    /// That of `/`.
+    private var root: Endpoint?
     /// The number of segments of the longest endpoint: a longer path costs no more lookups.
     private var depth = 0
 
@@ -22,6 +24,7 @@ struct EndpointTable: Sendable {
             // chance.
             guard endpoints[key] == nil, let endpoint = endpoint(api) else { continue }
             endpoints[key] = endpoint
+            if key.isEmpty { root = endpoint }
             depth = max(depth, key.utf8.count { $0 == UInt8(ascii: "/") })
         }
     }
@@ -34,14 +37,21 @@ struct EndpointTable: Sendable {
         if let endpoint = endpoints[path] { return Match(endpoint: endpoint, rest: "") }
         let slash = UInt8(ascii: "/")
         guard path.utf8.first == slash else { return nil }
-        var found = endpoints[""].map { Match(endpoint: $0, rest: path[...]) }
+        let isEncoded = path.contains(byte: UInt8(ascii: "%"))
+        var found = root.map { Match(endpoint: $0, rest: path[...]) }
         var prefix = ""
         var rest = path[...]
         for _ in 0..<depth where !rest.isEmpty {
-            let afterSlash = Substring(rest.utf8.dropFirst())
+            let afterSlash = rest[rest.utf8.index(after: rest.startIndex)...]
             let end = afterSlash.utf8.firstIndex(of: slash) ?? afterSlash.endIndex
-            guard let segment = PercentCoding.decode(afterSlash[..<end]), !segment.contains(byte: slash) else { break }
-            prefix += "/" + segment
+            if isEncoded {
+                guard let segment = PercentCoding.decode(afterSlash[..<end]), !segment.contains(byte: slash) else {
+                    break
+                }
+                prefix += "/" + segment
+            } else {
+                prefix = String(path[..<end])
+            }
             rest = afterSlash[end...]
             if let endpoint = endpoints[prefix] { found = Match(endpoint: endpoint, rest: rest) }
         }

@@ -278,14 +278,6 @@ final class Connection: ChannelDuplexHandler, RemovableChannelHandler {
         return caller
     }
 
-    func exchangeWrite(_ part: HTTPServerResponsePart) {
-        context?.write(wrapOutboundOut(part), promise: nil)
-    }
-
-    func exchangeFlush() {
-        context?.flush()
-    }
-
     /// Nothing more is read for the present exchange. What is read all the same is given to it.
     func holdExchange() { isExchangeHeld = true }
 
@@ -297,7 +289,7 @@ final class Connection: ChannelDuplexHandler, RemovableChannelHandler {
     /// All of the response is written.
     func finishExchange(keepAlive: Bool) {
         guard case .exchanging = state else { return }
-        context?.flush()
+        guardian?.flush()
         guardian?.sentEnd()
         isExchangeHeld = false
         guard keepAlive, !caller.isLeaving else { return linger() }

@@ -68,6 +68,15 @@ final class ConnectionGuard: ChannelDuplexHandler {
         present = nil
     }
 
+    /// Writes bytes of an exchange's response, which no other handler of the pipeline has to see.
+    func write(_ bytes: ByteBuffer) {
+        guard let context else { return }
+        written &+= bytes.readableBytes
+        context.write(wrapOutboundOut(.byteBuffer(bytes)), promise: nil)
+    }
+
+    func flush() { context?.flush() }
+
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         written &+= unwrapOutboundIn(data).readableBytes
         context.write(data, promise: promise)

@@ -1,6 +1,7 @@
 import Core
 package import NIOCore
 package import NIOHTTP1
+import Support
 
 #if canImport(Glibc)
     import Glibc
@@ -37,6 +38,7 @@ package protocol ServerExchange: AnyObject {
 /// loop only.
 package final class ExchangeCaller {
     private let connection: Connection
+    private var writer = HTTPMessageWriter()
     package let channel: any Channel
     /// What the caller's address says.
     package let peer: CallerPeer
@@ -64,11 +66,18 @@ package final class ExchangeCaller {
     /// Whether the caller offers an upgrade, so that no other request can follow on this connection.
     package var isParsingOver: Bool { connection.isParsingOver }
 
-    /// Writes parts of the response; they are sent by ``flush()``.
-    package func write(_ part: HTTPServerResponsePart) { connection.exchangeWrite(part) }
+    /// Writes the head of the response, or of an interim one. What is written is sent by ``flush()``.
+    package func write(_ head: HTTPResponseHead) { connection.guardian?.write(writer.head(head)) }
+
+    /// Writes a piece of the body.
+    package func write(_ bytes: ByteBuffer) { writer.body(bytes) { connection.guardian?.write($0) } }
+
+    package func writeEnd(_ trailers: HTTPHeaders? = nil) {
+        if let end = writer.end(trailers) { connection.guardian?.write(end) }
+    }
 
     /// Sends what was written.
-    package func flush() { connection.exchangeFlush() }
+    package func flush() { connection.guardian?.flush() }
 
     /// Declares that the response has begun: from now on the caller may be as slow as it likes.
     package func responseBegan() { connection.guardian?.responseBegan() }

@@ -82,6 +82,8 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
     private var tunnel: Tunnel?
 
     var watchIndex: Int?
+    /// Its place among the exchanges of its event loop; `nil`: it is not among them.
+    var loopIndex: Int?
     private(set) var deadline = Instant(microseconds: .max)
     private var phaseEnd = Instant(microseconds: .max)
     /// When the platform sends 100 in place of the container (contract R7).
@@ -379,14 +381,14 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
             guard !hasContinued else { return }
             sendContinue(ResponseHead.interim(head))
         } else {
-            caller.write(.head(ResponseHead.interim(head)))
+            caller.write(ResponseHead.interim(head))
         }
     }
 
     private func sendContinue(_ head: HTTPResponseHead) {
         hasContinued = true
         continueAt = nil
-        caller.write(.head(head))
+        caller.write(head)
     }
 
     func linkReceived(_ head: HTTPResponseHead) {
@@ -417,7 +419,7 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
         moved()
         watch()
         caller.responseBegan()
-        caller.write(.head(response.head))
+        caller.write(response.head)
         // A slow upload may still be held.
         holdCallerIfNeeded()
     }
@@ -440,7 +442,7 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
         guard phase == .responding, response?.framing != ResponseHead.Framing.none else { return }
         moved()
         route.shadow?.served(bytes)
-        caller.write(.body(.byteBuffer(bytes)))
+        caller.write(bytes)
     }
 
     func linkReceivedEnd(_ trailers: HTTPHeaders?) {
@@ -453,7 +455,7 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
         }
         route.shadow?.served(status: response.head.status.code)
         let isChunked = response.framing == .chunked
-        caller.write(.end(isChunked ? ResponseHead.trailers(trailers) : nil))
+        caller.writeEnd(isChunked ? ResponseHead.trailers(trailers) : nil)
         end(keepAlive: response.mayKeepAlive)
     }
 
@@ -504,8 +506,8 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
             phaseEnd = Instant(microseconds: .max)
             record(status: Int(head.status.code), isByPlatform: false)
             caller.responseBegan()
-            caller.write(.head(response.head))
-            caller.write(.end(nil))
+            caller.write(response.head)
+            caller.writeEnd()
             caller.flush()
             // Both sides are in their channels before either gets a byte.
             try link.handOver { channel in
@@ -636,9 +638,9 @@ final class Exchange: ServerExchange, GateWaiter, ContainerLinkUser, DeadlineKee
         fields.add(name: "Date", value: caller.date)
         for (name, value) in route.responseFields(attempts: attempts) { fields.add(name: name, value: value) }
         dropLink()
-        caller.write(.head(HTTPResponseHead(version: .http1_1, status: failure.status, headers: fields)))
-        if let body, !request.isHead { caller.write(.body(.byteBuffer(body))) }
-        caller.write(.end(nil))
+        caller.write(HTTPResponseHead(version: .http1_1, status: failure.status, headers: fields))
+        if let body, !request.isHead { caller.write(body) }
+        caller.writeEnd()
         end(keepAlive: keepAlive)
     }
 

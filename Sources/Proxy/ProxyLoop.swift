@@ -13,7 +13,7 @@ final class ProxyLoop {
     private let clock: any PlatformClock
     private var watched: [any DeadlineKeeper] = []
     private var isScheduled = false
-    private(set) var exchanges: [ObjectIdentifier: Exchange] = [:]
+    private(set) var exchanges: [Exchange] = []
 
     init(_ loop: any EventLoop, clock: any PlatformClock) {
         self.loop = loop
@@ -21,12 +21,21 @@ final class ProxyLoop {
     }
 
     /// An exchange enters its gate.
-    func add(_ exchange: Exchange) { exchanges[ObjectIdentifier(exchange)] = exchange }
+    func add(_ exchange: Exchange) {
+        guard exchange.loopIndex == nil else { return }
+        exchange.loopIndex = exchanges.count
+        exchanges.append(exchange)
+    }
 
     /// An exchange is over.
     func remove(_ exchange: Exchange) {
-        exchanges[ObjectIdentifier(exchange)] = nil
         forget(exchange)
+        guard let index = exchange.loopIndex else { return }
+        exchange.loopIndex = nil
+        let last = exchanges.removeLast()
+        guard index < exchanges.count else { return }
+        exchanges[index] = last
+        last.loopIndex = index
     }
 
     func watch(_ keeper: any DeadlineKeeper) {
@@ -92,7 +101,7 @@ final class ProxyLoops: Sendable {
         for loop in all {
             loop.eventLoop.execute {
                 // A copy: exchanges that end are removed meanwhile.
-                for exchange in Array(loop.value.exchanges.values) { body(exchange) }
+                for exchange in loop.value.exchanges { body(exchange) }
             }
         }
     }

@@ -32,9 +32,12 @@ final class ReplicaConnections: Sendable {
     private struct State {
         /// Open connections, and those that are being opened.
         var open = 0
-        var loops: [ObjectIdentifier: PerLoop] = [:]
+        /// Few, so they are searched.
+        var loops: [PerLoop] = []
         /// Whether idle connections are kept.
         var isKept = true
+
+        func index(of loop: any EventLoop) -> Int? { loops.firstIndex { $0.loop === loop } }
     }
 
     private let state = Mutex(State())
@@ -99,18 +102,19 @@ final class ReplicaConnections: Sendable {
     /// Every result but `idle` counts a connection, until it is closed, or ``notOpened()``.
     private func take(on loop: any EventLoop, mayReuse: Bool, limit: Int) -> Source {
         state.withLock { state in
-            let key = ObjectIdentifier(loop)
-            if mayReuse {
-                while let idle = state.loops[key]?.idle.popLast() {
+            let own = state.index(of: loop)
+            if mayReuse, let own {
+                while let idle = state.loops[own].idle.popLast() {
                     if idle.link.value.isReusable { return .idle(idle.link) }
                 }
             }
             state.open += 1
             guard state.open > limit else { return .connect }
             // Own ones are preferred, because closing them takes no change of thread.
-            for key in [key] + state.loops.keys.filter({ $0 != key }) {
-                guard let perLoop = state.loops[key], let idle = state.loops[key]?.idle.popLast() else { continue }
-                return mayReuse ? .move(idle.link, from: perLoop.loop) : .replace(idle.link, on: perLoop.loop)
+            for index in (own.map { [$0] } ?? []) + state.loops.indices.filter({ $0 != own }) {
+                guard let idle = state.loops[index].idle.popLast() else { continue }
+                let old = state.loops[index].loop
+                return mayReuse ? .move(idle.link, from: old) : .replace(idle.link, on: old)
             }
             return .connect
         }
@@ -150,8 +154,8 @@ final class ReplicaConnections: Sendable {
     private func closed(_ link: ContainerLink?, on loop: any EventLoop) {
         state.withLock { state in
             state.open -= 1
-            guard let link else { return }
-            state.loops[ObjectIdentifier(loop)]?.idle.removeAll { $0.link.value === link }
+            guard let link, let index = state.index(of: loop) else { return }
+            state.loops[index].idle.removeAll { $0.link.value === link }
         }
     }
 
@@ -162,7 +166,11 @@ final class ReplicaConnections: Sendable {
         let isKept = state.withLock { state -> Bool in
             guard state.isKept else { return false }
             let idle = Idle(link: NIOLoopBound(link, eventLoop: loop), since: now)
-            state.loops[ObjectIdentifier(loop), default: PerLoop(loop: loop)].idle.append(idle)
+            if let index = state.index(of: loop) {
+                state.loops[index].idle.append(idle)
+            } else {
+                state.loops.append(PerLoop(loop: loop, idle: [idle]))
+            }
             return true
         }
         if !isKept { link.close() }
@@ -183,10 +191,10 @@ final class ReplicaConnections: Sendable {
     private func close(_ isDue: (Idle) -> Bool) {
         let due = state.withLock { state -> [(any EventLoop, NIOLoopBound<ContainerLink>)] in
             var due: [(any EventLoop, NIOLoopBound<ContainerLink>)] = []
-            for key in state.loops.keys {
-                guard let perLoop = state.loops[key], perLoop.idle.contains(where: isDue) else { continue }
-                due += perLoop.idle.filter(isDue).map { (perLoop.loop, $0.link) }
-                state.loops[key]?.idle.removeAll(where: isDue)
+            for index in state.loops.indices where state.loops[index].idle.contains(where: isDue) {
+                let loop = state.loops[index].loop
+                due += state.loops[index].idle.filter(isDue).map { (loop, $0.link) }
+                state.loops[index].idle.removeAll(where: isDue)
             }
             return due
         }

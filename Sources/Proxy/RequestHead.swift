@@ -53,8 +53,8 @@ struct RequestHead {
         var host: String?
         var forwardedHost: String?
         var prefix = ""
-        var fields = HTTPHeaders()
-        fields.reserveCapacity(head.headers.count + 9)
+        var fields: [(String, String)] = []
+        fields.reserveCapacity(head.headers.count + 10)
         for (name, value) in head.headers {
             if value.hasReplacement { throw ProxyFailure.value(name) }
             let value = value.trimmedOfSpaces
@@ -75,7 +75,7 @@ struct RequestHead {
                 guard value.lowercased().split(separator: ",").contains(where: { $0.contains("trailers") }) else {
                     continue
                 }
-                fields.add(name: name, value: "trailers")
+                fields.append((name, "trailers"))
                 continue
             case .contentLength: framing = .length(Int64(value.trimmedOfSpaces) ?? 0)
             case .expect: expects = value.trimmedOfSpaces.lowercased() == "100-continue"
@@ -100,31 +100,29 @@ struct RequestHead {
             case .other:
                 if name.utf8.count == 15, name.lowercased() == "idempotency-key" { hasIdempotencyKey = true }
             }
-            fields.add(name: name, value: value)
+            fields.append((name, value))
         }
-        if framing == .chunked { fields.add(name: "Transfer-Encoding", value: "chunked") }
+        if framing == .chunked { fields.append(("Transfer-Encoding", "chunked")) }
         let isUpgrade = options.hasUpgrade && upgrade != nil && !isOld
         if isUpgrade, let upgrade {
-            fields.add(name: "Connection", value: "upgrade")
-            fields.add(name: "Upgrade", value: upgrade)
+            fields.append(("Connection", "upgrade"))
+            fields.append(("Upgrade", upgrade))
         }
         // The container gets HTTP/1.1, which requires it; only HTTP/1.0 omits it.
-        if host == nil { fields.add(name: "Host", value: "localhost") }
-        fields.add(name: "X-Cortex-Request-ID", value: additions.id)
-        if !hasRequestID { fields.add(name: "X-Request-ID", value: additions.id) }
-        fields.add(name: "Via", value: "1.1 cortex")
+        if host == nil { fields.append(("Host", "localhost")) }
+        fields.append(("X-Cortex-Request-ID", additions.id))
+        if !hasRequestID { fields.append(("X-Request-ID", additions.id)) }
+        fields.append(("Via", "1.1 cortex"))
         let address = additions.peer.address
-        fields.add(
-            name: "X-Forwarded-For", value: (forwardedFor.isEmpty ? "" : forwardedFor + ", ") + (address ?? "unknown"))
-        fields.add(name: "X-Forwarded-Proto", value: proto ?? "http")
-        if let name = forwardedHost ?? host { fields.add(name: "X-Forwarded-Host", value: name) }
-        fields.add(name: "X-Forwarded-Prefix", value: (prefix.isEmpty ? "" : prefix + ", ") + additions.prefix)
-        let node = address.map { additions.peer.isVersion6 ? "\"[\($0)]\"" : $0 } ?? "unknown"
-        let named = host.map { Self.isToken($0) ? ";host=\($0)" : ";host=\"\($0)\"" } ?? ""
-        fields.add(
-            name: "Forwarded",
-            value: (forwarded.isEmpty ? "" : forwarded + ", ") + "for=\(node)\(named);proto=http")
-        for (name, value) in additions.extra { fields.add(name: name, value: value) }
+        fields.append(
+            ("X-Forwarded-For", (forwardedFor.isEmpty ? "" : forwardedFor + ", ") + (address ?? "unknown")))
+        fields.append(("X-Forwarded-Proto", proto ?? "http"))
+        if let name = forwardedHost ?? host { fields.append(("X-Forwarded-Host", name)) }
+        fields.append(("X-Forwarded-Prefix", (prefix.isEmpty ? "" : prefix + ", ") + additions.prefix))
+        if !forwarded.isEmpty { forwarded += ", " }
+        forwarded += Self.forwarded(for: additions.peer, host: host)
+        fields.append(("Forwarded", forwarded))
+        fields += additions.extra
         self.framing = framing
         self.isOld = isOld
         self.isHead = head.method == .HEAD
@@ -138,7 +136,8 @@ struct RequestHead {
             }
         // NIO writes this one method without its hyphen.
         let method: HTTPMethod = head.method == .MSEARCH ? .RAW(value: "M-SEARCH") : head.method
-        self.forContainer = HTTPRequestHead(version: .http1_1, method: method, uri: target, headers: fields)
+        self.forContainer = HTTPRequestHead(
+            version: .http1_1, method: method, uri: target, headers: HTTPHeaders(fields))
     }
 
     /// A request that is refused: only what its answer depends on.
@@ -165,6 +164,28 @@ struct RequestHead {
             target += query
         }
         return target
+    }
+
+    /// An element of a `Forwarded` field (RFC 7239).
+    private static func forwarded(for peer: CallerPeer, host: String?) -> String {
+        var text = "for="
+        text.reserveCapacity(80)
+        if let address = peer.address, peer.isVersion6 {
+            text += "\"["
+            text += address
+            text += "]\""
+        } else {
+            text += peer.address ?? "unknown"
+        }
+        if let host {
+            let quote = isToken(host) ? "" : "\""
+            text += ";host="
+            text += quote
+            text += host
+            text += quote
+        }
+        text += ";proto=http"
+        return text
     }
 
     private static func isToken(_ text: String) -> Bool {
@@ -222,8 +243,8 @@ struct ResponseHead {
         var isChunked = false
         var hasDate = false
         var upgrade: [String] = []
-        var fields = HTTPHeaders()
-        fields.reserveCapacity(container.headers.count + 6)
+        var fields: [(String, String)] = []
+        fields.reserveCapacity(container.headers.count + 6 + additions.extra.count)
         for (name, value) in container.headers {
             if value.hasReplacement { throw ProxyFailure.malformedValue(of: name) }
             let value = value.trimmedOfSpaces
@@ -249,34 +270,34 @@ struct ResponseHead {
                 if additions.cors != nil { continue }
             default: break
             }
-            fields.add(name: name, value: value)
+            fields.append((name, value))
         }
         if hasNoBody {
             framing = .none
         } else if isChunked || length == nil {
             framing = request.isOld ? .close : .chunked
-            if !request.isOld { fields.add(name: "Transfer-Encoding", value: "chunked") }
+            if !request.isOld { fields.append(("Transfer-Encoding", "chunked")) }
         } else {
             framing = .length(length ?? 0)
         }
         if isUpgrade {
-            fields.add(name: "Connection", value: "upgrade")
-            for value in upgrade { fields.add(name: "Upgrade", value: value) }
+            fields.append(("Connection", "upgrade"))
+            for value in upgrade { fields.append(("Upgrade", value)) }
         }
         self.mayKeepAlive = mayKeepAlive && framing != .close
         if !isUpgrade {
             if !self.mayKeepAlive {
-                fields.add(name: "Connection", value: "close")
+                fields.append(("Connection", "close"))
             } else if request.isOld {
-                fields.add(name: "Connection", value: "keep-alive")
+                fields.append(("Connection", "keep-alive"))
             }
         }
-        fields.add(name: "X-Cortex-Request-ID", value: additions.id)
-        fields.add(name: "X-Cortex-Origin", value: additions.origin)
-        if !hasDate { fields.add(name: "Date", value: additions.date) }
-        for (name, value) in additions.extra { fields.add(name: name, value: value) }
-        if let cors = additions.cors { fields.add(contentsOf: cors) }
-        self.head = HTTPResponseHead(version: .http1_1, status: container.status, headers: fields)
+        fields.append(("X-Cortex-Request-ID", additions.id))
+        fields.append(("X-Cortex-Origin", additions.origin))
+        if !hasDate { fields.append(("Date", additions.date)) }
+        fields += additions.extra
+        for (name, value) in additions.cors ?? [:] { fields.append((name, value)) }
+        self.head = HTTPResponseHead(version: .http1_1, status: container.status, headers: HTTPHeaders(fields))
     }
 
     /// An interim response for the caller, without fields that concern one connection.

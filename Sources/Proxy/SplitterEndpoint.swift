@@ -97,9 +97,9 @@ private final class NoTarget: ServerExchange {
         let body = failure.body ?? ByteBuffer()
         var fields = failure.fields(length: body.readableBytes)
         fields.add(contentsOf: ["Connection": "close", "X-Cortex-Origin": "gateway", "Date": caller.date])
-        caller.write(.head(HTTPResponseHead(version: .http1_1, status: failure.status, headers: fields)))
-        caller.write(.body(.byteBuffer(body)))
-        caller.write(.end(nil))
+        caller.write(HTTPResponseHead(version: .http1_1, status: failure.status, headers: fields))
+        caller.write(body)
+        caller.writeEnd()
         caller.finish(keepAlive: false)
     }
 }
