@@ -5,13 +5,23 @@ import NIOCore
 import NIOHTTP1
 import Synchronization
 
-/// What all endpoints of the proxy share.
-struct ProxyServices: Sendable {
+/// What all endpoints of the proxy share. An object, because every request takes a reference to it.
+final class ProxyServices: Sendable {
     let clock: any PlatformClock
     let loops: ProxyLoops
     let transport: any ContainerTransport
     /// The id of a new request.
     let makeID: @Sendable (Timestamp) -> RequestID
+
+    init(
+        clock: any PlatformClock, loops: ProxyLoops, transport: any ContainerTransport,
+        makeID: @escaping @Sendable (Timestamp) -> RequestID
+    ) {
+        self.clock = clock
+        self.loops = loops
+        self.transport = transport
+        self.makeID = makeID
+    }
 }
 
 /// What an exchange needs of a version of a RealtimeAPI. Replaced when another version is deployed.

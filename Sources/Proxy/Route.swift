@@ -19,8 +19,8 @@ final class Route {
         }
     }
 
-    /// The part of a TrafficSplitter.
-    struct Split {
+    /// The part of a TrafficSplitter. An object, because a request reads it several times.
+    final class Split {
         let splitter: SplitterState
         /// What makes the request sticky at the splitter.
         let sticky: StickyKey
@@ -28,13 +28,33 @@ final class Route {
         let first: String
         /// The targets that take the request when that one refuses it (contract X6).
         var fallbacks: [RealtimeEndpoint]
-        /// Makes a target of one of them.
-        let target: (RealtimeEndpoint) -> Target
+        private let headers: HTTPHeaders
+        private let path: String
+
+        /// - Parameters:
+        ///   - headers: of the request.
+        ///   - path: the splitter's endpoint.
+        init(
+            splitter: SplitterState, sticky: StickyKey, first: String, fallbacks: [RealtimeEndpoint],
+            headers: HTTPHeaders, path: String
+        ) {
+            self.splitter = splitter
+            self.sticky = sticky
+            self.first = first
+            self.fallbacks = fallbacks
+            self.headers = headers
+            self.path = path
+        }
+
+        /// The target that an API is for this request.
+        func target(_ endpoint: RealtimeEndpoint) -> Target {
+            Target(endpoint, endpoint.policy, headers: headers, prefix: path)
+        }
     }
 
     let services: ProxyServices
     private(set) var target: Target
-    private var split: Split?
+    private let split: Split?
     /// The copy for a splitter's shadow.
     private(set) var shadow: ShadowCopy?
 
@@ -96,12 +116,10 @@ final class Route {
     ///
     /// - Parameter status: the status of the response that the caller would get; it is counted for the present target.
     func nextTarget(failed status: HTTPResponseStatus, arrival: Instant, now: Instant) -> Target? {
-        guard var split, !split.fallbacks.isEmpty else { return nil }
+        guard let split, !split.fallbacks.isEmpty else { return nil }
         split.splitter.record(
             target: endpoint.name, status: Int(status.code), isByPlatform: true, arrival: arrival, now: now)
-        let next = split.fallbacks.removeFirst()
-        self.split = split
-        return split.target(next)
+        return split.target(split.fallbacks.removeFirst())
     }
 
     /// The fields of a response that depend on the route.

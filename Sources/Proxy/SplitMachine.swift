@@ -31,6 +31,8 @@ struct SplitMachine: Sendable {
     /// How many requests of the current block each target still gets.
     private var block: [Int] = []
     private var blockLeft = 0
+    /// Whether ``route(override:values:)`` may decide.
+    let hasRules: Bool
     private let shadow: SplitterSpecification.Target?
     /// How many requests of the current block are still copied, and how many are left of it.
     private var copies = 0
@@ -43,6 +45,7 @@ struct SplitMachine: Sendable {
         names = targets.map(\.api)
         declared = targets.map(\.weight)
         weights = declared
+        hasRules = !specification.matches.isEmpty || specification.allowsOverride
         shadow = specification.targets.first(where: \.isShadow)
         let names = names
         if let owners, owners.count == Self.bucketCount {

@@ -6,15 +6,22 @@ import Synchronization
 
 /// One TrafficSplitter: chooses a RealtimeAPI for each request (contract X).
 final class SplitterEndpoint: ExchangeHandler {
-    private struct State {
-        var path: String
-        var specification: SplitterSpecification
-        var targets: [String: RealtimeEndpoint]
+    /// What a deploy determines. An object, because every request takes a reference to it.
+    private final class Plan: Sendable {
+        let path: String
+        let specification: SplitterSpecification
+        let targets: [String: RealtimeEndpoint]
+
+        init(_ api: DeployedAPI, _ specification: SplitterSpecification, _ targets: [String: RealtimeEndpoint]) {
+            path = api.specification.networking.endpoint
+            self.specification = specification
+            self.targets = targets
+        }
     }
 
     let splitter: SplitterState
     private let services: ProxyServices
-    private let state: Mutex<State>
+    private let current: Mutex<Plan>
 
     /// - Parameter targets: the RealtimeAPIs that are deployed.
     init(
@@ -23,22 +30,20 @@ final class SplitterEndpoint: ExchangeHandler {
     ) {
         self.splitter = splitter
         self.services = services
-        state = Mutex(
-            State(path: api.specification.networking.endpoint, specification: specification, targets: targets))
+        current = Mutex(Plan(api, specification, targets))
     }
 
     func update(_ api: DeployedAPI, _ specification: SplitterSpecification, targets: [String: RealtimeEndpoint]) {
+        let plan = Plan(api, specification, targets)
         splitter.apply(api, specification)
-        state.withLock {
-            $0 = State(path: api.specification.networking.endpoint, specification: specification, targets: targets)
-        }
+        current.withLock { $0 = plan }
     }
 
     func exchange(
         for request: IncomingRequest, _ head: HTTPRequestHead, at rest: Substring, caller: ExchangeCaller
     ) -> any ServerExchange {
-        let (path, specification, targets) = state.withLock { ($0.path, $0.specification, $0.targets) }
-        let sticky = StickyKey(specification.sticky, in: head.headers, path: path)
+        let plan = current.withLock { $0 }
+        let sticky = StickyKey(plan.specification.sticky, in: head.headers, path: plan.path)
         let choice = splitter.choose(
             key: sticky.key, override: head.headers.first(name: "x-cortex-target")?.trimmedOfSpaces
         ) { head.headers[$0].map(\.trimmedOfSpaces) }
@@ -49,26 +54,26 @@ final class SplitterEndpoint: ExchangeHandler {
         case .target(let name, copyTo: let shadow): (chosen, copyTo) = (name, shadow)
         case .unknown(let name):
             refusal = .unknownTarget(name)
-            chosen = specification.targets.first { !$0.isShadow }?.api ?? ""
+            chosen = plan.specification.targets.first { !$0.isShadow }?.api ?? ""
         }
-        guard let endpoint = targets[chosen] ?? targets.values.first else {
-            return NoTarget(caller, splitter: splitter.name)
+        var found = plan.targets[chosen]
+        if found == nil {
+            // A target of the splitter that is not deployed any more.
+            refusal = refusal ?? .missingTarget(chosen)
+            found = plan.targets.values.first
         }
-        // A target of the splitter that is not deployed any more.
-        if targets[chosen] == nil { refusal = refusal ?? .missingTarget(chosen) }
-        let headers = head.headers
-        let target = { (endpoint: RealtimeEndpoint) in
-            Route.Target(endpoint, endpoint.policy, headers: headers, prefix: path)
-        }
+        guard let endpoint = found else { return NoTarget(caller, splitter: splitter.name) }
         let fallbacks =
-            specification.hasFallback ? splitter.fallbacks(after: endpoint.name).compactMap { targets[$0] } : []
+            plan.specification.hasFallback
+            ? splitter.fallbacks(after: endpoint.name).compactMap { plan.targets[$0] } : []
         let split = Route.Split(
-            splitter: splitter, sticky: sticky, first: endpoint.name, fallbacks: fallbacks, target: target)
-        let shadow = refusal == nil ? copyTo.flatMap { targets[$0] } : nil
+            splitter: splitter, sticky: sticky, first: endpoint.name, fallbacks: fallbacks, headers: head.headers,
+            path: plan.path)
+        let shadow = refusal == nil ? copyTo.flatMap { plan.targets[$0] } : nil
         let route = Route(
-            target(endpoint), services: services, split: split,
+            split.target(endpoint), services: services, split: split,
             shadow: shadow.map { ShadowCopy(to: $0, of: splitter, services: services) })
-        return route.exchange(for: request, head, at: rest, prefix: path, caller: caller, refusal: refusal)
+        return route.exchange(for: request, head, at: rest, prefix: plan.path, caller: caller, refusal: refusal)
     }
 }
 

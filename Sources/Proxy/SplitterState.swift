@@ -53,6 +53,13 @@ final class SplitterState: Sendable {
 
         var owners: [String]? { machine.hasInitialOwners ? nil : machine.bucketOwners }
 
+        /// Chooses by key or weight, without the rules.
+        mutating func choose(key: UInt64?) -> Choice {
+            let copyTo = machine.nextCopy(using: &generator)
+            if let key { return .target(machine.target(of: key), copyTo: copyTo) }
+            return .target(machine.next(using: &generator), copyTo: copyTo)
+        }
+
         mutating func prepareTargets(keepingJudged: Bool) {
             let old = targets
             targets = [:]
@@ -144,21 +151,17 @@ final class SplitterState: Sendable {
     ///
     /// - Parameters:
     ///   - key: the ``StableHash`` of what makes the request sticky; `nil` for one that is not.
-    ///   - override: the value of `X-Cortex-Target`; `nil` without one.
+    ///   - override: the value of `X-Cortex-Target`; `nil` without one. Read only where the splitter permits it.
     ///   - values: the values of a header field, by its name in any case.
-    func choose(key: UInt64?, override: String?, values: (String) -> [String]) -> Choice {
+    func choose(key: UInt64?, override: @autoclosure () -> String?, values: (String) -> [String]) -> Choice {
+        if let choice = state.withLock({ $0.machine.hasRules ? nil : $0.choose(key: key) }) { return choice }
         // A copy, so that headers are not searched inside the lock.
-        let rules = state.withLock { state -> SplitMachine? in
-            let specification = state.machine.specification
-            return specification.matches.isEmpty && !specification.allowsOverride ? nil : state.machine
-        }
-        let route = rules?.route(override: override, values: values)
+        let rules = state.withLock { $0.machine }
+        let route = rules.route(override: override(), values: values)
         if case .unknown(let name)? = route { return .unknown(name) }
         return state.withLock { state in
-            let copyTo = state.machine.nextCopy(using: &state.generator)
-            if case .target(let name)? = route { return .target(name, copyTo: copyTo) }
-            if let key { return .target(state.machine.target(of: key), copyTo: copyTo) }
-            return .target(state.machine.next(using: &state.generator), copyTo: copyTo)
+            guard case .target(let name)? = route else { return state.choose(key: key) }
+            return .target(name, copyTo: state.machine.nextCopy(using: &state.generator))
         }
     }
 

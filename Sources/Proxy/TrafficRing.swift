@@ -21,6 +21,8 @@ struct TrafficRing: Sendable {
     private var steps: [Step]
     /// The index of the newest step, whose times are in `times`.
     private var newest: Int64 = .min
+    /// The place of the newest step.
+    private var slot = 0
     private var times: [UInt32]
 
     /// - Parameter slowLimit: responses that take longer are counted exactly; the histogram would be 3 % uncertain.
@@ -38,7 +40,6 @@ struct TrafficRing: Sendable {
     mutating func record(status: Int, isByPlatform: Bool, microseconds: Int64, now: Instant) {
         let index = now.microseconds / length
         if index > newest { advance(to: index) }
-        let slot = Int(newest % Int64(steps.count))
         switch status {
         case 200...299: steps[slot].counts.success2xx += 1
         case 400...499: steps[slot].counts.client4xx += 1
@@ -53,14 +54,13 @@ struct TrafficRing: Sendable {
     /// Stores the times of the newest step in their short form and begins another one.
     private mutating func advance(to index: Int64) {
         if newest != .min {
-            let slot = Int(newest % Int64(steps.count))
             for bin in times.indices where times[bin] > 0 {
                 steps[slot].times.append((UInt16(bin), times[bin]))
                 times[bin] = 0
             }
         }
         newest = index
-        let slot = Int(index % Int64(steps.count))
+        slot = Int(index % Int64(steps.count))
         steps[slot].index = index
         steps[slot].counts = .init()
         steps[slot].slow = 0
