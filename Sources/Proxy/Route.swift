@@ -26,24 +26,37 @@ final class Route {
         let sticky: StickyKey
         /// The target that was chosen.
         let first: String
-        /// The targets that take the request when that one refuses it (contract X6).
-        var fallbacks: [RealtimeEndpoint]
+        /// The targets, in the order in which they take a request that another has refused (contract X6).
+        private var ranked: [String]
+        private let targets: [String: RealtimeEndpoint]
         private let headers: HTTPHeaders
         private let path: String
 
         /// - Parameters:
+        ///   - ranked: see ``SplitMachine/ranked``.
+        ///   - targets: the RealtimeAPIs that are deployed.
         ///   - headers: of the request.
         ///   - path: the splitter's endpoint.
         init(
-            splitter: SplitterState, sticky: StickyKey, first: String, fallbacks: [RealtimeEndpoint],
-            headers: HTTPHeaders, path: String
+            splitter: SplitterState, sticky: StickyKey, first: String, ranked: [String],
+            targets: [String: RealtimeEndpoint], headers: HTTPHeaders, path: String
         ) {
             self.splitter = splitter
             self.sticky = sticky
             self.first = first
-            self.fallbacks = fallbacks
+            self.ranked = ranked
+            self.targets = targets
             self.headers = headers
             self.path = path
+        }
+
+        /// The API that takes the request next; `nil`: there is none.
+        func next() -> RealtimeEndpoint? {
+            while !ranked.isEmpty {
+                let name = ranked.removeFirst()
+                if name != first, let endpoint = targets[name] { return endpoint }
+            }
+            return nil
         }
 
         /// The target that an API is for this request.
@@ -116,10 +129,10 @@ final class Route {
     ///
     /// - Parameter status: the status of the response that the caller would get; it is counted for the present target.
     func nextTarget(failed status: HTTPResponseStatus, arrival: Instant, now: Instant) -> Target? {
-        guard let split, !split.fallbacks.isEmpty else { return nil }
+        guard let split, let next = split.next() else { return nil }
         split.splitter.record(
             target: endpoint.name, status: Int(status.code), isByPlatform: true, arrival: arrival, now: now)
-        return split.target(split.fallbacks.removeFirst())
+        return split.target(next)
     }
 
     /// The fields of a response that depend on the route.

@@ -33,6 +33,9 @@ struct SplitMachine: Sendable {
     private var blockLeft = 0
     /// Whether ``route(override:values:)`` may decide.
     let hasRules: Bool
+    /// The targets that get requests, in the order in which they take one that another has refused (contract X6);
+    /// empty where that is not permitted.
+    private(set) var ranked: [String]
     private let shadow: SplitterSpecification.Target?
     /// How many requests of the current block are still copied, and how many are left of it.
     private var copies = 0
@@ -45,6 +48,7 @@ struct SplitMachine: Sendable {
         names = targets.map(\.api)
         declared = targets.map(\.weight)
         weights = declared
+        ranked = specification.hasFallback ? Self.ranked(names, declared) : []
         hasRules = !specification.matches.isEmpty || specification.allowsOverride
         shadow = specification.targets.first(where: \.isShadow)
         let names = names
@@ -123,11 +127,8 @@ struct SplitMachine: Sendable {
         return isCopied ? shadow.api : nil
     }
 
-    /// The targets that may take a request that `first` has refused (contract X6), in this order.
-    func fallbacks(after first: String) -> [String] {
-        guard specification.hasFallback else { return [] }
-        return names.indices.filter { names[$0] != first && weights[$0] > 0 }
-            .sorted { (-weights[$0], $0) < (-weights[$1], $1) }.map { names[$0] }
+    private static func ranked(_ names: [String], _ weights: [Int]) -> [String] {
+        names.indices.filter { weights[$0] > 0 }.sorted { (-weights[$0], $0) < (-weights[$1], $1) }.map { names[$0] }
     }
 
     // MARK: Roll-back
@@ -152,6 +153,7 @@ struct SplitMachine: Sendable {
 
     private mutating func begin() {
         blockLeft = 0
+        if specification.hasFallback { ranked = Self.ranked(names, weights) }
         owners = rolledBack == nil ? base : Self.reassign(base, weights: weights)
     }
 

@@ -63,12 +63,9 @@ final class SplitterEndpoint: ExchangeHandler {
             found = plan.targets.values.first
         }
         guard let endpoint = found else { return NoTarget(caller, splitter: splitter.name) }
-        let fallbacks =
-            plan.specification.hasFallback
-            ? splitter.fallbacks(after: endpoint.name).compactMap { plan.targets[$0] } : []
         let split = Route.Split(
-            splitter: splitter, sticky: sticky, first: endpoint.name, fallbacks: fallbacks, headers: head.headers,
-            path: plan.path)
+            splitter: splitter, sticky: sticky, first: endpoint.name, ranked: splitter.ranked, targets: plan.targets,
+            headers: head.headers, path: plan.path)
         let shadow = refusal == nil ? copyTo.flatMap { plan.targets[$0] } : nil
         let route = Route(
             split.target(endpoint), services: services, split: split,

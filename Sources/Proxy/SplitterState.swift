@@ -165,10 +165,8 @@ final class SplitterState: Sendable {
         }
     }
 
-    /// The targets that may take a request that `first` has refused (contract X6), in this order.
-    func fallbacks(after first: String) -> [String] {
-        state.withLock { $0.machine.fallbacks(after: first) }
-    }
+    /// See ``SplitMachine/ranked``.
+    var ranked: [String] { state.withLock { $0.machine.ranked } }
 
     /// Counts a response of a target, once its head has been sent on. A target whose refusal another one makes good
     /// (contract X6) is counted with that refusal too: the guard judges it.

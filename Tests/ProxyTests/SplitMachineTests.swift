@@ -322,3 +322,8 @@ struct GuardRuleTests {
         }
     }
 }
+
+extension SplitMachine {
+    /// The targets that an exchange tries behind the first.
+    fileprivate func fallbacks(after first: String) -> [String] { ranked.filter { $0 != first } }
+}

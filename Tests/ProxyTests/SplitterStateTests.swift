@@ -292,7 +292,7 @@ struct SplitterStateTests {
         #expect(choose(nil, beta: true) == .target("b", copyTo: nil))
         #expect(choose("a", beta: true) == .target("a", copyTo: nil))
         #expect(choose("z", beta: true) == .unknown("z"))
-        #expect(world.splitter.fallbacks(after: "b") == ["a"])
+        #expect(world.splitter.ranked.filter { $0 != "b" } == ["a"])
     }
 
     @Test("X11: the report has each target's share, error rate and p99, and what a shadow agreed with")
