@@ -40,7 +40,7 @@ struct AnswerTests {
         #expect(!answer.body.contains("secret") && !answer.body.contains("Secret"))
     }
 
-    @Test("A4: an answer that breaks off in the middle is cut, not finished")
+    @Test("A4: an answer that fails in the middle is cut, not finished")
     func brokenStream() async throws {
         let handler: HTTPHandler = { _, _ in
             OutgoingResponse(

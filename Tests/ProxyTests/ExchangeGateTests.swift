@@ -335,6 +335,34 @@ struct ExchangeGateTests {
         }
     }
 
+    @Test(
+        "C13, R9, R16: when a replica is lost, a request inside gets 502 replica_lost with the reason, and a response is cut off"
+    )
+    func cut() async throws {
+        let container = try ScriptedContainer { socket in
+            guard let request = socket.readRequest() else { return }
+            if request.head.contains("/begun ") { socket.write("HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc") }
+            socket.waitForClose()
+        }
+        defer { container.stop() }
+        try await ProxyWorld.with([ProxyWorld.realtime("api", maxConcurrency: 2)]) { world in
+            let replica = try await world.setReplicas([("api", LoopbackConnector(port: container.port))])[0]
+            let inside = Task { try await world.get() }
+            try await RawConnection.open(port: world.port) { caller in
+                try await caller.send("GET /api/begun HTTP/1.1\r\nHost: a\r\n\r\n")
+                _ = try await caller.read(through: "abc")
+                try await world.expectLoad([0, 2])
+                replica.activity.cut(.podLost("its supervisor process died"))
+                #expect(try await caller.readToEnd().isEmpty)
+            }
+            let response = try await inside.value
+            #expect(response.status == 502)
+            #expect(response.body.contains("replica_lost"))
+            #expect(response.body.contains("its supervisor process died"))
+            try await world.expectLoad([0, 0])
+        }
+    }
+
     @Test("R18: when the API is deleted, waiting requests get 503 no_replica, and those inside finish")
     func deleted() async throws {
         let signal = Signal()

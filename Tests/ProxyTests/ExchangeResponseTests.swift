@@ -140,7 +140,10 @@ struct ExchangeResponseTests {
             container: { socket in
                 guard let head = socket.readHead(), head.contains("Expect: 100-continue") else { return }
                 if isAnswered { socket.write("HTTP/1.1 100 Continue\r\n\r\n") }
-                socket.answer(socket.read(2) ?? "")
+                let body = socket.read(2) ?? ""
+                // Too late: the platform has sent it.
+                if !isAnswered { socket.write("HTTP/1.1 100 Continue\r\n\r\n") }
+                socket.answer(body)
             }, clock: clock
         ) { world, container in
             try await RawConnection.open(port: world.port) { caller in
@@ -166,6 +169,72 @@ struct ExchangeResponseTests {
                 "POST /api HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n")
             #expect(response.status == 413)
             #expect(container.connections == 0)
+        }
+    }
+
+    @Test("R16: a body that exceeds max_payload while it arrives is 413, and the container gets no complete request")
+    func payloadWhileStreaming() async throws {
+        let received = Mutex("")
+        try await ProxyWorld.with(
+            container: { socket in
+                guard socket.readHead() != nil else { return }
+                let rest = socket.readToEnd()
+                received.withLock { $0 = rest }
+            }, policy: .init(maxPayload: 5)
+        ) { world, container in
+            try await RawConnection.open(port: world.port) { caller in
+                try await caller.send("POST /api HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n")
+                try await expectEventually { container.requests.count == 1 }
+                try await caller.send("3\r\ndef\r\n0\r\n\r\n")
+                let response = try await caller.readResponse()
+                #expect(response.status == 413)
+                #expect(response.headers["connection"] == "close")
+            }
+            try await expectEventually { received.withLock { $0.contains("abc") } }
+            #expect(received.withLock { !$0.contains("def") && !$0.contains("0\r\n") })
+        }
+    }
+
+    @Test("R2, R9: bytes behind the response to HEAD reach no caller")
+    func head() async throws {
+        try await ProxyWorld.with { (socket: ContainerSocket) in
+            while socket.readRequest() != nil { socket.answer("evil") }
+        } _: { world, _ in
+            try await RawConnection.open(port: world.port) { caller in
+                for _ in 0..<2 {
+                    try await caller.send("HEAD /api HTTP/1.1\r\nHost: a\r\n\r\n")
+                    let response = try await caller.readResponse(hasBody: false)
+                    #expect(response.status == 200)
+                    #expect(response.headers["content-length"] == "4")
+                }
+            }
+        }
+    }
+
+    @Test("R5: a large upload to a container that pauses arrives completely, and so does the response")
+    func largeUpload() async throws {
+        let signal = Signal()
+        let piece = String(repeating: "x", count: 65536)
+        try await ProxyWorld.with { (socket: ContainerSocket) in
+            guard socket.readHead() != nil else { return }
+            signal.wait()
+            var count = 0
+            while count < 256, socket.read(65536) == piece { count += 1 }
+            socket.answer("\(count)")
+        } _: { world, container in
+            try await RawConnection.open(port: world.port) { caller in
+                try await caller.send("POST /api HTTP/1.1\r\nHost: a\r\nContent-Length: \(256 * 65536)\r\n\r\n")
+                try await expectEventually { container.requests.count == 1 }
+                try await withThrowingTaskGroup(of: Void.self) { group in
+                    group.addTask {
+                        try await Task.sleep(for: .milliseconds(100))
+                        signal.fire()
+                    }
+                    for _ in 0..<256 { try await caller.send(piece) }
+                    try await group.waitForAll()
+                }
+                #expect(try await caller.readResponse().body == "256")
+            }
         }
     }
 

@@ -132,6 +132,62 @@ struct ExchangeRetryTests {
         }
     }
 
+    /// Gives a connection whose other end is closed, and later ones to a container.
+    private final class DeadConnector: Connector {
+        private let next: LoopbackConnector
+        private let calls = Mutex(0)
+
+        init(port: Int) { next = LoopbackConnector(port: port) }
+
+        func connect(port: Int) async throws -> CInt {
+            let isFirst = calls.withLock { calls in
+                calls += 1
+                return calls == 1
+            }
+            guard isFirst else { return try await next.connect(port: port) }
+            var ends: [CInt] = [0, 0]
+            guard socketpair(AF_UNIX, Int32(SOCK_STREAM.rawValue), 0, &ends) == 0 else {
+                throw PlatformError(.internal, "no sockets")
+            }
+            close(ends[1])
+            return ends[0]
+        }
+    }
+
+    @Test("R15: a request whose head was not written because the pod is gone is delivered again, whatever the method")
+    func notWritten() async throws {
+        let container = try ScriptedContainer.answering()
+        defer { container.stop() }
+        try await ProxyWorld.with([DeadConnector(port: container.port)]) { world in
+            let response = try await world.send("POST /api HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nhi")
+            #expect(response.status == 200, "\(response.body)")
+            #expect(response.headers["x-cortex-attempts"] == "2")
+            #expect(container.requests.count == 1)
+        }
+    }
+
+    @Test("R15: no more than 3 requests are retried at a time while few are inside")
+    func budget() async throws {
+        let connector = RefusingConnector()
+        // The delay is longer than the test.
+        let retries = RetryPolicy(maxAttempts: 3, on: [.unreachable], backoff: .seconds(60))
+        try await ProxyWorld.with([connector], maxConcurrency: 10, policy: .init(retries: retries)) { world in
+            try await withThrowingTaskGroup(of: Void.self) { group in
+                for count in 1...3 {
+                    group.addTask { _ = try await world.get() }
+                    try await expectEventually { connector.attempts == count }
+                    try await world.expectLoad([0, 0])
+                }
+                let response = try await world.get()
+                #expect(response.status == 502)
+                #expect(response.headers["x-cortex-attempts"] == nil)
+                #expect(connector.attempts == 4)
+                group.cancelAll()
+                while let result = await group.nextResult() { _ = result }
+            }
+        }
+    }
+
     @Test("R15: the timeout is retried where retries.on has it, and only for idempotent requests")
     func timeout() async throws {
         let clock = ManualClock()

@@ -79,8 +79,8 @@ struct ExchangeUpgradeTests {
     @Test("R14: another response than 101 is an ordinary one, and a 101 that was not asked for is 502")
     func refused() async throws {
         try await ProxyWorld.with { (socket: ContainerSocket) in
-            while let request = socket.readRequest() {
-                if request.head.contains("Upgrade") {
+            while let head = socket.readHead() {
+                if head.contains("Upgrade"), !head.contains("/early ") {
                     socket.answer("no", status: "426 Upgrade Required")
                 } else {
                     socket.write(Self.accept)
@@ -94,12 +94,19 @@ struct ExchangeUpgradeTests {
             #expect(unasked.status == 502)
             #expect(unasked.body.contains("container_malformed"))
             #expect(unasked.headers["proxy-status"] == "cortex; error=http_protocol_error")
+            // Asked for, but before the request is complete.
+            try await RawConnection.open(port: world.port) { caller in
+                try await caller.send(
+                    "POST /api/early HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: test\r\nContent-Length: 5\r\n\r\nab"
+                )
+                #expect(try await caller.readResponse().status == 502)
+            }
             try await world.expectLoad([0, 0])
         }
     }
 
     @Test(
-        "R14: when container or caller breaks off, the other side is closed and the slot is free",
+        "R14: when container or caller resets its connection, the other side is closed and the slot is free",
         arguments: [true, false])
     func breaks(_ isCaller: Bool) async throws {
         let signal = Signal()

@@ -25,10 +25,15 @@ final class ScriptedContainer: Sendable {
     /// The request lines that it read, in order.
     var requests: [String] { state.withLock { $0.requests } }
 
-    /// - Parameter script: serves one connection, which is closed when it returns.
-    init(_ script: @escaping Script) throws {
+    /// - Parameters:
+    ///   - receiveBuffer: limits what the system holds of what is not read, in bytes.
+    ///   - script: serves one connection, which is closed when it returns.
+    init(receiveBuffer: CInt? = nil, _ script: @escaping Script) throws {
         self.script = script
         listener = socket(AF_INET, Int32(SOCK_STREAM.rawValue), 0)
+        if var receiveBuffer {
+            setsockopt(listener, SOL_SOCKET, SO_RCVBUF, &receiveBuffer, socklen_t(MemoryLayout<CInt>.size))
+        }
         var address = sockaddr_in()
         address.sin_family = sa_family_t(AF_INET)
         address.sin_addr.s_addr = UInt32(0x7F00_0001).bigEndian
@@ -148,15 +153,19 @@ final class ContainerSocket: @unchecked Sendable {
         return count > 0
     }
 
-    func write(_ text: String) { write(Array(text.utf8)) }
+    /// - Returns: `false` when the other side is gone.
+    @discardableResult
+    func write(_ text: String) -> Bool { write(Array(text.utf8)) }
 
-    func write(_ bytes: [UInt8]) {
+    @discardableResult
+    func write(_ bytes: [UInt8]) -> Bool {
         var bytes = bytes[...]
         while !bytes.isEmpty {
             let count = bytes.withUnsafeBytes { send(descriptor, $0.baseAddress, $0.count, Int32(MSG_NOSIGNAL)) }
-            guard count > 0 else { return }
+            guard count > 0 else { return false }
             bytes = bytes.dropFirst(count)
         }
+        return true
     }
 
     func answer(_ body: String = "ok", status: String = "200 OK", extra: String = "") {
