@@ -80,6 +80,9 @@ let package = Package(
         module(
             "Proxy",
             ["Core", "Support", "HTTPServing", "ContainerHTTP", nioCore, nioPosix, nioHTTP1, logging, lifecycle]),
+        module(
+            "Jobs", ["Core", "Support", "Wire", "HTTPServing", crypto, nioCore, nioHTTP1, logging, lifecycle]),
+        module("ObjectStorage", ["Core", "Support", "CLinux", crypto, asyncHTTPClient, nioCore, nioHTTP1]),
         module("Probes", ["Core", "Support", "ContainerHTTP", nioCore, nioPosix, nioHTTP1, logging]),
         module("Access", ["Core", crypto]),
         module(
@@ -112,7 +115,8 @@ let package = Package(
         module(
             "Platform",
             [
-                "Core", "Support", "Wire", "Access", "HTTPServing", "Gateway", "Dequeuer", "Proxy", "Operator",
+                "Core", "Support", "Wire", "APIConfiguration", "Access", "HTTPServing", "Gateway", "Dequeuer", "Proxy",
+                "Jobs", "ObjectStorage", "Operator",
                 "Autoscaler", "Reconciler", "LocalOrchestrator", "EngineDocker", "EngineSandbox", "StoreSQLite",
                 logging, lifecycle,
                 nioCore,
@@ -170,20 +174,21 @@ let package = Package(
                 "Operator", "Records", "Wire", "Access", "HTTPServing", "Reconciler", "StoreMemory", asyncHTTPClient,
                 nioCore, nioHTTP1, logging, lifecycle,
             ]),
+        tests("JobsTests", ["Jobs", "StoreMemory"]), tests("ObjectStorageTests", ["ObjectStorage"]),
         tests("AutoscalerTests", ["Autoscaler", "Wire", "StoreMemory", logging]),
         tests("ReconcilerTests", ["Reconciler", "StoreMemory", logging]),
         tests("LocalOrchestratorTests", ["LocalOrchestrator"]),
         tests(
             "EngineDockerTests",
             [
-                "EngineDocker", "EngineConformance", "CLinux", "PodInitClient", "PodmanSupport", subprocess, logging,
-                nioCore, nioPosix, nioHTTP1,
+                "EngineDocker", "EngineConformance", "CLinux", "LocalOrchestrator", "PodInitClient", "PodmanSupport",
+                subprocess, logging, nioCore, nioPosix, nioHTTP1,
             ]),
         tests(
             "EngineSandboxTests",
             [
-                "EngineSandbox", "EngineConformance", "CLinux", "PodInitClient", "PodInitProtocol",
-                "SystemCallFilter", subprocess, logging,
+                "EngineSandbox", "EngineConformance", "CLinux", "LocalOrchestrator", "PodInitClient",
+                "PodInitProtocol", "SystemCallFilter", subprocess, logging,
             ]),
         tests("PodInitTests", ["CLinux", "PodInitClient", "PodInitProtocol", subprocess]),
         tests("ClientTests", ["Client", "Wire", "StubPlatform", asyncHTTPClient, nioCore, nioHTTP1]),

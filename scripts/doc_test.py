@@ -5,7 +5,8 @@ order of its document, on a separate platform for each document. The word after 
 
     ```sh              commands, run in one bash for the whole document
     ```sh up           `cortex up`: starts the platform on the sandbox engine, on free ports; without this block the
-                       platform starts at the beginning of the document
+                       platform starts at the beginning of the document. `--batch-files DIR` may follow: a folder
+                       that is made in the working directory
     ```sh image        commands that need Docker or Podman: `docker` is a private Podman, and `cortex` talks to a second
                        platform on it
     ```sh clone        commands that build or test for minutes: only their targets and scripts are checked to exist
@@ -75,8 +76,8 @@ class Place:
         self._engine = (engine, socket)
         self.shell = Shell(work, self.variables)
 
-    def up(self):
-        self.platform = Platform(self.folder, engine=self._engine[0], socket=self._engine[1])
+    def up(self, flags=()):
+        self.platform = Platform(self.folder, engine=self._engine[0], socket=self._engine[1], flags=flags)
         return (self.folder / "cortex.out").read_text()
 
     def close(self):
@@ -141,17 +142,21 @@ class Run:
         checks.block(block, self.work)
         return None
 
-    def _up(self):
-        output = self.place.up()
+    def _up(self, flags=()):
+        output = self.place.up(flags)
         self.names["token"] = self.place.platform.token
         os.environ["CORTEX_CLI_CONFIG_DIR"] = self.place.variables["CORTEX_CLI_CONFIG_DIR"]
         return self._as_documented(output, self.place)
 
     def _shell(self, block):
         if block.purpose == "up":
-            if block.text.split("#")[0].strip() != "cortex up":
-                raise Untrue("a block `sh up` must be `cortex up`")
-            return self._up()
+            command = re.fullmatch(r"cortex up(?: --batch-files ([\w-]+))?", block.text.split("#")[0].strip())
+            if not command:
+                raise Untrue("a block `sh up` must be `cortex up`, or `cortex up --batch-files DIR`")
+            if not command[1]:
+                return self._up()
+            (self.work / command[1]).mkdir(exist_ok=True)
+            return self._up(["--batch-files", str(self.work / command[1])])
         if block.purpose not in ("", "image"):
             raise Untrue(f"a block `sh {block.purpose}` is not supported")
         place = self._image_place() if block.purpose else self.place

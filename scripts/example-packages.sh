@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs the Python packages of an example beside it, unless they are there: example-packages.sh ocr|chat
+# Installs the Python packages of an example beside it, unless they are there: example-packages.sh ocr|chat|batch-images
 # They come as wheels only, for this machine's own Python, which the sandbox engine runs.
 set -euo pipefail
 cd "$(dirname "$0")/../examples/${1:?names no example}"

@@ -36,6 +36,7 @@ private_packages() {
     test | all)
       "$(dirname "$0")/python-env.sh" schemathesis scripts/schemathesis-requirements.txt >/dev/null
       "$(dirname "$0")/python-env.sh" proxy Tests/Proxy/requirements.txt >/dev/null
+      "$(dirname "$0")/python-env.sh" schedules Tests/Schedules/requirements.txt >/dev/null
       ;;
   esac
   case "$1" in

@@ -67,7 +67,8 @@ for folder in Tests/*Tests; do
   failed+=("$target")
 done
 
-# Tests from outside the programs: the Python packages, the documents, the operator's interface, the proxy.
+# Tests from outside the programs: the Python packages, the documents, the operator's interface, the proxy, and planned
+# times compared with other implementations.
 run_script() {
   local target=$1
   shift
@@ -83,6 +84,7 @@ run_script() {
 for target in PythonClient PublishedPythonPackage; do run_script "$target" scripts/test-python.sh "$target"; done
 run_script OperatorInterface scripts/api-test.sh
 run_script Proxy scripts/proxy-test.sh
+run_script Schedules scripts/schedule-test.sh
 run_script Documents scripts/doc-test.sh
 
 [ ${#failed[@]} -eq 0 ] || printf 'failed: %s\n' "${failed[*]}"

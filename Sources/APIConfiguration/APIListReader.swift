@@ -5,22 +5,29 @@ import Core
 struct APIListReader {
     private let baseDirectory: String?
     private let served: [APIKind]
+    private let submissions: SubmissionCheck
     private var reader: ConfigurationReader
     private var apis: [ConfiguredAPI] = []
     private var names: [String: (mark: SourceMark, kind: APIKind?)] = [:]
     private var endpoints: [String: String] = [:]
     private var splitters: [(api: String?, object: ConfigurationObject)] = []
 
-    private init(baseDirectory: String?, served: Set<APIKind>, reader: ConfigurationReader) {
+    private init(
+        baseDirectory: String?, served: Set<APIKind>, submissions: @escaping SubmissionCheck,
+        reader: ConfigurationReader
+    ) {
         self.baseDirectory = baseDirectory
         self.served = APIKind.allCases.filter(served.contains)
+        self.submissions = submissions
         self.reader = reader
     }
 
     static func read(
-        _ root: YAMLNode, baseDirectory: String?, served: Set<APIKind>, with reader: inout ConfigurationReader
+        _ root: YAMLNode, baseDirectory: String?, served: Set<APIKind>, submissions: @escaping SubmissionCheck,
+        with reader: inout ConfigurationReader
     ) -> [ConfiguredAPI] {
-        var list = APIListReader(baseDirectory: baseDirectory, served: served, reader: reader)
+        var list = APIListReader(
+            baseDirectory: baseDirectory, served: served, submissions: submissions, reader: reader)
         list.read(root)
         reader = list.reader
         return list.apis
@@ -71,11 +78,11 @@ struct APIListReader {
                 kindNode.mark, "kind",
                 "\(kind.rawValue) is not served by this version; only \(names) \(served.count == 1 ? "is" : "are")")
         }
-        guard let specification = check(object, of: kind), isServed else { return }
+        let places = SourceMap(of: element)
+        guard let specification = check(object, of: kind, places), isServed else { return }
         apis.append(
             ConfiguredAPI(
-                specification: specification, submitted: SubmittedJSON.text(of: element),
-                places: SourceMap(of: element)))
+                specification: specification, submitted: SubmittedJSON.text(of: element), places: places))
     }
 
     /// The allowed values of `kind`, for messages.
@@ -97,14 +104,29 @@ struct APIListReader {
 
     /// Checks the rules over several fields of an API.
     ///
-    /// - Returns: its specification; `nil` if there is a problem, or for a kind that has none.
-    private mutating func check(_ object: ConfigurationObject, of kind: APIKind) -> APISpecification? {
+    /// - Returns: its specification; `nil` if there is a problem.
+    private mutating func check(_ object: ConfigurationObject, of kind: APIKind, _ places: SourceMap)
+        -> APISpecification?
+    {
         claimEndpoint(of: object)
         if kind == .trafficSplitter { splitters.append((reader.api, object)) }
+        checkSubmissions(of: object, kind, places)
         var builder = SpecificationBuilder(baseDirectory: baseDirectory)
         let specification = builder.build(object, of: kind)
         for fault in builder.faults { reader.report(fault.mark, fault.path, fault.kind, fault.message) }
         return specification
+    }
+
+    /// Each problem of the `job` of a schedule is reported at its own place in the file.
+    private mutating func checkSubmissions(of object: ConfigurationObject, _ kind: APIKind, _ places: SourceMap) {
+        for (index, schedule) in (object["schedules"]?.list ?? []).enumerated() {
+            guard let job = schedule.object?["job"]?.string else { continue }
+            for problem in submissions(job, kind) {
+                let job = "schedules[\(index)].job"
+                let path = problem.path.isEmpty ? job : "\(job).\(problem.path)"
+                reader.report(places.place(of: path), path, .invalidSubmission, problem.message)
+            }
+        }
     }
 
     private mutating func claimEndpoint(of object: ConfigurationObject) {
@@ -152,7 +174,7 @@ struct APIListReader {
             }
             let object = reader.read(
                 YAMLNode(mapping: read, mark: element.mark), as: APISchema.root(of: meant), path: "")
-            if let object { _ = check(object, of: meant) }
+            if let object { _ = check(object, of: meant, SourceMap(of: element)) }
             return
         }
         _ = reader.read(

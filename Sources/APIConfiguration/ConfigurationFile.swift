@@ -9,8 +9,10 @@ package enum ConfigurationFile {
     ///   - baseDirectory: the absolute folder against which relative volume sources are resolved; `nil` if there is
     ///     none, and then such sources are a problem.
     ///   - served: the kinds whose APIs are deployed; those of other kinds are checked and refused.
+    ///   - submissions: finds the problems of the submissions of schedules.
     package static func parse(
-        _ bytes: [UInt8], fileName: String, baseDirectory: String?, served: Set<APIKind> = APIKind.served
+        _ bytes: [UInt8], fileName: String, baseDirectory: String?, served: Set<APIKind> = APIKind.served,
+        submissions: @escaping SubmissionCheck = { _, _ in [] }
     ) -> ConfigurationResult {
         var reader = ConfigurationReader(file: fileName)
         var apis: [ConfiguredAPI] = []
@@ -36,7 +38,8 @@ package enum ConfigurationFile {
             reader.api = nil
             reader.settled = Set(findings.filter { $0.kind == .unknownAlias }.map(\.mark))
             if let root {
-                apis = APIListReader.read(root, baseDirectory: baseDirectory, served: served, with: &reader)
+                apis = APIListReader.read(
+                    root, baseDirectory: baseDirectory, served: served, submissions: submissions, with: &reader)
             } else if findings.isEmpty {
                 reader.report(
                     SourceMark(line: 1, column: 1), "", .noAPIs, "the file is empty", hint: "declare at least one API")
@@ -59,6 +62,25 @@ package enum ConfigurationFile {
     private static func compose(_ bytes: [UInt8]) -> (root: YAMLNode?, findings: [YAMLComposer.Finding]) {
         let text = bytes.starts(with: [0xEF, 0xBB, 0xBF]) ? bytes.dropFirst(3) : bytes[...]
         return YAMLComposer.compose(JSONSurrogates.joined(text))
+    }
+}
+
+/// Finds the problems of a submission to an API of a kind with jobs, which is the `job` of a schedule (contract B1, T1,
+/// J14).
+///
+/// The submission is a JSON object as text.
+package typealias SubmissionCheck = @Sendable (_ submission: String, _ kind: APIKind) -> [SubmissionProblem]
+
+/// One problem of a submission.
+package struct SubmissionProblem: Sendable, Hashable {
+    /// The path of the member, such as `item_list.batch_size`; empty for the submission as a whole.
+    package var path: String
+    /// What is wrong and what is allowed, as the continuation of the path.
+    package var message: String
+
+    package init(path: String, message: String) {
+        self.path = path
+        self.message = message
     }
 }
 

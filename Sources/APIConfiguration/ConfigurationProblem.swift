@@ -47,6 +47,8 @@ package struct ConfigurationProblem: Sendable, Hashable {
         case oneShadowPerTrafficSplitter = "one_shadow_per_traffic_splitter"
         case apiNotInTrafficSplitter = "api_not_in_traffic_splitter"
         case apisNotDeployed = "apis_not_deployed"
+        /// In the submission of a schedule.
+        case invalidSubmission = "invalid_submission"
         case tooManyProblems = "too_many_problems"
         case `internal`
     }

@@ -179,8 +179,22 @@ struct ConfigurationReader {
             $0 != kind && !APISchema.root(of: $0).places(of: key).isEmpty
         }
         guard !kinds.isEmpty else { return nil }
-        return "only \(kinds.map(\.rawValue).joined(separator: " and ")) can have it, not \(kind.rawValue)"
+        let owners = "only \(kinds.map(\.rawValue).joined(separator: " and ")) can have it, not \(kind.rawValue)"
+        guard kind == .batch || kind == .task, let instead = Self.insteadForJobs[key] else { return owners }
+        return "\(owners): \(instead)"
     }
+
+    /// Why an API with jobs does not have a key of an API with replicas.
+    private static let insteadForJobs = [
+        "autoscaling": "a submission names the number of workers of its job",
+        "update_strategy": "a job keeps the version with which it was submitted",
+        "max_queue_length": "max_queued_jobs limits the jobs that wait",
+        "max_queue_time": "a job waits until it can start",
+        "pre_stop": "a worker is stopped with SIGTERM",
+        "max_concurrency": "nothing is sent to a task",
+        "readiness_probe": "nothing is sent to a task",
+        "cors": "any origin may submit jobs at the gateway",
+    ]
 
     func join(_ path: String, _ key: String) -> String {
         let name =
@@ -220,6 +234,7 @@ extension ConfigurationReader {
             report(node.mark, path, kind, message)
             return nil
         case .object(let schema): return value(read(node, as: schema, path: path).map { .object($0) })
+        case .document: return value(document(node, path: path).map { .string($0) })
         case .list(let element, let minimum, let unique):
             return value(list(node, of: element, minimum: minimum, unique: unique, path: path).map { .list($0) })
         case .map(let key, let rule): return value(map(node, key: key, value: rule, path: path).map { .map($0) })
@@ -268,13 +283,28 @@ extension ConfigurationReader {
                 continue
             }
             guard let value = read(node, as: element, path: place) else { continue }
-            if unique, let text = value.string, !seen.insert(text).inserted {
+            if unique, let text = value.string ?? value.integer.map({ String($0) }), !seen.insert(text).inserted {
                 report(node.mark, place, .duplicateValue, "\(text.quoted) is in the list twice")
                 continue
             }
             values.append(value)
         }
         return values
+    }
+
+    private mutating func document(_ node: YAMLNode, path: String) -> String? {
+        guard case .mapping = node.content else {
+            let isText = if case .scalar(let scalar) = node.content { scalar.text.hasPrefix("{") } else { false }
+            report(
+                node.mark, path, .wrongType, "must be a map, found \(node.described)",
+                hint: isText ? "write it without quotes" : nil)
+            return nil
+        }
+        if let mark = SubmittedJSON.firstNonFiniteNumber(in: node) {
+            report(mark, path, .invalidFormat, "must not contain infinity or NaN, which JSON does not have")
+            return nil
+        }
+        return SubmittedJSON.verbatim(node)
     }
 
     private mutating func map(

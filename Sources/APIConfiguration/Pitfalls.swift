@@ -16,7 +16,7 @@ enum Pitfalls {
         case .quantity(_, let fractions): UnitPitfalls.quantity(scalar, isBytes: !fractions, kind)
         case .size: UnitPitfalls.quantity(scalar, isBytes: true, kind)
         case .amount: notAnAmount(scalar)
-        case .list, .map, .object, .unsupported: nil
+        case .list, .map, .object, .document, .unsupported: nil
         }
     }
 
@@ -129,7 +129,7 @@ enum Pitfalls {
             case .optional, .defaultObject: "omit the key"
             }
         switch field.type {
-        case .object, .map: return "\(wayOut), or indent its content further than the key"
+        case .object, .map, .document: return "\(wayOut), or indent its content further than the key"
         default: return wayOut
         }
     }

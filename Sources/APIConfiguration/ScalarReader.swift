@@ -22,7 +22,7 @@ enum ScalarReader {
             return .quantity(try quantity(scalar, minimum: minimum, fractions: fractions, type))
         case .size(let range): return .integer(try size(scalar, range, type))
         case .amount: return .amount(try amount(scalar, type))
-        case .list, .map, .object, .unsupported: throw wrongType(scalar, type.described)
+        case .list, .map, .object, .document, .unsupported: throw wrongType(scalar, type.described)
         }
     }
 
@@ -34,7 +34,7 @@ enum ScalarReader {
     }
 
     static func string(_ text: String, _ rule: StringRule) throws(Fault) -> String {
-        if text.hasPrefix("@") {
+        if text.hasPrefix("@"), !rule.allowsAtSign {
             throw Fault(
                 kind: .resourceReference,
                 message: "must not begin with @, which once named a resource, found \(text.quoted)")
@@ -194,7 +194,7 @@ extension SchemaType {
             return "a quantity such as 64Mi, 1G or a number of bytes, \(Self.bounds(of: range))"
         case .amount: return "a percentage such as 25% (0% to 100%) or a count such as 1"
         case .list: return "a list"
-        case .map, .object: return "a map"
+        case .map, .object, .document: return "a map"
         case .unsupported: return "null"
         }
     }

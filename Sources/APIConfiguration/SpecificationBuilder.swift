@@ -28,15 +28,16 @@ struct SpecificationBuilder {
         return ("/" + text, name.mark)
     }
 
-    /// `nil` for a kind that has no specification, and if a required field is wrong, which is already reported.
+    /// `nil` if a required field is wrong, which is already reported.
     mutating func build(_ api: ConfigurationObject, of kind: APIKind) -> APISpecification? {
-        guard let part = kind.builder?(&self, api), let name = api["name"]?.string,
+        guard let part = kind.builder(&self, api), let name = api["name"]?.string,
             let endpoint = Self.endpoint(of: api)?.path
         else { return nil }
-        // A TrafficSplitter has no rules for browsers.
-        let origins = api["networking"]?.object?["cors"]?.object?["allow_origins"]?.list ?? []
+        // A TrafficSplitter has no rules for browsers, and an API with jobs has fixed ones (contract J1).
+        let origins = api["networking"]?.object?["cors"]?.object?["allow_origins"]?.list?.compactMap(\.string)
+        let fixed = kind == .trafficSplitter ? [] : ["*"]
         return APISpecification(
-            name: name, networking: .init(endpoint: endpoint, allowOrigins: origins.compactMap(\.string)), kind: part)
+            name: name, networking: .init(endpoint: endpoint, allowOrigins: origins ?? fixed), kind: part)
     }
 
     fileprivate mutating func async(_ api: ConfigurationObject) -> KindSpecification? {
@@ -64,8 +65,10 @@ struct SpecificationBuilder {
         let containers = (pod["containers"]?.list ?? []).enumerated().map { index, value in
             value.object.flatMap { container($0, path: "pod.containers[\(index)]") }
         }
-        guard let port = pod["port"]?.integer, let concurrency = pod["max_concurrency"]?.integer,
-            let grace = pod["termination_grace_period"]?.duration,
+        // A TaskAPI has neither of the two.
+        let port = pod["port"]?.integer ?? 8080
+        let concurrency = pod["max_concurrency"]?.integer ?? 1
+        guard let grace = pod["termination_grace_period"]?.duration,
             let access = pod["operator_access"]?.string.flatMap(OperatorAccess.init),
             containers.allSatisfy({ $0 != nil })
         else { return nil }
@@ -163,6 +166,68 @@ struct SpecificationBuilder {
             maxQueueTime: api["max_queue_time"]?.duration, retries: retries)
     }
 
+    // MARK: BatchAPI and TaskAPI
+
+    fileprivate mutating func batch(_ api: ConfigurationObject) -> KindSpecification? {
+        let pod = api["pod"]?.object.flatMap { self.pod($0) }
+        guard let pod, let jobs = jobs(api), let timeout = api["timeout"]?.duration,
+            let retries = api["retries"]?.object.flatMap(retries), let keepFailed = api["keep_failed"]?.duration,
+            let maxPayload = api["max_payload"]?.integer
+        else { return nil }
+        return .batch(
+            BatchSpecification(
+                pod: pod, jobs: jobs, timeout: timeout, retries: retries, keepFailed: keepFailed,
+                maxPayload: maxPayload))
+    }
+
+    fileprivate mutating func task(_ api: ConfigurationObject) -> KindSpecification? {
+        let pod = api["pod"]?.object.flatMap { self.pod($0) }
+        guard let pod, let jobs = jobs(api), let timeout = api["timeout"]?.duration,
+            let retries = api["retries"]?.object.flatMap(taskRetries),
+            let maxArtifacts = api["max_artifacts"]?.integer
+        else { return nil }
+        return .task(
+            TaskSpecification(pod: pod, jobs: jobs, timeout: timeout, retries: retries, maxArtifacts: maxArtifacts))
+    }
+
+    private func jobs(_ api: ConfigurationObject) -> JobPolicy? {
+        guard let retention = api["retention"]?.duration, let maxResult = api["max_result"]?.integer,
+            let startTimeout = api["start_timeout"]?.duration
+        else { return nil }
+        return JobPolicy(
+            retention: retention, maxResult: maxResult,
+            maxConcurrentJobs: api["max_concurrent_jobs"]?.integer.map { Int($0) },
+            maxQueuedJobs: api["max_queued_jobs"]?.integer.map { Int($0) }, startTimeout: startTimeout,
+            schedules: (api["schedules"]?.list ?? []).compactMap { $0.object.flatMap(schedule) })
+    }
+
+    private func taskRetries(_ retries: ConfigurationObject) -> TaskRetryPolicy? {
+        guard let attempts = retries["max_attempts"]?.integer, let reasons = retries["on"]?.list,
+            let codes = retries["no_retry_exit_codes"]?.list,
+            let onLost = retries["on_lost"]?.string.flatMap(TaskRetryPolicy.LossRule.init),
+            let backoff = retries["backoff"]?.duration
+        else { return nil }
+        return TaskRetryPolicy(
+            maxAttempts: Int(attempts), on: Set(reasons.compactMap { $0.string.flatMap(TaskRetryPolicy.Reason.init) }),
+            noRetryExitCodes: Set(codes.compactMap { $0.integer.map { Int($0) } }), onLost: onLost, backoff: backoff)
+    }
+
+    private func schedule(_ schedule: ConfigurationObject) -> ScheduleSpecification? {
+        // What is wrong with the times is reported already.
+        let timing = try? ScheduleSpecification.timing(
+            cron: schedule["cron"]?.string, every: schedule["every"]?.duration,
+            timeZone: schedule["time_zone"]?.string)
+        guard let timing, let name = schedule["name"]?.string,
+            let overlap = schedule["overlap"]?.string.flatMap(ScheduleSpecification.Overlap.init),
+            let catchUp = schedule["catch_up"]?.string.flatMap(ScheduleSpecification.CatchUp.init),
+            let window = schedule["catch_up_window"]?.duration, let jitter = schedule["jitter"]?.duration,
+            let isSuspended = schedule["suspended"]?.boolean
+        else { return nil }
+        return ScheduleSpecification(
+            name: name, timing: timing, overlap: overlap, catchUp: catchUp, catchUpWindow: window, jitter: jitter,
+            isSuspended: isSuspended, job: schedule["job"]?.string ?? "{}")
+    }
+
     private func retries(_ retries: ConfigurationObject) -> RetryPolicy? {
         guard let attempts = retries["max_attempts"]?.integer, let reasons = retries["on"]?.list,
             let backoff = retries["backoff"]?.duration
@@ -229,15 +294,16 @@ struct SpecificationBuilder {
 extension APIKind {
     /// The kinds that this release serves; the only place that decides it. APIs of other kinds are checked too, and
     /// refused when they are deployed.
-    package static let served: Set<APIKind> = [.async, .realtime, .trafficSplitter]
+    package static let served = Set(APIKind.allCases)
 
-    /// Builds the part of a specification that depends on the kind; `nil` for a kind that has no specification.
-    fileprivate var builder: ((inout SpecificationBuilder, ConfigurationObject) -> KindSpecification?)? {
+    /// Builds the part of a specification that depends on the kind; `nil` if a value is wrong.
+    fileprivate var builder: (inout SpecificationBuilder, ConfigurationObject) -> KindSpecification? {
         switch self {
         case .async: { builder, api in builder.async(api) }
         case .realtime: { builder, api in builder.realtime(api) }
         case .trafficSplitter: { builder, api in builder.splitter(api) }
-        case .batch, .task: nil
+        case .batch: { builder, api in builder.batch(api) }
+        case .task: { builder, api in builder.task(api) }
         }
     }
 }

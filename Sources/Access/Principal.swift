@@ -30,6 +30,8 @@ package enum OperatorAction: Sendable, Hashable, CaseIterable {
     case deploy
     case rollback
     case split
+    /// Runs, suspends or resumes a schedule of a BatchAPI or a TaskAPI.
+    case schedule
     case delete
 }
 
@@ -79,7 +81,7 @@ package enum Rights {
         case .refresh: Grant(.nothing, .own, .everything)
         case .deploy: Grant(.nothing, .nothing, .everything)
         case .rollback: Grant(.nothing, .nothing, .everything)
-        case .split: Grant(.nothing, .nothing, .everything)
+        case .split, .schedule: Grant(.nothing, .nothing, .everything)
         case .delete: Grant(.nothing, .nothing, .everything)
         }
     }

@@ -56,6 +56,46 @@ int cx_open_without_links(const char *path) {
     return errno == ENOSYS || errno == EPERM ? walk(path) : -errno;
 }
 
+// Opens each component by itself, for kernels and filters that do not know openat2.
+static int walk_beneath(int folder, const char *path, int flags) {
+    int current = -1;
+    for (;;) {
+        char name[256];
+        while (*path == '/') path++;
+        size_t length = strcspn(path, "/");
+        if (length >= sizeof name) break;
+        memcpy(name, path, length);
+        name[length] = 0;
+        path += length;
+        while (*path == '/') path++;
+        int is_last = *path == 0;
+        int next = -1;
+        if (length == 0 || strcmp(name, "..") == 0) {
+            errno = EXDEV;
+        } else {
+            int how = (is_last ? flags : O_PATH | O_DIRECTORY) | O_NOFOLLOW | O_CLOEXEC;
+            next = openat(current < 0 ? folder : current, name, how);
+        }
+        int error = next < 0 ? -errno : 0;
+        if (current >= 0) close(current);
+        if (next < 0) return error;
+        if (is_last) return next;
+        current = next;
+    }
+    if (current >= 0) close(current);
+    return -ENAMETOOLONG;
+}
+
+int cx_open_beneath(int folder, const char *path, int flags) {
+    struct open_how how;
+    memset(&how, 0, sizeof how);
+    how.flags = (unsigned)flags | O_NOFOLLOW | O_CLOEXEC;
+    how.resolve = RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV;
+    int descriptor = (int)syscall(call_openat2, folder, path, &how, sizeof how);
+    if (descriptor >= 0) return descriptor;
+    return errno == ENOSYS || errno == EPERM ? walk_beneath(folder, path, flags) : -errno;
+}
+
 // Deeper folders are moved up and emptied there: a container may have made thousands of levels.
 enum { deepest = 64 };
 

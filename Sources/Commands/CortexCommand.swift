@@ -33,6 +33,12 @@ struct CortexCommand: AsyncParsableCommand {
                     CancelCommand.self, RetryCommand.self,
                 ]),
             CommandGroup(
+                name: "Job",
+                subcommands: [
+                    JobsCommand.self, ResultsCommand.self, ArtifactsCommand.self, SchedulesCommand.self,
+                    ScheduleCommand.self,
+                ]),
+            CommandGroup(
                 name: "CLI",
                 subcommands: [
                     EnvironmentCommand.self, VersionCommand.self, CompletionCommand.self, SchemaCommand.self,
@@ -91,7 +97,11 @@ enum CommandAbbreviation {
             let children = parent.configuration.subcommands
             guard !children.isEmpty, !word.isEmpty, !word.hasPrefix("-") else { break }
             let names = children.map { $0._commandName } + ["help"]
-            let matches = names.contains(word) ? [word] : names.filter { $0.hasPrefix(word) }
+            var matches = names.contains(word) ? [word] : names.filter { $0.hasPrefix(word) }
+            // `res` is result, not results: the name that all others begin with.
+            if let first = matches.min(by: { $0.count < $1.count }), matches.allSatisfy({ $0.hasPrefix(first) }) {
+                matches = [first]
+            }
             guard let match = matches.first else {
                 let near = NearestKey.find(word, among: names)
                 throw PlatformError(

@@ -43,6 +43,9 @@ package protocol Engine: Sendable {
     func stop(pod: String, grace: Duration) async throws
 
     /// Every pod of this platform that exists in any state, read from the engine itself (adoption after a restart).
+    ///
+    /// A pod whose containers have ended stays listed, with their exit codes, until it is stopped, also when it ended
+    /// while the platform did not run. A restart of the machine may remove pods; such pods are not listed.
     func list() async throws -> [ObservedPod]
 
     /// The way into a pod.
@@ -70,6 +73,12 @@ package protocol Engine: Sendable {
     /// - Returns: `nil` where this engine does not measure it, or the pod is gone.
     func diskUsage(pod: String, limit: Int64, upTo time: Duration?) async throws -> DiskUsage?
 
+    /// The folder of this machine that a pod's containers have at ``PodPlan/artifactsDirectory``. It exists until the
+    /// pod is stopped. Its content is what containers wrote: read it only with ``ArtifactFolder`` of `Support`.
+    ///
+    /// - Returns: `nil` when the pod has no such folder, or is gone.
+    func artifactsFolder(pod: String) async throws -> String?
+
     /// Ids of pods in which something happened. Hints only: `list` is the truth.
     func hints() -> AsyncStream<String>
 
@@ -82,6 +91,8 @@ extension Engine {
     package func capacity() async -> ComputeAmount? { nil }
 
     package func diskUsage(pod: String, limit: Int64, upTo time: Duration?) async throws -> DiskUsage? { nil }
+
+    package func artifactsFolder(pod: String) async throws -> String? { nil }
 
     /// Reads the end of the log with ``logs(container:pod:follow:tail:)``, each time.
     package func lastLines(container: String, pod: String, count: Int, since mark: String?) async throws -> LogExcerpt?
@@ -120,9 +131,20 @@ package struct PodPlan: Sendable, Hashable {
     package var clientConfiguration: String
     /// What happens when one of the containers exits.
     package var restart: RestartPolicy
+    /// Texts that every container can read in ``specDirectory``. Only pods of job workers have them.
+    package var files: [PodFile]
+    /// Whether every container gets the same writable folder, empty at the start, at ``artifactsDirectory``. Only pods
+    /// of job workers have it.
+    package var hasArtifacts: Bool
 
     /// The folder of `cli.yaml` in every container (contract C9).
     package static let clientDirectory = "/cortex/client"
+
+    /// The folder of ``files`` in every container (contract J8).
+    package static let specDirectory = "/cortex/spec"
+
+    /// The writable folder whose content is kept after the pod has ended (contract T6).
+    package static let artifactsDirectory = "/cortex/artifacts"
 
     /// The one folder in `/cortex/client` that containers may write to: the published Python package puts there what it
     /// is about to deploy.
@@ -136,7 +158,7 @@ package struct PodPlan: Sendable, Hashable {
 
     package init(
         id: String, owner: PodOwner, createdAt: Timestamp, containers: [ContainerPlan], clientConfiguration: String,
-        restart: RestartPolicy = .always
+        restart: RestartPolicy = .always, files: [PodFile] = [], hasArtifacts: Bool = false
     ) {
         self.id = id
         self.owner = owner
@@ -144,6 +166,20 @@ package struct PodPlan: Sendable, Hashable {
         self.containers = containers
         self.clientConfiguration = clientConfiguration
         self.restart = restart
+        self.files = files
+        self.hasArtifacts = hasArtifacts
+    }
+}
+
+/// A small text that the containers of a pod can read.
+package struct PodFile: Sendable, Hashable {
+    /// Its name in ``PodPlan/specDirectory``, without a slash.
+    package var name: String
+    package var text: String
+
+    package init(name: String, text: String) {
+        self.name = name
+        self.text = text
     }
 }
 
@@ -152,6 +188,8 @@ package struct PodPlan: Sendable, Hashable {
 package enum PodOwner: Sendable, Hashable {
     /// A replica of an API.
     case api(Version)
+    /// A worker of a job.
+    case worker(Worker)
 
     /// The version of an API from which a replica was made.
     package struct Version: Sendable, Hashable {
@@ -168,6 +206,40 @@ package enum PodOwner: Sendable, Hashable {
             self.podID = podID
             self.deploymentID = deploymentID
         }
+    }
+
+    /// The worker of a job that a pod is (contract J8).
+    package struct Worker: Sendable, Hashable {
+        /// The job's set of workers (``ReplicaSet/name``, ``RunPlan/set``).
+        package var set: String
+        package var jobID: String
+        /// The API and the version of it that the job runs.
+        package var version: Version
+        /// The worker's index in the job: 0 … n - 1.
+        package var index: Int
+        /// 1 … for a task; always 1 for a batch job.
+        package var attempt: Int
+
+        package init(set: String, jobID: String, version: Version, index: Int, attempt: Int = 1) {
+            self.set = set
+            self.jobID = jobID
+            self.version = version
+            self.index = index
+            self.attempt = attempt
+        }
+    }
+
+    /// The API and version that the pod runs.
+    package var version: Version {
+        switch self {
+        case .api(let version): version
+        case .worker(let worker): worker.version
+        }
+    }
+
+    /// `nil` for a replica of an API.
+    package var worker: Worker? {
+        if case .worker(let worker) = self { worker } else { nil }
     }
 }
 
@@ -257,10 +329,21 @@ package struct ObservedContainer: Sendable, Hashable {
 
     package var name: String
     package var state: State
+    /// When it exited. `nil` while it runs, and where the engine does not know it.
+    ///
+    /// In a pod that is not alive, a container with a time exited by itself before the pod ended, and its exit code is
+    /// the true one; a container without a time ended together with the pod.
+    package var endedAt: Timestamp?
 
-    package init(name: String, state: State) {
+    package init(name: String, state: State, endedAt: Timestamp? = nil) {
         self.name = name
         self.state = state
+        self.endedAt = endedAt
+    }
+
+    /// Whether it was started and has ended.
+    package var hasExited: Bool {
+        if case .exited = state { true } else { false }
     }
 }
 

@@ -31,6 +31,18 @@ package struct PlatformError: Error, Sendable, CustomStringConvertible {
         private static let updating = ".api_updating"
         /// 409: a TrafficSplitter names the RealtimeAPI, so it cannot be deleted.
         package static let usedByTrafficSplitter = Code("realtime_api_used_by_traffic_splitter")
+        /// 400: the API is of a kind that has no such operation.
+        package static let onlySupportedForKind = Code("operation_is_only_supported_for_kind")
+        /// 400: a submission has none of several members of which it needs one.
+        package static let specifyExactlyOneKey = Code("specify_exactly_one_key")
+        /// 400: a submission has several members of which it may have one.
+        package static let conflictingFields = Code("conflicting_fields")
+        /// 400: a query parameter is missing.
+        package static let queryParameterRequired = Code("query_param_required")
+        /// 400: no file matches a job's input.
+        package static let noFilesFound = Code("no_s3_files_found")
+        /// 409: the job has ended.
+        package static let jobNotInProgress = Code("job_is_not_in_progress")
         /// 413: over `max_payload`.
         package static let payloadTooLarge = Code("payload_too_large")
         /// 422: an idempotency key came again with another request.

@@ -9,6 +9,8 @@ package enum Limits {
     package static let maxPayload: Int64 = 1 << 30
     /// The default of `max_result`: 64 MiB.
     package static let maxResult: Int64 = 64 << 20
+    /// The default of `max_artifacts`: 1 GiB.
+    package static let maxArtifacts: Int64 = 1 << 30
     /// Bytes of a container's error answer that are kept with the error.
     package static let failureBody = 4096
     /// The longest idempotency key, in characters.
@@ -54,6 +56,12 @@ package enum Limits {
     package static let configurationProblems = 1000
     /// Rules in `match` of a TrafficSplitter (contract X5).
     package static let splitterMatches = 32
+    /// Planned times of a schedule that `catch_up: all` starts after a pause, and skips of a schedule that are kept
+    /// (contract J14).
+    package static let scheduleCatchUp = 1000
+    package static let scheduleSkips = 100
+    /// A planned time that is due for longer than this was missed (contract J14, "Catch-up").
+    package static let scheduleLateness: Duration = .seconds(10)
     /// Longest wait of a long poll.
     package static let longPoll: Duration = .seconds(60)
     /// The duration of a lease, and the interval of its extension while the container works.
@@ -82,6 +90,10 @@ package enum Limits {
     package static let logLook: Duration = .seconds(15)
     /// Bytes of a container's log that one such read uses.
     package static let logLookBytes = 1 << 20
+    /// Pods of job workers that are started at the same time: a job may have a thousand.
+    package static let workerStarts = 8
+    /// How long the end of a run waits for the container's last lines.
+    package static let runLastLines: Duration = .seconds(2)
     /// The output limit of a command inside a container; a command that writes more is ended.
     package static let execOutput = 2 << 20
     /// After the beginning of a shutdown, a log reader that reads nothing for this time is disconnected.
@@ -103,6 +115,8 @@ package enum Limits {
     package static let scalingDecisions = 100
     /// Rows of a list page.
     package static let listPage = 1000
+    /// The number of jobs that a list of APIs shows of each one, unless more are open.
+    package static let listedJobs = 10
     /// The time limit of a file system for checking the sources of volumes.
     package static let volumeCheck: Duration = .seconds(20)
     /// Time limits of an engine's query (list, capacity, problems), of a pull, of a start, and of a stop beyond the

@@ -27,11 +27,14 @@ package struct ReplicaLogBatch: Sendable, Hashable {
     package var container: String
     /// Whole lines, each with a line feed at its end. A line is valid UTF-8 of at most ``Limits/logLine`` bytes.
     package var lines: [UInt8]
+    /// The worker of a job that wrote them; `nil` for a replica of an API.
+    package var worker: PodOwner.Worker?
 
-    package init(replica: String, container: String, lines: [UInt8]) {
+    package init(replica: String, container: String, lines: [UInt8], worker: PodOwner.Worker? = nil) {
         self.replica = replica
         self.container = container
         self.lines = lines
+        self.worker = worker
     }
 }
 

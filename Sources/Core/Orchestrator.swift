@@ -37,6 +37,26 @@ package protocol Orchestrator: Sendable {
     /// - Throws: `not_found` when there is no such API, replica or container.
     func logs(api: String, options: LogOptions) async throws -> LogStream<ReplicaLogBatch>
 
+    /// Declares a set of replicas: those of an API, or the workers of a Batch job (contract B12). Returns at once.
+    ///
+    /// A job's set is declared again after a restart of the platform, before the orchestrator first lists its pods:
+    /// workers that still run are adopted. Declare it with the released workers of before.
+    func apply(_ set: ReplicaSet) async
+
+    /// Stops a worker for good: it gets no further batch, ends as contract C13 says, and is not started again.
+    func release(worker index: Int, of set: String) async
+
+    /// Stops and removes all replicas of a set, as ``delete(api:)`` does for an API. ``workers(of:)`` is empty when
+    /// they are gone.
+    func delete(set: String) async
+
+    /// Every worker of a job's set that was declared or whose pod still exists, in the order of the indexes.
+    func workers(of set: String) async -> [WorkerStatus]
+
+    /// Whether a pod exists that runs a version of this API: a replica, a worker of a Batch job or a run of a task. A
+    /// pod that is being stopped exists until it is removed.
+    func hasPod(_ id: String, of api: String) async -> Bool
+
     /// The replicas that take requests, whenever that changes; the present ones first.
     ///
     /// A replica that is missing from the newest element gets no further request; those inside it go on until they end
@@ -45,6 +65,18 @@ package protocol Orchestrator: Sendable {
 }
 
 extension Orchestrator {
+    package func apply(_ set: ReplicaSet) async { await apply(set.api, replicas: set.count) }
+
+    package func release(worker index: Int, of set: String) async {}
+
+    package func delete(set: String) async { await delete(api: set) }
+
+    package func workers(of set: String) async -> [WorkerStatus] { [] }
+
+    package func hasPod(_ id: String, of api: String) async -> Bool {
+        await status(api: api)?.replicas.contains { $0.id == id } ?? false
+    }
+
     package func recall(_ versions: [DeployedAPI]) async {}
 
     package func capacity() async -> Capacity? { nil }
@@ -100,12 +132,21 @@ package struct APILoad: Sendable, Hashable {
 package final class ReadyReplica: Sendable {
     package let id: String
     package let api: DeployedAPI
+    /// The queue whose requests it takes: the API's name, or the queue of a Batch job.
+    package let queue: String
+    /// `nil` for a replica of an API.
+    package let worker: PodOwner.Worker?
     package let connector: any Connector
     package let activity: any ReplicaActivity
 
-    package init(id: String, api: DeployedAPI, connector: any Connector, activity: any ReplicaActivity) {
+    package init(
+        id: String, api: DeployedAPI, worker: PodOwner.Worker? = nil, connector: any Connector,
+        activity: any ReplicaActivity
+    ) {
         self.id = id
         self.api = api
+        self.queue = worker?.set ?? api.name
+        self.worker = worker
         self.connector = connector
         self.activity = activity
     }

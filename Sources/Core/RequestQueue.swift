@@ -95,7 +95,8 @@ package struct StoreChanges: Sendable, Hashable {
         package static let ended = Kinds(rawValue: 2)
         package static let apis = Kinds(rawValue: 4)
         package static let replicas = Kinds(rawValue: 8)
-        package static let all: Kinds = [.queued, .ended, .apis, .replicas]
+        package static let jobs = Kinds(rawValue: 16)
+        package static let all: Kinds = [.queued, .ended, .apis, .replicas, .jobs]
 
         package let rawValue: Int
 
@@ -110,14 +111,18 @@ package struct StoreChanges: Sendable, Hashable {
     package var apis: Set<String>
     /// APIs whose requested number of replicas changed.
     package var replicas: Set<String>
+    /// Jobs that were created or changed, or have new lines, runs or files.
+    package var jobs: Set<RequestID>
 
     package init(
-        queued: Set<String> = [], ended: Set<RequestID> = [], apis: Set<String> = [], replicas: Set<String> = []
+        queued: Set<String> = [], ended: Set<RequestID> = [], apis: Set<String> = [], replicas: Set<String> = [],
+        jobs: Set<RequestID> = []
     ) {
         self.queued = queued
         self.ended = ended
         self.apis = apis
         self.replicas = replicas
+        self.jobs = jobs
     }
 
     /// The parts that say something.
@@ -127,6 +132,7 @@ package struct StoreChanges: Sendable, Hashable {
         if !ended.isEmpty { kinds.insert(.ended) }
         if !apis.isEmpty { kinds.insert(.apis) }
         if !replicas.isEmpty { kinds.insert(.replicas) }
+        if !jobs.isEmpty { kinds.insert(.jobs) }
         return kinds
     }
 
@@ -137,6 +143,7 @@ package struct StoreChanges: Sendable, Hashable {
         guard !kinds.isSubset(of: wanted) else { return self }
         return StoreChanges(
             queued: wanted.contains(.queued) ? queued : [], ended: wanted.contains(.ended) ? ended : [],
-            apis: wanted.contains(.apis) ? apis : [], replicas: wanted.contains(.replicas) ? replicas : [])
+            apis: wanted.contains(.apis) ? apis : [], replicas: wanted.contains(.replicas) ? replicas : [],
+            jobs: wanted.contains(.jobs) ? jobs : [])
     }
 }

@@ -5,7 +5,7 @@
 ///
 /// One process may use a store, or several at the same time (``beat(process:now:)``). Every method may be called by any
 /// of them at any time.
-package protocol Store: RequestQueue {
+package protocol Store: RequestQueue, JobStore {
     /// The kind of store in one word, as `/info` and messages name it: `sqlite`, `memory`.
     var name: String { get }
 

@@ -1,7 +1,7 @@
 import Core
 import Synchronization
 
-/// Passes the store's hints on: new work to the workers of its API, ended requests to the worker that delivers them.
+/// Passes the store's hints on: new work to the workers of its queue, ended requests to the worker that delivers them.
 /// Safe from any thread.
 ///
 /// It reads the store's stream once for all replicas.
@@ -32,23 +32,23 @@ final class ChangeHub: Sendable {
         for (id, worker) in ended { await worker.requestEnded(id) }
     }
 
-    /// Adds a worker to those of its API.
+    /// Adds a worker to those of its queue.
     func join(
         _ signal: WorkerSignal, _ replica: ReadyReplica, _ configuration: DequeuerConfiguration, now: Instant
     ) -> (group: ClaimGroup, id: Int) {
         state.withLock { state in
-            let api = replica.api.name
+            let queue = replica.queue
             let group =
-                state.groups[api]
+                state.groups[queue]
                 ?? ClaimGroup(pollMin: configuration.pollMin, pollMax: configuration.pollMax, now: now)
-            state.groups[api] = group
+            state.groups[queue] = group
             return (group, group.join(signal, replica, now: now))
         }
     }
 
     /// Removes a group when its last worker has left it.
-    func release(_ group: ClaimGroup, api: String) {
-        state.withLock { if $0.groups[api] === group, group.isEmpty { $0.groups[api] = nil } }
+    func release(_ group: ClaimGroup, queue: String) {
+        state.withLock { if $0.groups[queue] === group, group.isEmpty { $0.groups[queue] = nil } }
     }
 
     /// A request is being delivered by `worker`.

@@ -40,8 +40,8 @@ package struct DequeuerConfiguration: Sendable, Hashable {
     }
 }
 
-/// Delivers queued requests to ready replicas and stores what their containers answer: one ``ReplicaWorker`` per ready
-/// replica.
+/// Delivers queued requests to ready replicas, and batches to the workers of their jobs, and stores what the containers
+/// answer: one ``ReplicaWorker`` per ready replica.
 ///
 /// On graceful shutdown it claims nothing more. Requests in flight may continue for the configured grace; then they are
 /// cancelled and their leases released.
@@ -85,8 +85,8 @@ package struct Dequeuer: Service {
             services.addTask { await shared.hub.run(shared.store, clock: shared.clock) }
             await withDiscardingTaskGroup { workers in
                 for await replicas in readyReplicas().cancelOnGracefulShutdown() {
-                    // The proxy serves the replicas of RealtimeAPIs.
-                    let queued = replicas.filter { $0.api.specification.kind.name == .async }
+                    // The proxy serves the replicas of RealtimeAPIs, and nothing is sent to a task.
+                    let queued = replicas.filter { [.async, .batch].contains($0.api.specification.kind.name) }
                     await follow(queued, roster, &workers)
                 }
                 // The stream also ends with its orchestrator. The dequeuer ends only when the platform shuts down.

@@ -8,6 +8,10 @@ import Support
 enum ExchangeEnd {
     /// It answered with a result. `writer` is set when the result was stored outside its row, and discards it again.
     case completed(Body, writer: (any BodyWriter)?)
+    /// It answered a batch with status 200.
+    case replied(BatchReply)
+    /// It answered the call after the last batch of a job with status 200.
+    case acknowledged
     /// It answered, but not with a result.
     case invalidAnswer(RequestFailure)
     /// No connection was made, or it was closed before the head of the request was sent. The text is a sentence.
@@ -25,6 +29,15 @@ enum ExchangeEnd {
 
     static let lostBeforeAnswer = ExchangeEnd.lost(
         "The connection to the container was lost before any byte of its answer.")
+
+    /// What must be discarded when the answer is not recorded.
+    var writers: [any BodyWriter] {
+        switch self {
+        case .completed(_, let writer?): [writer]
+        case .replied(let reply): reply.writers
+        default: []
+        }
+    }
 }
 
 /// One delivery: a claimed request and its exchange with a container. It belongs to one worker and runs on the worker's
@@ -43,6 +56,7 @@ final class Delivery {
 
     let request: ClaimedRequest
     let replica: ReadyReplica
+    let rule: DeliveryRule
     let startedAt: Instant
     let deadline: Instant
     /// Whether the container may still be working on the request.
@@ -58,9 +72,10 @@ final class Delivery {
     /// Why the payload could not be read while it was being sent.
     private var payloadError: (any Error)?
 
-    init(_ request: ClaimedRequest, replica: ReadyReplica, now: Instant) {
-        self.request = request
+    init(_ request: ClaimedRequest, replica: ReadyReplica, rule: DeliveryRule, now: Instant) {
+        self.request = rule.prepared(request)
         self.replica = replica
+        self.rule = rule
         self.startedAt = now
         self.deadline = now + replica.api.specification.requests.timeout
     }
@@ -232,7 +247,7 @@ final class Delivery {
     private func exchange(
         _ payload: Payload, over connection: ContainerConnection, by worker: isolated ReplicaWorker
     ) async -> ExchangeEnd {
-        let head = ContainerRequest.head(for: request, port: replica.api.specification.pod.port)
+        let head = rule.head(of: request, port: replica.api.specification.pod.port)
         switch payload {
         case .whole(let bytes):
             connection.send(head, body: bytes)
@@ -290,14 +305,14 @@ final class Delivery {
             return .lost("The connection to the container was lost within the head of its answer.")
         case .lost(.closed): return .lostBeforeAnswer
         case .lost(.malformed(let reason)), .lost(.headTooLarge(let reason)):
-            return .invalidAnswer(Verdict.unreadable(reason))
+            return .invalidAnswer(rule.unreadable(reason))
         case .body, .end:
             connection.close()
             return .lostBeforeAnswer
         case .head(let head):
             let isKept = head.isKeepAlive
             let answer = AnswerHead(head)
-            switch Verdict.of(answer, maxResult: maxResult) {
+            switch rule.verdict(of: answer, head, to: request, maxResult: maxResult) {
             case .failed(let failure):
                 connection.close()
                 return .invalidAnswer(failure)
@@ -312,6 +327,17 @@ final class Delivery {
                 let end = await result.read(connection)
                 if case .completed = end, isKept, isSent { worker.keep(connection) } else { connection.close() }
                 return end
+            case .readReply(let failed, let isWhole):
+                var reply = BatchReplyReader(
+                    request: request, items: request.batch?.items.count ?? 0, failed: failed, isWhole: isWhole,
+                    store: worker.shared.store, maxResult: maxResult, announced: answer.contentLength)
+                let end = await reply.read(connection)
+                if case .replied = end, isKept, isSent { worker.keep(connection) } else { connection.close() }
+                return end
+            case .acknowledge:
+                let (_, isWhole) = await Self.firstBytes(of: connection)
+                if isWhole, isKept, isSent { worker.keep(connection) } else { connection.close() }
+                return .acknowledged
             }
         }
     }

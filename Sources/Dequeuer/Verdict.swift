@@ -27,6 +27,10 @@ package enum Verdict {
     package enum OfHead: Sendable, Hashable {
         /// The body decides: it must be JSON and not too large.
         case readResult
+        /// The reply to a batch: its body becomes results, except for the items at these positions.
+        case readReply(failed: [Int], isWhole: Bool)
+        /// A success, whatever the body is.
+        case acknowledge
         /// A failure; the first bytes of the body are stored with it.
         case readText(status: Int)
         /// A failure, whatever the body is.
@@ -192,13 +196,18 @@ package enum Verdict {
 
 extension RetryPolicy {
     /// Whether this policy repeats a request after such a failure.
-    package func covers(_ failure: RequestFailure) -> Bool {
+    ///
+    /// - Parameter ofBatch: whether the request is a batch of a job: then a result that is too large can be
+    ///   repeated (contract B7).
+    package func covers(_ failure: RequestFailure, ofBatch: Bool = false) -> Bool {
         switch failure.kind {
         case .containerUnreachable, .replicaLost: on.contains(.unreachable)
         case .timeout: on.contains(.timeout)
         case .containerStatus: on.contains(.status5xx) && (500...599).contains(failure.statusCode ?? 0)
-        case .containerNotJSONType, .containerInvalidJSON: on.contains(.invalidResponse)
-        case .resultTooLarge, .expired: false
+        case .containerNotJSONType, .containerInvalidJSON, .containerMalformed: on.contains(.invalidResponse)
+        case .resultTooLarge: ofBatch && on.contains(.invalidResponse)
+        case .itemFailed: on.contains(.itemFailed)
+        case .expired: false
         }
     }
 
@@ -210,27 +219,40 @@ extension RetryPolicy {
     package func outcome(
         of failure: RequestFailure, earlier: Int, now: Timestamp, chance: Double
     ) -> Outcome {
+        guard let notBefore = retryTime(after: failure, earlier: earlier, now: now, chance: chance) else {
+            return .failed(failure)
+        }
+        return .retry(failure, notBefore: notBefore)
+    }
+
+    /// When another delivery may begin after one that failed; `nil` when none follows. The parameters are those of
+    /// ``outcome(of:earlier:now:chance:)`` and ``covers(_:ofBatch:)``.
+    package func retryTime(
+        after failure: RequestFailure, earlier: Int, ofBatch: Bool = false, now: Timestamp, chance: Double
+    ) -> Timestamp? {
         let deliveries = earlier + 1
-        guard deliveries < maxAttempts, covers(failure) else { return .failed(failure) }
-        let wait = Backoff(first: backoff, longest: Limits.retryBackoff).delay(failures: deliveries, chance: chance)
-        return .retry(failure, notBefore: now + wait)
+        guard deliveries < maxAttempts, covers(failure, ofBatch: ofBatch) else { return nil }
+        return now + Backoff(first: backoff, longest: Limits.retryBackoff).delay(failures: deliveries, chance: chance)
     }
 }
 
 extension Delivery {
     /// What the store records of this delivery; `nil` when its lease is released and the delivery does not count.
     func outcome(of end: ExchangeEnd, clock: any PlatformClock, chance: RandomSource) -> Outcome? {
-        func failed(_ failure: RequestFailure) -> Outcome {
-            replica.api.specification.requests.retries.outcome(
-                of: failure, earlier: request.attempts, now: clock.now(), chance: chance.next())
+        func failed(_ failure: RequestFailure, isFinal: Bool = false) -> Outcome {
+            outcome(of: failure, isFinal: isFinal, clock: clock, chance: chance)
         }
         switch end {
         case .completed(let body, _): return .completed(body)
+        case .replied(let reply):
+            return .batch(BatchVerdict.outcome(of: reply, attempt(clock, chance)))
+        case .acknowledged: return .completion(.succeeded)
         case .invalidAnswer(let failure): return failed(failure)
         case .notBegun, .notStored: return nil
         case .payloadUnreadable(let error):
             // A payload that is missing ends the request. One that cannot be read now is tried again.
-            return (error as? PlatformError)?.code == .notFound ? .failed(Verdict.missingPayload) : nil
+            guard (error as? PlatformError)?.code == .notFound else { return nil }
+            return failed(Verdict.missingPayload, isFinal: true)
         case .interrupted(.leaseLost): return nil
         case .interrupted(.timedOut): return failed(Verdict.timeout(replica.api.specification.requests.timeout))
         // Only this worker stops: what may be known of the replica is not the reason.
@@ -247,7 +269,7 @@ extension Delivery {
             case .interruption:
                 // The request itself may be the cause, so it is delivered only a few times more (contract C13).
                 guard request.interruptions >= Limits.interruptions else { return .interrupted }
-                return .failed(Verdict.interrupted(deliveries: request.interruptions + 1, reason))
+                return failed(Verdict.interrupted(deliveries: request.interruptions + 1, reason), isFinal: true)
             }
         }
         return switch end {
@@ -256,6 +278,32 @@ extension Delivery {
             failed(Verdict.unreachable(reason, port: replica.api.specification.pod.port, api: api))
         default: nil
         }
+    }
+
+    /// What the store records of this delivery when it failed.
+    ///
+    /// - Parameter isFinal: whether no other delivery follows, whatever the policy says.
+    private func outcome(
+        of failure: RequestFailure, isFinal: Bool, clock: any PlatformClock, chance: RandomSource
+    ) -> Outcome {
+        switch (rule, request.batch) {
+        case (.batch, let place?):
+            let attempt = attempt(clock, chance)
+            return place.isCompletion
+                ? BatchVerdict.completion(of: failure, isFinal: isFinal, attempt)
+                : .batch(BatchVerdict.outcome(of: failure, isFinal: isFinal, attempt))
+        case _ where isFinal:
+            return .failed(failure)
+        default:
+            return replica.api.specification.requests.retries.outcome(
+                of: failure, earlier: request.attempts, now: clock.now(), chance: chance.next())
+        }
+    }
+
+    private func attempt(_ clock: any PlatformClock, _ chance: RandomSource) -> BatchVerdict.Attempt {
+        BatchVerdict.Attempt(
+            items: request.batch?.items ?? ItemSet(0..<0), retries: replica.api.specification.requests.retries,
+            earlier: request.attempts, now: clock.now(), chance: chance.next(), duration: clock.instant() - startedAt)
     }
 
     /// Why the connection broke, if the platform knows it.

@@ -17,7 +17,9 @@ actor ReplicaWorker {
     nonisolated let id: String
     /// How long requests inside the replica may continue when the platform stops.
     nonisolated let terminationGrace: Duration
-    private let api: String
+    /// The queue that it claims from: that of an API or of a job.
+    private let queue: String
+    private let rule: DeliveryRule
     private let signal: WorkerSignal
     /// The workers that this one claims with, and its id among them.
     private let place: (group: ClaimGroup, id: Int)
@@ -55,7 +57,8 @@ actor ReplicaWorker {
         self.executor = LoopExecutor(loop)
         self.replica = replica
         self.id = replica.id
-        self.api = replica.api.name
+        self.queue = replica.queue
+        self.rule = DeliveryRule(replica)
         self.terminationGrace = replica.api.specification.pod.terminationGracePeriod
         self.idle = IdleConnections(lifetime: shared.configuration.idleConnection)
         let signal = WorkerSignal()
@@ -144,7 +147,7 @@ actor ReplicaWorker {
                 await self.work(&group)
             }
         }
-        shared.hub.release(place.group, api: api)
+        shared.hub.release(place.group, queue: queue)
         timer?.cancel()
     }
 
@@ -188,7 +191,7 @@ actor ReplicaWorker {
         var claimed: [ClaimedRequest]?
         do {
             claimed = try await shared.store.claim(
-                api: api, limit: claim.asked, visibility: shared.configuration.lease,
+                api: queue, limit: claim.asked, visibility: shared.configuration.lease,
                 holder: LeaseHolder(process: shared.configuration.process, replica: claim.holder),
                 now: shared.clock.now())
             shared.outage.succeeded()
@@ -212,7 +215,7 @@ actor ReplicaWorker {
     /// Takes over a request that has a slot reserved.
     private func accept(_ arrival: ClaimGroup.Arrival) -> ClaimedRequest {
         let now = shared.clock.instant()
-        let delivery = Delivery(arrival.request, replica: arrival.replica, now: now)
+        let delivery = Delivery(arrival.request, replica: arrival.replica, rule: rule, now: now)
         if arrival.isReturned { delivery.interrupt(.cutOff) }
         arrival.replica.activity.started(at: now)
         deliveries[delivery.lease] = delivery
@@ -246,7 +249,7 @@ actor ReplicaWorker {
     /// may be tried again.
     private func note(_ outcome: Outcome?, of end: ExchangeEnd, _ delivery: Delivery) {
         switch end {
-        case .completed, .invalidAnswer, .lost, .interrupted, .notBegun: break
+        case .completed, .replied, .acknowledged, .invalidAnswer, .lost, .interrupted, .notBegun: break
         case .unreachable:
             if outcome?.failure?.kind == .containerUnreachable { holdReplica() }
         case .notStored(let error):
@@ -264,7 +267,7 @@ actor ReplicaWorker {
         shared.logger.debug(
             "a delivery failed", metadata: metadata(delivery.lease).merging(["kind": "\(failure.kind.rawValue)"]) { $1 }
         )
-        if case .retry(_, let moment) = outcome {
+        if let moment = outcome?.retryTime {
             place.group.retry(after: moment - shared.clock.now(), now: shared.clock.instant())
         }
     }
@@ -310,10 +313,11 @@ actor ReplicaWorker {
             do {
                 if let outcome {
                     let result = try await finish(delivery.lease, outcome)
-                    if result == .stale, case .completed(_, let writer?) = end,
+                    let writers = end.writers
+                    if result == .stale, !writers.isEmpty,
                         await !isRecorded(outcome, of: delivery, failures: failures)
                     {
-                        await writer.discard()
+                        for writer in writers { await writer.discard() }
                     }
                 } else {
                     try await withoutCancellation { [shared, lease = delivery.lease] in
@@ -340,9 +344,11 @@ actor ReplicaWorker {
     /// Whether an outcome whose lease is stale was recorded by an earlier try that seemed to fail. Then its body
     /// belongs to the record.
     private func isRecorded(_ outcome: Outcome, of delivery: Delivery, failures: Int) async -> Bool {
-        guard failures > 0, case .completed(let body) = outcome else { return false }
+        guard failures > 0 else { return false }
+        // The bodies of a batch may be recorded; the next start erases those that are not.
+        guard case .completed(let body) = outcome else { return true }
         do {
-            let record = try await shared.store.read(delivery.lease.id, api: api, now: shared.clock.now())
+            let record = try await shared.store.read(delivery.lease.id, api: queue, now: shared.clock.now())
             return record?.result == body
         } catch {
             // Unknown. The next start erases a file that no request names; a file that is missing would be a lost
@@ -431,7 +437,7 @@ actor ReplicaWorker {
     }
 
     private func metadata(_ lease: Lease) -> Logger.Metadata {
-        ["api": "\(api)", "replica": "\(id)", "request": "\(lease.id)"]
+        ["api": "\(queue)", "replica": "\(id)", "request": "\(lease.id)"]
     }
 }
 
@@ -441,6 +447,23 @@ extension Outcome {
         switch self {
         case .failed(let failure), .retry(let failure, _): failure
         case .completed, .interrupted: nil
+        case .completion(.failed(let failure)): failure
+        case .completion: nil
+        case .batch(let outcome):
+            switch (outcome.next, outcome.lines.last?.verdict) {
+            case (.retry(let failure, _), _), (.ended, .failed(let failure)): failure
+            case (.ended, _): nil
+            }
+        }
+    }
+
+    /// When another delivery may begin; `nil` when none follows, or at once.
+    fileprivate var retryTime: Timestamp? {
+        switch self {
+        case .retry(_, let moment): moment
+        case .batch(let outcome):
+            if case .retry(_, let moment) = outcome.next { moment } else { nil }
+        case .completed, .failed, .interrupted, .completion: nil
         }
     }
 }

@@ -30,7 +30,7 @@ package struct EngineCheck: Sendable, CustomTestStringConvertible {
 
     /// Every check that an engine with these capabilities has to pass.
     package static func all(for capabilities: Set<EngineCapability>) -> [EngineCheck] {
-        (lifecycle + adoption + network + container + isolation + limits + exec + logs).filter { check in
+        (lifecycle + adoption + workers + network + container + isolation + limits + exec + logs).filter { check in
             check.needs.map(capabilities.contains) ?? true
         }
     }

@@ -59,10 +59,14 @@ extension EngineFixture {
     /// Starts a pod, runs the body, and stops the pod whatever happens.
     func withPod(_ containers: [ContainerPlan], _ body: (PodPlan) async throws -> Void) async throws {
         let plan = plan(containers)
+        try await withPod(plan) { try await body(plan) }
+    }
+
+    func withPod(_ plan: PodPlan, _ body: () async throws -> Void) async throws {
         try await engine.prepare(plan) { _ in }
         try await engine.start(plan)
         do {
-            try await body(plan)
+            try await body()
         } catch {
             try await engine.stop(pod: plan.id, grace: .zero)
             throw error

@@ -2,6 +2,7 @@ import CLinux
 package import Core
 import Foundation
 import Logging
+import Support
 import Synchronization
 
 #if canImport(Glibc)
@@ -167,7 +168,7 @@ extension DockerEngine {
     /// - Returns: its id inside the container when the system does not let us; `nil` when there is nothing more to do.
     private static func killOutside(_ process: Int, of container: String) throws -> Int? {
         // Read before: a process that has ended has no such file.
-        let status = FileManager.default.contents(atPath: "/proc/\(process)/status")
+        let status = KernelFile.read("/proc/\(process)/status")
         guard killTree(pid_t(process), of: container) == -EPERM, let status else { return nil }
         let lines = String(decoding: status, as: UTF8.self).split(separator: "\n")
         let ids = lines.first { $0.hasPrefix("NSpid:") }?.split(whereSeparator: { $0 == "\t" || $0 == " " })
@@ -179,7 +180,7 @@ extension DockerEngine {
     /// - Returns: 0, or the negative error number of the first.
     private static func killTree(_ process: pid_t, of container: String) -> CInt {
         let path = "/proc/\(process)/task/\(process)/children"
-        let children = FileManager.default.contents(atPath: path).map { String(decoding: $0, as: UTF8.self) } ?? ""
+        let children = KernelFile.read(path).map { String(decoding: $0, as: UTF8.self) } ?? ""
         let result = cx_kill_in_group(process, container)
         guard result == 0 else { return result }
         for child in children.split(separator: " ") {

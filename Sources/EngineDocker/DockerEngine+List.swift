@@ -120,33 +120,81 @@ extension DockerEngine {
     private func observe(_ id: String, _ containers: [Listed]) async throws -> ObservedPod? {
         guard let labels = containers.first?.labels else { return nil }
         let owner = containers.first { $0.role == .podInit }
-        var observed: [String: ObservedContainer.State] = [:]
-        for name in owner?.labels[Labels.containers]?.split(separator: ",") ?? [] { observed[String(name)] = .created }
+        let isAlive = owner?.state == "running"
+        var observed: [String: (state: ObservedContainer.State, endedAt: Timestamp?)] = [:]
+        for name in owner?.labels[Labels.containers]?.split(separator: ",") ?? [] {
+            observed[String(name)] = (.created, nil)
+        }
+        let podEnd = isAlive ? nil : try await end(of: owner)
         for member in containers where member.role == .member {
             guard let name = member.labels[Labels.container] else { continue }
-            observed[name] = try await observe(member)
+            var seen = try await observe(member)
+            // The engine gives a time also to what it ended itself together with the pod, in any order.
+            if !isAlive, let end = seen.endedAt, podEnd.map({ end + Self.podEndSpan >= $0 }) ?? true {
+                seen.endedAt = nil
+            }
+            observed[name] = seen
         }
         let order = owner?.labels[Labels.containers]?.split(separator: ",").map(String.init) ?? []
         let sorted = observed.sorted {
             (order.firstIndex(of: $0.key) ?? .max, $0.key) < (order.firstIndex(of: $1.key) ?? .max, $1.key)
         }
-        let isAlive = owner?.state == "running"
         // Its other containers may still run and keep its network, but nothing connects to them any more.
         if !isAlive { sockets.forget(id) }
         return ObservedPod(
             id: id, owner: Labels.owner(in: labels),
             createdAt: Timestamp(microseconds: labels[Labels.createdAt].flatMap { Int64($0) } ?? 0),
             isAlive: isAlive,
-            containers: sorted.map { ObservedContainer(name: $0.key, state: $0.value) })
+            containers: sorted.map {
+                ObservedContainer(name: $0.key, state: $0.value.state, endedAt: $0.value.endedAt)
+            })
     }
 
     /// The list has no exit code, so what has ended is inspected.
-    private func observe(_ member: Listed) async throws -> ObservedContainer.State {
-        if member.isLive { return .running }
-        if member.isCreated { return .created }
-        guard let details = try await client.container(member.id) else { return .exited(ContainerExit(code: 137)) }
-        if details.isRunning { return .running }
-        return .exited(exit(of: details))
+    private func observe(_ member: Listed) async throws -> (state: ObservedContainer.State, endedAt: Timestamp?) {
+        if member.isLive { return (.running, nil) }
+        if member.isCreated { return (.created, nil) }
+        guard let details = try await client.container(member.id) else {
+            return (.exited(ContainerExit(code: 137)), nil)
+        }
+        if details.isRunning { return (.running, nil) }
+        return (.exited(exit(of: details)), Self.time(details.state?.finishedAt))
+    }
+
+    /// A container that ended less than this before its pod may have been ended with it.
+    private static let podEndSpan: Duration = .seconds(1)
+
+    /// When the owner of a pod's namespace ended; `nil` when that is not known.
+    private func end(of owner: Listed?) async throws -> Timestamp? {
+        guard let owner, let details = try await client.container(owner.id) else { return nil }
+        return Self.time(details.state?.finishedAt)
+    }
+
+    /// A moment as engines write it: `2026-11-30T02:30:00.123456789Z`, also with an offset. `nil` for another text, and
+    /// for the year 1, which means never.
+    static func time(_ text: String?) -> Timestamp? {
+        guard let match = text?.wholeMatch(of: moment) else { return nil }
+        let (_, year, month, day, hour, minute, second, fraction, zone) = match.output
+        var parts = tm()
+        // The pattern admits nothing but digits.
+        func number(_ text: Substring) -> CInt { CInt(text) ?? 0 }
+        guard number(year) >= 1970 else { return nil }
+        (parts.tm_year, parts.tm_mon, parts.tm_mday) = (number(year) - 1900, number(month) - 1, number(day))
+        (parts.tm_hour, parts.tm_min, parts.tm_sec) = (number(hour), number(minute), number(second))
+        let digits = ((fraction ?? "").dropFirst() + "000000").prefix(6)
+        var offset: Int64 = 0
+        if zone != "Z" {
+            offset = Int64(number(zone.dropFirst().prefix(2))) * 3600 + Int64(number(zone.suffix(2))) * 60
+            if zone.first == "-" { offset = -offset }
+        }
+        let seconds = Int64(timegm(&parts)) - offset
+        return Timestamp(microseconds: seconds * 1_000_000 + (Int64(digits) ?? 0))
+    }
+
+    private static var moment:
+        Regex<(Substring, Substring, Substring, Substring, Substring, Substring, Substring, Substring?, Substring)>
+    {
+        /([0-9]{4})-([0-9]{2})-([0-9]{2})T([0-9]{2}):([0-9]{2}):([0-9]{2})(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})/
     }
 
     /// Docker reports what ran out of memory; Podman never does. There, SIGKILL that we did not send, under a limit of

@@ -113,7 +113,8 @@ extension DockerEngine {
         let resolver = try await PodFolder.offPool { [body = body(platform)] in body.resolver }
         try await folder.make(
             PodFolder.Files(
-                client: plan.clientFiles, hosts: ContainerBody.hosts(pod: plan.id, network: "veth"),
+                client: plan.clientFiles, spec: plan.files, hasArtifacts: plan.hasArtifacts,
+                hosts: ContainerBody.hosts(pod: plan.id, network: "veth"),
                 hostName: ContainerBody.hostName(plan.id), resolver: resolver,
                 containers: plan.containers.map(\.name)))
         let owner = try await ofPodInit(plan) {
@@ -265,6 +266,11 @@ extension DockerEngine {
 }
 
 extension DockerEngine {
+    package func artifactsFolder(pod: String) async throws -> String? {
+        let path = try folder(pod).artifacts
+        return try await PodFolder.exists(path) ? path : nil
+    }
+
     package func stop(container: String, of pod: String, grace: Duration) async throws {
         try await mapping {
             let member = try await containers(of: pod).first { $0.labels[Labels.container] == container }

@@ -135,7 +135,7 @@ extension DockerEngine {
     /// The platform's own bridge. An existing one keeps its addresses.
     private func ensureNetwork() async throws -> IPv4Subnet {
         if let subnet = try await ownNetwork() { return subnet }
-        let table = try await PodFolder.offPool { FileManager.default.contents(atPath: "/proc/net/route") }
+        let table = try await PodFolder.offPool { KernelFile.read("/proc/net/route") }
         var taken = IPv4Subnet.routes(in: String(decoding: table ?? Data(), as: UTF8.self))
         taken += try await client.networks().flatMap(\.subnets)
         let seed = UInt32(ImageArchive.digest(Array(configuration.installationID.utf8)).prefix(7), radix: 16) ?? 0

@@ -161,7 +161,7 @@ package struct DockerEngine: Engine {
         default: break
         }
         // Read afterwards: if the process belongs to the container now, it is the one that was meant.
-        guard let groups = FileManager.default.contents(atPath: "/proc/\(process)/cgroup") else {
+        guard let groups = KernelFile.read("/proc/\(process)/cgroup") else {
             close(network)
             throw PlatformError(.connectionFailed, "The pod's process cannot be looked at.")
         }

@@ -1,5 +1,6 @@
 import Core
 import Foundation
+import Support
 
 /// The settings of a ``DockerEngine``.
 package struct DockerEngineConfiguration: Sendable {
@@ -112,7 +113,7 @@ package struct DockerEngineConfiguration: Sendable {
     /// Podman limits itself to 32768 processes, and an engine without the right to raise limits can give no more than
     /// it has.
     package static func usualUlimits() -> [Ulimit] {
-        let limits = FileManager.default.contents(atPath: "/proc/self/limits").map {
+        let limits = KernelFile.read("/proc/self/limits").map {
             String(decoding: $0, as: UTF8.self)
         }
         let files = min(hardLimit("Max open files", in: limits ?? ""), 1 << 20)

@@ -15,6 +15,9 @@ struct BubblewrapArguments: Sendable {
     var stages: Bool
     /// The host's files and folders that the arguments so far name by ``StartRequest/stage(_:)``.
     private(set) var mounts: [StartRequest.Mount] = []
+    /// Whether the pod has files in ``PodPlan/specDirectory``, and a folder at ``PodPlan/artifactsDirectory``.
+    var hasFiles = false
+    var hasArtifacts = false
 
     init(host: HostSystem, folder: PodFolder, forbidsUserNamespaces: Bool, stages: Bool = true) {
         self.host = host
@@ -66,7 +69,15 @@ struct BubblewrapArguments: Sendable {
             stage(folder.home(container.name)), SystemFiles.home, "--bind", stage(folder.shared), "/mnt", "--perms",
             "0755", "--dir", "/cortex", "--ro-bind", stage(folder.client), "/cortex/client", "--bind-try",
             stage("\(folder.client)/\(PodPlan.clientScratch)"), "/cortex/client/\(PodPlan.clientScratch)",
-        ]
+        ] + ofWorker()
+    }
+
+    /// What a worker of a job has besides.
+    private mutating func ofWorker() -> [String] {
+        var arguments: [String] = []
+        if hasFiles { arguments += ["--ro-bind", stage(folder.spec), PodPlan.specDirectory] }
+        if hasArtifacts { arguments += ["--bind", stage(folder.artifacts), PodPlan.artifactsDirectory] }
+        return arguments
     }
 
     /// Bubblewrap covers parts of `/proc` itself, but only those that it may write as it stands, which a folder of mode

@@ -1,6 +1,7 @@
 import CLinux
 import Core
 import Foundation
+import Support
 
 /// The folders in which this process can make control groups, found by trying.
 struct ControlGroups: Sendable, Hashable {
@@ -184,7 +185,7 @@ extension ControlGroups {
     }
 
     private static func contents(_ path: String) -> String {
-        String(decoding: FileManager.default.contents(atPath: path) ?? Data(), as: UTF8.self)
+        String(decoding: KernelFile.read(path) ?? Data(), as: UTF8.self)
     }
 }
 
@@ -218,7 +219,7 @@ struct ControlGroup: Sendable, Hashable {
             defer { close(descriptor) }
             if write(descriptor, "1", 1) == 1 { return }
         }
-        let text = FileManager.default.contents(atPath: folder + "/cgroup.procs") ?? Data()
+        let text = KernelFile.read(folder + "/cgroup.procs") ?? Data()
         // As at the end of a line in /proc/PID/cgroup.
         let name = "/" + (folder as NSString).lastPathComponent + "\n"
         for word in String(decoding: text, as: UTF8.self).split(separator: "\n") {

@@ -96,6 +96,8 @@ struct Machine: Sendable, Hashable {
         var request = StartRequest(name: container.name)
         var bubblewrap = BubblewrapArguments(
             host: host, folder: folder, forbidsUserNamespaces: forbidsUserNamespaces, stages: record.stages ?? false)
+        bubblewrap.hasFiles = !record.plan.files.isEmpty
+        bubblewrap.hasArtifacts = record.plan.hasArtifacts
         request.bubblewrap = bubblewrap.arguments(container)
         request.mounts = bubblewrap.mounts
         request.command = (container.command ?? []) + (container.args ?? [])
@@ -121,9 +123,9 @@ package enum PodUsers {
     /// Whether this root is the machine's: inside a container it may be neither able to take other ids nor own anything
     /// outside. Blocking.
     static func areAvailable() -> Bool {
-        let map = FileManager.default.contents(atPath: "/proc/self/uid_map") ?? Data()
+        let map = KernelFile.read("/proc/self/uid_map") ?? Data()
         let words = String(decoding: map, as: UTF8.self).split { $0 == " " || $0 == "\n" }
-        let status = FileManager.default.contents(atPath: "/proc/self/status") ?? Data()
+        let status = KernelFile.read("/proc/self/status") ?? Data()
         let line = String(decoding: status, as: UTF8.self).split(separator: "\n").first { $0.hasPrefix("CapEff:") }
         let capabilities = line?.split(separator: "\t").last.flatMap { UInt64($0, radix: 16) } ?? 0
         let systemAdministration: UInt64 = 1 << 21

@@ -98,6 +98,11 @@ struct PodFolder: Sendable, Hashable {
     var record: String { path + "/pod.json" }
     var shared: String { path + "/mnt" }
     var client: String { path + "/client" }
+    /// The texts of ``PodPlan/files``, if there are any.
+    var spec: String { path + "/spec" }
+    /// What containers write to ``PodPlan/artifactsDirectory``, if the plan asks for it.
+    var artifacts: String { path + "/artifacts" }
+    var exits: String { "\(path)/\(ExitRecord.fileName)" }
     var system: String { path + "/etc" }
     var logs: String { path + "/logs" }
     var identity: String { path + "/init.pid" }
@@ -139,10 +144,34 @@ struct PodFolder: Sendable, Hashable {
         for folder in ["mnt", "client", "client/\(PodPlan.clientScratch)"] {
             try Self.give("\(draft)/\(folder)", to: record.user)
         }
+        try fillForWorker(draft, record)
         let encoder = JSONEncoder()
         encoder.outputFormatting = .sortedKeys
         let text = String(decoding: try encoder.encode(record), as: UTF8.self)
         try Self.write(text, to: draft + "/pod.json", mode: 0o600)
+    }
+
+    /// The folders that only workers of jobs have.
+    private func fillForWorker(_ draft: String, _ record: Record) throws {
+        func make(_ path: String, mode: Int) throws {
+            try FileManager.default.createDirectory(atPath: path, withIntermediateDirectories: false)
+            try FileManager.default.setAttributes([.posixPermissions: mode], ofItemAtPath: path)
+            try Self.give(path, to: record.user)
+        }
+        if record.plan.hasArtifacts { try make(draft + "/artifacts", mode: 0o777) }
+        guard !record.plan.files.isEmpty else { return }
+        try make(draft + "/spec", mode: 0o755)
+        for file in record.plan.files {
+            try Self.write(file.text, to: "\(draft)/spec/\(file.name)", mode: 0o600)
+            try Self.give("\(draft)/spec/\(file.name)", to: record.user)
+        }
+    }
+
+    /// How its containers ended, as its supervisor recorded it. Blocking.
+    func readExits() -> [String: ExitRecord] {
+        guard let data = FileManager.default.contents(atPath: exits) else { return [:] }
+        let records = ExitRecord.parse(String(decoding: data, as: UTF8.self))
+        return Dictionary(records.map { ($0.name, $0) }) { _, last in last }
     }
 
     /// Empty `/tmp` and home for the next start of a container.
@@ -210,13 +239,20 @@ extension SandboxEngine {
     /// One pod is measured at a time, on a thread that does nothing else.
     private static let pool = BlockingPool(threads: 1)
 
+    package func artifactsFolder(pod: String) async throws -> String? {
+        guard Self.isName(pod) else { return nil }
+        let path = folder(pod).artifacts
+        return try await blocking { access(path, F_OK) == 0 ? path : nil }
+    }
+
     package func diskUsage(pod: String, limit: Int64, upTo time: Duration?) async throws -> DiskUsage? {
         guard Self.isName(pod) else { return nil }
         let folder = folder(pod)
         return try await Self.pool.run {
             let deadline = time.map { cx_milliseconds() + $0.wholeMicroseconds / 1000 }
             var sum: Int64 = 0
-            for path in [folder.shared, folder.path + "/rw", folder.client] where sum <= limit {
+            for path in [folder.shared, folder.path + "/rw", folder.client, folder.artifacts] where sum <= limit {
+                if path == folder.artifacts, access(path, F_OK) != 0 { continue }
                 let bytes = cx_tree_usage(path, limit - sum, deadline ?? .max)
                 guard access(folder.path, F_OK) == 0 else { return nil }
                 switch CInt(clamping: -bytes) {

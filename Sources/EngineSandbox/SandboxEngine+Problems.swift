@@ -168,7 +168,7 @@ package struct SandboxAbilities: Sendable, Hashable {
     }
 
     private static func kernelVersion() -> String {
-        String(decoding: FileManager.default.contents(atPath: "/proc/sys/kernel/osrelease") ?? Data(), as: UTF8.self)
+        String(decoding: KernelFile.read("/proc/sys/kernel/osrelease") ?? Data(), as: UTF8.self)
     }
 }
 
@@ -179,7 +179,7 @@ struct Memory: Sendable, Hashable {
 
     /// Blocking.
     static func present() -> Memory {
-        let data = FileManager.default.contents(atPath: "/proc/meminfo") ?? Data()
+        let data = KernelFile.read("/proc/meminfo") ?? Data()
         return Memory(meminfo: String(decoding: data, as: UTF8.self))
     }
 

@@ -344,6 +344,7 @@ package final class SandboxEngine: Engine {
                 ObservedContainer(
                     name: container.name, state: Self.state(report.containers.first { $0.name == container.name }))
             }
+            try await addExits(to: &pod, of: plan)
             looks.withLock { $0.answered(pod) }
         } catch let error as PlatformError {
             // A slow pod does not delay the list: for a while its last state is reported.
@@ -355,8 +356,23 @@ package final class SandboxEngine: Engine {
             pod.containers = plan.containers.map {
                 ObservedContainer(name: $0.name, state: .exited(ContainerExit(code: 137)))
             }
+            try await addExits(to: &pod, of: plan)
         }
         return pod
+    }
+
+    /// Adds when containers of a pod that is not restarted ended; in a pod whose supervisor is gone, also how.
+    private func addExits(to pod: inout ObservedPod, of plan: PodPlan) async throws {
+        guard plan.restart == .never, pod.containers.contains(where: \.hasExited) else { return }
+        let folder = folder(plan.id)
+        let exits = try await blocking { folder.readExits() }
+        for index in pod.containers.indices where pod.containers[index].hasExited {
+            guard let exit = exits[pod.containers[index].name] else { continue }
+            pod.containers[index].endedAt = Timestamp(microseconds: exit.endedAt)
+            guard !pod.isAlive else { continue }
+            pod.containers[index].state = .exited(
+                ContainerExit(code: exit.exitCode, outOfMemory: exit.outOfMemory))
+        }
     }
 
     private static func state(_ container: StatusReport.Container?) -> ObservedContainer.State {

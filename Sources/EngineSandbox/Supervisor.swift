@@ -92,7 +92,7 @@ struct Supervisor: Sendable {
         guard let text = FileManager.default.contents(atPath: folder.identity) else { return nil }
         let words = String(decoding: text, as: UTF8.self).split { $0 == " " || $0 == "\n" }
         guard words.count == 2, let process = CInt(words[0]), process > 1,
-            let stat = FileManager.default.contents(atPath: "/proc/\(process)/stat")
+            let stat = KernelFile.read("/proc/\(process)/stat")
         else { return nil }
         // After the name in parentheses: the state, then 18 fields, then the start time.
         let fields = String(decoding: stat, as: UTF8.self).split(separator: ")").last?.split(separator: " ") ?? []
@@ -205,7 +205,7 @@ extension Supervisor {
     }
 
     private func isOrphan(_ process: pid_t, of folder: PodFolder) -> Bool {
-        guard let data = FileManager.default.contents(atPath: "/proc/\(process)/cmdline") else { return false }
+        guard let data = KernelFile.read("/proc/\(process)/cmdline") else { return false }
         let words = data.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
         let isEarlier = words.first == configuration.bubblewrap && words.contains(folder.shared)
         return words.first == bubblewrapName(podFolder: folder.path) || isEarlier

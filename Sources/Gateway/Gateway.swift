@@ -27,6 +27,7 @@ package struct Gateway: Service {
     ///     fast.
     ///   - exchanges: the handlers of APIs that are not AsyncAPIs, by name. Called whenever the deployed APIs may have
     ///     changed, with all of them.
+    ///   - jobs: the handler of an API with jobs; `nil` for another kind.
     ///   - onShutdown: called when a graceful shutdown begins.
     ///   - makeID: a new request's id; as a rule one that cannot be guessed.
     package init(
@@ -34,6 +35,7 @@ package struct Gateway: Service {
         capacity: ServerCapacity = ServerCapacity(), clock: any PlatformClock, logger: Logger,
         spareDisk: @escaping @Sendable () -> Int64 = { .max },
         exchanges: @escaping @Sendable ([DeployedAPI]) async throws -> [String: any ExchangeHandler] = { _ in [:] },
+        jobs: @escaping @Sendable (DeployedAPI) -> (any EndpointHandler)? = { _ in nil },
         onShutdown: @escaping @Sendable () -> Void = {},
         makeID: @escaping @Sendable (Timestamp) -> RequestID = { now in
             var generator = SystemRandomNumberGenerator()
@@ -49,6 +51,7 @@ package struct Gateway: Service {
                 switch api.specification.kind {
                 case .async(let part): .replies(AsyncAPI(api, part, services: services))
                 case .realtime, .trafficSplitter: exchanges[api.name].map(Endpoint.exchanges)
+                case .batch, .task: jobs(api).map(Endpoint.replies)
                 }
             }
         }

@@ -67,13 +67,15 @@ extension PlatformError.Code {
     /// The HTTP status of the code. No other place maps codes to statuses.
     package var status: HTTPResponseStatus {
         switch self {
-        case .badRequest, .configurationInvalid, .versionMismatch, .notSupported, .usage: .badRequest
+        case .badRequest, .configurationInvalid, .versionMismatch, .notSupported, .usage, .onlySupportedForKind,
+            .specifyExactlyOneKey, .conflictingFields, .queryParameterRequired, .noFilesFound:
+            .badRequest
         case .unauthorized: .unauthorized
         case .forbidden: .forbidden
         case .notFound: .notFound
         case .methodNotAllowed: .methodNotAllowed
         case .methodNotImplemented: .notImplemented
-        case .conflict, .usedByTrafficSplitter: .conflict
+        case .conflict, .usedByTrafficSplitter, .jobNotInProgress: .conflict
         case _ where isAPIUpdating: .conflict
         case .payloadTooLarge: .payloadTooLarge
         case .idempotencyMismatch: .unprocessableEntity

@@ -103,6 +103,18 @@ package typealias HTTPReplyHandler =
 /// Writes the body of a streamed answer; for one task at a time.
 package struct OutgoingBody: Sendable {
     let connection: ConnectionHandle
+    private let trailers = Trailers()
+
+    init(connection: ConnectionHandle) { self.connection = connection }
+
+    /// The fields behind the body. They are sent only behind a body without a length, to a caller of HTTP/1.1.
+    package func setTrailers(_ fields: HTTPHeaders) { trailers.fields.withLock { $0 = fields } }
+
+    var trailerFields: HTTPHeaders? { trailers.fields.withLock { $0 } }
+
+    private final class Trailers: Sendable {
+        let fields = Mutex<HTTPHeaders?>(nil)
+    }
 
     /// Sends bytes; returns when the caller can take more.
     ///

@@ -261,10 +261,10 @@ final class Responder: Sendable {
         switch response.body {
         case .bytes(let bytes) where !isHead:
             try await connection.write([part, .body(.byteBuffer(bytes)), .end(nil)])
-        case .stream(_, let write) where !isHead:
+        case .stream(let length, let write) where !isHead:
             try await connection.write([part])
+            let body = OutgoingBody(connection: connection.handle)
             do {
-                let body = OutgoingBody(connection: connection.handle)
                 if isHandlerOnLoop {
                     try await write(body)
                 } else {
@@ -276,7 +276,7 @@ final class Responder: Sendable {
                 _ = try errors.response(to: error)
                 throw error
             }
-            try await connection.write([.end(nil)])
+            try await connection.write([.end(length == nil && !isOld ? body.trailerFields : nil)])
         default:
             try await connection.write([part, .end(nil)])
         }

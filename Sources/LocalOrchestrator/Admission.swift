@@ -7,12 +7,25 @@ import Logging
 /// starvation of large replicas, an API that has none and has waited for a minute holds back the APIs that have some,
 /// and during every second span of five minutes all APIs. Not all the time, because the running replicas may never
 /// leave.
+///
+/// Replicas of APIs and workers of jobs that wait at the same time take turns (contract J9). The workers of all jobs of
+/// an API count as its replicas.
 enum Admission {
     struct Candidate: Sendable, Hashable {
         var id: String
         var api: String
         var amount: ComputeAmount
         var since: Instant
+        /// Whether it is a worker of a job.
+        var isWorker = false
+        /// Of the worker; lower ones start first.
+        var index = 0
+
+        fileprivate func isBefore(_ other: Candidate, turn: Bool?, _ running: [String: Int]) -> Bool {
+            if let turn, isWorker != other.isWorker { return isWorker == turn }
+            let (left, right) = (running[api] ?? 0, running[other.api] ?? 0)
+            return (left, since, index, id) < (right, other.since, other.index, other.id)
+        }
     }
 
     struct Verdict: Sendable, Hashable {
@@ -20,6 +33,8 @@ enum Admission {
         var admitted: [String] = []
         /// Why each of the other replicas waits.
         var reasons: [String: String] = [:]
+        /// Whether the one that was admitted last is a worker; as given when none was.
+        var wasWorkerLast: Bool?
     }
 
     /// How long an API without any replica waits before it holds others back.
@@ -30,23 +45,25 @@ enum Admission {
     /// - Parameters:
     ///   - running: the number of replicas that have space already, by API.
     ///   - capacity: `nil` when the capacity of the machine is not known: then all may start.
+    ///   - wasWorkerLast: ``Verdict/wasWorkerLast`` of the call before.
     static func verdict(
-        _ waiting: [Candidate], running: [String: Int], capacity: Capacity?, now: Instant
+        _ waiting: [Candidate], running: [String: Int], capacity: Capacity?, wasWorkerLast: Bool? = nil, now: Instant
     ) -> Verdict {
         var verdict = Verdict()
+        verdict.wasWorkerLast = wasWorkerLast
         guard var capacity else {
-            verdict.admitted = waiting.sorted { ($0.since, $0.id) < ($1.since, $1.id) }.map(\.id)
+            verdict.admitted = waiting.sorted { ($0.since, $0.index, $0.id) < ($1.since, $1.index, $1.id) }.map(\.id)
             return verdict
         }
         var running = running
         var rest = waiting
         while !rest.isEmpty {
-            rest.sort {
-                (running[$0.api] ?? 0, $0.since, $0.id) < (running[$1.api] ?? 0, $1.since, $1.id)
-            }
-            guard let next = admissible(rest, running, capacity, now, &verdict.reasons) else { break }
+            let turn = turn(of: rest, after: verdict.wasWorkerLast)
+            rest.sort { $0.isBefore($1, turn: turn, running) }
+            guard let next = admissible(rest, running, capacity, turn, now, &verdict.reasons) else { break }
             let candidate = rest.remove(at: next)
             verdict.admitted.append(candidate.id)
+            verdict.wasWorkerLast = candidate.isWorker
             verdict.reasons[candidate.id] = nil
             capacity.reserved = capacity.reserved + candidate.amount
             running[candidate.api, default: 0] += 1
@@ -54,25 +71,34 @@ enum Admission {
         return verdict
     }
 
+    /// Whether workers (`true`) or replicas (`false`) are next; `nil` when only one of them waits.
+    private static func turn(of waiting: [Candidate], after wasWorkerLast: Bool?) -> Bool? {
+        guard let first = waiting.first, waiting.contains(where: { $0.isWorker != first.isWorker }) else { return nil }
+        return !(wasWorkerLast ?? true)
+    }
+
     /// The index of the first replica that may start. Notes why those before it wait.
     private static func admissible(
-        _ ordered: [Candidate], _ running: [String: Int], _ capacity: Capacity, _ now: Instant,
-        _ reasons: inout [String: String]
+        _ ordered: [Candidate], _ running: [String: Int], _ capacity: Capacity, _ turn: Bool?,
+        _ now: Instant, _ reasons: inout [String: String]
     ) -> Int? {
         var favoured: Candidate?
         for (index, candidate) in ordered.enumerated() {
             if let lack = capacity.lack(for: candidate.amount) {
                 reasons[candidate.id] = lack
-                let hasNone = (running[candidate.api] ?? 0) == 0
+                let isNext = (running[candidate.api] ?? 0) == 0 || candidate.isWorker == turn
                 let isPossible = Capacity(total: capacity.total).lack(for: candidate.amount) == nil
-                if favoured == nil, hasNone, isPossible, now - candidate.since >= waitBeforeFavour {
+                if favoured == nil, isNext, isPossible, now - candidate.since >= waitBeforeFavour {
                     favoured = candidate
                 }
             } else if let favoured, favoured.api != candidate.api,
                 (running[candidate.api] ?? 0) > 0 || isUrgent(favoured, now),
                 candidate.amount.competes(with: favoured.amount)
             {
-                reasons[candidate.id] = "waits for room: \(favoured.api) has none yet and comes first"
+                reasons[candidate.id] =
+                    (running[favoured.api] ?? 0) == 0
+                    ? "waits for room: \(favoured.api) has none yet and comes first"
+                    : "waits for room: it is the turn of \(favoured.api)"
             } else {
                 return index
             }
@@ -128,8 +154,11 @@ extension LocalOrchestrator {
 
     /// The resources of all replicas that are on the machine in any state.
     private var reserved: ComputeAmount {
-        pods.values.filter { !$0.isPending }.reduce(ComputeAmount()) { $0 + $1.amount }
+        pods.values.filter { !$0.isPending && usesMachine($0) }.reduce(ComputeAmount()) { $0 + $1.amount }
     }
+
+    /// Whether containers of a pod run or may run. Those of a run that is over do not.
+    private func usesMachine(_ pod: Pod) -> Bool { runTable[pod.id]?.machine.occupiesMachine ?? true }
 
     func learnCapacity() async {
         let now = clock.instant()
@@ -150,19 +179,23 @@ extension LocalOrchestrator {
     func admitPending() {
         let waiting = pods.values.compactMap { pod -> Admission.Candidate? in
             guard case .pending(let since) = pod.phase else { return nil }
-            if let hold = disk.hold(of: pod.api.name) {
+            if let hold = disk.hold(of: pod.set) {
                 pods[pod.id]?.reason = hold
                 return nil
             }
-            return Admission.Candidate(id: pod.id, api: pod.api.name, amount: pod.amount, since: since)
+            return Admission.Candidate(
+                id: pod.id, api: pod.api.name, amount: pod.amount, since: since, isWorker: pod.worker != nil,
+                index: pod.worker?.index ?? 0)
         }
         guard !waiting.isEmpty else { return }
-        let running = pods.values.filter { !$0.isPending && $0.phase != .stopping }.reduce(into: [String: Int]()) {
+        let running = pods.values.filter { !$0.isPending && $0.phase != .stopping && usesMachine($0) }.reduce(
+            into: [String: Int]()
+        ) {
             $0[$1.api.name, default: 0] += 1
         }
         let verdict = Admission.verdict(
             waiting, running: running, capacity: machine.map { Capacity(total: $0, reserved: reserved) },
-            now: clock.instant())
+            wasWorkerLast: wasWorkerAdmitted, now: clock.instant())
         for (id, reason) in verdict.reasons {
             if pods[id]?.reason == nil {
                 logger.info(
@@ -171,10 +204,12 @@ extension LocalOrchestrator {
             }
             pods[id]?.reason = reason
         }
+        wasWorkerAdmitted = verdict.wasWorkerLast
         for id in verdict.admitted {
             pods[id]?.phase = .starting
             pods[id]?.reason = nil
             work.yield { await self.start(id) }
         }
+        publishRuns()
     }
 }

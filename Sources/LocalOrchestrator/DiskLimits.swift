@@ -156,7 +156,7 @@ extension LocalOrchestrator {
         noteDiskMargin()
         guard disk.isMeasurementDue(now: began, exists: { pods[$0] != nil }) else { return }
         let isCritical = configuration.diskMargin()?.isCritical == true && !disk.isErasing
-        let running = pods.filter { $0.value.phase == .running }
+        let running = pods.filter { $0.value.phase == .running && runTable[$0.key]?.machine.occupiesMachine != false }
         let measured = isCritical ? running : running.filter { Self.diskLimit($0.value) != nil }
         guard !measured.isEmpty else { return }
         disk.measurementBegan()
@@ -227,7 +227,7 @@ extension LocalOrchestrator {
     private func makeSpace(_ usage: [String: DiskUsage]) {
         guard !disk.isErasing else { return }
         let margin = configuration.diskMargin()
-        guard let margin, let victim = DiskShortage.victim(of: usage, margin), let api = pods[victim.id]?.api.name
+        guard let margin, let victim = DiskShortage.victim(of: usage, margin), let api = pods[victim.id]?.set
         else { return }
         let stored =
             switch victim.usage {
@@ -251,8 +251,15 @@ extension LocalOrchestrator {
         guard let pod = pods[id], pod.phase == .running else { return nil }
         logger.warning("replica \(text)", metadata: ["api": "\(pod.api.name)", "replica": "\(id)"])
         let sentence = "replica \(id) \(text)"
-        disk.stopped(id, of: pod.api.name, because: sentence, now: clock.instant())
+        disk.stopped(id, of: pod.set, because: sentence, now: clock.instant())
         pods[id]?.reason = sentence
+        if pod.isRun {
+            // Only a shortage of the machine is not the run's own fault.
+            let cause: RunEnd.Cause = if case .diskLimit = reason(text) { .exit } else { .lost }
+            handle(.evicted(cause, reason: text), of: id)
+            publishRuns()
+            return sentence
+        }
         pods[id]?.isLost = true
         pod.activity.close()
         pod.activity.cut(reason(text))

@@ -8,7 +8,7 @@ extension LocalOrchestrator {
         guard declared[api] != nil else {
             throw PlatformError(.notFound, "no API named \(api) is deployed; see `cortex get`")
         }
-        if let replica = options.replica, pods[replica]?.api.name != api {
+        if let replica = options.replica, pods[replica]?.set != api {
             throw PlatformError(.notFound, "\(api) has no replica \(replica); see `cortex describe \(api)`")
         }
         if let container = options.container, !containers(of: api).contains(container) {
@@ -24,7 +24,7 @@ extension LocalOrchestrator {
 
     /// Reads each container in a task of its own; with `follow` also those of replicas that appear later, until the API
     /// is deleted.
-    private func copyLogs(
+    func copyLogs(
         of api: String, _ options: LogOptions, to write: @escaping LogStream<ReplicaLogBatch>.Write
     ) async throws {
         let (changes, wake) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
@@ -52,7 +52,7 @@ extension LocalOrchestrator {
                     if isNew, !older.contains(source.replica) { options.tail = nil }
                     group.addTask { [options] in .ended(try await self.copy(source, options, for: reader, to: write)) }
                 }
-                guard options.follow, declared[api] != nil else { return }
+                guard options.follow, hasMore(api) else { return }
                 group.addTask {
                     for await _ in changes { break }
                     return .changed
@@ -71,6 +71,11 @@ extension LocalOrchestrator {
         }
     }
 
+    /// Whether replicas of a set may still appear.
+    private func hasMore(_ set: String) -> Bool {
+        declared[set] != nil || runTable.values.contains { $0.plan.set == set }
+    }
+
     private enum LogEvent: Sendable {
         case changed
         /// A log was read to its end, or could not be read.
@@ -86,6 +91,7 @@ extension LocalOrchestrator {
         var replica: String
         var container: String
         var createdAt: Timestamp
+        var worker: PodOwner.Worker?
     }
 
     /// A reader that follows logs.
@@ -120,7 +126,7 @@ extension LocalOrchestrator {
     }
 
     private func lacksReader(_ id: String) -> Bool {
-        guard let api = pods[id]?.api.name else { return false }
+        guard let api = pods[id]?.set else { return false }
         return logFollowers.values.contains { follower in
             follower.api == api
                 && logSources(of: api, follower.options).contains {
@@ -142,11 +148,13 @@ extension LocalOrchestrator {
 
     private func logSources(of api: String, _ options: LogOptions) -> [LogSource] {
         pods.values
-            .filter { $0.api.name == api && Self.hasLog($0) }
+            .filter { $0.set == api && Self.hasLog($0) }
             .filter { options.replica == nil || $0.id == options.replica }
             .sorted { ($0.createdAt, $0.id) < ($1.createdAt, $1.id) }
             .flatMap { pod in
-                pod.plan.containers.map { LogSource(replica: pod.id, container: $0.name, createdAt: pod.createdAt) }
+                pod.plan.containers.map {
+                    LogSource(replica: pod.id, container: $0.name, createdAt: pod.createdAt, worker: pod.worker)
+                }
             }
             .filter { options.container == nil || $0.container == options.container }
     }
@@ -158,7 +166,9 @@ extension LocalOrchestrator {
         to write: @escaping LogStream<ReplicaLogBatch>.Write
     ) async throws -> PlatformError? {
         let forward: LogStream<[UInt8]>.Write = { lines in
-            try await write(ReplicaLogBatch(replica: source.replica, container: source.container, lines: lines))
+            try await write(
+                ReplicaLogBatch(
+                    replica: source.replica, container: source.container, lines: lines, worker: source.worker))
         }
         do {
             let lines: LogStream<[UInt8]>
@@ -208,7 +218,9 @@ extension LocalOrchestrator {
     }
 
     private func areLastLinesDue(_ pod: Pod, _ now: Instant) -> Bool {
-        guard pod.phase == .running, !pod.isReady, !pod.isLost, let since = pod.unreadySince else { return false }
+        guard pod.phase == .running, !pod.isRun, !pod.isReady, !pod.isLost, let since = pod.unreadySince else {
+            return false
+        }
         guard !pod.containersRun || now - since >= Self.lastLinesDelay else { return false }
         return pod.linesReadAt.map { now - $0 >= Self.lastLinesPeriod } ?? true
     }
@@ -244,9 +256,13 @@ extension LocalOrchestrator {
         pods[id]?.excerpts = excerpts
         pods[id]?.lastLines = containers.flatMap { container in
             (excerpts[container]?.lines ?? []).map { line in
-                let cut = line.count > Self.lastLineLength ? line.prefix(Self.lastLineLength) + "…" : line[...]
-                return containers.count == 1 ? String(cut) : "\(container): \(cut)"
+                let cut = Self.shortened(line)
+                return containers.count == 1 ? cut : "\(container): \(cut)"
             }
         }
+    }
+
+    static func shortened(_ line: String) -> String {
+        line.count > lastLineLength ? line.prefix(lastLineLength) + "…" : line
     }
 }

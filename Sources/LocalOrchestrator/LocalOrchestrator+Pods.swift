@@ -27,9 +27,14 @@ extension LocalOrchestrator {
         let metadata: Logger.Metadata = ["api": "\(pod.api.name)", "replica": "\(id)"]
         do {
             try await prepare(plan)
+            if pod.isRun, let worker = pod.worker { try await configuration.recorder?.willStart(run: id, of: worker) }
             // It was stopped meanwhile, and is removed by whatever stopped it.
             guard pods[id]?.phase == .starting else { return }
-            try await operate("start pod", on: id, limit: Limits.engineStart) { try await $0.start(plan) }
+            if pod.worker == nil {
+                try await startOnEngine(plan)
+            } else {
+                try await workerStarts.run { @Sendable in try await self.startOnEngine(plan) }
+            }
         } catch let error as PlatformError where error.code == .conflict && pods[id]?.phase == .starting {
             // An earlier start ended after its deadline.
             logger.info("replica runs already", metadata: metadata)
@@ -47,8 +52,15 @@ extension LocalOrchestrator {
         logger.info("replica started", metadata: metadata)
         pods[id]?.phase = .running
         pods[id]?.reason = nil
+        if pod.isRun { runStarted(id) }
         startProbing(id)
         reconcileSoon()
+    }
+
+    private func startOnEngine(_ plan: PodPlan) async throws {
+        // It may have been stopped while it waited for other starts.
+        guard pods[plan.id]?.phase == .starting else { return }
+        try await operate("start pod", on: plan.id, limit: Limits.engineStart) { try await $0.start(plan) }
     }
 
     private func prepare(_ plan: PodPlan) async throws {
@@ -68,7 +80,9 @@ extension LocalOrchestrator {
     }
 
     private func note(_ line: String, on id: String) {
-        if pods[id]?.phase == .starting { pods[id]?.reason = line }
+        guard pods[id]?.phase == .starting else { return }
+        pods[id]?.reason = line
+        publishRuns()
     }
 
     private func startFailed(_ id: String, _ failure: PlatformError?) {
@@ -83,6 +97,8 @@ extension LocalOrchestrator {
             default: .other
             }
         pods[id] = pod
+        noteHistory(of: pod) { $0.startFailed(failure?.code) }
+        if pod.isRun { runStartFailed(id) }
         setAlarm()
         reconcileSoon()
     }
@@ -142,7 +158,7 @@ extension LocalOrchestrator {
     }
 
     /// Waits until the cancelled operations on a pod have ended, no longer than ``Limits/engineCancellation``.
-    private func waitForOperations(on pod: Pod) async {
+    func waitForOperations(on pod: Pod) async {
         do {
             try await pod.operations.waitForEnd(limit: Limits.engineCancellation, clock: clock)
         } catch {
@@ -164,7 +180,15 @@ extension LocalOrchestrator {
         var backoff = RestartBackoff()
         while true {
             do {
-                let grace = max(.zero, deadline - clock.instant())
+                var left = deadline
+                if let worker = pod.worker, configuration.recorder != nil {
+                    let grace = max(.zero, deadline - clock.instant())
+                    let containers = pod.plan.containers.map(\.name)
+                    if !pod.isLost, !pod.containers.isEmpty { await end(containers, of: id, grace: grace) }
+                    try await keepLogs(of: containers, pod: id, worker)
+                    left = clock.instant()
+                }
+                let grace = max(.zero, left - clock.instant())
                 try await operate("stop pod", on: id, limit: grace + Limits.engineStop) {
                     try await $0.stop(pod: id, grace: grace)
                 }
@@ -197,7 +221,7 @@ extension LocalOrchestrator {
         return pod.wasReady && !isStoppingAll ? declared : min(declared, configuration.shortGrace)
     }
 
-    private func forget(_ id: String) {
+    func forget(_ id: String) {
         pods[id] = nil
         removals?.yield()
         reconcileSoon()
@@ -226,17 +250,24 @@ extension LocalOrchestrator {
         declared = [:]
         let (removed, continuation) = AsyncStream.makeStream(of: Void.self)
         removals = continuation
-        for id in pods.keys { stop(id) }
+        for id in pods.keys where !isKeptForCollection(id) { stop(id) }
         publishReady()
-        guard !pods.isEmpty else { return }
+        guard !pods.keys.allSatisfy(isKeptForCollection) else { return }
         await withTaskGroup(of: Void.self) { group in
             group.addTask { [clock, configuration] in
                 // Each pod has the grace to end, and as much time again to be removed.
                 try? await clock.sleep(for: configuration.shortGrace * 2)
                 continuation.finish()
             }
-            for await _ in removed where pods.isEmpty { break }
+            for await _ in removed where pods.keys.allSatisfy(isKeptForCollection) { break }
             group.cancelAll()
         }
+    }
+
+    /// Whether a pod is that of a run that is over. Its exit codes and artifacts may not be recorded yet, so it is kept
+    /// until the next start.
+    private func isKeptForCollection(_ id: String) -> Bool {
+        guard let run = runTable[id] else { return false }
+        return !run.machine.occupiesMachine
     }
 }

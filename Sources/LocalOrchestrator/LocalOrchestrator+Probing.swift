@@ -9,7 +9,8 @@ extension LocalOrchestrator {
     func startProbing(_ id: String) {
         stopProbing(id)
         guard let pod = pods[id], pod.containers.values.allSatisfy({ $0.state == .running }) else { return }
-        let gates = ReadinessPlan.probes(of: pod.api.specification.pod)
+        // A run serves no requests.
+        let gates = pod.isRun ? [] : ReadinessPlan.probes(of: pod.api.specification.pod)
         let liveness = pod.api.specification.pod.containers.compactMap { container in
             container.livenessProbe.map { (container.name, $0) }
         }
@@ -96,6 +97,7 @@ extension LocalOrchestrator {
             pods[id]?.lastLines = []
             pods[id]?.linesReadAt = nil
             pods[id]?.wasReady = true
+            noteHistory(of: pod) { $0.becameReady() }
             pod.activity.expectNoLoss()
         }
         pods[id]?.unreadySince = isReady ? nil : clock.instant()
@@ -126,11 +128,15 @@ extension LocalOrchestrator {
     private func livenessFailed(_ container: String, of id: String, _ round: Int, reason: String?) {
         guard let pod = pods[id], pod.probeRound == round, pod.phase == .running else { return }
         logger.warning(
-            "liveness probe failed; restarting the container",
+            "liveness probe failed; ending the container",
             metadata: [
                 "api": "\(pod.api.name)", "replica": "\(id)", "container": "\(container)", "reason": "\(reason ?? "")",
             ])
         let failure = "liveness probe of \(container) failed: \(reason ?? "no answer")"
+        if pod.isRun {
+            handle(.livenessFailed(reason: failure), of: id)
+            return publishRuns()
+        }
         // Set before the container is killed, so that a request that loses its connection finds the reason.
         pods[id]?.activity.expectLoss(.livenessProbe("\(container): \(reason ?? "no answer")"))
         pods[id]?.reason = failure

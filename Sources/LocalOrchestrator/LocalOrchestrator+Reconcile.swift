@@ -8,6 +8,7 @@ extension LocalOrchestrator {
         await learnCapacity()
         // Changes during the call are newer than the engine's answer, which is compared with the state before it.
         let before = pods
+        let runsBefore = runTable
         let observed: [ObservedPod]
         do {
             observed = try await calls.ask("list pods", engine.name, limit: Limits.engineQuery) { try await $0.list() }
@@ -18,17 +19,21 @@ extension LocalOrchestrator {
             let problem = (error as? PlatformError)?.message ?? "the container engine does not answer"
             if engineProblem != problem { logger.error("cannot list pods: \(EngineCalls.text(of: error))") }
             engineProblem = problem
+            publishRuns()
             return
         }
-        for pod in observed where pods[pod.id] == nil && before[pod.id] == nil { adopt(pod) }
+        for pod in observed where pods[pod.id] == nil && before[pod.id] == nil && runTable[pod.id] == nil {
+            adopt(pod)
+        }
         hasListed = true
         let seen = Dictionary(observed.map { ($0.id, $0) }, uniquingKeysWith: { first, _ in first })
-        for (id, pod) in before where pod.phase == .running && pods[id]?.phase == .running {
+        for (id, pod) in before where pod.phase == .running && pods[id]?.phase == .running && !pod.isRun {
             observe(pod, seen[id])
         }
+        observeRuns(seen, before: runsBefore)
         restartDueContainers()
         retryDueStarts()
-        for name in Set(declared.keys).union(pods.values.map(\.api.name)).sorted() { roll(name) }
+        for name in Set(declared.keys).union(pods.values.filter { !$0.isRun }.map(\.set)).sorted() { roll(name) }
         admitPending()
         readLastLines()
         measureDisks()
@@ -84,6 +89,7 @@ extension LocalOrchestrator {
                     "api": "\(pod.api.name)", "replica": "\(pod.id)", "container": "\(name)",
                     "exit_code": "\(exit.code)", "out_of_memory": "\(exit.outOfMemory)",
                 ])
+            noteHistory(of: pod) { $0.exited(exit) }
             stopProbing(pod.id)
         }
         pods[pod.id]?.containers[name] = container
@@ -91,20 +97,17 @@ extension LocalOrchestrator {
 
     /// Adopts a pod that an earlier process of the platform started, or removes it if its owner is no longer declared.
     private func adopt(_ observation: ObservedPod) {
-        switch observation.owner {
-        case .api(let origin): adopt(observation, of: origin)
-        }
-    }
-
-    private func adopt(_ observation: ObservedPod, of origin: PodOwner.Version) {
-        guard let declaration = declared[origin.name] else {
+        let origin = observation.owner.version
+        let worker = observation.owner.worker
+        guard let declaration = declared[worker?.set ?? origin.name], (declaration.job == nil) == (worker == nil) else {
             // One removal at a time: the engine lists the pod until it is gone.
             guard foreign.insert(observation.id).inserted else { return }
-            logger.info("removing a pod that no deployed API owns", metadata: ["replica": "\(observation.id)"])
-            work.yield { await self.removeForeign(observation.id) }
+            logger.info("removing a pod that no deployed API or job owns", metadata: ["replica": "\(observation.id)"])
+            work.yield { await self.removeForeign(observation) }
             return
         }
-        let version = version(of: origin, declared: declaration.api)
+        // A job keeps its version.
+        let version = worker == nil ? version(of: origin, declared: declaration.api) : declaration.api
         if version == nil {
             logger.warning(
                 "the version of a replica is not recorded any more; it is kept until others serve",
@@ -113,10 +116,14 @@ extension LocalOrchestrator {
                 ])
         }
         let api = version ?? declaration.api.standIn
+        var plan = plan(for: api, id: observation.id, createdAt: observation.createdAt)
+        if let worker, let job = declaration.job {
+            plan = self.plan(
+                forWorker: worker.index, of: declaration, job, id: observation.id, createdAt: observation.createdAt)
+        }
         var pod = Pod(
-            id: observation.id, api: api, podID: origin.podID, deploymentID: origin.deploymentID,
-            createdAt: observation.createdAt,
-            plan: plan(for: api, id: observation.id, createdAt: observation.createdAt), phase: .running)
+            id: observation.id, api: api, worker: worker, podID: origin.podID, deploymentID: origin.deploymentID,
+            createdAt: observation.createdAt, plan: plan, phase: .running)
         pod.isVersionKnown = version != nil
         pod.wasReady = true
         let began = clock.instant() - max(.zero, clock.now() - observation.createdAt)
@@ -148,11 +155,18 @@ extension LocalOrchestrator {
             ?? known.first { $0.podID == origin.podID }
     }
 
-    private func removeForeign(_ id: String) async {
+    private func removeForeign(_ observation: ObservedPod) async {
+        let id = observation.id
         defer { foreign.remove(id) }
-        let grace = Duration.seconds(10)
+        var grace = Duration.seconds(10)
         do {
-            try await calls.ask("stop pod", id, limit: grace + Limits.engineStop) {
+            if let worker = observation.owner.worker, configuration.recorder != nil {
+                let containers = observation.containers.map(\.name)
+                if observation.isAlive { await end(containers, of: id, grace: grace) }
+                try await keepLogs(of: containers, pod: id, worker)
+                grace = .zero
+            }
+            try await calls.ask("stop pod", id, limit: grace + Limits.engineStop) { [grace] in
                 try await $0.stop(pod: id, grace: grace)
             }
         } catch {
@@ -190,7 +204,8 @@ extension LocalOrchestrator {
 
     func roll(_ name: String) {
         let declaration = declared[name]
-        let replicas = pods.values.filter { $0.api.name == name && $0.phase != .stopping }.map { pod in
+        if let declaration, declaration.job != nil { return rollWorkers(declaration) }
+        let replicas = pods.values.filter { $0.set == name && !$0.isRun && $0.phase != .stopping }.map { pod in
             pod.rolloutReplica(
                 isCurrent: declaration.map { pod.isCurrent($0.api) } ?? false, now: clock.instant())
         }
@@ -199,7 +214,7 @@ extension LocalOrchestrator {
             return
         }
         let steps = Rollout.steps(
-            wanted: declaration.replicas, strategy: declaration.api.specification.updateStrategy, replicas: replicas,
+            wanted: declaration.count, strategy: declaration.api.specification.updateStrategy, replicas: replicas,
             now: clock.instant())
         for id in steps.stop { stop(id) }
         // Stopping replicas do not count any more, so the next step need not wait until they have drained.

@@ -22,25 +22,24 @@ package actor LocalOrchestrator: Orchestrator, Service {
         /// The last measurement of the free space on the data directory's file system; `nil` where it is not known. It
         /// makes no system call.
         package var diskMargin: @Sendable () -> DiskMargin?
+        /// Records what happens to the pods of job workers; `nil`: nothing is recorded.
+        package var recorder: (any WorkerRecorder)?
 
         /// The parameters are the properties of the same names.
         package init(
             clientConfiguration: @escaping @Sendable (_ api: DeployedAPI, _ replica: String) -> String,
             resync: Duration = .seconds(5), shortGrace: Duration = .seconds(10),
-            makePodSuffix: @escaping @Sendable () -> String, diskMargin: @escaping @Sendable () -> DiskMargin? = { nil }
+            makePodSuffix: @escaping @Sendable () -> String,
+            diskMargin: @escaping @Sendable () -> DiskMargin? = { nil },
+            recorder: (any WorkerRecorder)? = nil
         ) {
             self.clientConfiguration = clientConfiguration
             self.resync = resync
             self.shortGrace = shortGrace
             self.makePodSuffix = makePodSuffix
             self.diskMargin = diskMargin
+            self.recorder = recorder
         }
-    }
-
-    /// A version of an API and the number of its replicas that are wanted.
-    struct ReplicaSet: Sendable {
-        var api: DeployedAPI
-        var replicas: Int
     }
 
     let engine: any Engine
@@ -55,7 +54,17 @@ package actor LocalOrchestrator: Orchestrator, Service {
     let work: AsyncStream<@Sendable () async -> Void>.Continuation
     private let works: AsyncStream<@Sendable () async -> Void>
 
+    /// The sets of replicas by name.
     var declared: [String: ReplicaSet] = [:]
+    /// What is remembered of the workers of declared jobs, by set and index.
+    var histories: [String: [Int: WorkerHistory]] = [:]
+    /// The declared runs, by the ids of their pods.
+    var runTable: [String: Run] = [:]
+    let runStates = Broadcast<[RunState]>(latest: [])
+    var publishedRuns: [RunState] = []
+    let workerStarts = Limiter(width: Limits.workerStarts, waitingLimit: .max, of: "starts of workers")
+    /// Whether a worker of a job was admitted last, rather than a replica of an API; `nil` before the first.
+    var wasWorkerAdmitted: Bool?
     /// Versions of each API from which pods may run, newest first.
     var versions: [String: [DeployedAPI]] = [:]
     var pods: [String: Pod] = [:]
@@ -120,9 +129,9 @@ package actor LocalOrchestrator: Orchestrator, Service {
 
     package func apply(_ api: DeployedAPI, replicas: Int) {
         versions[api.name] = [api] + (versions[api.name] ?? []).filter { $0.id != api.id }.prefix(Limits.versions)
-        declared[api.name] = ReplicaSet(api: api, replicas: replicas)
+        declared[api.name] = ReplicaSet(api: api, count: replicas)
         // A change that does not touch the pod reaches the running replicas without restarting them.
-        for (id, pod) in pods where pod.api.name == api.name && pod.isCurrent(api) {
+        for (id, pod) in pods where pod.set == api.name && pod.isCurrent(api) {
             pods[id]?.api = api
         }
         publishReady()
@@ -130,14 +139,18 @@ package actor LocalOrchestrator: Orchestrator, Service {
     }
 
     package func scale(api: String, replicas: Int) {
-        guard let declaration = declared[api] else { return }
+        guard let declaration = declared[api], declaration.job == nil else { return }
         // A decision may have been made just before an update lowered the bound.
         let replicas = min(replicas, declaration.api.specification.autoscaling.maxReplicas)
-        guard declaration.replicas != replicas else { return }
-        declared[api]?.replicas = replicas
-        // Start the new replica without waiting for a full reconcile: a request may be blocked on it.
-        if replicas > declaration.replicas, hasListed, engineProblem == nil {
-            roll(api)
+        guard declaration.count != replicas else { return }
+        declared[api]?.count = replicas
+        if replicas > declaration.count { rollSoon(api) } else { reconcileSoon() }
+    }
+
+    /// Starts new replicas of a set without waiting for a full reconcile: a request may be blocked on them.
+    func rollSoon(_ set: String) {
+        if hasListed, engineProblem == nil {
+            roll(set)
             admitPending()
             publishReady()
         }
@@ -149,7 +162,7 @@ package actor LocalOrchestrator: Orchestrator, Service {
         disk.forget(api: api)
         versions[api] = nil
         // Do not wait for the engine. Pods that are not known yet are stopped when the engine lists them.
-        for pod in pods.values where pod.api.name == api { stop(pod.id) }
+        for pod in pods.values where pod.set == api { stop(pod.id) }
         publishReady()
         wakeLogReaders()
         reconcileSoon()
@@ -158,12 +171,14 @@ package actor LocalOrchestrator: Orchestrator, Service {
     package func status(api: String) -> APIStatus? {
         guard let declaration = declared[api] else { return nil }
         let replicas =
-            pods.values.filter { $0.api.name == api }.sorted { ($0.createdAt, $0.id) < ($1.createdAt, $1.id) }
+            pods.values.filter { $0.set == api }.sorted { ($0.createdAt, $0.id) < ($1.createdAt, $1.id) }
             .map { $0.status(isCurrent: $0.isCurrent(declaration.api), now: clock.instant()) }
         return APIStatus(
-            requested: declaration.replicas, replicas: replicas,
+            requested: declaration.count, replicas: replicas,
             reason: engineProblem ?? disk.problem(of: api, now: clock.instant()))
     }
+
+    package func hasPod(_ id: String, of api: String) async -> Bool { pods[id]?.api.name == api }
 
     /// Every pod with its phase, including those that are being stopped, sorted by API and id.
     package func state() -> [PodState] {
@@ -186,7 +201,9 @@ package actor LocalOrchestrator: Orchestrator, Service {
         grace.withLock { $0 = longest }
         ready.send(
             pods.values.filter(\.isReady).map {
-                ReadyReplica(id: $0.id, api: $0.api, connector: engine.connector(pod: $0.id), activity: $0.activity)
+                ReadyReplica(
+                    id: $0.id, api: $0.api, worker: $0.worker, connector: engine.connector(pod: $0.id),
+                    activity: $0.activity)
             })
     }
 
@@ -237,7 +254,7 @@ package actor LocalOrchestrator: Orchestrator, Service {
 
     /// Reconciles again when the next restart or start is due.
     func setAlarm() {
-        let due = pods.values.compactMap(\.nextDue).min()
+        let due = (pods.values.compactMap(\.nextDue) + runTable.values.compactMap(\.deadline)).min()
         guard let due else { return }
         if let alarm, alarm.at <= due { return }
         alarm?.task.cancel()

@@ -25,6 +25,10 @@ struct Pod: Sendable {
     let id: String
     /// The version it was started from, or a later one that changed nothing about pods. See ``isVersionKnown``.
     var api: DeployedAPI
+    /// The worker of a job that it is; `nil` for a replica of an API.
+    var worker: PodOwner.Worker?
+    /// Whether it is a run of a Task, which ``RunMachine`` controls.
+    var isRun = false
     /// Whether the version of an adopted pod is still recorded. Otherwise `api` is the declared version without probes
     /// and hooks.
     var isVersionKnown = true
@@ -83,6 +87,9 @@ struct Pod: Sendable {
         }
     }
 
+    /// The name of the set that it belongs to: of its API, or of its job's workers.
+    var set: String { worker?.set ?? api.name }
+
     var isReady: Bool {
         phase == .running && !probes.isEmpty && probes.allSatisfy { $0 } && !activity.isClosed
             && containersRun
@@ -110,7 +117,7 @@ struct Pod: Sendable {
     var restarts: Int { containers.values.reduce(0) { $0 + $1.backoff.count } }
 
     func isCurrent(_ declared: DeployedAPI) -> Bool {
-        podID == declared.podID && deploymentID == declared.deploymentID
+        worker != nil || podID == declared.podID && deploymentID == declared.deploymentID
     }
 
     /// The pod as the rollout sees it.

@@ -7,33 +7,45 @@ extension PodPlan {
     ///   - id: unique for ever; also the value of `CORTEX_REPLICA_ID`.
     ///   - clusterVersion: the value of `CORTEX_VERSION`.
     ///   - clientConfiguration: text of `cli.yaml`.
+    ///   - hasPort: whether the pod serves requests; otherwise `CORTEX_PORT` is not set.
+    ///   - additional: further variables of the platform.
+    ///   - environment: further variables of the user, which replace those of the specification.
     package init(
         of api: DeployedAPI, id: String, createdAt: Timestamp, clusterVersion: String = CortexVersion.current,
-        clientConfiguration: String
+        clientConfiguration: String, hasPort: Bool = true, additional: [EnvironmentVariable] = [],
+        environment: [String: String] = [:]
     ) {
         let specification = api.specification
-        let system = [
+        var system = [
             EnvironmentVariable("CORTEX_VERSION", clusterVersion),
             EnvironmentVariable("CORTEX_LOG_LEVEL", "INFO"),
             EnvironmentVariable("CORTEX_CLI_CONFIG_DIR", Self.clientDirectory),
-            EnvironmentVariable("CORTEX_PORT", String(specification.pod.port)),
+        ]
+        if hasPort { system.append(EnvironmentVariable("CORTEX_PORT", String(specification.pod.port))) }
+        system += [
             EnvironmentVariable("CORTEX_API_NAME", specification.name),
             EnvironmentVariable("CORTEX_REPLICA_ID", id),
         ]
+        system += additional
         self.init(
             id: id,
             owner: .api(
                 .init(
                     name: specification.name, apiID: api.id, podID: api.podID, deploymentID: api.deploymentID)),
             createdAt: createdAt,
-            containers: specification.pod.containers.map { ContainerPlan(of: $0, system: system) },
+            containers: specification.pod.containers.map {
+                ContainerPlan(of: $0, system: system, environment: environment)
+            },
             clientConfiguration: clientConfiguration)
     }
 }
 
 extension ContainerPlan {
-    fileprivate init(of container: ContainerSpecification, system: [EnvironmentVariable]) {
-        let user = container.env.sorted { $0.key < $1.key }.map { EnvironmentVariable($0.key, $0.value) }
+    fileprivate init(
+        of container: ContainerSpecification, system: [EnvironmentVariable], environment: [String: String]
+    ) {
+        let user = container.env.merging(environment) { _, last in last }
+            .sorted { $0.key < $1.key }.map { EnvironmentVariable($0.key, $0.value) }
         let environment = system + user
         let variables = Dictionary(environment.map { ($0.name, $0.value) }) { _, last in last }
         self.init(

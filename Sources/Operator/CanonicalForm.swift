@@ -14,9 +14,11 @@ enum CanonicalForm {
             "name": .string(specification.name), "kind": .string(specification.kind.name.rawValue),
         ]
         switch specification.kind {
-        case .async(let api): members["pod"] = .object(asyncPod(api.workload.pod))
+        case .async(let api): members["pod"] = .object(podWithConcurrency(api.workload.pod))
         // The limits of a RealtimeAPI are the proxy's: a change of them restarts nothing (contract R10, R18).
         case .realtime(let api): members["pod"] = .object(pod(api.workload.pod))
+        case .batch(let api): members["pod"] = .object(pod(api.pod))
+        case .task(let api): members["pod"] = .object(taskPod(api.pod))
         case .trafficSplitter: break
         }
         return .object(members)
@@ -32,7 +34,7 @@ enum CanonicalForm {
         switch specification.kind {
         case .async(let api):
             networking["allow_origins"] = strings(specification.networking.allowOrigins)
-            members["pod"] = .object(asyncPod(api.workload.pod))
+            members["pod"] = .object(podWithConcurrency(api.workload.pod))
             members.merge(replicas(api.workload)) { first, _ in first }
             members.merge(policy(api.requests)) { first, _ in first }
             // These were once part of the form, always with these values.
@@ -48,6 +50,20 @@ enum CanonicalForm {
             members["pod"] = .object(pod)
             members.merge(replicas(api.workload)) { first, _ in first }
             members.merge(policy(api.proxy)) { first, _ in first }
+        case .batch(let api):
+            members["pod"] = .object(podWithConcurrency(api.pod))
+            members.merge(policy(api.jobs)) { first, _ in first }
+            members.merge([
+                "timeout": nanoseconds(api.timeout), "keep_failed": nanoseconds(api.keepFailed),
+                "max_payload": .integer(api.maxPayload), "retries": retries(api.retries),
+            ]) { first, _ in first }
+        case .task(let api):
+            members["pod"] = .object(taskPod(api.pod))
+            members.merge(policy(api.jobs)) { first, _ in first }
+            members.merge([
+                "timeout": nanoseconds(api.timeout), "max_artifacts": .integer(api.maxArtifacts),
+                "retries": retries(api.retries),
+            ]) { first, _ in first }
         case .trafficSplitter(let splitter):
             members.merge(self.splitter(splitter)) { first, _ in first }
         }
@@ -112,6 +128,41 @@ enum CanonicalForm {
         }
     }
 
+    // MARK: Parts of a BatchAPI and a TaskAPI
+
+    private static func policy(_ jobs: JobPolicy) -> [String: JSONValue] {
+        [
+            "retention": nanoseconds(jobs.retention), "max_result": .integer(jobs.maxResult),
+            "max_concurrent_jobs": jobs.maxConcurrentJobs.map(integer) ?? .null,
+            "max_queued_jobs": jobs.maxQueuedJobs.map(integer) ?? .null,
+            "start_timeout": nanoseconds(jobs.startTimeout), "schedules": .array(jobs.schedules.map(schedule)),
+        ]
+    }
+
+    private static func schedule(_ schedule: ScheduleSpecification) -> JSONValue {
+        var members: [String: JSONValue] = [
+            "name": .string(schedule.name), "overlap": .string(schedule.overlap.rawValue),
+            "catch_up": .string(schedule.catchUp.rawValue), "catch_up_window": nanoseconds(schedule.catchUpWindow),
+            "jitter": nanoseconds(schedule.jitter), "suspended": .bool(schedule.isSuspended),
+            "job": .string(schedule.job),
+        ]
+        switch schedule.timing {
+        case .cron(let expression, let timeZone):
+            members["cron"] = .string(expression.text)
+            members["time_zone"] = .string(timeZone)
+        case .every(let period): members["every"] = nanoseconds(period)
+        }
+        return .object(members)
+    }
+
+    private static func retries(_ retries: TaskRetryPolicy) -> JSONValue {
+        .object([
+            "max_attempts": integer(retries.maxAttempts), "on": strings(retries.on.map(\.rawValue).sorted()),
+            "no_retry_exit_codes": .array(retries.noRetryExitCodes.sorted().map(integer)),
+            "on_lost": .string(retries.onLost.rawValue), "backoff": nanoseconds(retries.backoff),
+        ])
+    }
+
     // MARK: Parts of a TrafficSplitter
 
     private static func splitter(_ splitter: SplitterSpecification) -> [String: JSONValue] {
@@ -145,8 +196,13 @@ enum CanonicalForm {
 
     // MARK: Pod
 
+    /// A task has no port.
+    private static func taskPod(_ pod: PodSpecification) -> [String: JSONValue] {
+        self.pod(pod).filter { $0.key != "port" }
+    }
+
     /// With `max_concurrency`, which has always been part of the form of an AsyncAPI.
-    private static func asyncPod(_ pod: PodSpecification) -> [String: JSONValue] {
+    private static func podWithConcurrency(_ pod: PodSpecification) -> [String: JSONValue] {
         self.pod(pod).merging(["max_concurrency": integer(pod.maxConcurrency)]) { first, _ in first }
     }
 

@@ -9,12 +9,16 @@ struct Declaration: Sendable {
     /// Where its fields are in the file; `nil` where there is no file, as in a rollback.
     var places: SourceMap?
 
-    /// - Parameter kinds: the kinds whose APIs are deployed.
+    /// - Parameters:
+    ///   - kinds: the kinds whose APIs are deployed.
+    ///   - submissions: finds the problems of the submissions of schedules.
     /// - Throws: ``ConfigurationRejected`` with every problem of the file.
-    static func read(_ file: [UInt8], fileName: String, baseDirectory: String?, kinds: Set<APIKind>) throws
-        -> [Declaration]
-    {
-        let result = ConfigurationFile.parse(file, fileName: fileName, baseDirectory: baseDirectory, served: kinds)
+    static func read(
+        _ file: [UInt8], fileName: String, baseDirectory: String?, kinds: Set<APIKind>,
+        submissions: @escaping SubmissionCheck
+    ) throws -> [Declaration] {
+        let result = ConfigurationFile.parse(
+            file, fileName: fileName, baseDirectory: baseDirectory, served: kinds, submissions: submissions)
         guard result.obstacles.isEmpty else {
             throw ConfigurationRejected(problems: result.obstacles.map { ReportedProblem($0) })
         }

@@ -1,4 +1,4 @@
-import APIConfiguration
+package import APIConfiguration
 package import Access
 package import Core
 package import Logging
@@ -22,12 +22,16 @@ package final class DeployService: Sendable {
     let volumes: VolumePolicy
     let podAccessLimit: OperatorAccess
     private let kinds: Set<APIKind>
+    private let submissions: SubmissionCheck
 
-    /// - Parameter kinds: the kinds whose APIs are deployed.
+    /// - Parameters:
+    ///   - kinds: the kinds whose APIs are deployed.
+    ///   - submissions: finds the problems of the submissions of schedules.
     package init(
         store: any Store, orchestrator: any Orchestrator, reconciler: any Reconciling, clock: any PlatformClock,
         random: some RandomNumberGenerator & Sendable, volumes: VolumePolicy = VolumePolicy(),
-        podAccessLimit: OperatorAccess = .own, kinds: Set<APIKind>, logger: Logger
+        podAccessLimit: OperatorAccess = .own, kinds: Set<APIKind>,
+        submissions: @escaping SubmissionCheck = { _, _ in [] }, logger: Logger
     ) {
         self.store = store
         self.orchestrator = orchestrator
@@ -37,6 +41,7 @@ package final class DeployService: Sendable {
         self.volumes = volumes
         self.podAccessLimit = podAccessLimit
         self.kinds = kinds
+        self.submissions = submissions
         self.logger = logger
     }
 
@@ -61,7 +66,8 @@ package final class DeployService: Sendable {
     package func deploy(
         _ file: [UInt8], fileName: String, baseDirectory: String?, by principal: Principal?, force: Bool
     ) async throws -> [DeployResult] {
-        let written = try Declaration.read(file, fileName: fileName, baseDirectory: baseDirectory, kinds: kinds)
+        let written = try Declaration.read(
+            file, fileName: fileName, baseDirectory: baseDirectory, kinds: kinds, submissions: submissions)
         let specifications = written.map(\.specification)
         let keys = Set(specifications.map(\.name)).union(Self.sharedKeys(of: specifications))
         return try await gate.run(keys) {
@@ -84,7 +90,8 @@ package final class DeployService: Sendable {
     /// Rolls out the same specification again (contract S4).
     ///
     /// - Throws: `not_found`; `asyncapi.api_updating` while it is being updated, unless `force`; `bad_request` for a
-    ///   TrafficSplitter, which has no replicas; `store_unavailable`.
+    ///   TrafficSplitter and `operation_is_only_supported_for_kind` for an API with jobs, which have no replicas;
+    ///   `store_unavailable`.
     package func refresh(api name: String, force: Bool) async throws -> DeployedAPI {
         try await gate.run([name]) {
             try await repeatingOnConflict(name) {
@@ -149,7 +156,7 @@ package final class DeployService: Sendable {
         of declared: [Declaration], deployed: [DeployedAPI], fileName: String, beside known: [ReportedProblem]
     ) async throws {
         var problems = known + DeployPlan.conflicts(of: declared, with: deployed, fileName: fileName)
-        for declaration in declared where declaration.specification.hasReplicas {
+        for declaration in declared where declaration.specification.hasPods {
             for text in await orchestrator.problems(with: declaration.specification) {
                 let problem = declaration.problem(fileName, said: text)
                 // An engine may say the same of a source that is missing.
@@ -273,8 +280,15 @@ package struct ConfigurationRejected: Error, Sendable {
 
 extension APISpecification {
     /// - Throws: `bad_request` for a TrafficSplitter; the message names the APIs that have replicas (contract X11).
+    ///   `operation_is_only_supported_for_kind` for an API with jobs.
     func requireReplicas(for command: String) throws {
         guard !hasReplicas else { return }
+        guard jobs == nil else {
+            throw PlatformError(
+                .onlySupportedForKind,
+                "\(name) is a \(kind.name.rawValue) and has no replicas: its pods are the workers of jobs; use \(command) with an API of another kind, or see the jobs with cortex get \(name)"
+            )
+        }
         throw PlatformError(
             .badRequest,
             "\(name) is a \(kind.name.rawValue) and has no replicas: use \(command) with one of its APIs: \(splitTargets.joined(separator: ", "))"
@@ -393,7 +407,7 @@ extension DeployService {
                         message: finding.message))
             }
             let access = declaration.specification.pod.operatorAccess
-            if declaration.specification.hasReplicas, access > podAccessLimit {
+            if declaration.specification.hasPods, access > podAccessLimit {
                 problems.append(
                     declaration.problem(
                         fileName, path: "pod.operator_access", kind: ConfigurationProblem.Kind.notAllowed.rawValue,

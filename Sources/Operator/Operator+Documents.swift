@@ -22,10 +22,11 @@ extension Operator {
             ($0.specification.kind.name.listPosition, $0.name) < ($1.specification.kind.name.listPosition, $1.name)
         }
         for api in apis {
-            documents.append(
-                APIDocument(
-                    metadata: APIDocument.Metadata(api), status: await status(of: api, counts, detailed: false),
-                    numTrafficSplitterTargets: Self.targetCount(of: api), endpoint: Self.endpoint(of: api, addresses)))
+            var document = APIDocument(
+                metadata: APIDocument.Metadata(api), status: await status(of: api, counts, detailed: false),
+                numTrafficSplitterTargets: Self.targetCount(of: api), endpoint: Self.endpoint(of: api, addresses))
+            try await addJobs(of: api, to: &document)
+            documents.append(document)
         }
         return documents
     }
@@ -33,7 +34,7 @@ extension Operator {
     /// `GET /get/{api}`
     func document(of name: String, _ addresses: PlatformAddresses) async throws -> APIDocument {
         let api = try await deployedAPI(name)
-        var document = await presentDocument(of: api, addresses, detailed: false)
+        var document = try await presentDocument(of: api, addresses, detailed: false)
         document.status?.statusCode =
             deployments.reasonHeldBack(name) == nil
             ? Self.statusCode(of: api, await orchestrator.status(api: name)) : "status_error"
@@ -44,7 +45,7 @@ extension Operator {
     /// `GET /get/{api}/{apiID}`: of an older version only its specification.
     func document(of name: String, version id: String, _ addresses: PlatformAddresses) async throws -> APIDocument {
         let present = try await deployedAPI(name)
-        if present.id == id { return await presentDocument(of: present, addresses, detailed: false) }
+        if present.id == id { return try await presentDocument(of: present, addresses, detailed: false) }
         guard let version = try await store.versions(of: name).first(where: { $0.id == id }) else {
             throw PlatformError(
                 .notFound, "\(name) has no version \(id.shown): cortex get \(name) lists the last \(Limits.versions)")
@@ -54,7 +55,7 @@ extension Operator {
 
     /// `GET /describe/{api}`
     func description(of name: String, _ addresses: PlatformAddresses) async throws -> APIDocument {
-        var document = await presentDocument(of: try await deployedAPI(name), addresses, detailed: true)
+        var document = try await presentDocument(of: try await deployedAPI(name), addresses, detailed: true)
         document.spec = nil
         return document
     }
@@ -86,7 +87,7 @@ extension Operator {
 
     /// `nil` for another kind than TrafficSplitter.
     private static func targetCount(of api: DeployedAPI) -> Int? {
-        api.specification.hasReplicas ? nil : api.specification.splitTargets.count
+        api.specification.kind.name == .trafficSplitter ? api.specification.splitTargets.count : nil
     }
 
     private static func statusCode(of api: DeployedAPI, _ status: APIStatus?) -> String {
@@ -96,18 +97,37 @@ extension Operator {
     }
 
     static func specDocument(_ api: DeployedAPI) -> SpecDocument {
-        // What cannot be read as JSON is shown as the text it is.
-        let submitted = try? DocumentCoding.decode(JSONValue.self, from: Array(api.submitted.utf8))
-        return SpecDocument(api, submitted: submitted ?? .string(api.submitted))
+        func json(_ text: String) -> JSONValue {
+            // What cannot be read as JSON is shown as the text it is.
+            (try? DocumentCoding.decode(JSONValue.self, from: Array(text.utf8))) ?? .string(text)
+        }
+        return SpecDocument(api, submitted: json(api.submitted), json: json)
     }
 
-    private func presentDocument(of api: DeployedAPI, _ addresses: PlatformAddresses, detailed: Bool) async
+    private func presentDocument(of api: DeployedAPI, _ addresses: PlatformAddresses, detailed: Bool) async throws
         -> APIDocument
     {
-        APIDocument(
+        var document = APIDocument(
             spec: Self.specDocument(api), metadata: APIDocument.Metadata(api),
             status: await status(of: api, await queueCounts(), detailed: detailed),
             numTrafficSplitterTargets: Self.targetCount(of: api), endpoint: Self.endpoint(of: api, addresses))
+        try await addJobs(of: api, to: &document)
+        return document
+    }
+
+    /// Adds the jobs of an API with jobs (contract J13).
+    private func addJobs(of api: DeployedAPI, to document: inout APIDocument) async throws {
+        switch api.specification.kind.name {
+        case .batch:
+            document.batchJobStatuses = try await configuration.jobStatuses(api).compactMap { job in
+                if case .batch(let job) = job { job } else { nil }
+            }
+        case .task:
+            document.taskJobStatuses = try await configuration.jobStatuses(api).compactMap { job in
+                if case .task(let job) = job { job.withoutStoredResults } else { nil }
+            }
+        case .async, .realtime, .trafficSplitter: break
+        }
     }
 
     private func status(of api: DeployedAPI, _ counts: [String: QueueCounts]?, detailed: Bool) async -> StatusDocument {
@@ -118,6 +138,7 @@ extension Operator {
         let status =
             await orchestrator.status(api: api.name)
             ?? APIStatus(requested: 0, reason: deployments.reasonHeldBack(api.name))
+        guard api.specification.hasReplicas else { return StatusDocument(status, queue: nil, detailed: false) }
         let scaling = detailed ? ScalingDocument(await configuration.scaling(api.name)) : nil
         guard case .realtime = kind else {
             return StatusDocument(
@@ -136,6 +157,17 @@ extension Operator {
             logger.warning("queue lengths unknown", metadata: ["error": "\(error)"])
             return nil
         }
+    }
+}
+
+extension TaskJobStatusDocument {
+    /// Without results that are too large for memory; the job's own document has them.
+    fileprivate var withoutStoredResults: TaskJobStatusDocument {
+        func isStored(_ result: VerbatimJSON?) -> Bool { if case .text(.stored) = result { true } else { false } }
+        var job = self
+        if isStored(job.result) { job.result = nil }
+        if job.results?.contains(where: isStored) == true { job.results = nil }
+        return job
     }
 }
 
@@ -189,14 +221,22 @@ extension Operator {
             requests: records.map(RequestDocument.init), next: records.count == filter.limit ? records.last?.id : nil)
     }
 
-    /// - Throws: `not_found`; `bad_request` for a kind whose requests are not stored (contract R24).
+    /// - Throws: `not_found`; `bad_request` for a kind whose requests are not stored (contract R24);
+    ///   `operation_is_only_supported_for_kind` for a kind with jobs.
     private func requireQueue(_ name: String) async throws {
         let kind = try await deployedAPI(name).specification.kind.name
-        guard kind != .async else { return }
-        throw PlatformError(
-            .badRequest,
-            "\(name) is a \(kind.rawValue), which answers at once and stores no requests: use cortex call \(name)"
-        )
+        switch kind {
+        case .async: return
+        case .realtime, .trafficSplitter:
+            throw PlatformError(
+                .badRequest,
+                "\(name) is a \(kind.rawValue), which answers at once and stores no requests: use cortex call \(name)"
+            )
+        case .batch, .task:
+            throw PlatformError(
+                .onlySupportedForKind,
+                "\(name) is a \(kind.rawValue), which has jobs and no requests: use cortex jobs \(name)")
+        }
     }
 
     /// `POST /retry/{api}/{id}`: puts a failed request back into the queue (contract A12, O3).
@@ -210,12 +250,11 @@ extension Operator {
     }
 }
 
-/// How the operator writes and reads JSON: keys are sorted, so that equal values are equal bytes.
+/// How the operator writes and reads JSON: keys are sorted, so that equal values are equal bytes. `config` of a job is
+/// written verbatim.
 enum DocumentCoding {
     static func encode(_ value: some Encodable) throws -> [UInt8] {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-        return Array(try encoder.encode(value))
+        try OrderedJSON.bytes(of: value, .sorted)
     }
 
     static func decode<Value: Decodable>(_ type: Value.Type, from bytes: [UInt8]) throws -> Value {

@@ -17,16 +17,24 @@ extension Operator {
             follow: try query.bool("follow"), tail: try query.integer("tail", in: 0...1_000_000),
             replica: try query.text("replica"), container: try query.text("container"))
         let api = try await deployedAPI(name)
+        if let lines = try await jobLines(of: api, query) {
+            return answer(lines, notice: nil, follow: options.follow, request)
+        }
         try api.specification.requireReplicas(for: "cortex logs")
         let status = await orchestrator.status(api: name)
         try check(options, api: api, status: status)
+        let lines = try await orchestrator.logs(api: name, options: options)
+        return answer(lines, notice: Self.notice(api: name, status: status), follow: options.follow, request)
+    }
+
+    private func answer(
+        _ lines: LogStream<ReplicaLogBatch>, notice: LogLineDocument?, follow: Bool, _ request: IncomingRequest
+    ) -> OutgoingResponse {
         var response = OutgoingResponse(
             status: .ok, headers: ["Content-Type": "application/x-ndjson", "Cache-Control": "no-store"])
         guard request.method != .HEAD else { return response }
-        let lines = try await orchestrator.logs(api: name, options: options)
-        let notice = Self.notice(api: name, status: status)
         response.body = .stream(length: nil) { outbound in
-            try await stream(lines, notice: notice, follow: options.follow, caller: request.caller, to: outbound)
+            try await stream(lines, notice: notice, follow: follow, caller: request.caller, to: outbound)
         }
         return response
     }
@@ -129,15 +137,18 @@ extension Operator {
 struct LogBatchEncoder: Sendable {
     private let lines: [UInt8]
     private let prefix: [UInt8]
+    private let suffix: [UInt8]
     private var position = 0
 
     init(_ batch: ReplicaLogBatch) {
         self.lines = batch.lines
-        var prefix = Array(#"{"container":""#.utf8)
+        let worker = batch.worker
+        var prefix = Array((worker.map { #"{"attempt":\#($0.attempt),"container":""# } ?? #"{"container":""#).utf8)
         Self.escape(Array(batch.container.utf8)[...], into: &prefix)
         prefix += Array(#"","replica":""#.utf8)
         Self.escape(Array(batch.replica.utf8)[...], into: &prefix)
         self.prefix = prefix + Array(#"","text":""#.utf8)
+        self.suffix = Array((worker.map { #"","worker":\#($0.index)}"# } ?? "\"}").utf8) + [UInt8(ascii: "\n")]
     }
 
     var isAtEnd: Bool { position >= lines.count }
@@ -151,7 +162,7 @@ struct LogBatchEncoder: Sendable {
             let end = rest.firstIndex(of: UInt8(ascii: "\n")) ?? rest.endIndex
             bytes += prefix
             Self.escape(rest[..<end], into: &bytes)
-            bytes += [UInt8(ascii: "\""), UInt8(ascii: "}"), UInt8(ascii: "\n")]
+            bytes += suffix
             position = end + 1
         }
         return ByteBuffer(bytes: bytes)

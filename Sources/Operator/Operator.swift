@@ -1,4 +1,4 @@
-import APIConfiguration
+package import APIConfiguration
 package import Access
 package import Core
 package import HTTPServing
@@ -39,7 +39,7 @@ package struct Operator: Sendable {
         self.deployments = DeployService(
             store: store, orchestrator: orchestrator, reconciler: reconciler, clock: clock, random: random,
             volumes: configuration.volumes, podAccessLimit: configuration.podAccessLimit, kinds: configuration.kinds,
-            logger: logger)
+            submissions: configuration.submissions, logger: logger)
         self.routes = makeRoutes()
     }
 
@@ -75,6 +75,13 @@ package struct OperatorConfiguration: Sendable {
     package var scaling: @Sendable (_ api: String) async -> [ScalingDecision]
     /// The traffic of RealtimeAPIs and TrafficSplitters; `nil` where no proxy runs.
     package var traffic: (any TrafficSource)?
+    /// The jobs of a BatchAPI or a TaskAPI that a list shows: all open ones, then the newest ended ones, up to
+    /// ``Limits/listedJobs`` in all when fewer are open (contract J13).
+    package var jobStatuses: @Sendable (_ api: DeployedAPI) async throws -> [JobStatusDocument]
+    /// Finds the problems of the submissions of schedules.
+    package var submissions: SubmissionCheck
+    /// The jobs of BatchAPIs and TaskAPIs; `nil` where none run.
+    package var jobs: (any JobControl)?
     /// Ends the roll-back of a TrafficSplitter; does nothing where there is none (contract X8, X10).
     package var resumeSplit: @Sendable (_ splitter: String) async throws -> Void
     /// Each part of the platform and whether it does its work, for `/health`.
@@ -89,6 +96,8 @@ package struct OperatorConfiguration: Sendable {
         addresses: @escaping @Sendable () -> PlatformAddresses, notReady: @escaping @Sendable () async -> [String],
         scaling: @escaping @Sendable (_ api: String) async -> [ScalingDecision] = { _ in [] },
         traffic: (any TrafficSource)? = nil,
+        jobStatuses: @escaping @Sendable (_ api: DeployedAPI) async throws -> [JobStatusDocument] = { _ in [] },
+        submissions: @escaping SubmissionCheck = { _, _ in [] }, jobs: (any JobControl)? = nil,
         resumeSplit: @escaping @Sendable (_ splitter: String) async throws -> Void = { _ in },
         components: @escaping @Sendable () async -> [HealthDocument.Component] = { [] },
         state: @escaping @Sendable () async -> StateDocument = { StateDocument() }
@@ -103,6 +112,9 @@ package struct OperatorConfiguration: Sendable {
         self.kinds = kinds
         self.scaling = scaling
         self.traffic = traffic
+        self.jobStatuses = jobStatuses
+        self.submissions = submissions
+        self.jobs = jobs
         self.resumeSplit = resumeSplit
         self.components = components
         self.state = state

@@ -1,6 +1,6 @@
-import Access
+package import Access
 import Core
-import HTTPServing
+package import HTTPServing
 import NIOHTTP1
 import Support
 import Wire
@@ -134,14 +134,15 @@ extension Operator {
     /// Built once: it depends on nothing but the routes.
     static let document = OpenAPIDocument.build(allRoutes)
 
-    private static let allRoutes = platformRoutes + apiRoutes + splitRoutes + requestRoutes
+    private static let allRoutes = platformRoutes + apiRoutes + splitRoutes + scheduleRoutes + requestRoutes
 
     // MARK: Access
 
     /// Identifies the caller.
     ///
-    /// A pod's token is valid only while its API is deployed and its replica exists. Its access is the
-    /// lowest of what its own version declared, what the present version declares, and what the platform allows.
+    /// A pod's token is valid only while its API is deployed and its pod exists: a replica or a worker of a job. Its
+    /// access is the lowest of what its own version declared, what the present version declares, and what the platform
+    /// allows.
     ///
     /// - Throws: 401 without details of the platform; `store_unavailable`.
     func authenticate(_ request: IncomingRequest) async throws -> Principal {
@@ -151,8 +152,7 @@ extension Operator {
             case .admin: return .admin
             case .pod(let claim):
                 guard let api = try await store.deployedAPIs().first(where: { $0.name == claim.api }),
-                    let status = await orchestrator.status(api: claim.api),
-                    status.replicas.contains(where: { $0.id == claim.replica })
+                    await orchestrator.hasPod(claim.replica, of: claim.api)
                 else { continue }
                 let access = min(
                     claim.access, api.specification.pod.operatorAccess, configuration.podAccessLimit)
@@ -167,6 +167,14 @@ extension Operator {
                     ? "the operator needs a token, sent as Authorization: Bearer TOKEN"
                     : "this is not a token that the operator accepts"),
             headers: ["WWW-Authenticate": "Bearer realm=\"cortex\""])
+    }
+
+    /// Whom the token of a request belongs to; `nil` where there is none.
+    ///
+    /// - Throws: 401 for a token that is not known; `store_unavailable`.
+    package func principal(of request: IncomingRequest) async throws -> Principal? {
+        let hasToken = ["authorization", "x-cortex-authorization"].contains { !request.values($0).isEmpty }
+        return hasToken ? try await authenticate(request) : nil
     }
 
     private static func token(of field: String) -> String {
@@ -238,7 +246,8 @@ extension Operator {
                 query: [.flag("force", "Go on although the API is updating.")],
                 answer: OpenAPIOperation.json("Message"),
                 errors: [
-                    400: "The API is a TrafficSplitter; or a parameter is not understood.", 409: "The API is updating.",
+                    400: "The API is of a kind without replicas; or a parameter is not understood.",
+                    409: "The API is updating.",
                 ]
             )
         ) { this, call, _ in

@@ -14,7 +14,7 @@ package struct PlatformAddresses: Sendable, Hashable {
     ///
     /// Inside a container that is the cluster's own names (contract C10). When gateway or operator listen on every
     /// address, the one that worked for the caller is taken.
-    func reachable(from host: String?) -> PlatformAddresses {
+    package func reachable(from host: String?) -> PlatformAddresses {
         guard let host, let name = Self.hostName(of: host) else { return self }
         switch name {
         case ClusterNames.operatorIngress, ClusterNames.operatorService:

@@ -1,3 +1,4 @@
+import APIConfiguration
 import Access
 import Autoscaler
 import Core
@@ -6,8 +7,11 @@ import EngineDocker
 import Foundation
 import Gateway
 import HTTPServing
+import Jobs
 import LocalOrchestrator
 package import Logging
+import NIOCore
+import ObjectStorage
 import Operator
 import Proxy
 import Reconciler
@@ -104,7 +108,7 @@ package struct Assembly: Sendable {
             configuration: .init(
                 clientConfiguration: { Self.clientConfiguration(of: $1, for: $0, tokens) },
                 shortGrace: Limits.shutdownGrace, makePodSuffix: { RandomWord.make(length: 10) },
-                diskMargin: { disk.pods }),
+                diskMargin: { disk.pods }, recorder: JobRecorder(store: store, clock: clock)),
             logger: logger)
         let state = PlatformState(
             store: store, orchestrator: orchestrator, isStopping: { shutdown.isStopRequested })
@@ -119,6 +123,11 @@ package struct Assembly: Sendable {
         let proxy = Proxy(
             store: store, orchestrator: orchestrator, clock: clock, logger: logger,
             makeSeed: { random.next() }, makeID: makeID)
+        let jobs = Jobs(
+            store: store, orchestrator: orchestrator, runner: orchestrator, sources: try inputs(), clock: clock,
+            logger: logger, heldBack: { reconciler.reasonHeldBack($0) }, makeID: makeID,
+            makeSuffix: { RandomWord.make(length: 10) }, spareDisk: { disk.spare },
+            gateway: { book.known?.reachable(from: $0.header("host")).gateway ?? "" })
         let autoscaler = Autoscaler(
             store: store, sources: [QueueLoad(store), proxy], reconciler: reconciler, clock: clock, logger: logger)
         let gateway = Gateway(
@@ -126,21 +135,54 @@ package struct Assembly: Sendable {
             listeners: [
                 .tcp(host: settings.host, port: settings.gatewayPort), .unix(path: directory.gatewaySocket),
             ], capacity: capacity, clock: clock, logger: logger, spareDisk: { disk.spare },
-            exchanges: { try await proxy.update($0) }, onShutdown: { proxy.beginShutdown() }, makeID: makeID)
+            exchanges: { try await proxy.update($0) }, jobs: { jobs.endpoint(of: $0) },
+            onShutdown: {
+                proxy.beginShutdown()
+                jobs.beginShutdown()
+            }, makeID: makeID)
         let control = makeOperator(
             store, orchestrator, PublishingReconciler(reconciler: reconciler, gateway: gateway), autoscaler, tokens,
-            book, volumes, disk, engine, state, proxy)
-        // Before the orchestrator runs, which removes pods that belong to no API.
+            book, volumes, disk, engine, state, proxy, jobs)
+        // Before the orchestrator runs, which removes pods that belong to no API and no job.
         try await withOperation("restore", "deployed APIs") { try await reconciler.restore() }
+        try await withOperation("restore", "open jobs") { try await jobs.restore() }
 
-        let controlServer = HTTPServer(
-            listeners: [
-                .tcp(host: settings.operatorHost, port: settings.operatorPort), .unix(path: directory.operatorSocket),
-            ], capacity: capacity, isForCallers: false, clock: clock, logger: logger,
-            errors: ErrorResponses(logger: logger)
-        ) { try await control.respond(to: $0, body: &$1) }
+        let jobsAtOperator = jobs.atOperator { request in
+            do {
+                return switch try await control.principal(of: request) {
+                case nil: .none
+                case .admin?: .admin
+                case .pod?: .pod
+                }
+            } catch let fault as HTTPFault where fault.error.code == .unauthorized {
+                return .wrong
+            }
+        }
+        let errors = ErrorResponses(logger: logger)
+        // Each way to the operator is a server of its own, because some routes are open on one and not on the other
+        // (contract J1).
+        func server(_ listener: HTTPListener, _ arrival: JobAccess.Arrival) -> HTTPServer {
+            HTTPServer(
+                listeners: [listener], capacity: capacity, isForCallers: false, clock: clock, logger: logger,
+                errors: errors
+            ) { request, body in
+                if let response = try await jobsAtOperator.respond(to: request, via: arrival, body: &body) {
+                    return response
+                }
+                return try await control.respond(to: request, body: &body)
+            }
+        }
+        let controlServer = server(
+            .tcp(host: settings.operatorHost, port: settings.operatorPort),
+            Self.isLoopback(settings.operatorHost) ? .operatorOnLoopback : .operatorOnNetwork)
+        let podServer = server(.unix(path: directory.operatorSocket), .podSocket)
         let announcement = Announcement(
-            gateway: gateway.addresses, operator: controlServer.addresses, directory: directory,
+            gateway: gateway.addresses,
+            operator: {
+                // Both listen before the addresses are published.
+                _ = try await podServer.addresses()
+                return try await controlServer.addresses()
+            }, directory: directory,
             token: tokens.admin, engine: engine.name, book: book, announcer: announcer)
 
         let requests = ServicesTogether([
@@ -149,7 +191,9 @@ package struct Assembly: Sendable {
                 service: Dequeuer(
                     store: store, orchestrator: orchestrator, clock: clock, random: random, logger: logger,
                     configuration: .init(grace: Limits.longestGrace, process: process))),
-            NamedService(name: "operator", service: controlServer), NamedService(name: "gateway", service: gateway),
+            NamedService(name: "operator", service: controlServer),
+            NamedService(name: "operator for pods", service: podServer),
+            NamedService(name: "gateway", service: gateway),
         ])
         // In the order of dependency: shutdown ends what brings requests first and the orchestrator last.
         try await run(
@@ -161,7 +205,7 @@ package struct Assembly: Sendable {
                         store: store, process: process, clock: clock, random: SystemRandomNumberGenerator(),
                         logger: logger)
                 ),
-                ("proxy", proxy), ("autoscaler", autoscaler), ("disk watch", disk),
+                ("jobs", jobs), ("proxy", proxy), ("autoscaler", autoscaler), ("disk watch", disk),
                 ("memory trim", MemoryTrim(clock: clock)), ("clock watch", ClockWatch(clock: clock, logger: logger)),
                 ("requests", requests), ("announcement", announcement),
             ], shutdown)
@@ -205,7 +249,7 @@ package struct Assembly: Sendable {
         _ store: SQLiteStore, _ orchestrator: LocalOrchestrator, _ reconciler: any Reconciling,
         _ autoscaler: Autoscaler,
         _ tokens: TokenStore, _ book: AddressBook, _ volumes: VolumePolicy, _ disk: DiskWatch, _ engine: any Engine,
-        _ state: PlatformState, _ proxy: Proxy
+        _ state: PlatformState, _ proxy: Proxy, _ jobs: Jobs
     ) -> Operator {
         let health = PlatformHealth(
             store: store, engine: engine, book: book, disk: disk, clock: clock)
@@ -226,10 +270,33 @@ package struct Assembly: Sendable {
                     }
                 },
                 scaling: { await autoscaler.decisions(of: $0) }, traffic: proxy,
+                jobStatuses: { try await jobs.shown(of: $0) },
+                submissions: ScheduleCheck.problems, jobs: jobs,
                 resumeSplit: { try await proxy.resume(split: $0) },
                 components: { await health.components() },
                 state: { await state.document() }),
             logger: logger)
+    }
+
+    /// Whether no other machine can reach a listener at this host.
+    static func isLoopback(_ host: String) -> Bool {
+        if host.lowercased() == "localhost" { return true }
+        guard let address = try? SocketAddress(ipAddress: host, port: 0) else { return false }
+        switch address {
+        case .v4: return host.hasPrefix("127.")
+        case .v6: return ["::1", "::ffff:127.0.0.1"].contains(host)
+        case .unixDomainSocket: return true
+        }
+    }
+
+    /// Where files are that jobs may be made from (contract B4).
+    ///
+    /// - Throws: `usage` for a wrong `--s3-endpoint`.
+    private func inputs() throws -> [any ObjectSource] {
+        [
+            LocalFolders(folders: settings.batchFolders),
+            try S3Source(environment: environment, endpoint: settings.s3Endpoint, clock: clock),
+        ]
     }
 
     /// `/cortex/client/cli.yaml` in the containers of one replica (contract C9, N1). Tokens need no quotes in YAML.
@@ -268,6 +335,8 @@ package struct Assembly: Sendable {
         return VolumePolicy(protected: protected, allowed: settings.allowedVolumes)
     }
 }
+
+extension Jobs: JobControl {}
 
 /// Opened resources, which are closed in reverse order on every path (contract U4).
 private final class Resources: Sendable {

@@ -42,6 +42,10 @@ package struct PlatformSettings: Sendable, Hashable {
     var storeDirectory: String?
     /// Absolute folders from which tokens other than the admin's may mount volumes (contract N2).
     var allowedVolumes: [String] = []
+    /// Absolute folders whose files jobs may be made from (contract B4).
+    var batchFolders: [String] = []
+    /// The URL of the S3-compatible server that jobs read; `nil`: AWS.
+    var s3Endpoint: String?
     /// The upper limit of `pod.operator_access` (contract N1).
     var podAccessLimit = OperatorAccess.own
 
@@ -75,11 +79,15 @@ package struct PlatformSettings: Sendable, Hashable {
         /// Repeatable: several flags, a list in the file, or values separated by `:` in the variable.
         package static let allowedVolumes = Key(
             flag: "--allow-volume", variable: "CORTEX_ALLOW_VOLUME", file: "allow_volume")
+        /// Repeatable, as ``allowedVolumes``.
+        package static let batchFolders = Key(
+            flag: "--batch-files", variable: "CORTEX_BATCH_FILES", file: "batch_files")
+        package static let s3Endpoint = Key(flag: "--s3-endpoint", variable: "CORTEX_S3_ENDPOINT", file: "s3_endpoint")
 
         package static let all = [
             dataDirectory, host, operatorHost, gatewayPort, operatorPort, engine, engineSocket, podNetwork, store,
             durability,
-            diskReserve, trustedProxies, podAccess, allowedVolumes,
+            diskReserve, trustedProxies, podAccess, allowedVolumes, batchFolders, s3Endpoint,
         ]
     }
 
@@ -137,6 +145,8 @@ package struct PlatformSettings: Sendable, Hashable {
         if let (text, _) = value(.operatorHost) { self.operatorHost = text }
         self.podAccessLimit = choice(.podAccess, default: OperatorAccess.own)
         self.allowedVolumes = list(.allowedVolumes).map { Self.absolute($0, home: home) }
+        self.batchFolders = list(.batchFolders).map { Self.absolute($0, home: home) }
+        self.s3Endpoint = value(.s3Endpoint)?.text
         self.gatewayPort = port(.gatewayPort, default: 8889)
         self.operatorPort = port(.operatorPort, default: 8888)
         self.engine = choice(.engine, default: EngineChoice.auto)

@@ -21,6 +21,7 @@ final class Container {
     private(set) var state = State.exited(code: 0, outOfMemory: false)
     private(set) var starts = 0
     private(set) var startedAt: Int64 = 0
+    private var endedAt: Int64 = 0
     private(set) var process: CInt = 0
     /// Bubblewrap's own first process inside: everything in the container lives and dies with it.
     private(set) var initProcess: CInt = 0
@@ -51,6 +52,12 @@ final class Container {
         return StatusReport.Container(
             name: request.name, exitCode: code, outOfMemory: outOfMemory, starts: starts, startedAt: startedAt,
             processID: Int(isRunning ? process : 0))
+    }
+
+    /// How it ended; `nil` while it runs, and before its first start.
+    var exit: ExitRecord? {
+        guard starts > 0, case .exited(let code, let memory) = state else { return nil }
+        return ExitRecord(name: request.name, exitCode: code, outOfMemory: memory, endedAt: endedAt)
     }
 
     // MARK: start
@@ -155,6 +162,7 @@ final class Container {
 
     /// Bubblewrap was reaped.
     func ended(code: CInt) {
+        endedAt = cx_epoch_microseconds()
         state = .ending(code: Int(code))
         settle()
     }

@@ -14,6 +14,8 @@ final class SandboxPod {
     private var subscribers: [ObjectIdentifier: ControlConnection] = [:]
     private var isShuttingDown = false
     private var onEmpty: [() -> Void] = []
+    /// The content of the file of exits.
+    private var exits = ""
 
     init(options: SandboxMode.Options, network: String, loop: Loop) {
         self.options = options
@@ -97,6 +99,8 @@ final class SandboxPod {
                 throw Failure(.unavailable, "The pod has too many containers.")
             }
             containers[request.name] = Container(request: request, settings: options, loop: loop) { [unowned self] in
+                // First: an exit that was reported stays known after this process has ended.
+                keepExits()
                 for subscriber in subscribers.values { subscriber.event(request.name) }
             }
             names.append(request.name)
@@ -104,6 +108,23 @@ final class SandboxPod {
         containers[request.name]?.start(request) { failure in
             if let failure { connection.refuse(failure) } else { connection.ok() }
         }
+    }
+
+    /// Writes how containers ended into the pod's folder, in one step. A container that runs has no entry there.
+    private func keepExits() {
+        let text = ExitRecord.text(names.compactMap { containers[$0]?.exit })
+        guard text != exits else { return }
+        let path = "\(options.directory)/\(ExitRecord.fileName)"
+        let draft = path + ".new"
+        let file = open(draft, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0o600)
+        var bytes = Array(text.utf8)
+        let isWritten = file >= 0 && write(file, &bytes, bytes.count) == bytes.count
+        if file >= 0 { close(file) }
+        // Otherwise the file is written again with the next change; until then only this process knows.
+        guard isWritten, rename(draft, path) == 0 else {
+            return writeError("cannot write the exits: \(errorText(errno))")
+        }
+        exits = text
     }
 
     private func exec(_ fields: ArraySlice<String>, _ connection: ControlConnection) throws(Failure) {

@@ -53,14 +53,14 @@ package struct DeployedAPIRecord: Codable, Sendable {
 /// removed because of it.
 package enum NewerFormat: Error, Sendable, Hashable, CustomStringConvertible {
     case format(Int, latest: Int)
-    /// An API of a kind that this release does not serve.
-    case kind(APIKind)
+    /// An API of a kind that this release does not know.
+    case kind(String)
 
     package var description: String {
         switch self {
         case .format(let found, let latest):
             "format \(found) is newer than \(latest), the newest that this release reads"
-        case .kind(let kind): "\(kind.rawValue) is not served by this release"
+        case .kind(let kind): "APIs of kind \(kind) are not known to this release"
         }
     }
 
@@ -84,7 +84,7 @@ private struct SpecificationRecord: Codable {
     var value: APISpecification
 
     private enum Key: String, CodingKey {
-        case name, kind, networking, pod, autoscaling, updateStrategy, requests, proxy, splitter
+        case name, kind, networking, pod, autoscaling, updateStrategy, requests, proxy, splitter, jobs, batch, task
     }
     private enum NetworkingKey: String, CodingKey { case endpoint, allowOrigins }
 
@@ -93,8 +93,10 @@ private struct SpecificationRecord: Codable {
     init(from decoder: any Decoder) throws {
         let record = try decoder.container(keyedBy: Key.self)
         let networking = try record.nestedContainer(keyedBy: NetworkingKey.self, forKey: .networking)
+        let kindName = try record.value(.kind, or: APIKind.async.rawValue)
+        guard let name = APIKind(rawValue: kindName) else { throw NewerFormat.kind(kindName) }
         let kind: KindSpecification
-        switch try record.value(.kind, or: APIKind.async) {
+        switch name {
         case .async:
             kind = .async(
                 AsyncSpecification(
@@ -107,9 +109,16 @@ private struct SpecificationRecord: Codable {
                     proxy: try record.value(.proxy, or: ProxyRecord(value: .init())).value))
         case .trafficSplitter:
             kind = .trafficSplitter(try record.decode(SplitterRecord.self, forKey: .splitter).value)
-        case .batch, .task:
-            // Only a newer release deploys these kinds.
-            throw NewerFormat.kind(try record.decode(APIKind.self, forKey: .kind))
+        case .batch:
+            kind = .batch(
+                try record.decode(BatchRecord.self, forKey: .batch).value(
+                    pod: try record.decode(PodRecord.self, forKey: .pod).value,
+                    jobs: try record.value(.jobs, or: JobsRecord(value: .init())).value))
+        case .task:
+            kind = .task(
+                try record.decode(TaskRecord.self, forKey: .task).value(
+                    pod: try record.decode(PodRecord.self, forKey: .pod).value,
+                    jobs: try record.value(.jobs, or: JobsRecord(value: .init())).value))
         }
         value = APISpecification(
             name: try record.decode(String.self, forKey: .name),
@@ -133,6 +142,14 @@ private struct SpecificationRecord: Codable {
         case .realtime(let api):
             try Self.encode(api.workload, to: &record)
             try record.encode(ProxyRecord(value: api.proxy), forKey: .proxy)
+        case .batch(let api):
+            try record.encode(PodRecord(value: api.pod), forKey: .pod)
+            try record.encode(JobsRecord(value: api.jobs), forKey: .jobs)
+            try record.encode(BatchRecord(api), forKey: .batch)
+        case .task(let api):
+            try record.encode(PodRecord(value: api.pod), forKey: .pod)
+            try record.encode(JobsRecord(value: api.jobs), forKey: .jobs)
+            try record.encode(TaskRecord(api), forKey: .task)
         case .trafficSplitter(let splitter):
             try record.encode(SplitterRecord(value: splitter), forKey: .splitter)
         }
@@ -500,7 +517,7 @@ private struct RequestsRecord: Codable {
     }
 }
 
-private struct RetriesRecord: Codable {
+struct RetriesRecord: Codable {
     var maxAttempts: Int?
     var on: [RetryPolicy.Reason]?
     var backoff: Duration?

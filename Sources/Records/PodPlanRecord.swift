@@ -3,6 +3,8 @@ package import Core
 /// A pod's plan as an engine keeps it beside the pod, so that another run of the platform, perhaps of another release,
 /// can adopt the pod (architecture decision 13). The rules are those of ``DeployedAPIRecord``; the format is stated by
 /// the record that holds this one.
+///
+/// The texts of ``PodPlan/files`` and ``PodPlan/hasArtifacts`` are not part of it: they are the pod's folder itself.
 package struct PodPlanRecord: Codable, Sendable {
     package var plan: PodPlan
 
@@ -11,19 +13,30 @@ package struct PodPlanRecord: Codable, Sendable {
     }
 
     private enum Key: String, CodingKey {
-        case id, api, apiID, podID, deploymentID, createdAt, containers, clientConfiguration, restart
+        case id, api, apiID, podID, deploymentID, createdAt, containers, clientConfiguration, restart, worker
+    }
+
+    /// The part of a worker's owner that a replica's does not have.
+    private struct WorkerRecord: Codable {
+        var set: String
+        var job: String
+        var index: Int
+        var attempt: Int
     }
 
     package init(from decoder: any Decoder) throws {
         let record = try decoder.container(keyedBy: Key.self)
+        let version = PodOwner.Version(
+            name: try record.decode(String.self, forKey: .api),
+            apiID: try record.decode(String.self, forKey: .apiID),
+            podID: try record.decode(String.self, forKey: .podID),
+            deploymentID: try record.decode(String.self, forKey: .deploymentID))
+        let worker = try record.decodeIfPresent(WorkerRecord.self, forKey: .worker)
         plan = PodPlan(
             id: try record.decode(String.self, forKey: .id),
-            owner: .api(
-                .init(
-                    name: try record.decode(String.self, forKey: .api),
-                    apiID: try record.decode(String.self, forKey: .apiID),
-                    podID: try record.decode(String.self, forKey: .podID),
-                    deploymentID: try record.decode(String.self, forKey: .deploymentID))),
+            owner: worker.map {
+                .worker(.init(set: $0.set, jobID: $0.job, version: version, index: $0.index, attempt: $0.attempt))
+            } ?? .api(version),
             createdAt: try record.decode(Timestamp.self, forKey: .createdAt),
             containers: try record.decode([ContainerPlanRecord].self, forKey: .containers).map(\.plan),
             clientConfiguration: try record.value(.clientConfiguration, or: ""),
@@ -33,18 +46,21 @@ package struct PodPlanRecord: Codable, Sendable {
     package func encode(to encoder: any Encoder) throws {
         var record = encoder.container(keyedBy: Key.self)
         try record.encode(plan.id, forKey: .id)
-        switch plan.owner {
-        case .api(let version):
-            try record.encode(version.name, forKey: .api)
-            try record.encode(version.apiID, forKey: .apiID)
-            try record.encode(version.podID, forKey: .podID)
-            try record.encode(version.deploymentID, forKey: .deploymentID)
-        }
+        let version = plan.owner.version
+        try record.encode(version.name, forKey: .api)
+        try record.encode(version.apiID, forKey: .apiID)
+        try record.encode(version.podID, forKey: .podID)
+        try record.encode(version.deploymentID, forKey: .deploymentID)
         try record.encode(plan.createdAt, forKey: .createdAt)
         try record.encode(plan.containers.map(ContainerPlanRecord.init(plan:)), forKey: .containers)
         try record.encode(plan.clientConfiguration, forKey: .clientConfiguration)
         // Newer than the format: written only where it is not the default.
         if plan.restart != .always { try record.encode(plan.restart, forKey: .restart) }
+        if let worker = plan.owner.worker {
+            try record.encode(
+                WorkerRecord(set: worker.set, job: worker.jobID, index: worker.index, attempt: worker.attempt),
+                forKey: .worker)
+        }
     }
 }
 

@@ -88,6 +88,7 @@ struct HintReader {
             seen.ended.formUnion(next.ended)
             seen.apis.formUnion(next.apis)
             seen.replicas.formUnion(next.replicas)
+            seen.jobs.formUnion(next.jobs)
         }
     }
 }

@@ -40,6 +40,8 @@ package struct StoreCheck: Sendable, CustomTestStringConvertible {
         let every = [
             deployments, queue, leases, endings, transitions, reading, upkeep, idempotency, bodies, erasing, hints,
             inputs, concurrency, processes, restarts,
+            jobCreation, jobStaging, jobClaims, jobOutcomes, jobEnds, jobStops, jobReading, jobRetention, jobRuns,
+            schedules, jobDeletions, jobRestarts, jobProcesses,
         ]
         return every.flatMap { $0 }.filter { $0.needs.isSubset(of: capabilities) }
     }

@@ -1,7 +1,8 @@
 import Core
 
-/// The state of one API.
+/// The state of one API, or of the hidden queue of a job.
 struct MemoryAPI {
+    /// Always `true` for the queue of a job.
     var isDeployed = false
     /// Newest first; never empty after the first deploy.
     var versions: [DeployedAPI] = []
@@ -10,6 +11,9 @@ struct MemoryAPI {
     var splitState: SplitState?
     var requests: [RequestID: MemoryRequest] = [:]
     var keys: [String: Key] = [:]
+    var schedules: [String: ScheduleState] = [:]
+    /// Of the queue of a job; `nil` for an API.
+    var job: MemoryJob?
 
     /// The current rules for requests; they survive a deletion that keeps the requests.
     var policy: RequestPolicy { versions.first?.specification.requests ?? RequestPolicy() }
@@ -19,6 +23,21 @@ struct MemoryAPI {
         var fingerprint: [UInt8]
         var id: RequestID
     }
+}
+
+/// A job with what was recorded of it; its batches are the requests of its queue.
+struct MemoryJob {
+    var job: Job
+    /// The name of its API.
+    let owner: String
+    /// Not created yet: only its batches are here.
+    var isStaged = true
+    /// Its API was deleted while its batches were staged.
+    var isVoid = false
+    var lines: [RecordedLine] = []
+    /// Oldest first.
+    var runs: [JobRun] = []
+    var files: [JobFile] = []
 }
 
 /// One request with all its stored data.
@@ -46,6 +65,8 @@ struct MemoryRequest {
     var result: Body?
     var failure: RequestFailure?
     var failures: [AttemptFailure] = []
+    /// Of a batch of a job.
+    var place: BatchPlace?
 
     init(_ submission: Submission, now: Timestamp) {
         self.id = submission.id
@@ -55,6 +76,16 @@ struct MemoryRequest {
         self.headers = submission.headers
         self.query = submission.query
         self.queueDeadline = submission.queueDeadline
+    }
+
+    init(_ batch: Batch, now: Timestamp) {
+        self.id = batch.id
+        self.submittedAt = now
+        self.idempotencyKey = nil
+        self.payload = batch.body
+        self.headers = []
+        self.query = nil
+        self.place = BatchPlace(index: batch.index, items: batch.items)
     }
 
     func isPurged(at now: Timestamp) -> Bool { purgeAt.map { $0 <= now } ?? false }

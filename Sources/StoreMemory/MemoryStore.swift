@@ -9,7 +9,7 @@ package actor MemoryStore: Store {
     package nonisolated let name = "memory"
     var apis: [String: MemoryAPI] = [:]
     let bodies = MemoryBodies()
-    private let hints = StoreHints()
+    let hints = StoreHints()
     /// Whether several processes use it at a time.
     private let isShared: Bool
     /// The last heartbeat of each process that is not gone.
@@ -33,7 +33,7 @@ package actor MemoryStore: Store {
     }
 
     package func deployedAPIs() async throws -> [DeployedAPI] {
-        apis.values.filter(\.isDeployed).compactMap(\.versions.first).sorted { $0.name < $1.name }
+        apis.values.filter { $0.isDeployed && $0.job == nil }.compactMap(\.versions.first).sorted { $0.name < $1.name }
     }
 
     package func versions(of api: String) async throws -> [DeployedAPI] {
@@ -43,7 +43,10 @@ package actor MemoryStore: Store {
     package func delete(api: String, keepRequests: Bool, now: Timestamp) async throws -> Bool {
         guard var stored = deployed(api) else { return false }
         let open = stored.requests.values.filter { !$0.status.isEnded }.map(\.id)
+        var changes = StoreChanges(ended: Set(open), apis: [api])
         if keepRequests {
+            stopJobs(of: api, &changes)
+            stored.schedules = [:]
             for id in open { end(id, of: &stored, by: .cancel, now: now) }
             stored.isDeployed = false
             stored.requestedReplicas = nil
@@ -52,8 +55,9 @@ package actor MemoryStore: Store {
         } else {
             for id in Array(stored.requests.keys) { erase(id, of: &stored) }
             apis[api] = nil
+            eraseJobs(of: api, &changes)
         }
-        hints.publish(StoreChanges(ended: Set(open), apis: [api]))
+        hints.publish(changes)
         return true
     }
 
@@ -96,7 +100,7 @@ package actor MemoryStore: Store {
     // MARK: Reading
 
     package func read(_ id: RequestID, api: String, now: Timestamp) async throws -> RequestRecord? {
-        guard let request = deployed(api)?.requests[id], !request.isPurged(at: now) else { return nil }
+        guard let request = queue(api)?.requests[id], !request.isPurged(at: now) else { return nil }
         return request.record(of: api)
     }
 
@@ -115,7 +119,7 @@ package actor MemoryStore: Store {
     }
 
     package func counts() async throws -> [String: QueueCounts] {
-        apis.filter(\.value.isDeployed).mapValues { api in
+        apis.filter { $0.value.isDeployed && $0.value.job == nil }.mapValues { api in
             QueueCounts(
                 inQueue: api.requests.values.count { $0.status == .inQueue },
                 inProgress: api.requests.values.count { $0.status == .inProgress })
@@ -126,9 +130,16 @@ package actor MemoryStore: Store {
         hints.stream(kinds)
     }
 
-    private func deployed(_ api: String) -> MemoryAPI? {
-        guard let stored = apis[api], stored.isDeployed else { return nil }
+    func deployed(_ api: String) -> MemoryAPI? {
+        guard let stored = apis[api], stored.isDeployed, stored.job == nil else { return nil }
         return stored
+    }
+
+    /// A deployed API, or the queue of an open job.
+    func queue(_ name: String) -> MemoryAPI? {
+        guard let stored = apis[name], stored.isDeployed else { return nil }
+        guard let job = stored.job else { return stored }
+        return !job.isStaged && job.job.status.isOpen ? stored : nil
     }
 }
 
@@ -159,8 +170,9 @@ extension MemoryStore {
     package func claim(
         api name: String, limit: Int, visibility: Duration, holder: LeaseHolder, now: Timestamp
     ) async throws -> [ClaimedRequest] {
-        guard limit > 0, let api = deployed(name) else { return [] }
+        guard limit > 0, let api = queue(name), api.job?.job.isClaimable ?? true else { return [] }
         let next = api.requests.values.filter { $0.isClaimable(at: now) }.sorted { $0.id < $1.id }.prefix(limit)
+        beganDelivery(of: next.compactMap(\.place), from: name, now: now)
         return next.map { request in
             var request = request
             request.status = .inProgress
@@ -172,7 +184,7 @@ extension MemoryStore {
             return ClaimedRequest(
                 lease: Lease(api: name, id: request.id, token: request.token), payload: request.payload ?? .empty,
                 headers: request.headers, query: request.query, attempts: request.attempts,
-                interruptions: request.interruptions, submittedAt: request.submittedAt)
+                interruptions: request.interruptions, submittedAt: request.submittedAt, batch: request.place)
         }
     }
 
@@ -185,7 +197,8 @@ extension MemoryStore {
     }
 
     package func finish(_ lease: Lease, outcome: Outcome, now: Timestamp) async throws -> LeaseResult {
-        guard var api = deployed(lease.api), leased(lease) != nil else { return .stale }
+        guard var api = queue(lease.api), let request = leased(lease) else { return .stale }
+        if let place = request.place { return try finish(lease, at: place, outcome, now: now) }
         if outcome != .interrupted { api.requests[lease.id]?.attempts += 1 }
         switch outcome {
         case .completed(let result):
@@ -204,11 +217,13 @@ extension MemoryStore {
         case .interrupted:
             api.requests[lease.id]?.interruptions += 1
             requeue(lease.id, of: &api, by: .giveBack)
+        // No queue of an API has such requests.
+        case .batch, .completion: return .stale
         }
         apis[lease.api] = api
         switch outcome {
         case .retry, .interrupted: hints.publish(StoreChanges(queued: [lease.api]))
-        case .completed, .failed: hints.publish(StoreChanges(ended: [lease.id]))
+        case .completed, .failed, .batch, .completion: hints.publish(StoreChanges(ended: [lease.id]))
         }
         return .applied
     }
@@ -302,6 +317,7 @@ extension MemoryStore {
             apis[name] = api
             hints.publish(StoreChanges(queued: isHastened ? [name] : [], ended: ended))
         }
+        upkeep.purged += purgeJobs(at: now)
         return upkeep
     }
 
@@ -312,8 +328,8 @@ extension MemoryStore {
     }
 
     /// The request of a valid lease. An expired lease stays valid until its request is released.
-    private func leased(_ lease: Lease) -> MemoryRequest? {
-        guard let request = deployed(lease.api)?.requests[lease.id], request.status == .inProgress,
+    func leased(_ lease: Lease) -> MemoryRequest? {
+        guard let request = queue(lease.api)?.requests[lease.id], request.status == .inProgress,
             request.token == lease.token
         else { return nil }
         return request
@@ -334,8 +350,11 @@ extension MemoryStore {
     }
 
     /// Puts a request in progress back into the queue; its lease becomes invalid.
-    private func requeue(_ id: RequestID, of api: inout MemoryAPI, by transition: RequestTransition) {
+    func requeue(_ id: RequestID, of api: inout MemoryAPI, by transition: RequestTransition) {
         guard let request = api.requests[id], let status = transition.apply(to: request.status) else { return }
+        if transition == .giveBack, let place = request.place, !place.isCompletion {
+            api.job?.job.returned(items: Int64(place.items.count))
+        }
         api.requests[id]?.status = status
         api.requests[id]?.leaseEnd = nil
         api.requests[id]?.holder = nil
@@ -363,7 +382,7 @@ extension MemoryStore {
         return true
     }
 
-    private func erasePayload(_ id: RequestID, of api: inout MemoryAPI) {
+    func erasePayload(_ id: RequestID, of api: inout MemoryAPI) {
         if let payload = api.requests[id]?.payload { bodies.erase(payload) }
         api.requests[id]?.payload = nil
         api.requests[id]?.headers = []
@@ -372,7 +391,7 @@ extension MemoryStore {
     }
 
     /// Removes a request completely.
-    private func erase(_ id: RequestID, of api: inout MemoryAPI) {
+    func erase(_ id: RequestID, of api: inout MemoryAPI) {
         erasePayload(id, of: &api)
         guard let request = api.requests.removeValue(forKey: id) else { return }
         if let result = request.result { bodies.erase(result) }

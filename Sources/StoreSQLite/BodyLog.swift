@@ -109,8 +109,9 @@ extension WriteTransaction {
         try erase(BodyLog.Place(number: number, file: file), in: .payload)
     }
 
-    private mutating func noteErased(in table: BodyLog.Table) {
-        state[table].credit += 1
+    mutating func noteErased(in table: BodyLog.Table, count: Int = 1) {
+        guard count > 0 else { return }
+        state[table].credit += count
         state[table].isDirty = true
         erasesBytes = true
     }
@@ -163,8 +164,15 @@ extension WriteTransaction {
         guard let row else { return 0 }
         let body = Body(row, from: 1)
         let head: Data? = row[0]
-        let new = try append(to: table, api: api, id: RequestID(id), head: head.map(Array.init), body: body)
-        try run("UPDATE request SET \(table.rawValue) = ? WHERE api = ? AND id = ?", [new, api, id])
+        let owner = try RequestID(id)
+        let new = try append(to: table, api: api, id: owner, head: head.map(Array.init), body: body)
+        switch LogOwner(owner) {
+        case .request: try run("UPDATE request SET \(table.rawValue) = ? WHERE api = ? AND id = ?", [new, api, id])
+        case .job: try run("UPDATE job SET \(table.rawValue) = ? WHERE number = ?", [new, api])
+        case .outcome(let line): try run("UPDATE outcome SET answer = ? WHERE job = ? AND line = ?", [new, api, line])
+        case .run(let number): try run("UPDATE run SET answer = ? WHERE number = ?", [new, number])
+        case .file(let number): try run("UPDATE job_file SET answer = ? WHERE number = ?", [new, number])
+        }
         try erase(BodyLog.Place(number: number, file: nil), in: table)
         if case .inline(let bytes)? = body { return Int64(bytes.count) }
         return 0

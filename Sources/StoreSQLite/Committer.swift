@@ -228,6 +228,7 @@ final class Committer: Sendable {
             answers.reserveCapacity(batch.count)
             try db.inTransaction(.immediate) {
                 for item in batch { answers.append(try item.run(&transaction)) }
+                try transaction.writeJobCounts()
                 return .commit
             }
             return (answers, Commit(transaction, isSynced: isSynced || durability == .normal))

@@ -17,6 +17,8 @@ final class HotPathStatements: @unchecked Sendable {
     private let readLeased: DirectStatement
     private let complete: DirectStatement
     private let emptyPayload: DirectStatement
+    /// Prepared by the first job.
+    private var batches: BatchStatements?
 
     init(_ db: Database) throws {
         self.db = db
@@ -144,6 +146,31 @@ final class HotPathStatements: @unchecked Sendable {
         defer { readPayload.reset() }
         guard let body = readPayload.body(from: 1) else { return nil }
         return (try readPayload.withBytes(0) { try RequestHead(decoding: $0) }, body)
+    }
+
+    /// Place and body of a batch; the body is `nil` if it was erased.
+    func batch(_ number: Int64) throws -> (head: BatchHead, body: Body?)? {
+        readPayload.bind(1, number)
+        guard try readPayload.step() else { return nil }
+        defer { readPayload.reset() }
+        guard !readPayload.isNull(0) else { return nil }
+        return (try readPayload.withBytes(0) { try BatchHead(decoding: $0) }, readPayload.body(from: 1))
+    }
+
+    /// The place of a batch; its body is not read.
+    func batchHead(_ number: Int64) throws -> BatchHead? {
+        readPayload.bind(1, number)
+        guard try readPayload.step() else { return nil }
+        defer { readPayload.reset() }
+        return try readPayload.isNull(0) ? nil : readPayload.withBytes(0) { try BatchHead(decoding: $0) }
+    }
+
+    /// The further statements of batches.
+    func batchStatements() throws -> BatchStatements {
+        if let batches { return batches }
+        let prepared = try BatchStatements(db)
+        batches = prepared
+        return prepared
     }
 
     /// The number of the payload of a request that is leased with this token and has no answer row of earlier attempts.

@@ -90,6 +90,8 @@ extension SQLiteStore {
         let number: Int64
         /// Set if its requests are only cancelled and kept.
         let keptName: String?
+        /// Whether it is that of a job and its queue.
+        var isOfJob = false
     }
 
     /// Does some steps of a deletion.
@@ -115,13 +117,13 @@ extension SQLiteStore {
 
     private func unfinishedDeletions() async throws -> [Deletion] {
         try await reading { db in
-            try Row.fetchAll(db, sql: "SELECT number, name FROM api WHERE closing = 1 OR name IS NULL")
-                .map { Deletion(number: $0[0], keptName: $0[1]) }
+            try Row.fetchAll(db, sql: "SELECT number, name, owner FROM api WHERE closing = 1 OR name IS NULL LIMIT 100")
+                .map { Deletion(number: $0[0], keptName: $0[1], isOfJob: ($0[2] as Int64?) != nil) }
         }
     }
 
     /// Continues all deletions until they are finished or the store closes, unless this is already running.
-    private func continueDeletions(now: Timestamp) {
+    func continueDeletions(now: Timestamp) {
         deletions.withLock { task in
             guard task == nil else { return }
             task = Task {
@@ -203,6 +205,8 @@ extension WriteTransaction {
         {
             changes.ended.insert(try RequestID(row[0] as Data))
         }
+        try run("DELETE FROM schedule WHERE api = ?", [api.number])
+        try endJobs(of: api.number, areKept: keepRequests)
         if keepRequests {
             try run(
                 "UPDATE api SET deployed = 0, closing = 1, replicas = NULL, split = NULL WHERE number = ?", [api.number]
@@ -224,6 +228,7 @@ extension WriteTransaction {
         if let name = deletion.keptName {
             return try cancelOpen(name, number: deletion.number, limit: limit, now: now)
         }
+        if deletion.isOfJob { return try eraseJob(deletion.number, limit: min(limit, 200) * 10) }
         return try eraseAll(deletion.number, limit: limit)
     }
 
@@ -253,6 +258,7 @@ extension WriteTransaction {
             try erase(id, api: number)
         }
         guard requests.isEmpty else { return true }
+        guard try !beginErasingJobs(of: number, limit: limit) else { return true }
         try run("DELETE FROM version WHERE api = ?", [number])
         try run("DELETE FROM api WHERE number = ?", [number])
         state.counts[number] = nil

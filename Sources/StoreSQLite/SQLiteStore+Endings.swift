@@ -56,7 +56,7 @@ struct RequestRow {
 
 extension WriteTransaction {
     mutating func finish(_ lease: Lease, outcome: Outcome, now: Timestamp) throws -> LeaseResult {
-        guard let api = state.deployed(lease.api) else { return .stale }
+        guard let api = state.deployed(lease.api) else { return try finishBatch(lease, outcome: outcome, now: now) }
         if case .completed(let result) = outcome, try complete(lease, api: api, result: result, now: now) {
             return .applied
         }
@@ -89,6 +89,8 @@ extension WriteTransaction {
             let answer = try replaceAnswer(request.answer, api: api.number, id: lease.id, isInterruption: true)
             try run("UPDATE request SET answer = ? WHERE api = ? AND id = ?", [answer, api.number, id])
             try release(lease)
+        // No queue of an API has such requests.
+        case .batch, .completion: return .stale
         }
         return .applied
     }
@@ -174,7 +176,7 @@ extension WriteTransaction {
     /// Writes the failures of a request to a new row, if there are any; the old row is erased.
     ///
     /// - Returns: the number of the new row.
-    private mutating func replaceAnswer(
+    mutating func replaceAnswer(
         _ old: BodyLog.Place?, api: Int64, id: RequestID, attempt: AttemptFailure? = nil,
         failure: RequestFailure? = nil, result: Body? = nil, isInterruption: Bool = false
     ) throws -> Int64? {

@@ -19,8 +19,16 @@ extension SQLiteStore {
     ) async throws -> [ClaimedRequest] {
         // An empty queue, the common case of a poll, costs no transaction.
         let state = committer.state
-        guard limit > 0, let stored = state.deployed(api), state.counts[stored.number, default: .init()].inQueue > 0
-        else { return [] }
+        guard limit > 0 else { return [] }
+        guard let stored = state.deployed(api) else {
+            guard let stored = state.job(ofQueue: api), stored.job.mayHaveWork else { return [] }
+            // A status must not be taken back by a power cut.
+            return try await committer.perform(durable: stored.job.status != .running) { transaction in
+                try transaction.claimBatches(
+                    of: stored.job.id, limit: limit, leaseEnd: now + visibility, holder: holder, now: now)
+            }
+        }
+        guard state.counts[stored.number, default: .init()].inQueue > 0 else { return [] }
         return try await committer.perform(durable: false) { transaction in
             try transaction.claim(api: api, limit: limit, leaseEnd: now + visibility, holder: holder, now: now)
         }
@@ -133,21 +141,21 @@ extension WriteTransaction {
     }
 
     /// The number of interrupted deliveries of a request, which is stored in its answer row.
-    private func interruptionCount(_ answer: Int64) throws -> Int {
+    func interruptionCount(_ answer: Int64) throws -> Int {
         let row = try row("SELECT head FROM answer WHERE number = ?", [answer])
         return try FailureHead(decoding: row?[0]).interruptions
     }
 
     /// - Returns: whether the lease is still valid.
     func extend(_ lease: Lease, until end: Timestamp) throws -> Bool {
-        guard let api = state.deployed(lease.api) else { return false }
+        guard let number = state.queueNumber(lease.api) else { return false }
         return try run(
             "UPDATE request SET lease_end = ? WHERE api = ? AND id = ? AND state = 1 AND token = ?",
-            [end.microseconds, api.number, lease.id.data, lease.token]) == 1
+            [end.microseconds, number, lease.id.data, lease.token]) == 1
     }
 
     mutating func release(_ lease: Lease) throws {
-        guard let api = state.deployed(lease.api) else { return }
+        guard let api = state.deployed(lease.api) else { return try releaseBatch(lease) }
         let released = try run(
             """
             UPDATE request SET state = 0, lease_end = NULL, holder = NULL
@@ -166,15 +174,20 @@ extension WriteTransaction {
             try run(
                 "UPDATE request SET state = 0, lease_end = NULL, holder = NULL WHERE api = ? AND id = ? AND state = 1",
                 [number, id])
-            state.counts[number, default: .init()].inQueue += 1
-            state.counts[number, default: .init()].inProgress -= 1
+            if state.jobNumbers[number] == nil {
+                state.counts[number, default: .init()].inQueue += 1
+                state.counts[number, default: .init()].inProgress -= 1
+            } else {
+                try returned(id, ofJob: number)
+            }
             if let name = name(of: number) { changes.queued.insert(name) }
         }
         return rows.count
     }
 
     func name(of number: Int64) -> String? {
-        state.apis.first { $0.value.number == number }?.key
+        if let job = state.jobNumbers[number] { return Job.queue(of: job) }
+        return state.apis.first { $0.value.number == number }?.key
     }
 }
 

@@ -30,13 +30,15 @@ extension SQLiteStore {
                     UNION ALL SELECT EXISTS (SELECT 1 FROM request WHERE keep_until <= ?1)
                     UNION ALL SELECT EXISTS (SELECT 1 FROM api WHERE closing = 1 OR name IS NULL)
                     UNION ALL SELECT EXISTS (SELECT 1 FROM request WHERE state = 5 AND not_before > ?2)
+                    UNION ALL SELECT EXISTS (SELECT 1 FROM job WHERE purge_at <= ?1)
                     """, arguments: [now.microseconds, (now + Limits.retryBackoff * 2).microseconds])
         }
         if due[0] { upkeep.rescued = try await inSteps { try $0.rescue(now: now, limit: $1) } }
         if due[1] { upkeep.expired = try await inSteps { try $0.expire(now: now, limit: $1) } }
         if due[2] { upkeep.purged = try await inSteps { try $0.purge(now: now, limit: $1) } }
+        if due[6] { upkeep.purged += try await inSteps { try $0.purgeJobs(now: now, limit: $1) } }
         if due[3] { _ = try await inSteps { try $0.dropKept(now: now, limit: $1) } }
-        if due[4] { try await finishDeletions(now: now) }
+        if due[4] || due[6] { try await finishDeletions(now: now) }
         if due[5] { _ = try await inSteps { try $0.rescheduleAfterClockChange(now: now, limit: $1) } }
         for log in [committer.state.payloads, committer.state.answers] where log.isDirty {
             // If a power cut undoes it, it is done again.
@@ -158,9 +160,14 @@ extension WriteTransaction {
 
     /// Erases payloads of failed requests after `keep_failed`.
     mutating func dropKept(now: Timestamp, limit: Int) throws -> Int {
-        let old = try rows("SELECT api, id FROM request WHERE keep_until <= ? LIMIT ?", [now.microseconds, limit])
+        let old = try rows(
+            "SELECT api, id, items FROM request WHERE keep_until <= ? LIMIT ?", [now.microseconds, limit])
         for row in old {
             let number: Int64 = row[0]
+            if (row[2] as Int64?) != nil {
+                try dropItems(of: RequestID(row[1] as Data), job: number)
+                continue
+            }
             guard let request = try requestRow(of: RequestID(row[1] as Data), api: number) else { continue }
             try erase(request.payload, in: .payload)
             try run(

@@ -74,7 +74,9 @@ package final class SQLiteStore: Store {
             try await store.finishDeletions(now: now)
         } catch {
             try? await store.close()
-            throw error
+            // An error of a running store; here the store is only being opened.
+            guard let cause = (error as? PlatformError)?.cause else { throw error }
+            throw StoreFailure(cause).whileOpening
         }
         return store
     }
@@ -83,6 +85,7 @@ package final class SQLiteStore: Store {
         let directory = try DataDirectory(configuration.directory)
         self.lock = try DirectoryLock(directory)
         self.pool = try DatabaseFile(directory).open(configuration, logger: logger)
+        try pool.writeWithoutTransaction { try Self.dropStaged($0) }
         let state = try pool.read { try StoreState(loading: $0) }
         let named = try pool.read { try NamedBodies($0) }
         self.files = try BodyFiles(
@@ -146,11 +149,11 @@ extension DispatchQueue {
 
 extension SQLiteStore {
     package func read(_ id: RequestID, api: String, now: Timestamp) async throws -> RequestRecord? {
-        guard let stored = committer.state.deployed(api) else { return nil }
+        guard let number = committer.state.queueNumber(api) else { return nil }
         guard isOpen.load(ordering: .relaxed) else { throw Committer.closed }
         do {
             // On a snapshot that it may share with other reads.
-            return try await reader.read(id, api: api, number: stored.number, now: now)
+            return try await reader.read(id, api: api, number: number, now: now)
         } catch {
             throw StoreFailure(error).platformError
         }

@@ -6,7 +6,7 @@ enum Schema {
     /// `CRTX`: marks the file as a store of Cortex.
     static let applicationID: Int32 = 0x4352_5458
 
-    static let migrations: [String] = [version1, version2, version3]
+    static let migrations: [String] = [version1, version2, version3, version4]
 
     static var latest: Int { migrations.count }
 
@@ -49,6 +49,84 @@ enum Schema {
 
     /// The state of a TrafficSplitter's present version, as a `SplitStateRecord`.
     private static let version3 = "ALTER TABLE api ADD COLUMN split BLOB"
+
+    /// Jobs. Each has a row in `api` with the name of its hidden queue, whose number is the number of the job; `owner`
+    /// is the number of its API. Its batches are the requests of that queue: `items` is their number of items, 0 for
+    /// the call after the last batch, NULL for requests of an API. A batch that succeeded has only rows in `outcome`.
+    ///
+    /// What callers and containers wrote is in ``BodyLog`` rows, also texts, because rows of other tables move: see
+    /// ``LogOwner``. `payload` of a job has its submission and its version, `answer` its changing part. A job without a
+    /// row here is staged.
+    private static let version4 = """
+        ALTER TABLE api ADD COLUMN owner INTEGER;
+        CREATE INDEX api_owner ON api (owner) WHERE owner IS NOT NULL;
+        CREATE INDEX api_closing ON api (closing) WHERE closing = 1;
+        ALTER TABLE request ADD COLUMN items INTEGER;
+        CREATE TABLE job (
+            number INTEGER PRIMARY KEY,
+            api INTEGER NOT NULL,
+            id BLOB NOT NULL,
+            status TEXT NOT NULL,
+            key TEXT,
+            fingerprint BLOB,
+            schedule TEXT,
+            planned_at INTEGER,
+            purge_at INTEGER,
+            payload INTEGER NOT NULL,
+            answer INTEGER NOT NULL,
+            batches INTEGER NOT NULL DEFAULT 0,
+            open_batches INTEGER NOT NULL DEFAULT 0,
+            failed_batches INTEGER NOT NULL DEFAULT 0,
+            items INTEGER NOT NULL DEFAULT 0,
+            items_succeeded INTEGER NOT NULL DEFAULT 0,
+            items_failed INTEGER NOT NULL DEFAULT 0,
+            items_cancelled INTEGER NOT NULL DEFAULT 0,
+            deliveries_succeeded INTEGER NOT NULL DEFAULT 0,
+            deliveries_failed INTEGER NOT NULL DEFAULT 0,
+            busy INTEGER NOT NULL DEFAULT 0,
+            lines INTEGER NOT NULL DEFAULT 0,
+            UNIQUE (api, id)
+        ) STRICT;
+        CREATE INDEX job_open ON job (number) WHERE purge_at IS NULL;
+        CREATE INDEX job_status ON job (api, status, id);
+        CREATE INDEX job_purge ON job (purge_at) WHERE purge_at IS NOT NULL;
+        CREATE UNIQUE INDEX job_key ON job (api, key) WHERE key IS NOT NULL;
+        CREATE UNIQUE INDEX job_planned ON job (api, schedule, planned_at) WHERE planned_at IS NOT NULL;
+        CREATE TABLE outcome (
+            job INTEGER NOT NULL,
+            line INTEGER NOT NULL,
+            kind INTEGER NOT NULL,
+            attempts INTEGER NOT NULL,
+            first INTEGER NOT NULL,
+            count INTEGER NOT NULL,
+            items BLOB,
+            answer INTEGER,
+            PRIMARY KEY (job, line)
+        ) STRICT, WITHOUT ROWID;
+        CREATE TABLE run (
+            number INTEGER PRIMARY KEY,
+            job INTEGER NOT NULL,
+            worker INTEGER NOT NULL,
+            attempt INTEGER NOT NULL,
+            answer INTEGER NOT NULL
+        ) STRICT;
+        CREATE INDEX run_job ON run (job, worker, attempt);
+        CREATE TABLE job_file (
+            number INTEGER PRIMARY KEY,
+            job INTEGER NOT NULL,
+            kind TEXT NOT NULL,
+            worker INTEGER NOT NULL,
+            attempt INTEGER NOT NULL,
+            answer INTEGER NOT NULL
+        ) STRICT;
+        CREATE INDEX job_file_job ON job_file (job, kind, worker, attempt);
+        CREATE TABLE schedule (
+            api INTEGER NOT NULL,
+            name TEXT NOT NULL,
+            document BLOB NOT NULL,
+            PRIMARY KEY (api, name)
+        ) STRICT, WITHOUT ROWID;
+        """
 
     /// Requests have the key (api, id): ids grow with time, so inserts append, and a list of an API is a range of the
     /// key. The data of callers and containers is in separate tables, see ``BodyLog``. States are those of

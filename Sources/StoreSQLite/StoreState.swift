@@ -10,6 +10,12 @@ struct StoreState: Sendable {
     var apis: [String: StoredAPI] = [:]
     /// By the API's number.
     var counts: [Int64: QueueCounts] = [:]
+    /// The open jobs.
+    var jobs: [RequestID: StoredJob] = [:]
+    /// The open jobs by their numbers.
+    var jobNumbers: [Int64: RequestID] = [:]
+    /// Jobs that are not created yet.
+    var staged: [RequestID: StagedJob] = [:]
     var payloads = BodyLog(table: .payload)
     var answers = BodyLog(table: .answer)
 
@@ -21,7 +27,7 @@ struct StoreState: Sendable {
             sql: """
                 SELECT api.number, api.name, api.deployed, api.closing, api.replicas, version.document FROM api
                 JOIN version ON version.sequence = (SELECT max(sequence) FROM version WHERE version.api = api.number)
-                WHERE api.name IS NOT NULL
+                WHERE api.name IS NOT NULL AND api.owner IS NULL
                 """)
         for row in rows {
             let name: String = row[1]
@@ -43,12 +49,56 @@ struct StoreState: Sendable {
                 }
             }
         }
+        try loadJobs(db)
     }
+
+    private mutating func loadJobs(_ db: Database) throws {
+        var versions = JobReader()
+        for row in try Row.fetchAll(db, sql: JobReader.sql + " WHERE j.purge_at IS NULL") {
+            let stored = StoredJob(number: row["number"], owner: row["api"], job: try versions.job(row))
+            jobs[stored.job.id] = stored
+            jobNumbers[stored.number] = stored.job.id
+            // They are counted in the job.
+            counts[stored.number] = nil
+        }
+        let delivered = try Row.fetchAll(
+            db, sql: "SELECT api, count(*), sum(items) FROM request WHERE state = 1 AND items > 0 GROUP BY api")
+        for row in delivered {
+            guard let id = jobNumbers[row[0]] else { continue }
+            jobs[id]?.job.counts.deliveredBatches = row[1]
+            jobs[id]?.job.counts.itemsInProgress = row[2]
+        }
+    }
+
+    /// The open job of a hidden queue.
+    func job(ofQueue name: String) -> StoredJob? {
+        Job.id(ofQueue: name).flatMap { jobs[$0] }
+    }
+
+    /// The number of a deployed API or of the queue of an open job.
+    func queueNumber(_ name: String) -> Int64? { deployed(name)?.number ?? job(ofQueue: name)?.number }
 
     func deployed(_ name: String) -> StoredAPI? {
         guard let api = apis[name], api.isDeployed else { return nil }
         return api
     }
+}
+
+/// An open job and the number of its queue.
+struct StoredJob: Sendable {
+    let number: Int64
+    /// The number of its API.
+    let owner: Int64
+    var job: Job
+}
+
+/// A job whose batches are being stored before it is created.
+struct StagedJob: Sendable {
+    let number: Int64
+    /// The number of its API.
+    let owner: Int64
+    var batches: Int64 = 0
+    var items: Int64 = 0
 }
 
 /// An API's row and its current version.

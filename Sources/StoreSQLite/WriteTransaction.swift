@@ -13,6 +13,8 @@ struct WriteTransaction {
     var orphanedFiles: [String] = []
     /// Whether it deletes data that must be removed from the disk soon (contract A12, C6).
     var erasesBytes = false
+    /// Open jobs whose counts changed; they are written once, before the commit.
+    var countedJobs: Set<RequestID> = []
 
     init(db: Database, hotPath: HotPathStatements, state: StoreState) {
         self.db = db

@@ -50,6 +50,9 @@ package struct JSONValidator: Sendable {
 
     package init() {}
 
+    /// Whether the value has ended: only white space may follow. A number ends with the byte behind it.
+    package var isValueComplete: Bool { state == .afterValue && stack.isEmpty }
+
     /// Takes the next piece.
     ///
     /// - Returns: `false` as soon as no continuation could make the text valid; `problem` then says why.

@@ -111,6 +111,7 @@ extension StoreChanges {
         queued.formUnion(other.queued)
         apis.formUnion(other.apis)
         replicas.formUnion(other.replicas)
+        jobs.formUnion(other.jobs)
         if ended.count + other.ended.count <= endedLimit { ended.formUnion(other.ended) }
     }
 }

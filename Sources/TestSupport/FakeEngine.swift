@@ -8,6 +8,8 @@ package final class FakeEngine: Engine {
         package var plan: PodPlan
         package var isAlive = true
         package var containers: [String: ObservedContainer.State]
+        /// When containers exited, as far as the engine knows it.
+        package var endedAt: [String: Timestamp] = [:]
         /// Ports that accept a connection.
         package var listening: Set<Int>
     }
@@ -210,7 +212,11 @@ package final class FakeEngine: Engine {
 
     package func stop(container: String, of pod: String, grace: Duration) async throws {
         try await begin("stop \(container) of \(pod)")
-        state.withLock { $0.pods[pod]?.containers[container] = .exited(ContainerExit(code: 143)) }
+        state.withLock { state in
+            // One that has exited keeps its exit code.
+            guard state.pods[pod]?.containers[container] == .running else { return }
+            state.pods[pod]?.containers[container] = .exited(ContainerExit(code: 143))
+        }
         send(hint: pod)
     }
 
@@ -242,7 +248,9 @@ package final class FakeEngine: Engine {
         return pods.values.map { pod in
             ObservedPod(
                 id: pod.plan.id, owner: pod.plan.owner, createdAt: pod.plan.createdAt, isAlive: pod.isAlive,
-                containers: pod.containers.map { ObservedContainer(name: $0.key, state: $0.value) })
+                containers: pod.containers.map {
+                    ObservedContainer(name: $0.key, state: $0.value, endedAt: pod.endedAt[$0.key])
+                })
         }
     }
 
@@ -300,6 +308,10 @@ package final class FakeEngine: Engine {
     package func diskUsage(pod: String, limit: Int64, upTo time: Duration?) async throws -> DiskUsage? {
         record("disk of \(pod)")
         return state.withLock { $0.diskUsage[pod] }
+    }
+
+    package func artifactsFolder(pod: String) async throws -> String? {
+        state.withLock { $0.pods[pod].map { $0.plan.hasArtifacts ? "/fake/\(pod)" : nil } ?? nil }
     }
 
     package func hints() -> AsyncStream<String> {

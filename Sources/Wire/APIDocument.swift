@@ -11,10 +11,15 @@ package struct APIDocument: Sendable, Hashable, Codable {
     package var endpoint: String?
     /// The last versions, newest first.
     package var apiVersions: [Version]?
+    /// Only of a BatchAPI: the open jobs, then the newest ended ones (contract J13).
+    package var batchJobStatuses: [BatchJobStatusDocument]?
+    /// Only of a TaskAPI, as ``batchJobStatuses``.
+    package var taskJobStatuses: [TaskJobStatusDocument]?
 
     package init(
         spec: SpecDocument? = nil, metadata: Metadata? = nil, status: StatusDocument? = nil,
-        numTrafficSplitterTargets: Int? = nil, endpoint: String? = nil, apiVersions: [Version]? = nil
+        numTrafficSplitterTargets: Int? = nil, endpoint: String? = nil, apiVersions: [Version]? = nil,
+        batchJobStatuses: [BatchJobStatusDocument]? = nil, taskJobStatuses: [TaskJobStatusDocument]? = nil
     ) {
         self.spec = spec
         self.metadata = metadata
@@ -22,16 +27,20 @@ package struct APIDocument: Sendable, Hashable, Codable {
         self.numTrafficSplitterTargets = numTrafficSplitterTargets
         self.endpoint = endpoint
         self.apiVersions = apiVersions
+        self.batchJobStatuses = batchJobStatuses
+        self.taskJobStatuses = taskJobStatuses
     }
 
-    /// Takes out what another API's pod may not see: environment variables, volumes and what was submitted (contract
-    /// N1).
+    /// Removes what another API's pod may not see: environment variables, volumes, what was submitted, and the
+    /// submissions of schedules, which can contain variables (contract N1).
     package mutating func redact() {
         guard var spec else { return }
         for index in spec.pod?.containers.indices ?? 0..<0 {
-            spec.workload?.pod.containers[index].env = [:]
-            spec.workload?.pod.containers[index].volumes = []
+            spec.pod?.containers[index].env = [:]
+            spec.pod?.containers[index].volumes = []
         }
+        for index in spec.batch?.jobs.schedules.indices ?? 0..<0 { spec.batch?.jobs.schedules[index].job = .null }
+        for index in spec.task?.jobs.schedules.indices ?? 0..<0 { spec.task?.jobs.schedules[index].job = .null }
         spec.submittedAPISpec = .null
         self.spec = spec
     }
@@ -40,6 +49,8 @@ package struct APIDocument: Sendable, Hashable, Codable {
         case spec, metadata, status, endpoint
         case numTrafficSplitterTargets = "num_traffic_splitter_targets"
         case apiVersions = "api_versions"
+        case batchJobStatuses = "batch_job_statuses"
+        case taskJobStatuses = "task_job_statuses"
     }
 
     /// Which version of which API it is.

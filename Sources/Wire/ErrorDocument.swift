@@ -44,15 +44,22 @@ package struct MessageDocument: Sendable, Hashable, Codable {
 package struct LogLineDocument: Sendable, Hashable, Codable {
     package var replica: String?
     package var container: String?
+    /// Only for a job: the index of the worker, and its attempt (contract J12).
+    package var worker: Int?
+    package var attempt: Int?
     /// The line, without its line end.
     package var text: String?
     /// A message for the reader, not a line of a container.
     package var notice: String?
     package var error: ErrorDocument.Detail?
 
-    package init(replica: String, container: String, text: String) {
+    package init(
+        replica: String, container: String, worker: Int? = nil, attempt: Int? = nil, text: String
+    ) {
         self.replica = replica
         self.container = container
+        self.worker = worker
+        self.attempt = attempt
         self.text = text
     }
 

@@ -2,8 +2,9 @@ package import Core
 
 /// `pod` of a ``SpecDocument``.
 package struct PodDocument: Sendable, Hashable, Codable {
-    package var port: Int
-    package var maxConcurrency: Int
+    /// `nil` for a TaskAPI, as is `maxConcurrency`: nothing is sent to a task.
+    package var port: Int?
+    package var maxConcurrency: Int?
     /// Only of a RealtimeAPI.
     package var maxQueueLength: Int?
     /// Nanoseconds.
@@ -18,6 +19,11 @@ package struct PodDocument: Sendable, Hashable, Codable {
         self.terminationGracePeriod = pod.terminationGracePeriod.wholeNanoseconds
         self.operatorAccess = pod.operatorAccess == .standard ? nil : pod.operatorAccess
         self.containers = pod.containers.map(Container.init)
+    }
+
+    init(task pod: PodSpecification) {
+        self.init(pod)
+        (self.port, self.maxConcurrency) = (nil, nil)
     }
 
     enum CodingKeys: String, CodingKey {

@@ -136,7 +136,7 @@ package struct RequestText: Sendable {
         }
         if let failure = record.failure {
             tail.append(contentsOf: ",\"error\":{".utf8)
-            Self.append(failure, to: &tail)
+            Self.appendMembers(of: failure, to: &tail)
             tail.append(UInt8(ascii: "}"))
         }
         if verbose {
@@ -144,7 +144,7 @@ package struct RequestText: Sendable {
             for (index, attempt) in record.failures.enumerated() {
                 if index > 0 { tail.append(UInt8(ascii: ",")) }
                 tail.append(contentsOf: "{\"timestamp\":\"\(attempt.at.rfc3339)\",".utf8)
-                Self.append(attempt.failure, to: &tail)
+                Self.appendMembers(of: attempt.failure, to: &tail)
                 tail.append(UInt8(ascii: "}"))
             }
             tail.append(UInt8(ascii: "]"))
@@ -158,7 +158,8 @@ package struct RequestText: Sendable {
         bytes.append(contentsOf: UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
     }
 
-    private static func append(_ failure: RequestFailure, to bytes: inout [UInt8]) {
+    /// Appends the members of a failure, without braces: `"kind":"…","message":"…"`.
+    package static func appendMembers(of failure: RequestFailure, to bytes: inout [UInt8]) {
         bytes.append(contentsOf: "\"kind\":\"\(failure.kind.rawValue)\",\"message\":".utf8)
         JSONText.appendJSONString(failure.message, to: &bytes)
         if let status = failure.statusCode { bytes.append(contentsOf: ",\"status_code\":\(status)".utf8) }

@@ -9,10 +9,16 @@ package struct SpecDocument: Sendable, Hashable, Codable {
     package var name: String
     package var kind: APIKind
     package var networking: Networking
+    /// `nil` for a TrafficSplitter, which has no pods.
+    package var pod: PodDocument?
     /// `nil` for a kind without replicas.
-    package var workload: WorkloadDocument?
+    package var scaling: ScalingPolicyDocument?
     /// Only of an AsyncAPI.
     package var requests: RequestPolicyDocument?
+    /// Only of a BatchAPI.
+    package var batch: BatchPolicyDocument?
+    /// Only of a TaskAPI.
+    package var task: TaskPolicyDocument?
     /// Only of a RealtimeAPI.
     package var proxy: ProxyPolicyDocument?
     /// Only of a TrafficSplitter.
@@ -29,10 +35,12 @@ package struct SpecDocument: Sendable, Hashable, Codable {
     /// The API's part of the file as the user wrote it.
     package var submittedAPISpec: JSONValue
 
-    /// `nil` for a kind without replicas.
-    package var pod: PodDocument? { workload?.pod }
-
-    package init(_ api: DeployedAPI, submitted: JSONValue) {
+    /// - Parameters:
+    ///   - submitted: the API's part of the file.
+    ///   - json: reads the submissions of schedules; they are shown as text without it.
+    package init(
+        _ api: DeployedAPI, submitted: JSONValue, json: (String) -> JSONValue = { .string($0) }
+    ) {
         let specification = api.specification
         self.name = specification.name
         self.kind = specification.kind.name
@@ -40,13 +48,22 @@ package struct SpecDocument: Sendable, Hashable, Codable {
             endpoint: specification.networking.endpoint, allowOrigins: specification.networking.allowOrigins)
         switch specification.kind {
         case .async(let part):
-            self.workload = WorkloadDocument(part.workload)
+            self.pod = PodDocument(part.workload.pod)
+            self.scaling = ScalingPolicyDocument(part.workload)
             self.requests = RequestPolicyDocument(part.requests)
         case .realtime(let part):
-            var workload = WorkloadDocument(part.workload)
-            workload.pod.maxQueueLength = part.proxy.maxQueueLength
-            self.workload = workload
+            self.pod = PodDocument(part.workload.pod)
+            self.pod?.maxQueueLength = part.proxy.maxQueueLength
+            self.scaling = ScalingPolicyDocument(part.workload)
             self.proxy = ProxyPolicyDocument(part.proxy)
+        case .batch(let part):
+            self.networking.allowOrigins = nil
+            self.pod = PodDocument(part.pod)
+            self.batch = BatchPolicyDocument(part, json: json)
+        case .task(let part):
+            self.networking.allowOrigins = nil
+            self.pod = PodDocument(task: part.pod)
+            self.task = TaskPolicyDocument(part, json: json)
         case .trafficSplitter(let part):
             self.networking.allowOrigins = nil
             self.splitter = SplitterDocument(part)
@@ -66,15 +83,17 @@ package struct SpecDocument: Sendable, Hashable, Codable {
         self.name = try container.decode(String.self, forKey: .name)
         self.kind = try container.decode(APIKind.self, forKey: .kind)
         self.networking = try container.decode(Networking.self, forKey: .networking)
+        self.pod = try container.decodeIfPresent(PodDocument.self, forKey: .pod)
         switch kind {
         case .async:
-            self.workload = try WorkloadDocument(from: decoder)
+            self.scaling = try ScalingPolicyDocument(from: decoder)
             self.requests = try RequestPolicyDocument(from: decoder)
         case .realtime:
-            self.workload = try WorkloadDocument(from: decoder)
+            self.scaling = try ScalingPolicyDocument(from: decoder)
             self.proxy = try ProxyPolicyDocument(from: decoder)
+        case .batch: self.batch = try BatchPolicyDocument(from: decoder)
+        case .task: self.task = try TaskPolicyDocument(from: decoder)
         case .trafficSplitter: self.splitter = try SplitterDocument(from: decoder)
-        case .batch, .task: break
         }
         self.id = try container.decode(String.self, forKey: .id)
         self.specID = try container.decode(String.self, forKey: .specID)
@@ -91,8 +110,11 @@ package struct SpecDocument: Sendable, Hashable, Codable {
         try container.encode(name, forKey: .name)
         try container.encode(kind, forKey: .kind)
         try container.encode(networking, forKey: .networking)
-        try workload?.encode(to: encoder)
+        try container.encodeIfPresent(pod, forKey: .pod)
+        try scaling?.encode(to: encoder)
         try requests?.encode(to: encoder)
+        try batch?.encode(to: encoder)
+        try task?.encode(to: encoder)
         try proxy?.encode(to: encoder)
         try splitter?.encode(to: encoder)
         try container.encode(id, forKey: .id)
@@ -106,7 +128,7 @@ package struct SpecDocument: Sendable, Hashable, Codable {
     }
 
     enum CodingKeys: String, CodingKey {
-        case name, kind, networking, id
+        case name, kind, networking, pod, id
         case specID = "spec_id"
         case podID = "pod_id"
         case deploymentID = "deployment_id"
@@ -119,7 +141,7 @@ package struct SpecDocument: Sendable, Hashable, Codable {
     /// `networking` of the specification.
     package struct Networking: Sendable, Hashable, Codable {
         package var endpoint: String
-        /// `nil` for a TrafficSplitter.
+        /// `nil` for a kind without `networking.cors`.
         package var allowOrigins: [String]?
 
         enum CodingKeys: String, CodingKey {
@@ -130,13 +152,11 @@ package struct SpecDocument: Sendable, Hashable, Codable {
 }
 
 /// The members of a ``SpecDocument`` of the kinds with replicas.
-package struct WorkloadDocument: Sendable, Hashable, Codable {
-    package var pod: PodDocument
+package struct ScalingPolicyDocument: Sendable, Hashable, Codable {
     package var autoscaling: Autoscaling
     package var updateStrategy: Strategy
 
     init(_ workload: Workload) {
-        self.pod = PodDocument(workload.pod)
         self.autoscaling = Autoscaling(workload.autoscaling)
         self.updateStrategy = Strategy(
             maxSurge: workload.updateStrategy.maxSurge.text, maxUnavailable: workload.updateStrategy.maxUnavailable.text
@@ -144,7 +164,7 @@ package struct WorkloadDocument: Sendable, Hashable, Codable {
     }
 
     enum CodingKeys: String, CodingKey {
-        case pod, autoscaling
+        case autoscaling
         case updateStrategy = "update_strategy"
     }
 

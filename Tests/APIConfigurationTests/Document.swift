@@ -14,12 +14,18 @@ struct Document: Sendable, CustomStringConvertible {
         self.problems = problems
     }
 
-    /// The kinds with builders, whether or not this release serves all of them.
-    static let kinds: Set<APIKind> = [.async, .realtime, .trafficSplitter]
+    /// All kinds, whether or not this release serves them.
+    static let kinds = Set(APIKind.allCases)
+    /// The kinds that a release without jobs serves.
+    static let kindsWithoutJobs: Set<APIKind> = [.async, .realtime, .trafficSplitter]
 
-    func parsed(baseDirectory: String? = "/home/ada/iris") -> ConfigurationResult {
+    func parsed(
+        baseDirectory: String? = "/home/ada/iris", served: Set<APIKind> = kinds,
+        submissions: @escaping SubmissionCheck = { _, _ in [] }
+    ) -> ConfigurationResult {
         ConfigurationFile.parse(
-            Array(text.utf8), fileName: "cortex.yaml", baseDirectory: baseDirectory, served: Self.kinds)
+            Array(text.utf8), fileName: "cortex.yaml", baseDirectory: baseDirectory, served: served,
+            submissions: submissions)
     }
 
     /// An API with these lines at its top level; they begin in line 7, column 3.

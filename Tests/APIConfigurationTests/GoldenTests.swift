@@ -35,11 +35,12 @@ struct GoldenTests {
         }
     }
 
-    static func rendered(_ document: String) -> String {
+    static func rendered(_ document: String, of file: String) -> String {
         let text = document.replacing("␉", with: "\t").replacing("␍", with: "\r")
         let bytes = Array(text.utf8)
         let result = ConfigurationFile.parse(
-            bytes, fileName: "cortex.yaml", baseDirectory: "/home/ada", served: Document.kinds)
+            bytes, fileName: "cortex.yaml", baseDirectory: "/home/ada",
+            served: file.contains("jobs") ? Document.kinds : Document.kindsWithoutJobs)
         return ProblemRenderer(file: nil, source: SourceText(bytes), columns: 80, hasColor: false)
             .render(result.obstacles.map { ReportedProblem($0) })
     }
@@ -50,12 +51,14 @@ struct GoldenTests {
         if Self.isRecording {
             let url = Self.folder.appending(path: file)
             let head = try String(contentsOf: url, encoding: .utf8).components(separatedBy: "\n==== ")[0]
-            let text = cases.map { "\n==== \($0.title)\n\($0.document)\n---->\n\(Self.rendered($0.document))\n" }
+            let text = cases.map {
+                "\n==== \($0.title)\n\($0.document)\n---->\n\(Self.rendered($0.document, of: file))\n"
+            }
             try (head + text.joined()).write(to: url, atomically: true, encoding: .utf8)
             return
         }
         for item in cases {
-            let text = Self.rendered(item.document)
+            let text = Self.rendered(item.document, of: file)
             #expect(text == item.expected, "\(file): \(item.title)")
         }
     }

@@ -41,7 +41,7 @@ struct MessageTests {
             ),
             (
                 "- name: iris\n  kind: AsyncApi",
-                "cortex.yaml:1:3: iris: pod.containers: is missing; it must be a list\ncortex.yaml:2:9: iris: kind: must be one of RealtimeAPI, AsyncAPI, TrafficSplitter, found \"AsyncApi\"; did you mean \"AsyncAPI\"?"
+                "cortex.yaml:1:3: iris: pod.containers: is missing; it must be a list\ncortex.yaml:2:9: iris: kind: must be one of RealtimeAPI, BatchAPI, TaskAPI, AsyncAPI, TrafficSplitter, found \"AsyncApi\"; did you mean \"AsyncAPI\"?"
             ),
             (
                 "- name: iris\n\tkind: BatchAPI",

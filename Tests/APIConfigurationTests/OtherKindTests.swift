@@ -2,11 +2,11 @@ import APIConfiguration
 import Core
 import Testing
 
-@Suite("Y1: kinds that are not served yet are checked too, and refused by name")
+@Suite("Y1: kinds that are not served are checked too, and refused by name")
 struct OtherKindTests {
     @Test("Y1: a good file of another kind has no problem and one refusal", arguments: good)
     func refused(_ document: Document) throws {
-        let result = document.parsed()
+        let result = document.parsed(served: Document.kindsWithoutJobs)
         #expect(result.problems.rendered == "")
         #expect(result.apis.isEmpty)
         #expect(result.refusals.map(\.place) == document.problems)
@@ -18,19 +18,20 @@ struct OtherKindTests {
 
     @Test("Y1: each kind has its own fields", arguments: bad)
     func problems(_ document: Document) {
-        let result = document.parsed()
+        let result = document.parsed(served: Document.kindsWithoutJobs)
         #expect(result.problems.map(\.place) == document.problems)
         #expect(result.refusals.count == 1)
+        #expect(document.parsed().refusals.isEmpty)
     }
 
     @Test("Y1: refusals and problems are in the order of the file, and prevent the deploy of its valid APIs")
     func order() {
         let async = "- {name: good, kind: AsyncAPI, pod: {containers: [{name: a}]}}\n"
-        let mixed = Document("", async + Self.task("command: [a]")).parsed()
+        let mixed = Document("", async + Self.task("command: [a]")).parsed(served: Document.kindsWithoutJobs)
         #expect(mixed.specifications.map(\.name) == ["good"])
         #expect(mixed.obstacles.map(\.place) == ["3:9 kind kind_not_served"])
         #expect(throws: PlatformError.self) { try mixed.validated() }
-        let both = Document("", async + Self.task("command: a")).parsed()
+        let both = Document("", async + Self.task("command: a")).parsed(served: Document.kindsWithoutJobs)
         #expect(both.obstacles.map(\.kind) == [.kindNotServed, .wrongType])
         #expect(both.apis.isEmpty)
     }
@@ -60,9 +61,9 @@ struct OtherKindTests {
         Document(
             "a bad name", "- name: Iris\n  kind: BatchAPI\n", "1:3 pod.containers missing", "1:9 name invalid_format"),
         Document(
-            "a batch without command", api("BatchAPI", "max_concurrency: 1, ", "pre_stop: null"),
-            "3:9 pod.max_concurrency unknown_key", "3:42 pod.containers[0].command missing",
-            "3:62 pod.containers[0].pre_stop unknown_key"),
+            "a batch without command", api("BatchAPI", "max_queue_length: 1, ", "pre_stop: null"),
+            "3:9 pod.max_queue_length unknown_key", "3:43 pod.containers[0].command missing",
+            "3:63 pod.containers[0].pre_stop unknown_key"),
         Document(
             "exec for readiness of a batch",
             api("BatchAPI", "", "command: [a], readiness_probe: {exec: {command: [a]}}"),
@@ -94,13 +95,12 @@ struct OtherKindTests {
               timeot: 5s
             - {name: c, kind: BatchApi, pod: {containers: [{name: a}]}}
             """
-        let result = Document("", text).parsed()
+        let result = Document("", text).parsed(served: Document.kindsWithoutJobs)
         #expect(
             result.problems.map { "\($0.place) \($0.api ?? "")" } == [
                 "3:9 kind unknown_kind b", "4:15 pod.port out_of_range b",
                 "5:26 networking.endpoint duplicate_endpoint_in_one_deploy b", "6:3 timeot unknown_key b",
-                "7:19 kind unknown_kind c", "7:48 pod.containers[0].image missing c",
-                "7:48 pod.containers[0].command missing c",
+                "7:19 kind unknown_kind c", "7:48 pod.containers[0].command missing c",
             ])
         #expect(
             result.problems.first?.message

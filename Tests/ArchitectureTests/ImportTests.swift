@@ -19,6 +19,8 @@ private let allowed: [String: Set<String>] = [
     "ContainerHTTP": ["Core", "Support", "NIO*"],
     "Dequeuer": ["Core", "Support", "ContainerHTTP", "NIO*", "Logging", "ServiceLifecycle"],
     "Proxy": ["Core", "Support", "HTTPServing", "ContainerHTTP", "NIO*", "Logging", "ServiceLifecycle"],
+    "Jobs": ["Core", "Support", "Wire", "HTTPServing", "Crypto", "NIO*", "Logging", "ServiceLifecycle"],
+    "ObjectStorage": ["Core", "Support", "CLinux", "Crypto", "AsyncHTTPClient", "NIO*"],
     "Probes": ["Core", "Support", "ContainerHTTP", "NIO*", "Logging"],
     "Access": ["Core", "Crypto"],
     "Operator": [
@@ -42,7 +44,9 @@ private let allowed: [String: Set<String>] = [
     "StoreSQLite": ["Core", "Support", "Records", "CStoreSQLite", "GRDB", "GRDBSQLite", "Logging"],
     "Client": ["Core", "Wire", "AsyncHTTPClient", "NIO*", "Yams"],
     "Platform": [
-        "Core", "Support", "Wire", "Access", "HTTPServing", "Gateway", "Dequeuer", "Proxy", "Operator", "Autoscaler",
+        "Core", "Support", "Wire", "APIConfiguration", "Access", "HTTPServing", "Gateway", "Dequeuer", "Proxy", "Jobs",
+        "ObjectStorage",
+        "Operator", "Autoscaler",
         "Reconciler", "LocalOrchestrator", "EngineDocker", "EngineSandbox", "StoreSQLite", "Logging",
         "ServiceLifecycle", "NIO*",
         "Yams",

@@ -1,8 +1,9 @@
 import Core
 import Synchronization
+import TestSupport
 
 /// A store that knows APIs and counts, and can be broken; everything else is beyond this suite and says so.
-final class FakeStore: Store {
+final class FakeStore: StoreWithoutJobs {
     struct State {
         var apis: [DeployedAPI] = []
         var counts: [String: QueueCounts] = [:]

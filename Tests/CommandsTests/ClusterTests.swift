@@ -166,9 +166,10 @@ struct ClusterTests {
         }
     }
 
-    @Test("O2: every command takes --output json but those that print a script or a response")
+    @Test("O2: every command takes --output json but those that print a script or a response, or write files")
     func output() throws {
-        let exempt: Set<String> = ["completion", "schema", "call"]
+        // J15: results and artifacts name with -o what is written; their data is JSON Lines and files.
+        let exempt: Set<String> = ["completion", "schema", "call", "results", "artifacts"]
         for command in commands() where !exempt.contains(command._commandName) {
             let help = CortexCommand.helpMessage(for: command)
             #expect(help.contains("--output <format>"), "\(command._commandName)")

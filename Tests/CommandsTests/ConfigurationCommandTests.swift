@@ -88,7 +88,8 @@ struct ConfigurationCommandTests {
 
                     """)
             let json = try await CortexProcess.run(
-                ["deploy", "-", "--check", "-o", "json"], folder: folder, input: "- name: a\n  kind: TaskAPI\n")
+                ["deploy", "-", "--check", "-o", "json"], folder: folder,
+                input: "- name: a\n  kind: TaskAPI\n  timeout: x\n")
             #expect(json.status == 1)
             let document = try JSONDecoder().decode(JSONValue.self, from: Data(json.output.utf8))
             guard case .object(let members) = document, case .array(let problems) = members["problems"] else {
@@ -96,7 +97,7 @@ struct ConfigurationCommandTests {
                 return
             }
             #expect(problems.count == 2)
-            #expect(json.errors.contains("TaskAPI is not served by this version"))
+            #expect(json.errors.contains("timeout: must be a duration"))
             #expect(members["file"] == .string("standard input"))
             #expect(json.errors.hasPrefix("standard input:1:3: a: "), "\(json.errors)")
             #expect(json.errors.hasSuffix("error: standard input has 2 problems\n"), "\(json.errors)")
@@ -107,6 +108,48 @@ struct ConfigurationCommandTests {
             let both = try await CortexProcess.run(["deploy", "--check", "--wait"], folder: folder)
             #expect(both.status == 2)
         }
+    }
+
+    @Test("J14: --check prints the next three times of each schedule, and checks its submission")
+    func schedules() throws {
+        func check(_ schedules: String) throws -> FileCheck {
+            let text = """
+                - name: report
+                  kind: TaskAPI
+                  pod: {containers: [{name: main, image: "r:1", command: [report], compute: {cpu: null}}]}
+                  schedules:
+                \(schedules)
+                """
+            return try FileCheck(
+                ConfigurationUpload(content: Array(text.utf8), fileName: "cortex.yaml", directory: nil),
+                file: "cortex.yaml", now: Timestamp(seconds: 1_800_000_000))
+        }
+        let good = try check(
+            """
+                - {name: nightly, cron: "@daily", time_zone: Europe/Berlin}
+                - {name: often, every: 6h, suspended: true}
+            """)
+        #expect(good.problems.isEmpty, "\(good.problems.map(\.text))")
+        #expect(
+            good.text(path: "cortex.yaml") == """
+                cortex.yaml is good: report (TaskAPI)
+                schedule nightly of report: next times
+                  2027-01-16T00:00:00+01:00
+                  2027-01-17T00:00:00+01:00
+                  2027-01-18T00:00:00+01:00
+                schedule often of report (suspended): next times
+                  2027-01-15T12:00:00Z
+                  2027-01-15T18:00:00Z
+                  2027-01-16T00:00:00Z
+                """)
+        let bad = try check(
+            """
+                - name: nightly
+                  every: 1h
+                  job: {workers: 0}
+            """)
+        #expect(bad.problems.map(\.path) == ["schedules[0].job.workers"], "\(bad.problems.map(\.text))")
+        #expect(bad.problems.first?.line == 7 && bad.apis.isEmpty)
     }
 
     @Test("Y3: cortex schema prints the schema, of all kinds or of one, as JSON or YAML")

@@ -34,6 +34,7 @@ struct DecisionTests {
             (["desc", "x"], ["describe", "x"]), (["env", "conf", "x"], ["env", "configure", "x"]),
             (["res", "res"], ["result", "res"]), (["-h"], ["-h"]), ([], []), (["get", "des"], ["get", "des"]),
             (["help", "sub"], ["help", "submit"]), (["e", "li"], ["env", "list"]),
+            (["results", "x"], ["results", "x"]), (["sched", "susp", "x"], ["schedule", "suspend", "x"]),
         ])
     func abbreviation(words: [String], expanded: [String]) throws {
         #expect(try CommandAbbreviation.expand(words, root: CortexCommand.self) == expanded)

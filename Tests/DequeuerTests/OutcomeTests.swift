@@ -22,7 +22,7 @@ struct OutcomeTests {
         let request = ClaimedRequest(
             lease: Lease(api: "api", id: id, token: 1), payload: .empty, headers: [], query: nil, attempts: 0,
             submittedAt: Timestamp(seconds: 1))
-        let delivery = Delivery(request, replica: replica, now: clock.instant())
+        let delivery = Delivery(request, replica: replica, rule: DeliveryRule(replica), now: clock.instant())
         return delivery.outcome(of: end, clock: clock, chance: RandomSource(generator))
     }
 

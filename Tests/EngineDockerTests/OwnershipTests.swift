@@ -27,6 +27,26 @@ struct OwnershipTests {
         #expect(!ownership.holds([:], name: "") && !ownership.holds([Labels.proof: ""], name: ""))
     }
 
+    @Test("J6: the proof of a worker's pod covers its worker; proofs of pods without one are as they were")
+    func worker() {
+        let owner = PodOwner.worker(
+            .init(
+                set: "t-j", jobID: "j", version: .init(name: "n", apiID: "a", podID: "p", deploymentID: "d"), index: 3,
+                attempt: 2))
+        let plan = PodPlan(
+            id: "t-j-3-x", owner: owner, createdAt: Timestamp(seconds: 1), containers: [], clientConfiguration: "")
+        var labels = ownership.labels(Labels.common(plan, installation: "i"), name: "n")
+        #expect(Labels.owner(in: labels) == owner && ownership.holds(labels, name: "n"))
+        labels[Labels.worker] = "t-j j 4 2"
+        #expect(!ownership.holds(labels, name: "n"))
+        // Made before there were workers.
+        var older = ownership.labels([Labels.pod: "hello-1", Labels.role: "init"], name: "cortex-a-hello-1")
+        #expect(older[Labels.worker] == "")
+        older[Labels.worker] = nil
+        #expect(ownership.holds(older, name: "cortex-a-hello-1"))
+        #expect(older[Labels.proof] == "b2456da0089b73b5f7afa85453bd287189a52be67f81ae6ef3098e37448d7fca")
+    }
+
     @Test("N10: parts of a proof do not run into each other")
     func parts() {
         let one = ownership.labels([Labels.installation: "a", Labels.role: "b"], name: "n")

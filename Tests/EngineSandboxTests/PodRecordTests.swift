@@ -29,10 +29,8 @@ struct PodRecordTests {
     func format1() async throws {
         try await withFolder(Self.golden("full")) { folder in
             let record = try #require(folder.read())
-            let version =
-                switch record.plan.owner {
-                case .api(let version): version
-                }
+            let version = record.plan.owner.version
+            #expect(record.plan.owner == .api(version))
             #expect(record.plan.id == "full-77h65c9ywd" && version.name == "full")
             #expect(version.podID == "960634138f82572f21b5ea73da3a2078e639e1fcd23ad50274ef350e483e897")
             #expect(record.plan.createdAt == Timestamp(microseconds: 1_796_021_356_341_591))

@@ -82,7 +82,7 @@ struct EndpointTests {
             waiting: WaitingCallers(store: store, clock: clock), spareDisk: { .max })
         switch api.specification.kind {
         case .async(let part): return AsyncAPI(api, part, services: services)
-        case .realtime, .trafficSplitter: fatalError("every API of this table is asynchronous")
+        case .realtime, .batch, .task, .trafficSplitter: fatalError("every API of this table is asynchronous")
         }
     }
 

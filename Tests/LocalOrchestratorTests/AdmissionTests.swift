@@ -49,6 +49,46 @@ struct AdmissionTests {
         #expect(verdict(waiting, running: ["a": 1]).admitted == ["b1", "a1", "b2"])
     }
 
+    @Test("J9: replicas and workers that wait take turns, whatever each has already; lower indexes come first")
+    func turns() {
+        func worker(_ index: Int) -> Admission.Candidate {
+            var worker = candidate("w\(index)", of: "batch", mem: 20, waits: 90)
+            worker.isWorker = true
+            worker.index = index
+            return worker
+        }
+        let waiting =
+            [worker(10), worker(9), worker(2)] + ["a", "b"].map { candidate($0, of: "api", mem: 20, waits: 1) }
+        #expect(verdict(waiting, running: ["api": 50, "batch": 1]).admitted == ["a", "w2", "b", "w9", "w10"])
+        // The turn is remembered between calls.
+        func next(_ last: Bool?) -> Admission.Verdict {
+            Admission.verdict(
+                waiting, running: ["api": 1], capacity: Capacity(total: ComputeAmount(memory: 20 << 20)),
+                wasWorkerLast: last, now: now)
+        }
+        #expect(next(nil).admitted == ["a"] && next(nil).wasWorkerLast == false)
+        #expect(next(false).admitted == ["w2"] && next(false).wasWorkerLast == true)
+        #expect(next(true).admitted == ["a"])
+    }
+
+    @Test("J9: small workers do not delay a large replica for ever, nor the reverse", arguments: [true, false])
+    func turnsOfLargeOnes(_ isLargeWorker: Bool) {
+        func admitted(waits: Int64) -> Admission.Verdict {
+            var large = candidate("large", of: "large", mem: 80, waits: waits)
+            var small = candidate("small", of: "small", mem: 20, waits: 5)
+            large.isWorker = isLargeWorker
+            small.isWorker = !isLargeWorker
+            return Admission.verdict(
+                [large, small], running: ["small": 3, "large": 9],
+                capacity: Capacity(
+                    total: ComputeAmount(memory: 100 << 20), reserved: ComputeAmount(memory: 60 << 20)),
+                wasWorkerLast: !isLargeWorker, now: now)
+        }
+        #expect(admitted(waits: 30).admitted == ["small"])
+        #expect(admitted(waits: 60).admitted.isEmpty)
+        #expect(admitted(waits: 60).reasons["small"] == "waits for room: it is the turn of large")
+    }
+
     @Test("C12: a small one may pass a large one that does not fit, but not for ever where it has replicas already")
     func aging() {
         let large = { (waits: Int64) in candidate("large", of: "large", mem: 80, waits: waits) }

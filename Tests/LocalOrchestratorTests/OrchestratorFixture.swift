@@ -30,7 +30,7 @@ struct OrchestratorFixture: Sendable {
     ///
     /// - Parameter engine: the same one twice is a restart of the platform after `kill -9`.
     static func with(
-        engine: FakeEngine = FakeEngine(),
+        engine: FakeEngine = FakeEngine(), recorder: (any WorkerRecorder)? = nil,
         prepare: @Sendable (OrchestratorFixture) async throws -> Void,
         body: @Sendable (OrchestratorFixture) async throws -> Void
     ) async throws {
@@ -42,7 +42,7 @@ struct OrchestratorFixture: Sendable {
             engine: engine, clock: clock,
             configuration: .init(
                 clientConfiguration: { _, id in "# of \(id)" }, makePodSuffix: { "p\(counter.next())" },
-                diskMargin: { disk.margin }),
+                diskMargin: { disk.margin }, recorder: recorder),
             logger: Logger(label: "test", factory: { _ in log.handler }))
         let fixture = OrchestratorFixture(
             engine: engine, clock: clock, orchestrator: orchestrator, log: log, disk: disk)

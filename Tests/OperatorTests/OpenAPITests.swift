@@ -64,6 +64,14 @@ struct OpenAPITests {
                 }
                 for api in list { try check(api, against: "API", at: target) }
             }
+            try await fixture.deploy(JobKindTests.batch + JobKindTests.task)
+            for target in ["/get", "/get/sum", "/get/train", "/describe/sum"] {
+                guard case .array(let list) = try await fixture.call(.GET, target).decoded(JSONValue.self) else {
+                    Issue.record("\(target) is no list")
+                    continue
+                }
+                for api in list { try check(api, against: "API", at: target) }
+            }
             let error = try await fixture.call(.GET, "/get/none").decoded(JSONValue.self)
             try check(error, against: "Error", at: "error")
         }

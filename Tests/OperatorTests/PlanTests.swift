@@ -75,6 +75,56 @@ struct PlanTests {
         #expect(full == [fixed[0], "eb18d6e5094ba189bc82fdcccacdb4bf"])
     }
 
+    @Test("J7: identifiers of a BatchAPI and a TaskAPI are frozen; rules for jobs are not the pod's")
+    func kindsWithJobs() throws {
+        func digests(_ kind: KindSpecification) throws -> [String] {
+            let specification = APISpecification(name: "iris", networking: .init(endpoint: "/iris"), kind: kind)
+            let podID = try Identifiers.podID(of: specification)
+            return [podID, try Identifiers.specID(of: specification, podID: podID)]
+        }
+        var batch = BatchSpecification(pod: Self.specification().pod)
+        let plainBatch = try digests(.batch(batch))
+        #expect(
+            plainBatch == [
+                "e66297b10799ef5896ba963adb18a01aaa8e0da0261cd3f8b4102bce07663a2", "4757e8affa9a0b00ddfe427138f3d0b1",
+            ])
+        let jobs = JobPolicy(
+            retention: .seconds(1), maxResult: 2, maxConcurrentJobs: 3, maxQueuedJobs: 4, startTimeout: .seconds(5),
+            schedules: [
+                ScheduleSpecification(name: "a", timing: .every(.seconds(6))),
+                ScheduleSpecification(
+                    name: "b", timing: .cron(try CronExpression("@daily"), timeZone: "Europe/Berlin"), overlap: .allow,
+                    catchUp: .all, catchUpWindow: .seconds(7), jitter: .seconds(8), isSuspended: true,
+                    job: #"{"workers":1}"#),
+            ])
+        batch.pod.maxConcurrency = 2
+        batch.jobs = jobs
+        batch.timeout = .seconds(9)
+        batch.retries = RetryPolicy(maxAttempts: 10, on: [.itemFailed, .timeout], backoff: .seconds(11))
+        batch.keepFailed = .seconds(12)
+        batch.maxPayload = 13
+        let fullBatch = try digests(.batch(batch))
+        #expect(fullBatch == [plainBatch[0], "209666163d51a71e6f0136a9cfc55c17"])
+        var task = TaskSpecification(pod: Self.specification().pod)
+        let plainTask = try digests(.task(task))
+        #expect(
+            plainTask == [
+                "fde146510de83782e4fb488b6556e03d2b0cea74c8bc1a899528c1d943072b1", "97f9923ab52467e4898a1734f60ac9b8",
+            ])
+        task.pod.port = 1
+        task.pod.maxConcurrency = 2
+        #expect(try digests(.task(task)) == plainTask, "a task has neither")
+        task.jobs = jobs
+        task.timeout = .seconds(14)
+        task.retries = TaskRetryPolicy(
+            maxAttempts: 15, on: [.oom, .exit], noRetryExitCodes: [17, 16], onLost: .fail, backoff: .seconds(18))
+        task.maxArtifacts = 19
+        let fullTask = try digests(.task(task))
+        #expect(fullTask == [plainTask[0], "f6a1bcce1bcda5858d25a977a1383603"])
+        task.pod.containers[0].command = ["other"]
+        #expect(try digests(.task(task))[0] != plainTask[0])
+    }
+
     @Test("O1: ids of versions sort newest first, whatever the time", arguments: [0, 1, 1_800_000_000, 9_000_000_000])
     func apiID(seconds: Int64) {
         let now = Timestamp(seconds: seconds)

@@ -2,6 +2,7 @@ import Access
 import Core
 import HTTPServing
 import NIOHTTP1
+import Synchronization
 import Testing
 import Wire
 
@@ -44,6 +45,9 @@ struct RightsTests {
         "POST /deploy": "nnnnny",
         "POST /rollback/{api}": "nnnnny",
         "POST /split/{api}": "nnnnny",
+        "POST /schedules/{api}/{schedule}/run": "nnnnny",
+        "POST /schedules/{api}/{schedule}/suspend": "nnnnny",
+        "POST /schedules/{api}/{schedule}/resume": "nnnnny",
         "DELETE /delete/{api}": "nnnnny",
     ]
 
@@ -68,7 +72,7 @@ struct RightsTests {
         async throws -> Fixture.Reply
     {
         let path = route.pattern.replacing("{api}", with: "iris").replacing("{apiID}", with: "x")
-            .replacing("{id}", with: "x")
+            .replacing("{id}", with: "x").replacing("{schedule}", with: "x")
         return try await fixture.call(
             route.pattern.hasPrefix("/logs") ? .HEAD : route.method, path,
             body: route.pattern == "/deploy" ? Fixture.file("tulip") : nil,
@@ -126,6 +130,30 @@ struct RightsTests {
             let foreign = TokenStore(admin: "another-admin-token", podKey: "another-key-of-a-platform")
                 .token(for: PodClaim(api: "iris", replica: "iris-0", access: .full))
             #expect(try await Self.call(fixture, (.GET, "/get"), token: foreign).status == 401)
+        }
+    }
+
+    @Test("J8, N1: a worker's token reads while its pod exists, and does not deploy")
+    func worker() async throws {
+        try await Fixture.with(podAccessLimit: .full) { fixture in
+            try await fixture.deploy(JobKindTests.batch + JobKindTests.task)
+            for (api, pod) in [("sum", "b-j1-0-a"), ("train", "t-j1-0-a")] {
+                let token = Fixture.podToken(api, pod, .full)
+                func status(_ method: HTTPMethod, _ path: String) async throws -> Int {
+                    try await fixture.call(
+                        method, path, body: method == .POST ? Fixture.file("tulip") : nil,
+                        headers: ["Authorization": "Bearer \(token)"], signed: false
+                    ).status
+                }
+                #expect(try await status(.GET, "/get") == 401)
+                fixture.orchestrator.state.withLock { $0.workers[api] = [pod] }
+                #expect(try await status(.GET, "/get") == 200)
+                #expect(try await status(.GET, "/get/\(api)") == 200)
+                #expect(try await status(.POST, "/deploy") == 403)
+                fixture.orchestrator.state.withLock { $0.workers["other"] = [pod] }
+                fixture.orchestrator.state.withLock { $0.workers[api] = [] }
+                #expect(try await status(.GET, "/get") == 401, "a pod of another API")
+            }
         }
     }
 

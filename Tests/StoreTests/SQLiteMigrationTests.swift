@@ -120,6 +120,40 @@ struct SQLiteMigrationTests {
         }
     }
 
+    @Test("J6: a store that version 4 wrote is opened, with a job, its lines and its batches")
+    func opensVersion4() async throws {
+        try await withTemporaryDirectory { directory in
+            try SchemaVersion4.write(to: directory)
+            let store = try await openSample(directory)
+            let id = try #require(RequestID(SchemaVersion4.job))
+            let job = try #require(try await store.job(id, api: "echo", now: sampleStart))
+            #expect(job.status == .running && job.runningSince == Timestamp(microseconds: 5))
+            #expect(job.counts.itemsSucceeded == 3 && job.counts.itemsFailed == 3 && job.counts.itemsInQueue == 1)
+            #expect(job.version.id == "echo-1" && job.submission.workers == 2)
+            let failure = RequestFailure(.timeout, "late")
+            let lines = try await store.lines(of: id, after: 0, limit: 10, now: sampleStart)
+            #expect(
+                lines.map(\.line) == [
+                    ResultLine(
+                        items: ItemSet(0..<3), verdict: .succeeded(reply: .inline(Array("[0,1,2]".utf8)), isSplit: true)
+                    ),
+                    ResultLine(items: ItemSet(3..<6), verdict: .failed(failure)),
+                ])
+            let failed = try await store.batches(of: id, in: [.failed], after: nil, limit: 10, now: sampleStart)
+            #expect(failed.map(\.failure) == [failure] && failed.map(\.batch.body) == [.inline(Array("[3,4,5]".utf8))])
+            let claimed = try await store.claim(
+                api: job.queue, limit: 10, visibility: .seconds(30), holder: "h", now: sampleStart)
+            #expect(claimed.map(\.batch) == [BatchPlace(index: 2, items: ItemSet(6..<7))])
+            #expect(claimed.map(\.payload) == [.inline(Array("[6]".utf8))])
+            for request in claimed {
+                #expect(
+                    try await store.finish(request.lease, outcome: .completed(.empty), now: sampleStart) == .applied)
+            }
+            #expect(try await store.job(id, api: "echo", now: sampleStart)?.completion == .running)
+            try await store.close()
+        }
+    }
+
     @Test("A1: a new step keeps every row, and its version stands in the file's header afterwards")
     func addedStep() async throws {
         try await withTemporaryDirectory { directory in

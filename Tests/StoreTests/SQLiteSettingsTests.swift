@@ -211,15 +211,18 @@ func sampleID(_ number: Int) -> RequestID {
     return RequestID(now: sampleStart + .milliseconds(number), using: &generator)
 }
 
+func sampleAPI(_ name: String = "echo", policy: RequestPolicy = .init()) -> DeployedAPI {
+    let specification = APISpecification.async(
+        name: name, networking: .init(endpoint: "/\(name)"), pod: .init(containers: [.init(name: "main")]),
+        requests: policy)
+    return DeployedAPI(
+        specification: specification, id: "\(name)-1", specID: "s", podID: "p", deploymentID: "d",
+        initialDeployment: sampleStart, lastUpdated: sampleStart)
+}
+
 extension SQLiteStore {
     func deploySample(_ name: String = "echo", policy: RequestPolicy = .init()) async throws {
-        let specification = APISpecification.async(
-            name: name, networking: .init(endpoint: "/\(name)"), pod: .init(containers: [.init(name: "main")]),
-            requests: policy)
-        let api = DeployedAPI(
-            specification: specification, id: "\(name)-1", specID: "s", podID: "p", deploymentID: "d",
-            initialDeployment: sampleStart, lastUpdated: sampleStart)
-        try await deploy(api, now: sampleStart)
+        try await deploy(sampleAPI(name, policy: policy), now: sampleStart)
     }
 
     @discardableResult

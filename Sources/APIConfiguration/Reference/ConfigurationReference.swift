@@ -9,8 +9,13 @@ package enum ConfigurationReference {
     package static func page(served: Set<APIKind> = APIKind.served) -> String {
         var parts = [introduction, complete(.async)]
         if served.contains(.realtime) { parts.append(comparison(.realtime, heading: "##")) }
+        for kind in [APIKind.batch, .task] where served.contains(kind) {
+            parts.append(comparison(kind, heading: "##"))
+        }
         if served.contains(.trafficSplitter) { parts.append(complete(.trafficSplitter)) }
-        parts += [otherKinds(served: served), ConfigurationGuide.yaml, ConfigurationGuide.problems()]
+        let others = APIKind.allCases.filter { !served.contains($0) }
+        if !others.isEmpty { parts.append(otherKinds(others)) }
+        parts += [ConfigurationGuide.yaml, ConfigurationGuide.problems()]
         return parts.joined(separator: "\n\n") + "\n"
     }
 
@@ -31,7 +36,7 @@ package enum ConfigurationReference {
                 image: registry.example.com/team/hello:1.0
         ```
 
-        `cortex deploy --check cortex.yaml` only checks the file; no running platform is needed. `cortex schema > cortex.schema.json` writes
+        `cortex deploy --check cortex.yaml` only checks the file and prints the next three times of each schedule; no running platform is needed. `cortex schema > cortex.schema.json` writes
         the same rules as a JSON Schema (2020-12). Editors with YAML support (VS Code, JetBrains, Neovim, Helix) complete and check the file
         with it if its first line is
 
@@ -104,8 +109,7 @@ package enum ConfigurationReference {
 
     // MARK: Kinds by comparison with AsyncAPI
 
-    private static func otherKinds(served: Set<APIKind>) -> String {
-        let kinds = APIKind.allCases.filter { !served.contains($0) }
+    private static func otherKinds(_ kinds: [APIKind]) -> String {
         let names = kinds.map { "`\($0.rawValue)`" }.joined(separator: ", ")
         let text = """
             ## Other kinds

@@ -112,6 +112,7 @@ package enum ConfigurationSchema {
         case .object(let object):
             guard case .object(let members) = self.object(object) else { return [:] }
             return members
+        case .document: return ["type": .string("object")]
         case .unsupported: return ["type": .string("null")]
         }
     }

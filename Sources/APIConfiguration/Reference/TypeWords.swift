@@ -1,3 +1,5 @@
+import Core
+
 extension SchemaType {
     /// The type in one or two words.
     var name: String {
@@ -12,7 +14,7 @@ extension SchemaType {
         case .amount: "count or percentage"
         case .list(let element, _, _): "list of \(element.plural)"
         case .map: "map of texts"
-        case .object: "map"
+        case .object, .document: "map"
         case .unsupported: "null"
         }
     }
@@ -20,7 +22,8 @@ extension SchemaType {
     private var plural: String {
         switch self {
         case .choice: "words"
-        case .object, .map: "maps"
+        case .integer: "integers"
+        case .object, .map, .document: "maps"
         default: "texts"
         }
     }
@@ -49,7 +52,7 @@ extension SchemaType {
             ].compactMap(\.self)
             return words.isEmpty ? nil : words.joined(separator: "; ")
         case .map(let key, _): return "names: \(key.allowed)"
-        case .boolean, .object, .unsupported: return nil
+        case .boolean, .object, .document, .unsupported: return nil
         }
     }
 }

@@ -35,7 +35,7 @@ enum AsyncAPISchema {
         CommonSchema.autoscaling,
         CommonSchema.updateStrategy,
         CommonSchema.nodeGroups,
-        CommonSchema.retries(on: RetryPolicy.Reason.allCases, backoff: "1s"),
+        CommonSchema.retries(on: RetryPolicy.Reason.ofAnyDelivery, backoff: "1s"),
         SchemaField(
             "timeout", .duration(.milliseconds(1)...year), .default("12h"),
             "How long the container may work on one attempt."),
@@ -52,30 +52,5 @@ enum AsyncAPISchema {
         SchemaField(
             "keep_failed", .duration(.zero...year), .default("24h"),
             "How long a failed request's payload is kept for cortex retry; 0s keeps nothing."),
-    ])
-
-}
-
-// Kinds of the original that are checked against the original's schema, and refused where this release does not serve
-// them.
-
-/// The schema of `kind: BatchAPI`.
-enum BatchAPISchema {
-    static let root = SchemaObject([
-        CommonSchema.name,
-        CommonSchema.kind(.batch, "BatchAPI: a job processes many items, then ends."),
-        SchemaField(
-            "pod", .object(PodSchema.batch), .defaultObject, "The containers that run together as one worker."),
-        CommonSchema.networking, CommonSchema.nodeGroups,
-    ])
-}
-
-/// The schema of `kind: TaskAPI`.
-enum TaskAPISchema {
-    static let root = SchemaObject([
-        CommonSchema.name,
-        CommonSchema.kind(.task, "TaskAPI: a job runs a program once, then ends."),
-        SchemaField("pod", .object(PodSchema.task), .defaultObject, "The containers that run together as one worker."),
-        CommonSchema.networking, CommonSchema.nodeGroups,
     ])
 }

@@ -49,7 +49,7 @@ enum CommonSchema {
                 SchemaObject([
                     SchemaField(
                         "max_attempts", .integer(1...100), .default("3"),
-                        "Deliveries of a request in total, including the first."),
+                        "Deliveries in total, including the first."),
                     SchemaField(
                         "on", .list(of: .choice(reasons.map(\.rawValue)), unique: true),
                         .defaultList([RetryPolicy.Reason.unreachable.rawValue]), "The failures that are retried."),

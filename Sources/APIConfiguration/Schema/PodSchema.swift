@@ -29,10 +29,14 @@ enum PodSchema {
     static let batch = SchemaObject(
         [
             port,
-            containers([
-                image, env, requiredCommand, args,
-                probe("readiness_probe", ProbeSchema.readinessWithoutExec), liveness, compute,
-            ]),
+            SchemaField(
+                "max_concurrency", .integer(1...1000), .default("1"), "Most batches inside one worker at a time."),
+            gracePeriod, operatorAccess,
+            containers(
+                [
+                    optionalImage, env, requiredCommand, args,
+                    probe("readiness_probe", ProbeSchema.readinessWithoutExec), liveness, compute, volumes,
+                ], rules: [uniqueVolumeTargets]),
         ], rules: rules)
 
     static let task = SchemaObject(
@@ -40,7 +44,14 @@ enum PodSchema {
             SchemaField(
                 "port", .unsupported(.notAllowed, "a TaskAPI has no port: nothing is sent to it; remove it"), .optional,
                 null: .asAbsent, "Not for a task: nothing is sent to it."),
-            containers([image, env, requiredCommand, args, liveness, compute]),
+            gracePeriod, operatorAccess,
+            containers(
+                [
+                    optionalImage, env, requiredCommand, args,
+                    SchemaField(
+                        "liveness_probe", .object(ProbeSchema.liveness), .optional, null: .asAbsent,
+                        "The attempt ends when this fails."), compute, volumes,
+                ], rules: [uniqueVolumeTargets]),
         ], rules: [uniqueContainerNames, oneKindOfAccelerator])
 
     // MARK: Fields of the pod
@@ -70,12 +81,10 @@ enum PodSchema {
         return SchemaField(
             "containers", .list(of: .object(SchemaObject([name] + fields, rules: rules + [programAlone])), minimum: 1),
             .required,
-            "The containers of one replica; they share the network (localhost) and /mnt.")
+            "The containers of the pod; they share the network (localhost) and /mnt.")
     }
 
     // MARK: Fields of a container
-
-    private static let image = SchemaField("image", .string(.image), .required, "Docker image.")
 
     private static let optionalImage = SchemaField(
         "image", .string(.image), .optional,
@@ -103,7 +112,7 @@ enum PodSchema {
     private static func probe(_ key: String, _ schema: SchemaObject) -> SchemaField {
         SchemaField(
             key, .object(schema), .optional, null: .asAbsent,
-            "The replica gets requests only while this succeeds; without it, when pod.port accepts connections.")
+            "The pod gets requests only while this succeeds; without it, when pod.port accepts connections.")
     }
 
     private static let liveness = SchemaField(
@@ -133,7 +142,7 @@ enum PodSchema {
                 "shm", .quantity(minimum: nil, fractions: false), .optional, null: .asNone, "Size of /dev/shm."),
             SchemaField(
                 "disk", .quantity(minimum: Quantity("1Mi"), fractions: false), .optional, null: .asNone,
-                "Limit of what the pod stores in /mnt, /tmp and its home; a replica above it is replaced. The containers' values are added."
+                "Limit of what the pod stores in /mnt, /tmp and its home; a pod above it is replaced. The containers' values are added."
             ),
             SchemaField("gpu", .integer(0...Int64.max), .default("0"), "GPU devices, exclusive to this container."),
             SchemaField("inf", .integer(0...Int64.max), .default("0"), "AWS Inferentia chips; only 0 is accepted."),

@@ -77,6 +77,8 @@ package indirect enum SchemaType: Sendable {
     /// A map with arbitrary keys.
     case map(key: StringRule, value: StringRule)
     case object(SchemaObject)
+    /// A map with arbitrary keys and values, kept as JSON text.
+    case document
     /// Known, but refused unless it is null; the text says what to do instead.
     case unsupported(ConfigurationProblem.Kind, String)
 }
@@ -181,6 +183,8 @@ package struct StringRule: Sendable {
     /// The same as an ECMA 262 expression, without the length.
     package let pattern: String
     package let maximumLength: Int?
+    /// Whether it may begin with `@`, which named a resource in the original.
+    let allowsAtSign: Bool
     /// `nil` if the string is valid; otherwise the kind of problem, and a message if "must be …" is not specific
     /// enough.
     let check: @Sendable (String) -> Fault?
@@ -193,12 +197,13 @@ package struct StringRule: Sendable {
     }
 
     init(
-        _ allowed: String, pattern: String, maximumLength: Int? = nil,
+        _ allowed: String, pattern: String, maximumLength: Int? = nil, allowsAtSign: Bool = false,
         check: @escaping @Sendable (String) -> Fault?
     ) {
         self.allowed = allowed
         self.pattern = pattern
         self.maximumLength = maximumLength
+        self.allowsAtSign = allowsAtSign
         self.check = check
     }
 }

@@ -100,6 +100,9 @@ int cx_sockets_in(int network, int home, int ipv6, int *sockets, int count, int 
 
 /// Opens a path (O_PATH) of which no part is a link; -ELOOP otherwise.
 int cx_open_without_links(const char *path);
+/// Opens a path below an open folder with these flags (O_CLOEXEC is added). It never leaves the folder and follows no
+/// link in any component: -ELOOP or -EXDEV for such a path.
+int cx_open_beneath(int folder, const char *path, int flags);
 /// Removes a folder and everything in it, whatever its permissions and depth, without following a link. A missing
 /// folder is no failure.
 int cx_remove_tree(const char *path);

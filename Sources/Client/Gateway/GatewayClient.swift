@@ -95,18 +95,21 @@ package struct GatewayClient: Sendable {
     package func wait(_ id: RequestID, limit: Duration?, isKnown: Bool = false) async throws -> RequestSnapshot {
         var machine = ResultWait(start: clock.instant(), limit: limit, isKnown: isKnown)
         var gateway = self
+        var last: RequestSnapshot?
         while true {
             let event: ResultWait.Event
             let asked = machine.poll(at: clock.instant())
             do {
-                event = .answer(try await gateway.read(id, wait: asked))
+                let snapshot = try await gateway.read(id, wait: asked)
+                last = snapshot
+                event = .answer(isEnded: snapshot.status.isEnded)
             } catch let error as PlatformError where error.isPassing {
                 event = .away(error)
                 // The operator may be away as well: then it is asked after the next failure.
                 if let locate, let place = try? await locate() { gateway.endpoint = place }
             }
             switch machine.next(event, at: clock.instant()) {
-            case .finish(let snapshot): return snapshot
+            case .finish: if let last { return last }
             case .fail(let error): throw error
             case .sleep(let duration): try await clock.sleep(for: duration)
             }

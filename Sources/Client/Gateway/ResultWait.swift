@@ -1,14 +1,15 @@
 import Core
 
-/// The decisions of waiting for a request's end: how long to ask for, when to ask again, when to give up.
+/// The decisions of waiting for the end of a request or a job: how long to ask for, when to ask again, when to give up.
 struct ResultWait {
     enum Event {
-        case answer(RequestSnapshot)
+        case answer(isEnded: Bool)
         case away(PlatformError)
     }
 
     enum Action {
-        case finish(RequestSnapshot)
+        /// The last answer is the result.
+        case finish
         case fail(PlatformError)
         case sleep(Duration)
     }
@@ -22,22 +23,26 @@ struct ResultWait {
     private static let longest: Duration = .seconds(2)
 
     private let deadline: Instant?
+    private let longestPoll: Duration
     private var failures = 0
     private var isKnown: Bool
     private var pause = Self.shortest
     private var asked: (at: Instant, wait: Duration)
 
-    /// - Parameter isKnown: whether the platform has confirmed that the request exists.
-    init(start: Instant, limit: Duration?, isKnown: Bool = false) {
+    /// - Parameters:
+    ///   - isKnown: whether the platform has confirmed that the request exists.
+    ///   - longestPoll: shorter than ``longestPoll`` where the answers in between are shown.
+    init(start: Instant, limit: Duration?, isKnown: Bool = false, longestPoll: Duration = Self.longestPoll) {
         self.isKnown = isKnown
+        self.longestPoll = longestPoll
         self.deadline = limit.map { start + $0 }
         self.asked = (start, .zero)
     }
 
     /// How long the next long poll may take; whole seconds.
     mutating func poll(at now: Instant) -> Duration {
-        let rest = deadline.map { max(.zero, $0 - now) } ?? Self.longestPoll
-        let wait = Duration.seconds(min(rest, Self.longestPoll).components.seconds)
+        let rest = deadline.map { max(.zero, $0 - now) } ?? longestPoll
+        let wait = Duration.seconds(min(rest, longestPoll).components.seconds)
         asked = (now, wait)
         return wait
     }
@@ -45,10 +50,10 @@ struct ResultWait {
     mutating func next(_ event: Event, at now: Instant) -> Action {
         let isOver = deadline.map { now >= $0 } ?? false
         switch event {
-        case .answer(let snapshot):
+        case .answer(let isEnded):
             failures = 0
             isKnown = true
-            if snapshot.status.isEnded || isOver { return .finish(snapshot) }
+            if isEnded || isOver { return .finish }
             if now - asked.at >= asked.wait - .milliseconds(500), asked.wait > .zero {
                 // A true long poll: the wait happened over there.
                 pause = Self.shortest

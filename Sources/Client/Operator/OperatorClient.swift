@@ -26,7 +26,7 @@ package struct OperatorClient: Sendable {
     /// Time for calls that change something.
     static let writeTimeout: Duration = .seconds(600)
     /// Longest answer, in bytes.
-    private static let answerLimit = 64 << 20
+    static let answerLimit = 64 << 20
 
     /// - Throws: ``PlatformError`` `setup` when the environment's endpoint is no URL, or its socket is not to be
     ///   trusted; `connection_failed` when its socket is gone.
@@ -154,7 +154,16 @@ extension OperatorClient {
             request.headers.add(name: "Content-Type", value: body.type)
             request.body = .bytes(body.bytes)
         }
-        let reply = try await transport.send(request, timeout: timeout, limit: Self.answerLimit, peer: peer)
+        return try await send(request, path, timeout: timeout)
+    }
+
+    /// Sends a request of ``request(_:_:query:)``.
+    ///
+    /// - Parameter limit: the longest answer, in bytes.
+    func send(
+        _ request: HTTPClientRequest, _ path: String, timeout: Duration, limit: Int = answerLimit
+    ) async throws -> Reply {
+        let reply = try await transport.send(request, timeout: timeout, limit: limit, peer: peer)
         guard (200..<300).contains(reply.status.code) else { throw peer.error(for: reply) }
         // A server that accepts this client may still have a version that this client does not know (contract O6).
         if !Self.anyVersion.contains(path), let server = reply.headers.first(name: VersionHandshake.header) {
@@ -167,9 +176,12 @@ extension OperatorClient {
         _ method: String, _ path: String, query: [(String, String)] = [], timeout: Duration = readTimeout,
         body: (type: String, bytes: ByteBuffer)? = nil
     ) async throws -> Document {
-        let reply = try await send(method, path, query: query, timeout: timeout, body: body)
+        try decode(try await send(method, path, query: query, timeout: timeout, body: body).body)
+    }
+
+    func decode<Document: Decodable>(_ text: ByteBuffer) throws -> Document {
         do {
-            return try JSONDecoder().decode(Document.self, from: Data(buffer: reply.body))
+            return try JSONDecoder().decode(Document.self, from: Data(buffer: text))
         } catch {
             throw PlatformError(
                 .connectionFailed,
@@ -304,14 +316,17 @@ extension OperatorClient {
     /// that follows.
     ///
     /// An error that the operator reports in the middle ends the stream with it.
+    ///
+    /// - Parameter job: only the containers of this job, instead of those of the API's replicas (contract J12).
     package func logs(
-        _ name: String, options: LogOptions
+        _ name: String, options: LogOptions, job: JobLogSelection? = nil
     ) async throws -> AsyncThrowingStream<[LogLineDocument], any Error> {
         var query: [(String, String)] = []
         if options.follow { query.append(("follow", "true")) }
         if let tail = options.tail { query.append(("tail", "\(tail)")) }
         if let replica = options.replica { query.append(("replica", replica)) }
         if let container = options.container { query.append(("container", container)) }
+        if let job { query += job.query }
         var request = request("GET", "/logs/\(Self.segment(name))", query: query)
         request.headers.replaceOrAdd(name: "Accept", value: "application/x-ndjson")
         let peer = peer

@@ -1,6 +1,7 @@
 import APIConfiguration
 import Client
 import Core
+import Platform
 import Support
 
 /// The problems of a file: on a terminal with the lines of the file, else one line for each problem.
@@ -54,30 +55,66 @@ struct FileCheck: Encodable {
     struct API: Encodable {
         var name: String
         var kind: String
+        /// `nil` without schedules.
+        var schedules: [Schedule]?
     }
+
+    struct Schedule: Encodable {
+        var name: String
+        var suspended: Bool
+        /// The next planned times, RFC 3339.
+        var next: [String]
+    }
+
+    /// The number of planned times that are shown of each schedule (contract J14).
+    private static let plannedTimes = 3
 
     var file: String
     /// Empty when there is any problem.
     var apis: [API]
     var problems: [ReportedProblem]
 
-    /// - Parameter file: the file's name in the report.
-    init(_ upload: ConfigurationUpload, file: String) {
+    /// - Parameters:
+    ///   - file: the file's name in the report.
+    ///   - now: schedules are shown with the planned times after it.
+    /// - Throws: `not_supported` if this machine lacks the data of a time zone.
+    init(_ upload: ConfigurationUpload, file: String, now: Timestamp) throws {
         let result = ConfigurationFile.parse(
-            upload.content, fileName: upload.fileName, baseDirectory: upload.directory)
+            upload.content, fileName: upload.fileName, baseDirectory: upload.directory,
+            submissions: ScheduleCheck.problems)
         self.file = file
         self.problems = result.obstacles.map { ReportedProblem($0) }
         self.apis =
-            problems.isEmpty
-            ? result.specifications.map { API(name: $0.name, kind: $0.kind.name.rawValue) } : []
+            try problems.isEmpty
+            ? result.specifications.map { api in
+                let schedules = try api.jobs?.schedules.map { schedule in
+                    Schedule(
+                        name: schedule.name, suspended: schedule.isSuspended,
+                        next: try ScheduleCheck.plannedTimes(Self.plannedTimes, of: schedule, after: now))
+                }
+                return API(
+                    name: api.name, kind: api.kind.name.rawValue,
+                    schedules: schedules?.isEmpty == true ? nil : schedules)
+            } : []
+    }
+
+    /// What is printed of a file without problems.
+    func text(path: String) -> String {
+        var lines = ["\(path) is good: \(apis.map { "\($0.name) (\($0.kind))" }.joined(separator: ", "))"]
+        for api in apis {
+            for schedule in api.schedules ?? [] {
+                lines.append(
+                    "schedule \(schedule.name) of \(api.name)\(schedule.suspended ? " (suspended)" : ""): next times")
+                lines += schedule.next.map { "  \($0)" }
+            }
+        }
+        return lines.joined(separator: "\n")
     }
 
     /// - Throws: when there are problems, after they have been shown.
     func show(_ report: ProblemReport, _ context: CommandContext, as format: OutputFormat) throws {
         if format != .pretty || problems.isEmpty {
-            try context.show(self, as: format) { _ in
-                "\(report.path) is good: \(apis.map { "\($0.name) (\($0.kind))" }.joined(separator: ", "))"
-            }
+            try context.show(self, as: format) { _ in text(path: report.path) }
         }
         guard !problems.isEmpty else { return }
         throw report.explain(problems, consequence: nil)

@@ -42,22 +42,46 @@ struct CommandContext: Sendable {
         }
     }
 
-    /// Runs `body` with a client of an AsyncAPI's endpoint.
+    /// Runs `body` with a client of an AsyncAPI's endpoint, or of the jobs of a Batch or Task API.
     ///
     /// - Throws: ``PlatformError`` `not_supported` when the API is of another kind.
-    func withGateway<Result: Sendable>(
-        _ environment: Environment, api name: String, _ body: @Sendable (GatewayClient) async throws -> Result
+    func withSubmissions<Result: Sendable>(
+        _ environment: Environment, api name: String, _ body: @Sendable (SubmissionClient) async throws -> Result
     ) async throws -> Result {
         let clock = clock
         return try await Transport.with { transport in
-            let api = try await OperatorClient(environment: environment, transport: transport).api(name)
+            let `operator` = try OperatorClient(environment: environment, transport: transport)
+            let api = try await `operator`.api(name)
+            if let jobs = JobClient(`operator`, api: name, kind: APITable.kind(of: api), clock: clock) {
+                return try await body(.jobs(jobs))
+            }
             try WrongKind.expect([.async], api, name: name)
-            return try await body(
-                GatewayClient(api: api, name: name, environment: environment, transport: transport, clock: clock) {
-                    // A new client: the folder of the platform's socket may be another one by then.
-                    let `operator` = try OperatorClient(environment: environment, transport: transport)
-                    return try await .gateway(of: `operator`.api(name, timeout: .seconds(5)), in: environment)
-                })
+            let gateway = try GatewayClient(
+                api: api, name: name, environment: environment, transport: transport, clock: clock
+            ) {
+                // A new client: the folder of the platform's socket may be another one by then.
+                let `operator` = try OperatorClient(environment: environment, transport: transport)
+                return try await .gateway(of: `operator`.api(name, timeout: .seconds(5)), in: environment)
+            }
+            return try await body(.requests(gateway))
+        }
+    }
+
+    /// Runs `body` with a client of the jobs of an API.
+    ///
+    /// - Parameter kinds: the kinds of API that the command is for.
+    /// - Throws: ``PlatformError`` `not_supported` when the API is of another kind.
+    func withJobs<Result: Sendable>(
+        _ environment: Environment, api name: String, kinds: Set<APIKind> = APIKind.withJobs,
+        _ body: @Sendable (JobClient) async throws -> Result
+    ) async throws -> Result {
+        try await withOperator(environment) { client in
+            let api = try await client.api(name)
+            try WrongKind.expect(kinds, api, name: name)
+            guard let jobs = JobClient(client, api: name, kind: APITable.kind(of: api), clock: clock) else {
+                throw WrongKind.error(api, name: name)
+            }
+            return try await body(jobs)
         }
     }
 
@@ -70,6 +94,12 @@ struct CommandContext: Sendable {
     func show(_ document: some Encodable, as format: OutputFormat, pretty: (TextStyle) throws -> String) throws {
         try console.print(try format.render(document) ?? pretty(console.style))
     }
+}
+
+/// Where an API takes what is submitted to it.
+enum SubmissionClient: Sendable {
+    case requests(GatewayClient)
+    case jobs(JobClient)
 }
 
 /// Ctrl-C while a command waits for work that continues without it.

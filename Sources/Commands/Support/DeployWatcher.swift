@@ -93,6 +93,8 @@ struct DeployProgress {
 
     mutating func look(at api: APIDocument, now: Instant) -> Verdict {
         let name = APITable.name(of: api)
+        // Their pods belong to jobs.
+        if APIKind.withJobs.contains(APITable.kind(of: api)) { return .ready }
         guard let status = api.status else { return .waiting("\(name): waiting for its status") }
         if status.upToDate >= status.requested { return .ready }
         let replicas = status.replicas ?? []

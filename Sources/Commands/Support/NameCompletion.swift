@@ -50,25 +50,61 @@ extension CompletionKind {
         })
     }
 
-    /// Ids of the newest requests of the line's API.
+    /// Versions of the line's API, and ids of its newest jobs.
+    static let versionsAndJobs = names { line in
+        let now = line.context.clock.now()
+        return try await line.askOperator(aboutAPI: { client, api in
+            let api = try await client.api(api)
+            let versions = (api.apiVersions ?? []).map {
+                ($0.apiID, "deployed \(Age.since(seconds: $0.lastUpdated, now: now)) ago")
+            }
+            return JobTable.jobs(of: api).map { ("\($0.jobID)", $0.status.words) } + versions
+        })
+    }
+
+    /// Ids of the newest requests or jobs of the line's API.
     ///
-    /// - Parameter statuses: those that the command accepts; `nil` stands for any.
-    static func requests(_ statuses: [RequestStatus?] = [nil]) -> CompletionKind {
+    /// - Parameters:
+    ///   - statuses: those of requests that the command accepts; `nil` stands for any.
+    ///   - jobs: those of jobs.
+    static func submissions(
+        _ statuses: [RequestStatus?] = [nil], jobs: Set<JobStatus> = Set(JobStatus.allCases)
+    ) -> CompletionKind {
         names { line in
             let now = line.context.clock.now()
             return try await line.askOperator(aboutAPI: { client, api in
-                var found: [CompletionLine.Candidate] = []
-                for status in statuses {
-                    found += try await client.requests(api, status: status, limit: 50).requests.map {
-                        (
-                            $0.id.description,
-                            "\($0.status.rawValue), \(Age.since(rfc3339: $0.submittedAt, now: now)) ago"
-                        )
+                do {
+                    var found: [CompletionLine.Candidate] = []
+                    for status in statuses {
+                        found += try await client.requests(api, status: status, limit: 50).requests.map {
+                            (
+                                $0.id.description,
+                                "\($0.status.rawValue), \(Age.since(rfc3339: $0.submittedAt, now: now)) ago"
+                            )
+                        }
                     }
+                    return found
+                } catch let error as PlatformError where !error.isPassing {
+                    return try await line.jobs(client, api, jobs)
                 }
-                return found
             })
         }
+    }
+
+    /// Ids of the newest jobs of the line's API.
+    static func jobs(_ statuses: Set<JobStatus> = Set(JobStatus.allCases)) -> CompletionKind {
+        names { line in
+            try await line.askOperator(aboutAPI: { client, api in try await line.jobs(client, api, statuses) })
+        }
+    }
+
+    /// Schedules of the line's API.
+    static let schedules = names { line in
+        try await line.askOperator(aboutAPI: { client, api in
+            try await line.jobClient(client, api)?.schedules().schedules.map {
+                ($0.name, "\($0.state.rawValue), \($0.cron ?? "every \($0.every ?? 0)s")")
+            } ?? []
+        })
     }
 
     private static func names(
@@ -195,6 +231,16 @@ struct CompletionLine: Sendable {
 
     func askOperator(_ find: @Sendable (OperatorClient) async throws -> [Candidate]) async throws -> [Candidate] {
         try await context.withOperator(try context.environments.load().resolve(environment), find)
+    }
+
+    /// `nil` for an API without jobs.
+    func jobClient(_ client: OperatorClient, _ api: String) async throws -> JobClient? {
+        JobClient(client, api: api, kind: APITable.kind(of: try await client.api(api)), clock: context.clock)
+    }
+
+    func jobs(_ client: OperatorClient, _ api: String, _ statuses: Set<JobStatus>) async throws -> [Candidate] {
+        let jobs = try await jobClient(client, api)?.jobs(limit: 50).jobs ?? []
+        return jobs.filter { statuses.contains($0.status) }.map { ("\($0.jobID)", $0.status.words) }
     }
 
     /// Empty where the line names no API.

@@ -42,13 +42,15 @@ extension RequestID {
     static func typed(_ text: String) throws -> RequestID {
         guard let id = RequestID(text) else {
             throw ValidationError(
-                "An id looks like 0190f3a2-5d1c-7aaa-8bbb-1234567890ab; cortex requests API lists them.")
+                "An id looks like 0190f3a2-5d1c-7aaa-8bbb-1234567890ab; cortex requests API or cortex jobs API lists them."
+            )
         }
         return id
     }
 }
 
 extension RequestStatus: ExpressibleByArgument {}
+extension JobStatus: ExpressibleByArgument {}
 
 /// How `submit` and `result` wait for a request.
 struct WaitOption: ParsableArguments {

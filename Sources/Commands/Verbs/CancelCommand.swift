@@ -1,21 +1,26 @@
 import ArgumentParser
 import Client
 import Core
+import Support
+import Wire
 
 struct CancelCommand: APICommand {
-    static let kinds: Set<APIKind> = [.async]
+    static let kinds = APIKind.storing
     static let configuration = CommandConfiguration(
         commandName: "cancel",
-        abstract: "Cancel a request.",
+        abstract: "Cancel a request, or stop a job.",
         discussion: """
-            A request that waits is never run; one that runs is interrupted.
+            A request that waits is never run; one that runs is interrupted. A job's
+            workers get the API's termination grace period; its results stay readable.
 
             Example:
               cortex cancel hello 0190f3a2-5d1c-7aaa-8bbb-1234567890ab
             """)
 
     @OptionGroup var target: APIArgument
-    @Argument(help: "The request's id.", completion: .requests([.inQueue, .inProgress]), transform: RequestID.typed)
+    @Argument(
+        help: "The id of the request or job.",
+        completion: .submissions([.inQueue, .inProgress], jobs: JobStatus.open), transform: RequestID.typed)
     var id: RequestID
     @OptionGroup var environment: EnvironmentOption
     @OptionGroup var format: OutputOption
@@ -23,12 +28,17 @@ struct CancelCommand: APICommand {
     func run() async throws {
         let context = CommandContext.live()
         let cluster = try context.resolve(environment.environment)
-        let (id, api) = (id, target.api)
-        let request = try await context.withGateway(cluster, api: api) { client in
-            try await RequestOutput.findingRequest(api) { try await client.cancel(id) }
-        }
-        try RequestOutput(context: context, format: format.output, api: target.api).printDocument(request) {
-            "\(id) is \(request.status.rawValue)"
+        try await context.withSubmissions(cluster, api: target.api) { client in
+            switch client {
+            case .requests(let gateway):
+                let request = try await RequestOutput.findingRequest(target.api) { try await gateway.cancel(id) }
+                try RequestOutput(context: context, format: format.output, api: target.api).printDocument(request) {
+                    "\(id) is \(request.status.rawValue)"
+                }
+            case .jobs(let jobs):
+                let answer = try await JobOutput.findingJob(target.api) { try await jobs.stop(id) }
+                try context.say(answer.message.inOneLine, as: format.output)
+            }
         }
     }
 }

@@ -7,17 +7,22 @@ import Wire
 struct DeleteCommand: APICommand {
     static let configuration = CommandConfiguration(
         commandName: "delete",
-        abstract: "Remove an API: its replicas, its queue and its results.",
+        abstract: "Remove an API (its replicas, its queue and its results), or stop a job.",
         discussion: """
             Waiting requests are cancelled. A RealtimeAPI that a TrafficSplitter names
-            is not removed. It asks first when more than two replicas are ready.
+            is not removed. It asks first when more than two replicas are ready. The jobs
+            of a Batch or Task API are stopped.
 
             Examples:
               cortex delete hello
               cortex delete hello --keep-cache    keep the results for a later deploy
+              cortex delete sum 0190f3a2-5d1c-7aaa-8bbb-1234567890ab    stop a job
             """)
 
     @OptionGroup var target: APIArgument
+    @Argument(
+        help: "Stop this job, and keep the API.", completion: .jobs(JobStatus.open), transform: RequestID.typed)
+    var job: RequestID?
     @OptionGroup var environment: EnvironmentOption
     @Flag(name: .shortAndLong, help: "Do not ask.")
     var force = false
@@ -33,6 +38,12 @@ struct DeleteCommand: APICommand {
     func run() async throws {
         let context = CommandContext.live()
         let cluster = try context.resolve(environment.environment, announce: format.output == .pretty)
+        if let job {
+            let answer = try await context.withJobs(cluster, api: target.api) { jobs in
+                try await JobOutput.findingJob(target.api) { try await jobs.stop(job) }
+            }
+            return try context.say(answer.message.inOneLine, as: format.output)
+        }
         let answer = try await context.withOperator(cluster) { client in
             if !force, !yes { try await ask(client, context) }
             return try await client.delete(target.api, keepCache: keepCache)

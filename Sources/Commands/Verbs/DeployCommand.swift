@@ -49,7 +49,8 @@ struct DeployCommand: AsyncParsableCommand {
             console: context.console)
         guard !check else {
             let file = isStandardInput ? ProblemReport.standardInput : upload.fileName
-            return try FileCheck(upload, file: file).show(report, context, as: format.output)
+            return try FileCheck(upload, file: file, now: context.clock.now()).show(
+                report, context, as: format.output)
         }
         let cluster = try context.resolve(environment.environment, announce: format.output == .pretty)
         let console = context.console

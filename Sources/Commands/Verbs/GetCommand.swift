@@ -6,7 +6,7 @@ import Wire
 struct GetCommand: AsyncParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "get",
-        abstract: "List deployed APIs, or show one.",
+        abstract: "List deployed APIs, or show one, or one of its jobs.",
         discussion: """
             Without a name it lists the APIs of all environments.
 
@@ -15,13 +15,15 @@ struct GetCommand: AsyncParsableCommand {
               cortex get hello --verbose
               cortex get hello 5c3f… -o yaml     one of its versions
               cortex get hello -o json
+              cortex get sum 0190f3a2-5d1c-7aaa-8bbb-1234567890ab    one of its jobs
             """)
 
     @Argument(help: ArgumentHelp("Name of an API.", valueName: "api"), completion: .apis)
     var api: String?
     @Argument(
-        help: ArgumentHelp("One of its versions, as its history lists them.", valueName: "version"),
-        completion: .versions)
+        help: ArgumentHelp(
+            "One of its versions, as its history lists them, or the id of a job.", valueName: "version"),
+        completion: .versionsAndJobs)
     var version: String?
     @OptionGroup var environment: EnvironmentOption
     @OptionGroup var watch: WatchOption
@@ -54,6 +56,8 @@ struct GetCommand: AsyncParsableCommand {
     private func one(_ name: String, _ context: CommandContext, isQuiet: Bool) async throws -> String {
         let target = try context.resolve(
             environment.environment, announce: format.output == .pretty && !isQuiet)
+        // No id of a version has the form of a job's id.
+        if let job = version.flatMap({ RequestID($0) }) { return try await self.job(job, of: name, target, context) }
         let version = version
         let (api, deployed) = try await context.withOperator(target) { client in
             guard let version else {
@@ -67,6 +71,18 @@ struct GetCommand: AsyncParsableCommand {
                 api, deployed: deployed, environment: target.name, showsEnvironment: environment.environment == nil,
                 verbose: verbose || version != nil,
                 now: context.clock.now(), style: context.console.style)
+    }
+
+    private func job(
+        _ id: RequestID, of name: String, _ target: Environment, _ context: CommandContext
+    ) async throws -> String {
+        let snapshot = try await context.withJobs(target, api: name) { jobs in
+            try await JobOutput.findingJob(name) { try await jobs.job(id) }
+        }
+        return try JobOutput(context: context, format: format.output, api: name).text(of: snapshot.document) {
+            try JobView.render(
+                snapshot.job, config: snapshot.config, now: context.clock.now(), style: context.console.style)
+        }
     }
 
     private func list(_ context: CommandContext) async throws -> String {

@@ -7,24 +7,32 @@ import Wire
 struct LogsCommand: APICommand {
     static let configuration = CommandConfiguration(
         commandName: "logs",
-        abstract: "Print the output of an API's containers.",
+        abstract: "Print the output of the containers of an API or a job.",
         discussion: """
-            Each line begins with its replica and container. With -o json each line
-            is a JSON document: replica, container and text.
+            Each line begins with its replica and container, or for a job with its worker,
+            attempt and container. With -o json each line is a JSON document. A followed
+            log of a job ends with the job.
 
             Examples:
               cortex logs hello
               cortex logs hello --follow --tail 20
               cortex logs hello --container model
+              cortex logs train 0190f3a2-5d1c-7aaa-8bbb-1234567890ab --worker 0 --follow
             """)
 
     @OptionGroup var target: APIArgument
+    @Argument(help: "The id of a Batch or Task job.", completion: .jobs(), transform: RequestID.typed)
+    var job: RequestID?
     @OptionGroup var environment: EnvironmentOption
     @Flag(name: .shortAndLong, help: "Keep printing new lines until Ctrl-C.")
     var follow = false
     @Option(help: "Only this replica (names: cortex describe).", completion: .replicas)
     var replica: String?
-    @Option(help: "Only this container of each replica.", completion: .containers)
+    @Option(help: ArgumentHelp("Only this worker of the job.", valueName: "index"))
+    var worker: Int?
+    @Option(help: ArgumentHelp("Only this attempt of the job's workers.", valueName: "number"))
+    var attempt: Int?
+    @Option(help: "Only this container of each replica or worker.", completion: .containers)
     var container: String?
     @Option(help: ArgumentHelp("Only the last lines of each container.", valueName: "count"))
     var tail: Int?
@@ -40,11 +48,22 @@ struct LogsCommand: APICommand {
         guard !randomPod || replica == nil else {
             throw ValidationError("--random-pod and --replica cannot be combined.")
         }
+        guard job != nil || (worker == nil && attempt == nil) else {
+            throw ValidationError("--worker and --attempt need the id of a job.")
+        }
+        guard job == nil || (!randomPod && replica == nil) else {
+            throw ValidationError("A job has workers: give --worker instead of --replica or --random-pod.")
+        }
     }
 
     func run() async throws {
         let context = CommandContext.live()
         let cluster = try context.resolve(environment.environment)
+        if let job {
+            try await context.withJobs(cluster, api: target.api) { _ in }
+            let selection = JobLogSelection(job: job, worker: worker, attempt: attempt)
+            return try await printJob(selection, cluster, context)
+        }
         try await context.withOperator(cluster) { client in
             var options = LogOptions(
                 follow: follow || randomPod, tail: tail, replica: replica, container: container)
@@ -63,6 +82,40 @@ struct LogsCommand: APICommand {
                 // The connection was lost: as with an end, the platform may be back in a moment.
             }
             try await resume(client, options, &printer, context)
+        }
+    }
+
+    /// Prints a job's log. A followed one ends when the job has ended; until then a lost connection is made again.
+    private func printJob(
+        _ selection: JobLogSelection, _ cluster: Environment, _ context: CommandContext
+    ) async throws {
+        var options = LogOptions(follow: follow, tail: tail, container: container)
+        var failures = 0
+        while true {
+            do {
+                let hasEnded = try await context.withOperator(cluster) { [options] client in
+                    var printer = LogPrinter(style: context.console.style)
+                    let lines = try await JobOutput.findingJob(target.api) {
+                        try await client.logs(target.api, options: options, job: selection)
+                    }
+                    try await print(lines, &printer, context)
+                    guard options.follow else { return true }
+                    // A platform that is shutting down ends the log, too.
+                    return try await context.withJobs(cluster, api: target.api) { jobs in
+                        try await !jobs.job(selection.job).status.isOpen
+                    }
+                }
+                if hasEnded { return }
+                failures = 0
+            } catch let error as PlatformError where error.isPassing && options.follow {
+                failures += 1
+                guard failures <= Self.failuresAllowed else { throw error }
+            }
+            context.console.note(
+                "the platform ended the log; connecting again. Lines written in between are missing here, see them with:"
+                    + " cortex logs \(target.api) \(selection.job)")
+            options.tail = 0
+            try await context.clock.sleep(for: Self.pause)
         }
     }
 
@@ -119,11 +172,19 @@ struct LogsCommand: APICommand {
                     context.console.note(notice.inOneLine)
                 }
                 guard let text = line.text else { continue }
-                shown += printer.line(replica: line.replica ?? "-", container: line.container ?? "-", text: text)
+                shown += printer.line(replica: line.origin, container: line.container ?? "-", text: text)
                 if shown.utf8.last != UInt8(ascii: "\n") { shown += "\n" }
             }
             if !shown.isEmpty { try context.console.print(shown) }
         }
+    }
+}
+
+extension LogLineDocument {
+    /// The replica, or for a job the worker, and its attempt behind a point if it is not the first one.
+    fileprivate var origin: String {
+        guard let worker else { return replica ?? "-" }
+        return "worker-\(worker)" + (attempt.map { $0 > 1 ? ".\($0)" : "" } ?? "")
     }
 }
 

@@ -4,19 +4,24 @@ import Core
 import Foundation
 import NIOCore
 import Support
+import Wire
 
 struct SubmitCommand: APICommand {
-    static let kinds: Set<APIKind> = [.async]
+    static let kinds = APIKind.storing
     static let configuration = CommandConfiguration(
         commandName: "submit",
-        abstract: "Submit a request to an API; print its id, or with --wait its result.",
+        abstract: "Submit a request or a job to an API; print its id, or with --wait its result.",
         discussion: """
-            The data goes to the container byte for byte.
+            To an AsyncAPI it submits a request: the data goes to the container byte for
+            byte. To a BatchAPI or a TaskAPI it submits a job: the data is a JSON object,
+            or --items names a file with one item of the job in each line.
 
             Examples:
               cortex submit hello -d '{"name": "world"}' --wait
               cortex submit ocr -d @invoice.png
               cat page.pdf | cortex submit ocr --content-type application/pdf
+              cortex submit sum --items rows.jsonl --workers 4 --batch-size 16 --wait
+              cortex submit train --config '{"epochs": 3}' --wait
             """)
 
     @OptionGroup var target: APIArgument
@@ -24,7 +29,7 @@ struct SubmitCommand: APICommand {
     @Option(
         name: .shortAndLong, parsing: .unconditional,
         help: ArgumentHelp(
-            "The payload: text, @file, or - for standard input. Piped input is read also without -d.",
+            "The payload: text, @file, or - for standard input. For an AsyncAPI, piped input is read also without -d.",
             valueName: "data"))
     var data: String?
     @Option(help: ArgumentHelp("The payload's Content-Type (default: by the file's name).", valueName: "type"))
@@ -33,36 +38,143 @@ struct SubmitCommand: APICommand {
         name: [.customShort("H"), .customLong("header")], parsing: .unconditionalSingleValue,
         help: ArgumentHelp("Another header. Can be repeated.", valueName: "name:value"))
     var headers: [HeaderArgument] = []
+    @OptionGroup(title: "Options for jobs") var job: JobOptions
     @OptionGroup var waiting: WaitOption
     @OptionGroup var format: OutputOption
+
+    func validate() throws {
+        guard !job.isGiven || (data == nil && contentType == nil) else {
+            throw ValidationError(
+                "Give either the whole submission with -d, or its parts with --items, --workers, --batch-size, --config and --timeout."
+            )
+        }
+    }
 
     func run() async throws {
         let context = CommandContext.live()
         let cluster = try context.resolve(environment.environment)
-        let input = try PayloadInput(data, console: context.console)
-        defer { input.close() }
+        let input = try data.map { try PayloadInput($0, console: context.console) }
+        defer { input?.close() }
+        try await context.withSubmissions(cluster, api: target.api) { client in
+            switch client {
+            case .requests(let gateway): try await submitRequest(input, gateway, context)
+            case .jobs(let jobs): try await submitJob(input, jobs, context)
+            }
+        }
+    }
+
+    private func submitRequest(_ given: PayloadInput?, _ client: GatewayClient, _ context: CommandContext) async throws
+    {
+        guard !job.isGiven else {
+            throw PlatformError(
+                .usage, "\(target.api) is an AsyncAPI, which has no jobs; give the payload of a request with -d")
+        }
+        let input = try given ?? PayloadInput(nil, console: context.console)
         let type =
             contentType ?? (headers.contains { $0.name.lowercased() == "content-type" } ? nil : input.contentType)
-        let (payload, waiting) = (input.payload, waiting)
         let console = context.console
         let output = RequestOutput(context: context, format: format.output, api: target.api)
-        try await context.withGateway(cluster, api: target.api) { client in
-            let (id, document) = try await client.submit(
-                payload, contentType: type, headers: headers.map { ($0.name, $0.value) })
-            guard waiting.isWaiting else {
-                switch format.output {
-                case .pretty: return try console.print(id.description)
-                case .json: return try console.print(String(buffer: document))
-                case .yaml: return try console.print("id: \(id)")
-                }
+        let (id, document) = try await client.submit(
+            input.payload, contentType: type, headers: headers.map { ($0.name, $0.value) })
+        guard waiting.isWaiting else {
+            switch format.output {
+            case .pretty: return try console.print(id.description)
+            case .json: return try console.print(String(buffer: document))
+            case .yaml: return try console.print("id: \(id)")
             }
-            let request = try await WaitInterruption.withHint(console, RequestOutput.waitHint(output.api, id)) {
-                // With the id, the result can be fetched also after an interruption.
-                console.note("id: \(id)")
-                return try await client.wait(id, limit: waiting.limit, isKnown: true)
-            }
-            try output.printOutcome(request, hasWaited: true)
         }
+        let request = try await WaitInterruption.withHint(console, RequestOutput.waitHint(output.api, id)) {
+            // With the id, the result can be fetched also after an interruption.
+            console.note("id: \(id)")
+            return try await client.wait(id, limit: waiting.limit, isKnown: true)
+        }
+        try output.printOutcome(request, hasWaited: true)
+    }
+
+    private func submitJob(_ input: PayloadInput?, _ jobs: JobClient, _ context: CommandContext) async throws {
+        let output = JobOutput(context: context, format: format.output, api: target.api)
+        let receipt = try await submitted(input, jobs, context)
+        guard waiting.isWaiting else { return try output.printReceipt(receipt) }
+        output.noteIgnored(receipt)
+        context.console.note("job id: \(receipt.id)")
+        let snapshot = try await output.wait(receipt.id, jobs, limit: waiting.limit, isKnown: true)
+        try output.printVerbatim(snapshot.document) { snapshot.status.words }
+        try output.check(snapshot, hasWaited: true)
+    }
+
+    private func submitted(
+        _ input: PayloadInput?, _ jobs: JobClient, _ context: CommandContext
+    ) async throws -> JobReceipt {
+        let headers = headers.map { ($0.name, $0.value) }
+        if let parameters = job.parameters, let items = job.items {
+            guard jobs.kind == .batch else {
+                throw PlatformError(
+                    .usage, "\(target.api) is a TaskAPI, whose jobs have no items; pass data with --config or -d")
+            }
+            let lines = try PayloadInput(items == "-" ? items : "@\(items)", console: context.console)
+            defer { lines.close() }
+            return try await jobs.submit(lines: lines.payload ?? .bytes(ByteBuffer()), parameters, headers: headers)
+        }
+        if let payload = input?.payload { return try await jobs.submit(payload, headers: headers) }
+        guard jobs.kind == .task, job.batchSize == nil else {
+            throw PlatformError(
+                .usage,
+                "\(target.api) is a \(jobs.kind.rawValue); give a submission with -d"
+                    + (jobs.kind == .batch ? ", or items with --items, --workers and --batch-size" : ""))
+        }
+        return try await jobs.submit(.bytes(ByteBuffer(bytes: try job.submission())), headers: headers)
+    }
+}
+
+/// The parts of a job's submission.
+struct JobOptions: ParsableArguments {
+    @Option(
+        help: ArgumentHelp(
+            "Items of a Batch job: a file with one JSON value in each line, or - for standard input.",
+            valueName: "file"), completion: .file())
+    var items: String?
+    @Option(help: ArgumentHelp("The number of workers.", valueName: "count"))
+    var workers: Int?
+    @Option(help: ArgumentHelp("The number of items that are delivered together.", valueName: "count"))
+    var batchSize: Int?
+    @Option(help: ArgumentHelp("A JSON object that the containers find in job.json.", valueName: "json"))
+    var config: String?
+    @Option(help: ArgumentHelp("Stop the job after this time.", valueName: "seconds"))
+    var timeout: Int?
+
+    func validate() throws {
+        guard items == nil || (workers != nil && batchSize != nil) else {
+            throw ValidationError("--items needs --workers and --batch-size.")
+        }
+        for (name, value) in [("--workers", workers), ("--batch-size", batchSize), ("--timeout", timeout)] {
+            guard (value ?? 1) >= 1 else { throw ValidationError("\(name) must be 1 or more.") }
+        }
+        if let config {
+            guard (try? JSONDecoder().decode([String: JSONValue].self, from: Data(config.utf8))) != nil else {
+                throw ValidationError("--config must be a JSON object, such as '{\"epochs\": 3}'.")
+            }
+        }
+    }
+
+    var isGiven: Bool { items != nil || workers != nil || batchSize != nil || config != nil || timeout != nil }
+
+    /// `nil` without items.
+    var parameters: JobParameters? {
+        guard items != nil, let workers, let batchSize else { return nil }
+        return JobParameters(workers: workers, batchSize: batchSize, config: config, timeout: timeout)
+    }
+
+    /// The submission document of a Task job; `config` is in it verbatim.
+    func submission() throws -> [UInt8] {
+        try OrderedJSON.bytes(
+            of: Submission(
+                workers: workers, timeout: timeout, config: config.map { VerbatimJSON(Array($0.utf8)) }))
+    }
+
+    private struct Submission: Encodable {
+        let workers: Int?
+        let timeout: Int?
+        let config: VerbatimJSON?
     }
 }
 

@@ -102,6 +102,18 @@ struct UpCommand: AsyncParsableCommand {
 
     @Option(
         help: ArgumentHelp(
+            "A folder whose files BatchAPI jobs may be made from, as file:// URLs (default: none). Can be repeated.",
+            valueName: "directory"), completion: .directory)
+    var batchFiles: [String] = []
+
+    @Option(
+        help: ArgumentHelp(
+            "The URL of the S3-compatible server that BatchAPI jobs read s3:// URLs from (default: AWS).",
+            valueName: "url"))
+    var s3Endpoint: String?
+
+    @Option(
+        help: ArgumentHelp(
             "The most that pod.operator_access may be: none, read, own or full (default: own).", valueName: "access"),
         completion: .list(OperatorAccess.allCases.map(\.rawValue)))
     var allowPodOperatorAccess: String?
@@ -150,11 +162,12 @@ struct UpCommand: AsyncParsableCommand {
             .podNetwork: podNetwork.isEmpty ? nil : podNetwork.joined(separator: ","), .store: store,
             .durability: durability, .diskReserve: diskReserve,
             .trustedProxies: trustedProxy.isEmpty ? nil : trustedProxy.joined(separator: ","),
-            .podAccess: allowPodOperatorAccess,
+            .podAccess: allowPodOperatorAccess, .s3Endpoint: s3Endpoint,
         ]
         let file = EnvironmentStore(environment: environment).directory + "/up.yaml"
         let settings = try PlatformSettings(
-            flags: flags.compactMapValues { $0 }, lists: [.allowedVolumes: allowVolume], environment: environment,
+            flags: flags.compactMapValues { $0 }, lists: [.allowedVolumes: allowVolume, .batchFolders: batchFiles],
+            environment: environment,
             file: try Self.text(of: file),
             // As `cli.yaml` is found.
             home: environment["HOME"].flatMap { $0.isEmpty ? nil : $0 }

@@ -21,8 +21,11 @@ enum APITable {
             let ofKind = rows.filter { self.kind(of: $0.api) == kind }
             guard !ofKind.isEmpty else { return nil }
             var table =
-                kind == .trafficSplitter
-                ? splitters(ofKind, title, now: now) : apis(ofKind, title, now: now)
+                switch kind {
+                case .trafficSplitter: splitters(ofKind, title, now: now)
+                case .batch, .task: jobs(ofKind, title, now: now)
+                case .async, .realtime: apis(ofKind, title, now: now)
+                }
             table.sort()
             if !showsEnvironment { table.remove(column: "env") }
             return table.render(style)
@@ -32,6 +35,16 @@ enum APITable {
     private static func apis(_ rows: [Row], _ title: String, now: Timestamp) -> Table {
         var table = Table(["env", title, "live", "up-to-date", "last update"])
         for row in rows { table.append([row.environment, name(of: row.api)] + state(of: row.api, now: now)) }
+        return table
+    }
+
+    private static func jobs(_ rows: [Row], _ title: String, now: Timestamp) -> Table {
+        var table = Table(["env", title, "running jobs", "latest job id", "last update"])
+        for row in rows {
+            table.append(
+                [row.environment, name(of: row.api)] + JobTable.summary(of: row.api, now: now)
+                    + [age(of: row.api, now: now)])
+        }
         return table
     }
 
@@ -113,6 +126,11 @@ enum APIView {
             let traffic = SplitterView.traffic(of: api, showsWeights: false, now: now, style: style)
             return ([table] + (facts.isEmpty ? [] : [facts.joined(separator: "\n")]) + [traffic])
                 .joined(separator: "\n\n")
+        }
+        if APIKind.withJobs.contains(APITable.kind(of: api)) {
+            let jobs = JobTable.render(
+                JobTable.jobs(of: api), kind: APITable.kind(of: api), now: now, style: style)
+            return facts.isEmpty ? jobs : jobs + "\n\n" + facts.joined(separator: "\n")
         }
         let table = APITable.render(
             [.init(environment: environment, api: api)], showsEnvironment: showsEnvironment, now: now, style: style)

@@ -47,16 +47,20 @@ package enum APIKind: String, Sendable, Hashable, Codable, CaseIterable {
     case trafficSplitter = "TrafficSplitter"
 }
 
-/// The part of a specification that depends on the API's kind. It has one case per kind that this release serves.
+/// The part of a specification that depends on the API's kind.
 package enum KindSpecification: Sendable, Hashable {
     case async(AsyncSpecification)
     case realtime(RealtimeSpecification)
+    case batch(BatchSpecification)
+    case task(TaskSpecification)
     case trafficSplitter(SplitterSpecification)
 
     package var name: APIKind {
         switch self {
         case .async: .async
         case .realtime: .realtime
+        case .batch: .batch
+        case .task: .task
         case .trafficSplitter: .trafficSplitter
         }
     }
@@ -87,29 +91,44 @@ package struct Workload: Sendable, Hashable {
         self.updateStrategy = updateStrategy
     }
 
-    /// The workload of a kind that has no replicas: no container, and never a replica.
-    static let none = Workload(
-        pod: PodSpecification(containers: []), autoscaling: AutoscalingPolicy(minReplicas: 0, maxReplicas: 0))
+    /// The workload of a kind that has no replicas.
+    static func withoutReplicas(_ pod: PodSpecification = PodSpecification(containers: [])) -> Workload {
+        Workload(pod: pod, autoscaling: AutoscalingPolicy(minReplicas: 0, maxReplicas: 0))
+    }
 }
 
 /// The parts that several kinds have.
 extension APISpecification {
-    /// Whether the kind has replicas.
+    /// Whether the kind has replicas: pods that run as long as the API is deployed. The workers of a job are none.
     package var hasReplicas: Bool {
         switch kind {
         case .async, .realtime: true
-        case .trafficSplitter: false
+        case .batch, .task, .trafficSplitter: false
         }
     }
 
-    /// The replicas. A kind without replicas has a workload without containers, whose number of replicas is 0; setting
-    /// it has no effect.
+    /// Whether the kind has pods: replicas, or the workers of jobs.
+    package var hasPods: Bool { hasReplicas || jobs != nil }
+
+    /// The rules for jobs; `nil` for a kind without jobs.
+    package var jobs: JobPolicy? {
+        switch kind {
+        case .batch(let api): api.jobs
+        case .task(let api): api.jobs
+        case .async, .realtime, .trafficSplitter: nil
+        }
+    }
+
+    /// The replicas. The number of replicas of a kind that has none is 0. Its pod is that of a job's worker; a
+    /// TrafficSplitter has a pod without containers, and setting it has no effect.
     package var workload: Workload {
         get {
             switch kind {
             case .async(let api): api.workload
             case .realtime(let api): api.workload
-            case .trafficSplitter: .none
+            case .batch(let api): .withoutReplicas(api.pod)
+            case .task(let api): .withoutReplicas(api.pod)
+            case .trafficSplitter: .withoutReplicas()
             }
         }
         set {
@@ -120,17 +139,25 @@ extension APISpecification {
             case .realtime(var api):
                 api.workload = newValue
                 kind = .realtime(api)
+            case .batch(var api):
+                api.pod = newValue.pod
+                kind = .batch(api)
+            case .task(var api):
+                api.pod = newValue.pod
+                kind = .task(api)
             case .trafficSplitter: break
             }
         }
     }
 
-    /// The rules for queued requests; the default ones for a kind whose requests are not queued in a store.
+    /// The rules for queued requests, which are the batches of a BatchAPI; the default ones for a kind whose requests
+    /// are not queued in a store. Setting them has an effect on an AsyncAPI only.
     package var requests: RequestPolicy {
         get {
             switch kind {
             case .async(let api): api.requests
-            case .realtime, .trafficSplitter: RequestPolicy()
+            case .batch(let api): api.requests
+            case .realtime, .task, .trafficSplitter: RequestPolicy()
             }
         }
         set {
@@ -138,7 +165,7 @@ extension APISpecification {
             case .async(var api):
                 api.requests = newValue
                 kind = .async(api)
-            case .realtime, .trafficSplitter: break
+            case .realtime, .batch, .task, .trafficSplitter: break
             }
         }
     }
@@ -396,8 +423,14 @@ package struct RetryPolicy: Sendable, Hashable {
         case timeout
         /// `container_unreachable` and `replica_lost`.
         case unreachable
-        /// `container_not_json_type` and `container_invalid_json`.
+        /// `container_not_json_type` and `container_invalid_json`; of a BatchAPI `container_malformed` and
+        /// `result_too_large`.
         case invalidResponse = "invalid_response"
+        /// Items that a container reported as failed (contract B6). Only of a BatchAPI.
+        case itemFailed = "item_failed"
+
+        /// Those that any delivery can have.
+        package static let ofAnyDelivery: [Reason] = [.status5xx, .timeout, .unreachable, .invalidResponse]
     }
 
     /// Deliveries in total, including the first.

@@ -37,10 +37,12 @@ package struct ClaimedRequest: Sendable {
     /// Deliveries before this one that ended with ``Outcome/interrupted``.
     package var interruptions: Int
     package var submittedAt: Timestamp
+    /// Of a batch of a job; `nil` for a request of an API.
+    package var batch: BatchPlace?
 
     package init(
         lease: Lease, payload: Body, headers: [HeaderField], query: String?, attempts: Int, interruptions: Int = 0,
-        submittedAt: Timestamp
+        submittedAt: Timestamp, batch: BatchPlace? = nil
     ) {
         self.lease = lease
         self.payload = payload
@@ -49,6 +51,7 @@ package struct ClaimedRequest: Sendable {
         self.attempts = attempts
         self.interruptions = interruptions
         self.submittedAt = submittedAt
+        self.batch = batch
     }
 
     package var id: RequestID { lease.id }
@@ -65,6 +68,10 @@ package enum Outcome: Sendable, Hashable {
     /// The platform itself cut the delivery off, for a reason that the request may have caused (contract C13). The
     /// request returns to its place in the queue. It counts as no attempt, but the store counts the interruptions.
     case interrupted
+    /// How a delivery of a batch of a job ended (``JobStore``).
+    case batch(BatchOutcome)
+    /// How the call after the last batch of a job ended; never ``JobCompletion/running``.
+    case completion(JobCompletion)
 }
 
 /// Whether a lease was still valid.

@@ -18,11 +18,17 @@ package struct RequestFailure: Error, Sendable, Hashable, Codable {
         case resultTooLarge = "result_too_large"
         /// Waited longer than `max_queue_time`.
         case expired
+        /// A member of the answer that the platform reads, `X-Cortex-Failed-Items`, makes no sense (contract B6).
+        case containerMalformed = "container_malformed"
+        /// The container said that these items failed (contract B6).
+        case itemFailed = "item_failed"
 
         /// Whether a container saw the request and answered.
         package var isAnswer: Bool {
             switch self {
-            case .containerStatus, .containerNotJSONType, .containerInvalidJSON, .resultTooLarge: true
+            case .containerStatus, .containerNotJSONType, .containerInvalidJSON, .resultTooLarge, .containerMalformed,
+                .itemFailed:
+                true
             case .containerUnreachable, .timeout, .replicaLost, .expired: false
             }
         }
@@ -43,7 +49,8 @@ package struct RequestFailure: Error, Sendable, Hashable, Codable {
     }
 
     enum CodingKeys: String, CodingKey {
-        case kind, message, body
+        case kind, message
         case statusCode = "status_code"
+        case body
     }
 }

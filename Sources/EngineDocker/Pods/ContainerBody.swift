@@ -78,6 +78,8 @@ struct ContainerBody: Sendable {
             mount(folder.mnt, "/mnt"), mount(folder.client, "/cortex/client", readOnly: true),
             mount(folder.clientScratch, "/cortex/client/\(PodPlan.clientScratch)"),
         ]
+        if !plan.files.isEmpty { mounts.append(mount(folder.spec, PodPlan.specDirectory, readOnly: true)) }
+        if plan.hasArtifacts { mounts.append(mount(folder.artifacts, PodPlan.artifactsDirectory)) }
         // A volume that covers a mount of the platform replaces it.
         let covered = Set(container.volumes.map(\.target))
         mounts.removeAll { $0["Target"].map { covered.contains($0.text) } ?? false }

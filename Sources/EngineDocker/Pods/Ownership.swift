@@ -25,7 +25,7 @@ struct Ownership: Sendable {
 
     /// Every label of the platform, so that none of the image's own labels replaces one, and the proof.
     func labels(_ labels: [String: String], name: String) -> [String: String] {
-        var all = Dictionary(uniqueKeysWithValues: Labels.all.map { ($0, labels[$0] ?? "") })
+        var all = Dictionary(uniqueKeysWithValues: (Labels.all + [Labels.worker]).map { ($0, labels[$0] ?? "") })
         all[Labels.proof] = Self.hexadecimal(
             Array(HMAC<SHA256>.authenticationCode(for: Self.message(all, name), using: key)))
         return all
@@ -41,7 +41,9 @@ struct Ownership: Sendable {
     /// Each part with its length before it, so that no two lists of parts give one message.
     private static func message(_ labels: [String: String], _ name: String) -> Data {
         var message = Data()
-        for part in [name] + Labels.all.map({ labels[$0] ?? "" }) {
+        // Left out where there is none, so that the proofs of pods without it stay valid.
+        let worker = labels[Labels.worker].flatMap { $0.isEmpty ? nil : $0 }
+        for part in [name] + Labels.all.map({ labels[$0] ?? "" }) + (worker.map { [$0] } ?? []) {
             message.append(Data("\(part.utf8.count):".utf8))
             message.append(Data(part.utf8))
         }
@@ -140,10 +142,12 @@ enum Labels {
     static let container = "cortex.container"
     /// On the owner of the namespace: the names of all containers the pod should have, joined by commas.
     static let containers = "cortex.containers"
+    /// On pods of job workers: set, job id, index and attempt, separated by spaces.
+    static let worker = "cortex.worker"
     /// The keyed digest over the object's name and all labels above.
     static let proof = "cortex.proof"
 
-    /// The labels that a proof covers, in its order. Changing it makes every older proof void.
+    /// The labels that every proof covers, in its order, before ``worker``. Changing it makes every older proof void.
     static let all = [
         installation, role, pod, api, apiID, podID, deploymentID, createdAt, container, containers,
     ]
@@ -166,20 +170,24 @@ enum Labels {
     }
 
     private static func labels(of owner: PodOwner) -> [String: String] {
-        switch owner {
-        case .api(let version):
-            [
-                api: version.name, apiID: version.apiID, podID: version.podID, deploymentID: version.deploymentID,
-            ]
+        let version = owner.version
+        var labels = [
+            api: version.name, apiID: version.apiID, podID: version.podID, deploymentID: version.deploymentID,
+        ]
+        if let owner = owner.worker {
+            labels[worker] = "\(owner.set) \(owner.jobID) \(owner.index) \(owner.attempt)"
         }
+        return labels
     }
 
     /// The owner of the pod that carries these labels.
     static func owner(in labels: [String: String]) -> PodOwner {
-        .api(
-            .init(
-                name: labels[api] ?? "", apiID: labels[apiID] ?? "", podID: labels[podID] ?? "",
-                deploymentID: labels[deploymentID] ?? ""))
+        let version = PodOwner.Version(
+            name: labels[api] ?? "", apiID: labels[apiID] ?? "", podID: labels[podID] ?? "",
+            deploymentID: labels[deploymentID] ?? "")
+        let words = (labels[worker] ?? "").split(separator: " ").map(String.init)
+        guard words.count == 4, let index = Int(words[2]), let attempt = Int(words[3]) else { return .api(version) }
+        return .worker(.init(set: words[0], jobID: words[1], version: version, index: index, attempt: attempt))
     }
 }
 

@@ -21,6 +21,10 @@ struct PodFolder: Sendable {
     var client: String { path + "/client" }
     /// The part of `client` that containers may write to.
     var clientScratch: String { "\(client)/\(PodPlan.clientScratch)" }
+    /// The texts of ``PodPlan/files``, if there are any.
+    var spec: String { path + "/spec" }
+    /// What containers write to ``PodPlan/artifactsDirectory``, if the plan asks for it.
+    var artifacts: String { path + "/artifacts" }
     var hosts: String { path + "/hosts" }
     var hostName: String { path + "/hostname" }
     var resolver: String { path + "/resolv.conf" }
@@ -32,6 +36,8 @@ struct PodFolder: Sendable {
     /// Texts of the files that every container of the pod sees.
     struct Files: Sendable {
         var client: [(name: String, text: String)]
+        var spec: [PodFile]
+        var hasArtifacts: Bool
         var hosts: String
         var hostName: String
         /// `nil`: the engine's own.
@@ -54,6 +60,9 @@ struct PodFolder: Sendable {
             try Self.makeDirectory(mnt, mode: 0o1777)
             try Self.makeDirectory(clientScratch, mode: 0o1777)
             for file in files.client { try Self.write(file.text, to: "\(client)/\(file.name)") }
+            if files.hasArtifacts { try Self.makeDirectory(artifacts, mode: 0o1777) }
+            if !files.spec.isEmpty { try Self.makeDirectory(spec, mode: 0o755) }
+            for file in files.spec { try Self.write(file.text, to: "\(spec)/\(file.name)") }
             try Self.write(files.hosts, to: hosts)
             try Self.write(files.hostName + "\n", to: hostName)
             if let resolver = files.resolver { try Self.write(resolver, to: self.resolver) }

@@ -64,6 +64,9 @@ enum OpenAPISchemas {
                 "file": text, "line": count, "column": count, "api": text, "path": text, "kind": text,
             ], "One problem of a deployed file; `text` is all of it in one line."),
         "Message": object(["message": text]),
+        "JobSubmission": object(
+            ["job_id": text, "api_name": text, "kind": text, "workers": count, "api_id": text, "start_time": text],
+            "A submitted job; a Batch job and a Task job have more members."),
         "Liveness": object(["status": text]),
         "Nothing": object([:]),
         "OpenAPI": object(["openapi": text, "info": object([:]), "paths": object([:])]),
@@ -137,7 +140,8 @@ enum OpenAPISchemas {
             [:],
             optional: [
                 "spec": reference("Specification"), "metadata": reference("Metadata"), "status": reference("Status"),
-                "endpoint": url, "num_traffic_splitter_targets": count,
+                "endpoint": url, "num_traffic_splitter_targets": count, "batch_job_statuses": list(object([:])),
+                "task_job_statuses": list(object([:])),
                 "api_versions": list(object(["api_id": text, "last_updated": seconds])),
             ], "What is empty is left out."),
         "DeployResult": object(
@@ -202,7 +206,8 @@ extension OpenAPISchemas {
     static let specification: [String: JSONValue] = [
         "Specification": [
             "oneOf": [
-                reference("AsyncSpecification"), reference("RealtimeSpecification"), reference("SplitterSpecification"),
+                reference("AsyncSpecification"), reference("RealtimeSpecification"), reference("BatchSpecification"),
+                reference("TaskSpecification"), reference("SplitterSpecification"),
             ],
             "description":
                 "Keys are those of `cortex.yaml`; durations are nanoseconds, sizes bytes, quantities the user's text.",
@@ -218,6 +223,19 @@ extension OpenAPISchemas {
             workload.merging([
                 "timeout": nanoseconds, "idle_timeout": nanosecondsOrNull, "max_queue_time": nanoseconds,
                 "max_payload": countOrNull, "sticky": sticky,
+            ]) { first, _ in first }),
+        "BatchSpecification": version(
+            .batch, object(["endpoint": text]),
+            jobs.merging([
+                "retries": retries, "timeout": nanoseconds, "keep_failed": nanoseconds, "max_payload": count,
+            ]) { first, _ in first }),
+        "TaskSpecification": version(
+            .task, object(["endpoint": text]),
+            jobs.merging([
+                "retries": object([
+                    "max_attempts": count, "on": list(text), "no_retry_exit_codes": list(count),
+                    "on_lost": words(TaskRetryPolicy.LossRule.allCases.map(\.rawValue)), "backoff": nanoseconds,
+                ]), "timeout": nanoseconds, "max_artifacts": count,
             ]) { first, _ in first }),
         "SplitterSpecification": version(
             .trafficSplitter, object(["endpoint": text]),
@@ -239,10 +257,12 @@ extension OpenAPISchemas {
         ]),
         "Pod": object(
             [
-                "port": count, "max_concurrency": count, "termination_grace_period": nanoseconds,
-                "containers": list(reference("Container")),
+                "termination_grace_period": nanoseconds, "containers": list(reference("Container")),
             ],
-            optional: ["operator_access": words(OperatorAccess.allCases.map(\.rawValue)), "max_queue_length": count]),
+            optional: [
+                "port": count, "max_concurrency": count,
+                "operator_access": words(OperatorAccess.allCases.map(\.rawValue)), "max_queue_length": count,
+            ]),
         "Container": object([
             "name": text, "image": textOrNull, "env": ["type": "object", "additionalProperties": text],
             "command": orNull(list(text)), "args": orNull(list(text)), "readiness_probe": orNull(reference("Probe")),
@@ -277,7 +297,20 @@ extension OpenAPISchemas {
     private static let workload: [String: JSONValue] = [
         "pod": reference("Pod"), "autoscaling": reference("Autoscaling"),
         "update_strategy": object(["max_surge": text, "max_unavailable": text]),
-        "retries": object(["max_attempts": count, "on": list(text), "backoff": nanoseconds]),
+        "retries": retries,
+    ]
+
+    private static let retries = object(["max_attempts": count, "on": list(text), "backoff": nanoseconds])
+
+    private static let jobs: [String: JSONValue] = [
+        "pod": reference("Pod"), "retention": nanoseconds, "max_result": count, "max_concurrent_jobs": countOrNull,
+        "max_queued_jobs": countOrNull, "start_timeout": nanoseconds,
+        "schedules": list(
+            object(
+                [
+                    "name": apiName, "overlap": text, "catch_up": text, "catch_up_window": nanoseconds,
+                    "jitter": nanoseconds, "suspended": flag, "job": [:],
+                ], optional: ["cron": text, "time_zone": text, "every": nanoseconds])),
     ]
 
     private static let sticky = orNull(object([:], optional: ["cookie": text, "header": text]))

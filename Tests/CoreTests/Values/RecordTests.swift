@@ -62,6 +62,17 @@ struct RecordTests {
         #expect(plan.plan == Self.plan)
     }
 
+    @Test("J6: the worker that a pod is survives its record; the records of other pods have nothing new")
+    func worker() throws {
+        var plan = Self.plan
+        let version = plan.owner.version
+        plan.owner = .worker(.init(set: "t-j", jobID: "j", version: version, index: 3, attempt: 2))
+        let record = try JSONEncoder().encode(PodPlanRecord(plan))
+        #expect(try JSONDecoder().decode(PodPlanRecord.self, from: record).plan == plan)
+        let other = String(decoding: try JSONEncoder().encode(PodPlanRecord(Self.plan)), as: UTF8.self)
+        #expect(!other.contains("worker"))
+    }
+
     @Test("X8: every field of a splitter's state survives its record, and a newer format is refused")
     func splitState() throws {
         func decoded(_ state: SplitState) throws -> SplitState {
@@ -86,6 +97,32 @@ struct RecordTests {
         #expect(try JSONDecoder().decode(PodPlanRecord.self, from: Data(text.utf8)).plan == plan)
     }
 
+    /// Every field has another value than its default.
+    static let jobs = JobPolicy(
+        retention: .seconds(1), maxResult: 2, maxConcurrentJobs: 3, maxQueuedJobs: 4, startTimeout: .seconds(5),
+        schedules: [
+            ScheduleSpecification(
+                name: "a", timing: .every(.milliseconds(1500)), overlap: .queue, catchUp: .all,
+                catchUpWindow: .seconds(6), jitter: .seconds(7), isSuspended: true, job: #"{"workers":1.0}"#)
+        ])
+    static let batch = BatchSpecification(
+        pod: api.specification.pod, jobs: jobs, timeout: .seconds(8),
+        retries: RetryPolicy(maxAttempts: 9, on: [.itemFailed], backoff: .seconds(10)), keepFailed: .seconds(11),
+        maxPayload: 12)
+    static let task = TaskSpecification(
+        pod: api.specification.pod, jobs: jobs, timeout: .seconds(13),
+        retries: TaskRetryPolicy(
+            maxAttempts: 14, on: [.oom, .exit], noRetryExitCodes: [3, 1, 2], onLost: .fail, backoff: .seconds(15)),
+        maxArtifacts: 16)
+
+    @Test("J7: every field of a BatchAPI and a TaskAPI survives its record", arguments: [true, false])
+    func kindsWithJobs(isBatch: Bool) throws {
+        var api = Self.api
+        api.specification.kind = isBatch ? .batch(Self.batch) : .task(Self.task)
+        let data = try JSONEncoder().encode(DeployedAPIRecord(api))
+        #expect(try JSONDecoder().decode(DeployedAPIRecord.self, from: data).api == api)
+    }
+
     @Test("S3: no field was added without its record")
     func fields() {
         func count(_ value: Any) -> Int { Mirror(reflecting: value).children.count }
@@ -97,10 +134,13 @@ struct RecordTests {
         #expect(count(Self.container.compute) == 5 && count(Self.container.volumes[0]) == 3)
         #expect(count(Self.probe) == 6 && count(HTTPGet(port: 1)) == 2)
         #expect(count(specification.autoscaling) == 11 && count(specification.updateStrategy) == 2)
+        #expect(count(Self.batch) == 6 && count(Self.task) == 5 && count(Self.jobs) == 6)
+        #expect(count(Self.jobs.schedules[0]) == 8 && count(Self.task.retries) == 5)
         #expect(count(specification.requests) == 8 && count(specification.requests.retries) == 3)
-        #expect(count(Self.plan) == 6 && count(Self.plan.containers[0]) == 7)
+        #expect(count(Self.plan) == 8 && count(Self.plan.containers[0]) == 7)
         switch Self.plan.owner {
         case .api(let version): #expect(count(version) == 4)
+        case .worker(let worker): #expect(count(worker) == 5)
         }
     }
 
@@ -112,10 +152,10 @@ struct RecordTests {
         #expect(error == .format(7, latest: 1))
         let unserved = #expect(throws: NewerFormat.self) {
             let data = try JSONEncoder().encode(DeployedAPIRecord(Self.api))
-            let text = String(decoding: data, as: UTF8.self).replacing("\"AsyncAPI\"", with: "\"TaskAPI\"")
+            let text = String(decoding: data, as: UTF8.self).replacing("\"AsyncAPI\"", with: "\"OtherAPI\"")
             _ = try JSONDecoder().decode(DeployedAPIRecord.self, from: Data(text.utf8))
         }
-        #expect(unserved == .kind(.task))
+        #expect(unserved == .kind("OtherAPI"))
         #expect(throws: DecodingError.self) {
             try JSONDecoder().decode(DeployedAPIRecord.self, from: Data(#"{"format":1,"id":3}"#.utf8))
         }

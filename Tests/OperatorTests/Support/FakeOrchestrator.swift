@@ -15,6 +15,8 @@ final class FakeOrchestrator: Orchestrator {
         var applied: [Applied] = []
         var deleted: [String] = []
         var statuses: [String: APIStatus] = [:]
+        /// Pods of workers by API: they are in no status.
+        var workers: [String: Set<String>] = [:]
         var problems: [String: [String]] = [:]
         var logOptions: [LogOptions] = []
         var logError: PlatformError?
@@ -56,6 +58,12 @@ final class FakeOrchestrator: Orchestrator {
     }
 
     func status(api: String) async -> APIStatus? { state.withLock { $0.statuses[api] } }
+
+    func hasPod(_ id: String, of api: String) async -> Bool {
+        state.withLock {
+            $0.workers[api]?.contains(id) == true || $0.statuses[api]?.replicas.contains { $0.id == id } == true
+        }
+    }
 
     func logs(api: String, options: LogOptions) async throws -> LogStream<ReplicaLogBatch> {
         if let source = state.withLock({ $0.logSource }) { return source }

@@ -1,3 +1,4 @@
+import APIConfiguration
 import Access
 import AsyncHTTPClient
 import Core
@@ -37,12 +38,15 @@ struct Fixture: Sendable {
     let traffic: StubTraffic
     /// The splitters that were resumed.
     let resumed: Box<[String]>
+    /// The jobs of each API that lists show.
+    let jobs: Box<[String: [JobStatusDocument]]>
     let base: String
     let group: ServiceGroup
 
     /// Runs `body` with a serving operator, and stops it afterwards.
     static func with(
         podAccessLimit: OperatorAccess = .own, volumes: VolumePolicy = VolumePolicy(),
+        submissions: @escaping SubmissionCheck = { _, _ in [] },
         _ body: (Fixture) async throws -> Void
     ) async throws {
         let logger = Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }
@@ -52,6 +56,7 @@ struct Fixture: Sendable {
         let notReady = Box<[String]>([])
         let traffic = StubTraffic()
         let resumed = Box<[String]>([])
+        let jobs = Box<[String: [JobStatusDocument]]>([:])
         let reconciler = Reconciler(
             store: store, orchestrator: orchestrator, clock: clock, logger: logger,
             check: { try await volumes.obstacles(among: $0) })
@@ -61,11 +66,13 @@ struct Fixture: Sendable {
             random: SeededGenerator(seed: 1),
             configuration: OperatorConfiguration(
                 engine: "sandbox", podAccessLimit: podAccessLimit, volumes: volumes,
-                kinds: [.async, .realtime, .trafficSplitter],
+                kinds: Set(APIKind.allCases),
                 addresses: {
                     PlatformAddresses(gateway: "http://127.0.0.1:8889", operator: "http://127.0.0.1:8888")
                 },
-                notReady: { notReady.value }, traffic: traffic, resumeSplit: { resumed.value.append($0) }),
+                notReady: { notReady.value }, traffic: traffic,
+                jobStatuses: { jobs.value[$0.name] ?? [] }, submissions: submissions,
+                resumeSplit: { resumed.value.append($0) }),
             logger: logger)
         let server = HTTPServer(
             listeners: [.tcp(host: "127.0.0.1", port: 0)], clock: SystemClock(), logger: logger,
@@ -78,7 +85,7 @@ struct Fixture: Sendable {
             let fixture = Fixture(
                 store: store, orchestrator: orchestrator, clock: clock, operator: cortexOperator,
                 reconciler: reconciler,
-                notReady: notReady, traffic: traffic, resumed: resumed,
+                notReady: notReady, traffic: traffic, resumed: resumed, jobs: jobs,
                 base: "http://127.0.0.1:\(port)", group: group)
             do {
                 try await body(fixture)
@@ -93,7 +100,8 @@ struct Fixture: Sendable {
 
     private init(
         store: FlakyStore, orchestrator: FakeOrchestrator, clock: ManualClock, operator: Operator,
-        reconciler: Reconciler, notReady: Box<[String]>, traffic: StubTraffic, resumed: Box<[String]>, base: String,
+        reconciler: Reconciler, notReady: Box<[String]>, traffic: StubTraffic, resumed: Box<[String]>,
+        jobs: Box<[String: [JobStatusDocument]]>, base: String,
         group: ServiceGroup
     ) {
         self.store = store
@@ -104,6 +112,7 @@ struct Fixture: Sendable {
         self.notReady = notReady
         self.traffic = traffic
         self.resumed = resumed
+        self.jobs = jobs
         self.base = base
         self.group = group
     }

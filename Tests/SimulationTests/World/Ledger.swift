@@ -208,6 +208,8 @@ final class Ledger: @unchecked Sendable {
         case .interrupted:
             history.count(.releasedUncounted)
             move(lease.id, store, .release, now)
+        case .batch, .completion:
+            expect(false, "A10", "\(known.name) is no batch of a job, and its outcome is one of a batch")
         }
     }
 
@@ -371,8 +373,8 @@ final class Ledger: @unchecked Sendable {
             case .containerUnreachable, .replicaLost: .unreachable
             case .timeout: .timeout
             case .containerStatus: (failure.statusCode ?? 0) / 100 == 5 ? .status5xx : nil
-            case .containerInvalidJSON, .containerNotJSONType: .invalidResponse
-            case .resultTooLarge, .expired: nil
+            case .containerInvalidJSON, .containerNotJSONType, .containerMalformed: .invalidResponse
+            case .resultTooLarge, .expired, .itemFailed: nil
             }
         return reason.map { policy.retries.on.contains($0) } ?? false
     }

@@ -57,7 +57,7 @@ struct Scenario: Sendable {
         replicas = dice.pick([1, 1, 2, 2, 3])
         maxConcurrency = dice.pick([1, 1, 2, 4])
         var reasons: Set<RetryPolicy.Reason> = []
-        for reason in RetryPolicy.Reason.allCases where dice.chance(reason == .unreachable ? 0.9 : 0.4) {
+        for reason in RetryPolicy.Reason.ofAnyDelivery where dice.chance(reason == .unreachable ? 0.9 : 0.4) {
             reasons.insert(reason)
         }
         policy = RequestPolicy(

@@ -22,7 +22,7 @@ final class SimulatedStore: Store, @unchecked Sendable {
 
     private static let away = PlatformError(.storeUnavailable, "The store does not answer.")
 
-    private func perform<Result: Sendable>(
+    func perform<Result: Sendable>(
         _ what: @autoclosure () -> String, isFaulty: Bool = true,
         _ turn: @Sendable (isolated MemoryStore) async throws -> Result
     ) async throws -> Result {
@@ -252,6 +252,8 @@ extension Outcome {
         case .failed(let failure): "failed with \(failure.kind.rawValue)"
         case .retry(let failure, _): "to be retried after \(failure.kind.rawValue)"
         case .interrupted: "cut off by the platform"
+        case .batch: "a batch ended"
+        case .completion: "a call after the last batch ended"
         }
     }
 }

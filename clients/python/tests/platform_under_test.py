@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from pathlib import Path
-from typing import Dict, List, Optional
+from typing import Dict, List, Optional, Sequence
 
 ROOT = Path(__file__).resolve().parents[3]
 PROGRAM = Path(os.environ.get("CORTEX_PROGRAM", ROOT / ".build/debug/cortex"))
@@ -39,6 +39,7 @@ class Platform:
         operator_port: int = 0,
         engine: str = "sandbox",
         socket: Optional[Path] = None,
+        flags: Sequence[str] = (),
     ) -> None:
         self.folder = folder
         addresses = folder / "data/addresses.json"
@@ -61,6 +62,7 @@ class Platform:
                     "full",
                     "--allow-volume",
                     str(SERVER),
+                    *flags,
                 ],  # fmt: skip
                 env=environment(folder),
                 stdout=out,

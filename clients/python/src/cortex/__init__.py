@@ -53,11 +53,13 @@ from cortex.exceptions import (
     Unavailable,
     VersionMismatch,
 )
+from cortex.jobs import AsyncJob, Job
 from cortex.response import AsyncResponse, Response
 
 __all__ = [
     "AsyncClient",
     "AsyncEndpoint",
+    "AsyncJob",
     "AsyncRequest",
     "AsyncResponse",
     "BadRequest",
@@ -77,6 +79,7 @@ __all__ = [
     "Forbidden",
     "IdempotencyKeyReused",
     "InvalidArgument",
+    "Job",
     "LogLine",
     "NotFound",
     "NotSupported",

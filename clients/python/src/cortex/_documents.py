@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import json
+import logging
 import re
 from dataclasses import dataclass
 from decimal import Decimal, InvalidOperation
 from typing import Any, Callable, Dict, Optional, Union
 
-from cortex.exceptions import ConnectionFailed, RequestCancelled, RequestFailed, ResultNotRepresentable
+from cortex.exceptions import (
+    ConnectionFailed,
+    RequestCancelled,
+    RequestFailed,
+    ResultNotRepresentable,
+    platform_error,
+)
+
+_logger = logging.getLogger("cortex")
 
 #: Python refuses to turn a longer text of digits into an int.
 _LONGEST_INT = 4300
@@ -211,6 +220,26 @@ class LogLine:
     replica: str
     container: str
     text: str
+    #: Only for a job: the index of the worker, and its attempt.
+    worker: Optional[int] = None
+    attempt: Optional[int] = None
 
     def __str__(self) -> str:
-        return f"{self.replica}/{self.container} | {self.text}"
+        origin = self.replica if self.worker is None else f"worker-{self.worker}"
+        return f"{origin}/{self.container} | {self.text}"
+
+
+def log_line(document: Dict[str, Any]) -> Optional[LogLine]:
+    """A line of a container; None for a notice of the platform, which goes to this package's logger."""
+    if document.get("error"):
+        raise platform_error(500, document, default="the log stream was interrupted")
+    if document.get("notice"):
+        _logger.warning("%s", document["notice"])
+        return None
+    return LogLine(
+        document.get("replica", "-"),
+        document.get("container", "-"),
+        document.get("text", ""),
+        document.get("worker"),
+        document.get("attempt"),
+    )

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import ssl
 import time
+from dataclasses import replace
 from typing import Any, AsyncIterator, Callable, Dict, Iterator, List, Optional, Tuple, Type, Union
 from urllib.parse import urlsplit
 
@@ -190,27 +192,33 @@ class Driver:
             raise _closed(error) from error
         return _reply(response)
 
-    def lines(self, call: Call) -> Iterator[Dict[str, Any]]:
-        """The documents of an ndjson stream, as they come."""
+    @contextlib.contextmanager
+    def opened(self, call: Call) -> Iterator[httpx.Response]:
+        """The response of a call, whose body is read piece by piece."""
         try:
             with self._connections.client().stream(
                 call.method,
                 call.url,
                 params=_params(call),
                 headers=_fields(call, None),
-                timeout=_timeout(_LOG_SILENCE),
+                timeout=_timeout(call.timeout),
             ) as response:
                 if response.status_code != 200:
                     response.read()
                     raise error_of(_reply(response))
-                cutter = _Lines()
-                for piece in response.iter_bytes():
-                    yield from cutter.feed(piece)
-                yield from cutter.finish()
+                yield response
         except HTTP_ERRORS as error:
             raise failure(error, call.url).error from error
         except RuntimeError as error:
             raise _closed(error) from error
+
+    def lines(self, call: Call) -> Iterator[Dict[str, Any]]:
+        """The documents of an ndjson stream, as they come."""
+        with self.opened(replace(call, timeout=_LOG_SILENCE)) as response:
+            cutter = _Lines()
+            for piece in response.iter_bytes():
+                yield from cutter.feed(piece)
+            yield from cutter.finish()
 
 
 class AsyncDriver:
@@ -279,29 +287,35 @@ class AsyncDriver:
             raise _closed(error) from error
         return _reply(response)
 
-    async def lines(self, call: Call) -> AsyncIterator[Dict[str, Any]]:
-        """The documents of an ndjson stream, as they come."""
+    @contextlib.asynccontextmanager
+    async def opened(self, call: Call) -> AsyncIterator[httpx.Response]:
+        """The response of a call, whose body is read piece by piece."""
         try:
             async with self._connections.client().stream(
                 call.method,
                 call.url,
                 params=_params(call),
                 headers=_fields(call, None),
-                timeout=_timeout(_LOG_SILENCE),
+                timeout=_timeout(call.timeout),
             ) as response:
                 if response.status_code != 200:
                     await response.aread()
                     raise error_of(_reply(response))
-                cutter = _Lines()
-                async for piece in response.aiter_bytes():
-                    for line in cutter.feed(piece):
-                        yield line
-                for line in cutter.finish():
-                    yield line
+                yield response
         except HTTP_ERRORS as error:
             raise failure(error, call.url).error from error
         except RuntimeError as error:
             raise _closed(error) from error
+
+    async def lines(self, call: Call) -> AsyncIterator[Dict[str, Any]]:
+        """The documents of an ndjson stream, as they come."""
+        async with self.opened(replace(call, timeout=_LOG_SILENCE)) as response:
+            cutter = _Lines()
+            async for piece in response.aiter_bytes():
+                for line in cutter.feed(piece):
+                    yield line
+            for line in cutter.finish():
+                yield line
 
 
 async def _in_threads(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:

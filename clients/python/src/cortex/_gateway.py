@@ -56,6 +56,11 @@ class Gateway:
         is_async = self.kind == "AsyncAPI"
         if self.kind is None or is_async == stores_requests:
             return
+        if self.kind in ("BatchAPI", "TaskAPI"):
+            raise NotSupported(
+                f"{api_name} is a {self.kind}, which runs jobs; submit one with client.submit_job({api_name!r}, …)",
+                status=400,
+            )
         raise NotSupported(
             f"{api_name} is an AsyncAPI; submit a request to it with client.submit({api_name!r}, …)"
             if is_async

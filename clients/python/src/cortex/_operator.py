@@ -241,6 +241,9 @@ class DeployWatch:
 
     def look(self, api: Document, now: float) -> Optional[str]:
         """Processes an answer of `describe`; returns a text when waiting must end."""
+        if (api.get("metadata") or {}).get("kind") in ("BatchAPI", "TaskAPI"):
+            self.is_ready = True  # Its pods belong to jobs.
+            return None
         status = api.get("status")
         if not status:
             return None

@@ -39,10 +39,17 @@ class Progress:
         self.done = 0
         self.failed = 0
 
+    @property
+    def is_shown(self) -> bool:
+        return self._shown
+
     def step(self, *, failed: bool = False) -> None:
         """Counts a request that has ended."""
-        self.done += 1
-        self.failed += failed
+        self.show(self.done + 1, self._total, self.failed + failed)
+
+    def show(self, done: int, total: Optional[int], failed: int) -> None:
+        """Draws the present state."""
+        self.done, self._total, self.failed = done, total, failed
         now = self._clock()
         if self._shown and (self._drawn_at is None or now - self._drawn_at >= self._PERIOD):
             self._drawn_at = now

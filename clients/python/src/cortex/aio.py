@@ -27,10 +27,11 @@ from typing import (
 import httpx
 
 from cortex._addresses import endpoint_url, gateway_url
-from cortex._documents import LogLine, Snapshot
+from cortex._documents import LogLine, Snapshot, log_line
 from cortex._drivers import AsyncDriver
 from cortex._gateway import Gateway
 from cortex._http import Retry, T
+from cortex._job_calls import JobCalls
 from cortex._operator import (
     Deployed,
     Document,
@@ -42,7 +43,7 @@ from cortex._operator import (
 )
 from cortex._payload import NO_PAYLOAD
 from cortex._progress import Progress
-from cortex.client import JOBS, environment_of, kind_of, log_line
+from cortex.client import environment_of, kind_of
 from cortex.endpoint import length_of, outcome, title_of, window_of
 from cortex.environments import Environment
 from cortex.exceptions import (
@@ -53,6 +54,7 @@ from cortex.exceptions import (
     RequestCancelled,
     RequestFailed,
 )
+from cortex.jobs import AsyncJob
 from cortex.response import AsyncResponse
 
 
@@ -497,13 +499,52 @@ class AsyncClient:
         await self._driver.run(self._operator.retry_request(api_name, request_id))
         return await self.request(api_name, request_id)
 
+    async def submit_job(
+        self,
+        api_name: str,
+        items: Any = None,
+        *,
+        workers: int = 1,
+        batch_size: int = 1,
+        config: Optional[Mapping[str, Any]] = None,
+        timeout: Optional[int] = None,
+        idempotency_key: Optional[str] = None,
+    ) -> AsyncJob:
+        """Submits a job to a BatchAPI or a TaskAPI; returns when it is durable.
+
+        See `Client.submit_job` for arguments and errors. `items` is iterated in a thread.
+        """
+        calls = await self._driver.run(JobCalls.find(self._operator, api_name))
+        plan = calls.submit(items, workers, batch_size, config, timeout, idempotency_key)
+        return AsyncJob(calls, self._driver, await self._driver.run(plan))
+
+    async def jobs(
+        self, api_name: str, *, status: Optional[str] = None, limit: Optional[int] = None
+    ) -> AsyncIterator[Document]:
+        """An API's jobs, newest first, page by page: the `job_status` of each."""
+        calls = await self._driver.run(JobCalls.find(self._operator, api_name))
+        before: Optional[str] = None
+        while limit is None or limit > 0:
+            page = await self._driver.run(calls.jobs(status, before, min(limit or 100, 100)))
+            for document in page["jobs"]:
+                yield document
+            before = page.get("next")
+            if before is None:
+                return
+            if limit is not None:
+                limit -= len(page["jobs"])
+
+    async def job(self, api_name: str, job_id: str) -> AsyncJob:
+        """A job that was submitted before, by this or another process."""
+        return AsyncJob(await self._driver.run(JobCalls.find(self._operator, api_name)), self._driver, job_id)
+
     async def get_job(self, api_name: str, job_id: str) -> Document:
-        """Batch and Task jobs are not served yet: raises NotSupported."""
-        raise JOBS
+        """The document of a job, as `Job.document`."""
+        return await (await self.job(api_name, job_id)).document()
 
     async def stop_job(self, api_name: str, job_id: str, keep_cache: bool = False) -> None:
-        """Batch and Task jobs are not served yet: raises NotSupported."""
-        raise JOBS
+        """Stops a job, as `Job.stop`. `keep_cache` has no effect, as in the original."""
+        await (await self.job(api_name, job_id)).stop()
 
     # Functions of the original before version 0.36
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from types import TracebackType
 from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optional, Type, Union
@@ -10,10 +9,11 @@ from typing import Any, Callable, Dict, Iterable, Iterator, List, Mapping, Optio
 import httpx
 
 from cortex._addresses import gateway_url
-from cortex._documents import LogLine
+from cortex._documents import LogLine, log_line
 from cortex._drivers import Driver
 from cortex._gateway import Gateway
 from cortex._http import Retry, T
+from cortex._job_calls import JobCalls
 from cortex._operator import (
     Deployed,
     Document,
@@ -26,10 +26,9 @@ from cortex._operator import (
 from cortex._payload import NO_PAYLOAD
 from cortex.endpoint import Endpoint, Request
 from cortex.environments import Environment
-from cortex.exceptions import NotFound, NotSupported, platform_error
+from cortex.exceptions import NotFound, NotSupported
+from cortex.jobs import Job
 from cortex.response import Response
-
-_logger = logging.getLogger("cortex")
 
 
 def environment_of(env: Union[Environment, Mapping[str, Any]]) -> Environment:
@@ -43,19 +42,6 @@ def kind_of(api: Document) -> Optional[str]:
     """The kind of an API, such as `AsyncAPI`."""
     kind = (api.get("metadata") or api.get("spec") or {}).get("kind")
     return kind if isinstance(kind, str) else None
-
-
-def log_line(document: Dict[str, Any]) -> Optional[LogLine]:
-    """A line of a container; None for a notice of the platform, which goes to this package's logger."""
-    if document.get("error"):
-        raise platform_error(500, document, default="the log stream was interrupted")
-    if document.get("notice"):
-        _logger.warning("%s", document["notice"])
-        return None
-    return LogLine(document.get("replica", "-"), document.get("container", "-"), document.get("text", ""))
-
-
-JOBS = NotSupported("this platform serves asynchronous APIs; it has no Batch or Task jobs yet", status=400)
 
 
 class Client:
@@ -299,15 +285,63 @@ class Client:
         self._driver.run(self._operator.retry_request(api_name, request_id))
         return self.request(api_name, request_id)
 
-    # Kinds that this platform does not serve yet
+    # Jobs
+
+    def submit_job(
+        self,
+        api_name: str,
+        items: Any = None,
+        *,
+        workers: int = 1,
+        batch_size: int = 1,
+        config: Optional[Mapping[str, Any]] = None,
+        timeout: Optional[int] = None,
+        idempotency_key: Optional[str] = None,
+    ) -> Job:
+        """Submits a job to a BatchAPI or a TaskAPI; returns when it is durable.
+
+        Args:
+            items: of a Batch job: any iterable with one value for each item, which is sent as it is iterated, or a
+                `pathlib.Path` or an open binary file with JSON Lines. A Task job has none.
+            workers: the number of workers.
+            batch_size: the number of items that are delivered together.
+            config: values that the containers find in `/cortex/spec/job.json`.
+            timeout: the job is stopped after this number of seconds.
+            idempotency_key: the same key never creates a second job. By default every call has its own key, which makes
+                its retries safe.
+
+        Raises:
+            BadRequest: the submission has problems, all of which are listed; nothing was stored.
+            NotSupported: the API has no jobs.
+        """
+        calls = self._driver.run(JobCalls.find(self._operator, api_name))
+        plan = calls.submit(items, workers, batch_size, config, timeout, idempotency_key)
+        return Job(calls, self._driver, self._driver.run(plan))
+
+    def jobs(self, api_name: str, *, status: Optional[str] = None, limit: Optional[int] = None) -> Iterator[Document]:
+        """An API's jobs, newest first, page by page: the `job_status` of each."""
+        calls = self._driver.run(JobCalls.find(self._operator, api_name))
+        before: Optional[str] = None
+        while limit is None or limit > 0:
+            page = self._driver.run(calls.jobs(status, before, min(limit or 100, 100)))
+            yield from page["jobs"]
+            before = page.get("next")
+            if before is None:
+                return
+            if limit is not None:
+                limit -= len(page["jobs"])
+
+    def job(self, api_name: str, job_id: str) -> Job:
+        """A job that was submitted before, by this or another process."""
+        return Job(self._driver.run(JobCalls.find(self._operator, api_name)), self._driver, job_id)
 
     def get_job(self, api_name: str, job_id: str) -> Document:
-        """Batch and Task jobs are not served yet: raises NotSupported."""
-        raise JOBS
+        """The document of a job, as `Job.document`."""
+        return self.job(api_name, job_id).document()
 
     def stop_job(self, api_name: str, job_id: str, keep_cache: bool = False) -> None:
-        """Batch and Task jobs are not served yet: raises NotSupported."""
-        raise JOBS
+        """Stops a job, as `Job.stop`. `keep_cache` has no effect, as in the original."""
+        self.job(api_name, job_id).stop()
 
     # Functions of the original before version 0.36
 

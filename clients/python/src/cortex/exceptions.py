@@ -72,7 +72,7 @@ class NotFound(PlatformError):
 
 
 class Conflict(PlatformError):
-    """409: not possible in the current state, such as cancelling a request that has ended."""
+    """409: not possible in the current state, such as cancelling a request or stopping a job that has ended."""
 
     default_kind = "conflict"
 
@@ -275,6 +275,13 @@ _KINDS["queue_timeout"] = Unavailable
 _KINDS["no_replica"] = Unavailable
 _KINDS["timeout"] = TimedOut
 _KINDS["method_not_implemented"] = BadRequest
+# Of jobs (contract J1, J5, B1).
+_KINDS["job_is_not_in_progress"] = Conflict
+_KINDS["operation_is_only_supported_for_kind"] = NotSupported
+_KINDS["specify_exactly_one_key"] = BadRequest
+_KINDS["conflicting_fields"] = BadRequest
+_KINDS["no_s3_files_found"] = BadRequest
+_KINDS["query_param_required"] = BadRequest
 
 _STATUSES: Dict[int, str] = {
     400: "bad_request",

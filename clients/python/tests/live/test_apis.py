@@ -154,11 +154,11 @@ def test_another_version_stops_and_names_both(client: cortex.Client, monkeypatch
     assert client.info()["cluster_config"]["api_version"] == cortex.__version__, "that much can be asked"
 
 
-def test_what_this_platform_does_not_serve(client: cortex.Client) -> None:
-    with pytest.raises(cortex.NotSupported, match="no Batch or Task jobs yet"):
-        client.get_job("a", "b")
-    with pytest.raises(cortex.NotSupported):
-        client.stop_job("a", "b")
+def test_an_api_without_jobs(client: cortex.Client, echo: cortex.Endpoint) -> None:
+    with pytest.raises(cortex.NotSupported, match="echo has the kind AsyncAPI; only a BatchAPI or a TaskAPI has jobs"):
+        client.get_job("echo", "b")
+    with pytest.raises(cortex.NotFound):
+        client.stop_job("not-there", "b")
 
 
 def test_run_cli(platform: Platform, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:

@@ -88,6 +88,7 @@ def test_every_command(cli: CLI, client: cortex.Client) -> None:
     cli.seen.append("call")
     cli("delete", "shares", "--force")
     cli("delete", "target", "--force")
+    every_command_of_jobs(cli, file)
     client.deploy(platform_under_test.api("gone"), wait=True)
     assert cli("delete", "gone", "--force")["message"] == "deleting gone"
 
@@ -99,6 +100,48 @@ def test_every_command(cli: CLI, client: cortex.Client) -> None:
         verbs.update([] if below else [verb["commandName"]])
     # `up` runs until it is stopped; programs read its addresses from addresses.json.
     assert verbs - set(cli.seen) - {"help", "completion", "up"} == set()
+
+
+def every_command_of_jobs(cli: CLI, file: Path) -> None:
+    shell = ["sh", "-c", "echo hello; echo 1 > /cortex/artifacts/result.json; echo text > /cortex/artifacts/a.txt"]
+    task = {
+        "name": "task",
+        "kind": "TaskAPI",
+        "schedules": [{"name": "yearly", "cron": "0 0 1 1 *"}],
+        "pod": {"containers": [{"name": "main", "command": shell}]},
+    }
+    server = "import http.server as h\n" "class H(h.BaseHTTPRequestHandler):\n"
+    server += " def do_POST(s):\n  s.rfile.read(int(s.headers['Content-Length']))\n"
+    server += "  s.send_response(200); s.send_header('Content-Length', '1'); s.end_headers(); s.wfile.write(b'1')\n"
+    server += "h.HTTPServer(('', 8080), H).serve_forever()"
+    batch = {
+        "name": "batch",
+        "kind": "BatchAPI",
+        "pod": {"containers": [{"name": "main", "command": ["python3", "-c", server]}]},
+    }
+    file.write_text(json.dumps([task, batch]))
+    cli("deploy", str(file))
+    done = cli("submit", "task", "-d", "{}", "--wait")
+    job = done["job_status"]["job_id"]
+    assert done["job_status"]["result"] == 1
+    assert [each["job_id"] for each in cli("jobs", "task")["jobs"]] == [job]
+    assert cli("result", "task", job)["job_status"]["status"] == "succeeded"
+    listed = cli.platform.cli("artifacts", "task", job, "--json").stdout
+    assert [each["path"] for each in json.loads(listed)["artifacts"]] == ["a.txt", "result.json"]
+    cli.seen.append("artifacts")
+    assert cli("schedules", "task")["schedules"][0]["name"] == "yearly"
+    cli.seen += ["schedule run", "schedule suspend", "schedule resume"]
+    assert cli("schedule", "suspend", "task", "yearly")["message"] == "suspended schedule yearly of task"
+    assert cli("schedule", "resume", "task", "yearly")["message"] == "resumed schedule yearly of task"
+    assert cli("schedule", "run", "task", "yearly")["schedule"]["manual"] is True
+    lines = cli.folder / "lines"
+    lines.write_text("1\n2\n")
+    done = cli("submit", "batch", "--items", str(lines), "--workers", "1", "--batch-size", "1", "--wait")
+    results = cli.platform.cli("results", "batch", done["job_status"]["job_id"]).stdout.splitlines()
+    assert [json.loads(line)["result"] for line in results] == [1, 1]
+    cli.seen.append("results")
+    cli("delete", "task", "--force")
+    cli("delete", "batch", "--force")
 
 
 def test_an_error_leaves_standard_output_empty(platform: Platform, client: cortex.Client) -> None:

@@ -45,6 +45,7 @@ TWINS = [
     (cortex.Client, cortex.AsyncClient),
     (cortex.Endpoint, cortex.AsyncEndpoint),
     (cortex.Request, cortex.AsyncRequest),
+    (cortex.Job, cortex.AsyncJob),
     (cortex.Response, cortex.AsyncResponse),
 ]
 

@@ -1,12 +1,11 @@
-import Core
-import HTTPServing
-import NIOHTTP1
+package import Core
+package import NIOHTTP1
 
 /// The header fields of a caller's request that are stored and passed on (contract C2, C3), in their order, duplicates
 /// included.
-enum HeaderFilter {
+package enum HeaderFilter {
     /// - Throws: ``PlatformError`` `bad_request` for a value that is not UTF-8: it could not be passed on unchanged.
-    static func endToEnd(_ headers: HTTPHeaders) throws -> [HeaderField] {
+    package static func endToEnd(_ headers: HTTPHeaders) throws -> [HeaderField] {
         let passed = EndToEndHeaders(connection: headers["connection"])
         var fields: [HeaderField] = []
         fields.reserveCapacity(headers.count)
@@ -24,11 +23,11 @@ enum HeaderFilter {
 }
 
 /// `Idempotency-Key` (contract A6).
-enum IdempotencyKey {
+package enum IdempotencyKey {
     /// `nil` where the caller sent none.
     ///
     /// - Throws: ``PlatformError`` `bad_request` where it is not one key of 1 to 255 printable ASCII characters.
-    static func read(_ request: IncomingRequest) throws -> String? {
+    package static func read(_ request: IncomingRequest) throws -> String? {
         let values = request.values("idempotency-key")
         guard let key = values.first else { return nil }
         let isGood =
@@ -45,17 +44,17 @@ enum IdempotencyKey {
 
 /// How long a caller waits for a request to end (contract A5): `?wait=N` or `Prefer: wait=N` (RFC 7240), in
 /// seconds.
-struct WaitPreference: Sendable, Equatable {
+package struct WaitPreference: Sendable, Equatable {
     /// Never more than ``Limits/longPoll``.
-    var duration: Duration
+    package var duration: Duration
     /// `Preference-Applied`, where the caller used a preference.
-    var applied: String?
+    package var applied: String?
 
     /// `nil` where the caller does not wait. A parameter takes precedence over a preference.
     ///
     /// - Throws: ``PlatformError`` `bad_request` for anything but a whole number of seconds, also in a preference that
     ///   does not apply.
-    static func read(_ request: IncomingRequest) throws -> WaitPreference? {
+    package static func read(_ request: IncomingRequest) throws -> WaitPreference? {
         let preferred = try preference(request.headers["prefer"]).map(seconds)
         if let text = request.parameter("wait") {
             let seconds = try seconds(text)
@@ -69,7 +68,7 @@ struct WaitPreference: Sendable, Equatable {
     /// remains keeps its spelling.
     ///
     /// Submissions that differ only in how their callers wait are the same (contract A6).
-    static func removed(from query: String?) -> String? {
+    package static func removed(from query: String?) -> String? {
         guard let query, !query.isEmpty else { return nil }
         let items = query.split(separator: "&")
         let others = items.filter { item in
