@@ -15,8 +15,8 @@ final class BodyFiles: Sendable {
 
     let segments: BodySegments
     private let folder: BodyFolder
-    /// Whether a commit is on the disk when it is answered. Otherwise the bodies of deleted rows stay until the log is
-    /// synced.
+    /// Whether a durable commit is on the disk when it is answered. Otherwise the bodies of deleted rows stay until the
+    /// log is synced.
     private let commitsAreSynced: Bool
     private let logger: Logger
     private let threads: [DispatchQueue]
@@ -96,10 +96,10 @@ final class BodyFiles: Sendable {
 
     // MARK: Removing
 
-    /// Removes bodies whose rows are deleted; where commits are not synced, not before the log is on the disk.
-    func remove(_ names: [String]) {
+    /// Removes bodies whose rows are deleted; if that commit was not synced, not before the log is on the disk.
+    func remove(_ names: [String], isSynced: Bool = true) {
         guard !names.isEmpty else { return }
-        guard commitsAreSynced else { return waiting.withLock { $0.deferred += names } }
+        guard commitsAreSynced, isSynced else { return waiting.withLock { $0.deferred += names } }
         removeNow(names)
     }
 

@@ -39,7 +39,8 @@ struct BodyLog: Sendable {
     /// A shorter table is not compacted: most rows stay for a while, and a few empty ones cost little.
     static let sparseLength: Int64 = 50_000
 
-    /// Approximate limit for the bytes that one step writes again.
+    /// Limits for the rows, and approximately for the bytes, that one step writes again.
+    static let moveCount = 500
     static let moveLimit: Int64 = 4 << 20
 
     let table: Table
@@ -120,40 +121,78 @@ extension WriteTransaction {
     ///
     /// - Returns: whether there is more to do.
     mutating func compact(_ table: BodyLog.Table, limit: Int) throws -> Bool {
-        var log = state[table]
+        let hasMore: Bool
+        switch try skipEmpty(in: table, limit: limit) {
+        case .content: hasMore = try relocateOld(in: table, limit: min(limit, BodyLog.moveCount))
+        case .end: hasMore = false
+        case .more: hasMore = true
+        }
+        guard try deleteEmpty(in: table, limit: limit), !hasMore else { return true }
+        let log = state[table]
+        state[table].isDirty = false
+        state[table].credit = min(log.credit, Int(log.next - log.head))
+        return false
+    }
+
+    /// Deletes empty rows well before the beginning of a table, without moving others.
+    mutating func trim(_ table: BodyLog.Table, limit: Int) throws {
+        _ = try skipEmpty(in: table, limit: limit)
+        _ = try deleteEmpty(in: table, limit: limit)
+    }
+
+    private enum Skipped { case content, end, more }
+
+    /// Advances the beginning of a table to the next row with content, by at most `limit` rows.
+    private mutating func skipEmpty(in table: BodyLog.Table, limit: Int) throws -> Skipped {
+        let row = try row(
+            """
+            SELECT count(*), max(number), min(CASE WHEN api IS NOT NULL THEN number END)
+            FROM (SELECT number, api FROM \(table.rawValue) WHERE number >= ? ORDER BY number LIMIT ?)
+            """, [state[table].head, limit])
+        guard let row, let last: Int64 = row[1] else { return .end }
+        if let content: Int64 = row[2] {
+            state[table].head = content
+            return .content
+        }
+        state[table].head = last + 1
+        return (row[0] as Int) < limit ? .end : .more
+    }
+
+    /// Writes the first rows of a table again at its end while that is allowed.
+    ///
+    /// - Returns: whether there is more to do.
+    private mutating func relocateOld(in table: BodyLog.Table, limit: Int) throws -> Bool {
         let rows = try rows(
             "SELECT number, api, id FROM \(table.rawValue) WHERE number >= ? ORDER BY number LIMIT ?",
-            [log.head, limit])
-        var isAtEnd = rows.count < limit
+            [state[table].head, limit])
         var moved: Int64 = 0
         for row in rows {
+            let number: Int64 = row[0]
             if let api: Int64 = row[1] {
-                guard log.credit > 0, log.next - log.head > BodyLog.sparseLength else {
-                    isAtEnd = true
-                    break
-                }
+                let log = state[table]
+                guard log.credit > 0, log.next - log.head > BodyLog.sparseLength else { return false }
                 // A step must not delay other callers for long.
-                guard moved < BodyLog.moveLimit else { break }
-                moved += try relocate(row[0], in: table, api: api, id: row[2])
-                log.next = state[table].next
-                log.credit -= 1
+                guard moved < BodyLog.moveLimit else { return true }
+                moved += try relocate(number, in: table, api: api, id: row[2])
+                // The row that this emptied gives no right to move another one.
+                state[table].credit = log.credit - 1
             }
-            log.head = (row[0] as Int64) + 1
+            state[table].head = number + 1
         }
+        return rows.count == limit
+    }
+
+    /// - Returns: whether all rows that may be deleted are deleted.
+    private mutating func deleteEmpty(in table: BodyLog.Table, limit: Int) throws -> Bool {
+        let log = state[table]
         // A table without content has nothing that could be copied.
         let margin = log.head == log.next ? 0 : BodyLog.margin
         let end = min(log.head - margin, log.first + Int64(limit))
         if end > log.first {
             try run("DELETE FROM \(table.rawValue) WHERE number < ?", [end])
-            log.first = end
+            state[table].first = end
         }
-        let isDone = isAtEnd && log.head - margin <= log.first
-        if isDone {
-            log.isDirty = false
-            log.credit = min(log.credit, Int(log.next - log.head))
-        }
-        state[table] = log
-        return !isDone
+        return log.head - margin <= state[table].first
     }
 
     /// Writes a row again at the end.

@@ -173,7 +173,7 @@ final class Committer: Sendable {
                 if transaction.isSynced { committed.isUncertain = false }
                 if transaction.erasesBytes { committed.holdsErasedBytes = true }
             }
-            files.remove(transaction.orphanedFiles)
+            files.remove(transaction.orphanedFiles, isSynced: transaction.isSynced)
             for answer in answers { answer() }
             hints.publish(transaction.changes)
         } catch {

@@ -129,9 +129,10 @@ extension SQLiteStore {
             task = Task {
                 do {
                     while !Task.isCancelled, let deletion = try await unfinishedDeletions().first {
-                        while try await committer.perform({
-                            try $0.step(deletion, limit: Self.backgroundStepLimit, now: now)
-                        }) { try await pause() }
+                        // What a power cut undoes is erased again after the next start.
+                        try await inPacedSteps(durable: false) {
+                            try $0.step(deletion, limit: $1, now: now) ? $1 : 0
+                        }
                     }
                 } catch {
                     // The upkeep, or the next start, continues the deletion.
@@ -152,14 +153,8 @@ extension SQLiteStore {
         await task?.value
     }
 
-    /// Leaves the writer to other callers between two steps of a long job. Each of them waits for the current step, so
-    /// steps are short, and most of the time there is none.
-    func pause() async throws { try await Task.sleep(for: .milliseconds(20)) }
-
     /// Rows that one step of a long job changes, when a caller waits for the job.
     static let stepLimit = 500
-    /// Rows of one step in the background: a few milliseconds.
-    private static let backgroundStepLimit = 100
     /// Steps of a deletion for which its caller waits: well below a second.
     private static let promptSteps = 4
 }
@@ -228,7 +223,7 @@ extension WriteTransaction {
         if let name = deletion.keptName {
             return try cancelOpen(name, number: deletion.number, limit: limit, now: now)
         }
-        if deletion.isOfJob { return try eraseJob(deletion.number, limit: min(limit, 200) * 10) }
+        if deletion.isOfJob { return try eraseJob(deletion.number, limit: min(limit, 5000) * 4) }
         return try eraseAll(deletion.number, limit: limit)
     }
 

@@ -33,33 +33,22 @@ extension SQLiteStore {
                     UNION ALL SELECT EXISTS (SELECT 1 FROM job WHERE purge_at <= ?1)
                     """, arguments: [now.microseconds, (now + Limits.retryBackoff * 2).microseconds])
         }
-        if due[0] { upkeep.rescued = try await inSteps { try $0.rescue(now: now, limit: $1) } }
-        if due[1] { upkeep.expired = try await inSteps { try $0.expire(now: now, limit: $1) } }
-        if due[2] { upkeep.purged = try await inSteps { try $0.purge(now: now, limit: $1) } }
-        if due[6] { upkeep.purged += try await inSteps { try $0.purgeJobs(now: now, limit: $1) } }
-        if due[3] { _ = try await inSteps { try $0.dropKept(now: now, limit: $1) } }
+        if due[0] { upkeep.rescued = try await inPacedSteps { try $0.rescue(now: now, limit: $1) } }
+        if due[1] { upkeep.expired = try await inPacedSteps { try $0.expire(now: now, limit: $1) } }
+        if due[2] { upkeep.purged = try await inPacedSteps { try $0.purge(now: now, limit: $1) } }
+        if due[6] { upkeep.purged += try await inPacedSteps { try $0.purgeJobs(now: now, limit: $1) } }
+        if due[3] { try await inPacedSteps { try $0.dropKept(now: now, limit: $1) } }
         if due[4] || due[6] { try await finishDeletions(now: now) }
-        if due[5] { _ = try await inSteps { try $0.rescheduleAfterClockChange(now: now, limit: $1) } }
-        for log in [committer.state.payloads, committer.state.answers] where log.isDirty {
+        if due[5] { try await inPacedSteps { try $0.rescheduleAfterClockChange(now: now, limit: $1) } }
+        // Rows that a deletion in the background is about to erase are not moved before.
+        let isDeleting = deletions.withLock { $0 != nil }
+        for log in [committer.state.payloads, committer.state.answers] where log.isDirty && !isDeleting {
             // If a power cut undoes it, it is done again.
-            while try await committer.perform(durable: false, { try $0.compact(log.table, limit: Self.stepLimit) }) {}
+            try await inPacedSteps(durable: false) { try $0.compact(log.table, limit: $1) ? $1 : 0 }
         }
         try await eraseFromDisk(now: now)
         await files.drain()
         return upkeep
-    }
-
-    /// Repeats a step until it finds less than its limit; each step shares its transaction with other callers.
-    private func inSteps(
-        _ step: @escaping @Sendable (inout WriteTransaction, Int) throws -> Int
-    ) async throws -> Int {
-        var total = 0
-        while true {
-            let count = try await committer.perform { try step(&$0, Self.stepLimit) }
-            total += count
-            if count < Self.stepLimit { return total }
-            try await pause()
-        }
     }
 
     /// Empties the log, so that erased rows are removed from the disk and not only from the tables, and releases free

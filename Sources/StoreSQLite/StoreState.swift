@@ -89,7 +89,24 @@ struct StoredJob: Sendable {
     let number: Int64
     /// The number of its API.
     let owner: Int64
-    var job: Job
+    private var box: Box
+
+    /// A commit that changes a job copies the table of all open jobs, so its entries are small.
+    private final class Box: Sendable {
+        let job: Job
+        init(_ job: Job) { self.job = job }
+    }
+
+    init(number: Int64, owner: Int64, job: Job) {
+        self.number = number
+        self.owner = owner
+        self.box = Box(job)
+    }
+
+    var job: Job {
+        get { box.job }
+        set { box = Box(newValue) }
+    }
 }
 
 /// A job whose batches are being stored before it is created.

@@ -105,6 +105,41 @@ struct SQLiteErasureTests {
         }
     }
 
+    @Test("A13: a body is not removed before the deletion of its row is on the disk")
+    func unsyncedRemoval() async throws {
+        try await withStore(durability: .full) { store, directory in
+            let writer = try await store.makeBodyWriter()
+            try await writer.write(marked(1, "large", size: 300_000))
+            let name = try #require(try await writer.finish().fileName)
+            try await store.committer.perform(durable: false) { transaction in
+                transaction.orphanedFiles.append(name)
+                transaction.erasesBytes = true
+            }
+            await store.files.drain()
+            #expect(try marks(directory) == ["<large-1-mark>"], "a power cut may bring its row back")
+            _ = try await store.maintain(now: sampleStart)
+            #expect(try marks(directory) == [])
+        }
+    }
+
+    @Test("C6, A13: the steps of a long erasure take as many rows as this machine erases in a few milliseconds")
+    func pace() {
+        var pace = StepPace()
+        for _ in 0..<20 { pace.adapt(to: .microseconds(2) * pace.limit) }
+        #expect((2000...2500).contains(pace.limit))
+        // One step that was delayed has a limited effect, and so has one that was short.
+        pace.adapt(to: .seconds(3))
+        #expect((500...625).contains(pace.limit))
+        pace.adapt(to: .zero)
+        #expect((1000...1250).contains(pace.limit))
+        for _ in 0..<20 { pace.adapt(to: .seconds(1)) }
+        #expect(pace.limit == 50)
+        #expect(StepPace.pause(after: .milliseconds(20)) == .milliseconds(5))
+        #expect(
+            StepPace.pause(after: .zero) == .milliseconds(1) && StepPace.pause(after: .seconds(9)) == .milliseconds(100)
+        )
+    }
+
     @Test("The tables of bodies stay proportional to their content, also when old rows stay among many erased ones")
     func compaction() async throws {
         try await withStore(durability: .normal) { store, directory in

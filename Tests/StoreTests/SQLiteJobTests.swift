@@ -97,6 +97,49 @@ struct SQLiteJobTests {
         }
     }
 
+    @Test(
+        "J11, C6: a job with more lines than a caller waits for is erased in the background, between those of another")
+    func erasureInBackground() async throws {
+        let count: Int64 = 12_000
+        try await withStore(durability: .full) { store, directory in
+            let api = api()
+            try await store.deploy(api, now: sampleStart)
+            let old = try await create(1, batches: 1, in: store, of: api)
+            let other = try await create(2, batches: 1, mark: "other", in: store, of: api)
+            let jobs = store.committer.state.jobs
+            let numbers = [try #require(jobs[old.id]).number, try #require(jobs[other.id]).number]
+            try await store.committer.perform { transaction in
+                let statements = try transaction.hotPath.batchStatements()
+                for line in 1...count {
+                    // Every tenth line is that of the job that stays.
+                    let (job, mark) = line % 10 == 0 ? (numbers[1], "kept") : (numbers[0], "result")
+                    let verdict = ResultLine.Verdict.succeeded(reply: .empty, isSplit: false)
+                    let recorded = RecordedLine(
+                        number: line, attempts: 1, line: ResultLine(items: ItemSet(line..<line + 1), verdict: verdict))
+                    let answer = try transaction.append(
+                        to: .answer, api: job, id: LogOwner.outcome(line: line).id, head: nil,
+                        body: .inline(Array("<\(mark)-\(line)-mark>".utf8)))
+                    try statements.insert(recorded, job: job, answer: answer)
+                }
+            }
+            #expect(try await store.stop(old.id, JobStop(status: .stopped, reason: "r"), now: sampleStart) != nil)
+            #expect(try await store.cancelRest(of: old.id, limit: 10, now: sampleStart) == 0)
+            #expect(try await store.change(old.id, to: .stopped, reason: nil, now: sampleStart) != nil)
+            _ = try await store.maintain(now: sampleStart + .seconds(100))
+            try await expectEventually {
+                try await store.reading { try Int.fetchOne($0, sql: "SELECT count(*) FROM outcome") } == Int(count / 10)
+            }
+            try await expectEventually {
+                try await store.reading { try Int.fetchOne($0, sql: "SELECT count(*) FROM api WHERE name IS NULL") }
+                    == 0
+            }
+            for second in [115, 130] { _ = try await store.maintain(now: sampleStart + .seconds(second)) }
+            #expect(try marks(directory) == ["config", "other", "kept"])
+            let lines = try await store.lines(of: other.id, after: 0, limit: 1000, now: sampleStart)
+            #expect(lines.count == 1000 && lines.first?.number == 10)
+        }
+    }
+
     @Test("B9: a batch that succeeded has no row but its outcome, and a commit writes the counts of a job once")
     func rows() async throws {
         try await withStore(durability: .normal) { store, _ in
