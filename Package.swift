@@ -166,7 +166,10 @@ let package = Package(
             ["Gateway", "Wire", "StoreMemory", "StoreSQLite", hummingbird, asyncHTTPClient, nioCore, nioPosix]),
         tests("DequeuerTests", ["Dequeuer", "ContainerHTTP", "StoreMemory", nioCore, nioPosix, nioHTTP1, logging]),
         tests(
-            "ProxyTests", ["Proxy", "Autoscaler", "Gateway", "HTTPServing", "StoreMemory", nioCore, logging, lifecycle]),
+            "ProxyTests",
+            [
+                "Proxy", "Autoscaler", "Gateway", "HTTPServing", "StoreMemory", nioCore, nioPosix, logging, lifecycle,
+            ]),
         tests("ProbesTests", ["Probes", nioCore, nioPosix, nioHTTP1]),
         tests(
             "OperatorTests",

@@ -400,7 +400,7 @@ struct ExchangeGateTests {
             try await expectEventually { container.requests.count == 1 }
             let waiting = Task { try await world.get() }
             try await world.expectLoad([1, 1])
-            await world.services.triggerGracefulShutdown()
+            try await world.beginShutdown()
             try await expectEventually {
                 clock.advance(by: .milliseconds(500))
                 return world.load() == [0, 1]

@@ -154,7 +154,7 @@ struct ExchangeUpgradeTests {
                 try await caller.send(Self.handshake)
                 _ = try await caller.read(through: "\r\n\r\n")
                 try await expectEventually { world.proxy.traffic(of: "api")?.upgraded == 1 }
-                if !isIdle { await world.services.triggerGracefulShutdown() }
+                if !isIdle { try await world.beginShutdown() }
                 clock.advance(by: .seconds(29))
                 #expect(world.load() == [0, 1])
                 // The grace period is 60 s, and the shutdown begins on another thread.

@@ -2,6 +2,8 @@ import Core
 import Gateway
 import HTTPServing
 import Logging
+import NIOCore
+import NIOPosix
 import ServiceLifecycle
 import StoreMemory
 import Support
@@ -159,6 +161,23 @@ final class ProxyWorld: Sendable {
     ) async throws {
         try await expectEventually(within: time, "waiting and inside are \(self.load(api)), not \(load)") {
             self.load(api) == load
+        }
+    }
+
+    /// Begins a shutdown; returns when every connection of a caller knows it.
+    func beginShutdown() async throws {
+        await services.triggerGracefulShutdown()
+        try await expectEventually("the listener is closed") {
+            do {
+                try await RawConnection.open(port: port) { _ in }
+                return false
+            } catch {
+                return true
+            }
+        }
+        // The loop that closed the listener then tells the other connections on their own loops.
+        for _ in 0..<2 {
+            for loop in MultiThreadedEventLoopGroup.singleton.makeIterator() { try await loop.submit {}.get() }
         }
     }
 
