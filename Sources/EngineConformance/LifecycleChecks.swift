@@ -157,8 +157,10 @@ extension EngineCheck {
                 try await Task.sleep(for: .milliseconds(delay))
                 start.cancel()
                 // It may have been faster than its cancellation.
-                if case .success = await start.result { try await fixture.engine.stop(pod: plan.id, grace: .zero) }
-                #expect(try await fixture.leftovers(plan.id) == [])
+                let result = await start.result
+                if case .success = result { try await fixture.engine.stop(pod: plan.id, grace: .zero) }
+                let left = try await fixture.leftovers(plan.id)
+                #expect(left == [], "\(delay) ms: \(result)")
             }
             try await fixture.engine.start(plan)
             try await fixture.engine.stop(pod: plan.id, grace: .zero)

@@ -57,6 +57,11 @@ extension EngineCheck {
                 let end = try #require(pod.containers.first { $0.name == "main" }?.endedAt)
                 #expect(began - .seconds(1) <= end && end <= .present + .seconds(1))
                 #expect(pod.containers.first { $0.name == "side" }?.endedAt == nil)
+                let isReady = ["test", "-e", "/mnt/deaf"]
+                try await expectEventually {
+                    try await fixture.engine.exec(isReady, container: "side", pod: plan.id, timeout: .seconds(20))
+                        .exitCode == 0
+                }
                 try await fixture.engine.stop(container: "side", of: plan.id, grace: .seconds(20))
                 let over = try #require(try await fixture.observe(plan.id))
                 #expect(over.isAlive && over.owner == plan.owner)

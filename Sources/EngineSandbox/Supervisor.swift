@@ -116,11 +116,12 @@ extension Supervisor {
     func remove(_ folder: PodFolder) async throws {
         let groups = try await blocking { folder.read()?.groups ?? [:] }
         try await kill(folder)
-        // With the supervisor its containers get SIGKILL from the kernel; they may take a moment to go.
+        // With the supervisor its containers get SIGKILL from the kernel; they may take a moment to go. Searched twice: a
+        // supervisor that goes into the background changes its number.
         try await wait {
             let left = orphans(of: folder)
             for process in left { kill(orphan: process, of: folder) }
-            return left.isEmpty
+            return left.isEmpty && orphans(of: folder).isEmpty
         }
         for group in groups.values { try await wait { group.remove() } }
         // Renamed in one step, then erased file by file: a crash in between leaves work for `sweep`, and no half pod.
@@ -197,8 +198,9 @@ extension Supervisor {
         return time(nil) - found.st_mtim.tv_sec
     }
 
-    /// Bubblewrap processes of the pod that outlived its supervisor, found by their name. In a pod that an earlier
-    /// version started, the pod's folder is among their arguments.
+    /// Supervisors of the pod that have not written their number yet, and bubblewrap processes that outlived theirs,
+    /// found by their command lines. In a pod that an earlier version started, the pod's folder is among bubblewrap's
+    /// arguments.
     private func orphans(of folder: PodFolder) -> [pid_t] {
         let numbers = (try? FileManager.default.contentsOfDirectory(atPath: "/proc")) ?? []
         return numbers.compactMap { pid_t($0) }.filter { isOrphan($0, of: folder) }
@@ -208,7 +210,8 @@ extension Supervisor {
         guard let data = KernelFile.read("/proc/\(process)/cmdline") else { return false }
         let words = data.split(separator: 0).map { String(decoding: $0, as: UTF8.self) }
         let isEarlier = words.first == configuration.bubblewrap && words.contains(folder.shared)
-        return words.first == bubblewrapName(podFolder: folder.path) || isEarlier
+        let isSupervisor = words.starts(with: [configuration.podInit, "sandbox", "--directory", folder.path])
+        return words.first == bubblewrapName(podFolder: folder.path) || isEarlier || isSupervisor
     }
 
     private func kill(orphan process: pid_t, of folder: PodFolder) {

@@ -4,11 +4,18 @@ import EngineConformance
 import Foundation
 import PodInitClient
 import PodInitProtocol
+import Subprocess
 import Support
 import TestSupport
 import Testing
 
 @testable import EngineSandbox
+
+#if canImport(System)
+    import System
+#else
+    import SystemPackage
+#endif
 
 @Suite("What only the sandbox engine promises", .timeLimit(.minutes(5)))
 struct SandboxEngineTests {
@@ -389,12 +396,44 @@ struct SandboxEngineTests {
             }
             let pod = fixture.plan([fixture.shell("exec sleep 1000")], id: "probe-10")
             try await engine.start(pod)
-            try await fixture.engine().setUp()
-            #expect(
-                try manager.contentsOfDirectory(atPath: fixture.configuration.directory).sorted()
-                    == (own + [pod.id]).sorted())
+            // A set-up does not wait longer than 5 s for the removal.
+            try await expectEventually {
+                try await fixture.engine().setUp()
+                return try manager.contentsOfDirectory(atPath: fixture.configuration.directory).sorted()
+                    == (own + [pod.id]).sorted()
+            }
             #expect(try await eventually { kill(process, 0) != 0 })
             #expect(try await engine.list().first?.containers.first?.state == .running)
+        }
+    }
+
+    @Test("U4: the removal of a pod kills a supervisor that has not written its number, and no other pod's")
+    func beginningSupervisor() async throws {
+        try await SandboxFixture.with { (fixture) async throws in
+            let supervisor = Supervisor(configuration: fixture.configuration)
+            // The shell runs this file: its own arguments are those of a supervisor.
+            try "read line || :".write(to: fixture.root.appending(path: "sandbox"), atomically: true, encoding: .utf8)
+            let (removed, other) = (fixture.folder("a-1"), fixture.folder("a-11"))
+            @Sendable func begin(
+                _ folder: PodFolder, _ body: @escaping @Sendable () async throws -> Void
+            ) async throws -> TerminationStatus {
+                try await Subprocess.run(
+                    .path("/bin/sh"),
+                    arguments: Arguments(
+                        executablePathOverride: fixture.configuration.podInit,
+                        remainingValues: ["sandbox", "--directory", folder.path]),
+                    workingDirectory: FilePath(fixture.root.path), input: .inputWriter, output: .discarded,
+                    error: .discarded
+                ) { run in
+                    try await body()
+                    try await run.standardInputWriter.finish()
+                }.terminationStatus
+            }
+            let end = try await begin(other) {
+                let killed = try await begin(removed) { try await supervisor.remove(removed) }
+                #expect(killed == .signaled(SIGKILL))
+            }
+            #expect(end == .exited(0))
         }
     }
 

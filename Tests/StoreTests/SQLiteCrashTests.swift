@@ -1,6 +1,7 @@
 import Core
 import Foundation
 import GRDB
+import Synchronization
 import TestSupport
 import Testing
 
@@ -210,7 +211,13 @@ struct SQLiteCrashTests {
         _ store: SQLiteStore, _ count: Int, _ body: @escaping @Sendable (Int) async throws -> Void
     ) async throws -> [Result<Void, any Error>] {
         let gate = DispatchSemaphore(value: 0)
-        async let blocked: Void = store.committer.onWriterThread { _ in gate.wait() }
+        let isBlocked = Atomic(false)
+        async let blocked: Void = store.committer.onWriterThread { _ in
+            isBlocked.store(true, ordering: .relaxed)
+            gate.wait()
+        }
+        // An item that came before would be committed alone.
+        try await expectEventually { isBlocked.load(ordering: .relaxed) }
         let results = try await withThrowingTaskGroup(of: (Int, Result<Void, any Error>).self) { group in
             for number in 0..<count {
                 group.addTask {

@@ -1,5 +1,6 @@
 import Core
 import Foundation
+import Synchronization
 import TestSupport
 import Testing
 
@@ -53,7 +54,13 @@ struct SegmentTests {
         _ store: SQLiteStore, _ count: Int, before: @escaping @Sendable () -> Void = {}
     ) async throws -> [Result<Body, any Error>] {
         let gate = DispatchSemaphore(value: 0)
-        async let blocked: Void = store.files.segments.writer.onThread { gate.wait() }
+        let isBlocked = Atomic(false)
+        async let blocked: Void = store.files.segments.writer.onThread {
+            isBlocked.store(true, ordering: .relaxed)
+            gate.wait()
+        }
+        // A body that came before would be written alone.
+        try await expectEventually { isBlocked.load(ordering: .relaxed) }
         let results = try await withThrowingTaskGroup(of: (Int, Result<Body, any Error>).self) { group in
             for number in 0..<count {
                 group.addTask {
