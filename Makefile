@@ -1,7 +1,8 @@
 # The commands for daily work; `make` lists them. Variables:
 #   ROUNDS, SEED      of fuzz: rounds for each parser; the seed of a run to repeat
-#   CORTEX            of measure and soak: another program than .build/dist/cortex
+#   CORTEX            of measure and the soak tests: another program than .build/dist/cortex
 #   MINUTES, ENGINE   of soak: duration; sandbox or podman. SEED repeats a run
+#   ITEMS, FIRINGS    of job-soak and job-scale: items of the job; planned times
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
 SWIFT_SOURCES := Package.swift Sources Tests
@@ -75,6 +76,14 @@ measure: ## Measure wake-up, update and adoption of replicas (CORTEX=…)
 .PHONY: soak
 soak: ## Soak test (MINUTES=20, ENGINE=podman, SEED=…, CORTEX=…)
 	@python3 Benchmarks/soak.py $(CORTEX) $(MINUTES) $(ENGINE)
+
+.PHONY: job-soak
+job-soak: ## Crash test of jobs (ITEMS=100000, FIRINGS=200, SEED=…)
+	@python3 Benchmarks/job_soak.py $(CORTEX) $(or $(ITEMS),100000) $(or $(FIRINGS),200)
+
+.PHONY: job-scale
+job-scale: ## Run a job of many items and erase it (ITEMS=10000000)
+	@python3 Benchmarks/job_scale.py $(CORTEX) $(or $(ITEMS),10000000)
 
 .PHONY: proxy-soak
 proxy-soak: ## Test the proxy with all bytes, rounds and connections (1 h)

@@ -2,9 +2,9 @@
 
   bench.py [PART ...] [--quick] [--json FILE]
 
-Parts: idle latency submit complete large queue stream waiters apis space realtime; the default is all of them.
+Parts: idle latency submit complete large queue stream waiters apis space realtime jobs; the default is all of them.
 Each part starts a platform on an empty data directory, with the sandbox engine and one replica of the constant
-container; realtime has containers and other proxies of its own (`realtime.py`).
+container; realtime and jobs have APIs and other systems of their own (`realtime.py`, `jobs.py`).
 """
 
 import argparse
@@ -17,6 +17,7 @@ import sys
 import time
 
 from bench_platform import CONTAINER, LOAD, ROOT, Platform, Report
+from jobs import jobs
 from realtime import realtime
 
 IDLE = """
@@ -219,7 +220,7 @@ def space(report, quick):
         report.row("space_left_mib", "its files 80 seconds later, MiB", f"{left:.1f}", "≤ 64", left <= 64)
 
 
-PARTS = [idle, latency, submit, complete, large, queue, stream, waiters, apis, space, realtime]
+PARTS = [idle, latency, submit, complete, large, queue, stream, waiters, apis, space, realtime, jobs]
 
 
 def main():

