@@ -144,6 +144,12 @@ static int ask(struct request *request) {
     return result;
 }
 
+// A locally administered address.
+static void append_hardware(struct request *request, unsigned short type, unsigned char number) {
+    unsigned char address[6] = {2, 0, 0, 0, 0, number};
+    append(request, type, address, sizeof address);
+}
+
 int cx_link_pair(const char *name, const char *peer, int network) {
     struct request request;
     memset(&request, 0, sizeof request);
@@ -151,6 +157,7 @@ int cx_link_pair(const char *name, const char *peer, int network) {
     request.header.nlmsg_type = RTM_NEWLINK;
     request.header.nlmsg_flags = NLM_F_CREATE | NLM_F_EXCL;
     append(&request, IFLA_IFNAME, name, strlen(name) + 1);
+    append_hardware(&request, IFLA_ADDRESS, 1);
     struct rtattr *information = append(&request, IFLA_LINKINFO, NULL, 0);
     append(&request, IFLA_INFO_KIND, "veth", 4);
     struct rtattr *data = append(&request, IFLA_INFO_DATA, NULL, 0);
@@ -158,6 +165,7 @@ int cx_link_pair(const char *name, const char *peer, int network) {
     memset(&unspecified, 0, sizeof unspecified);
     struct rtattr *other = append(&request, VETH_INFO_PEER, &unspecified, sizeof unspecified);
     append(&request, IFLA_IFNAME, peer, strlen(peer) + 1);
+    append_hardware(&request, IFLA_ADDRESS, 2);
     uint32_t descriptor = (uint32_t)network;
     append(&request, IFLA_NET_NS_FD, &descriptor, sizeof descriptor);
     finish(&request, other);
@@ -181,6 +189,23 @@ int cx_link_address(const char *name, uint32_t address, int prefix) {
     uint32_t bytes = htonl(address);
     append(&request, IFA_LOCAL, &bytes, sizeof bytes);
     append(&request, IFA_ADDRESS, &bytes, sizeof bytes);
+    return ask(&request);
+}
+
+int cx_link_neighbour(const char *name, uint32_t address, unsigned char number) {
+    struct request request;
+    memset(&request, 0, sizeof request);
+    request.header.nlmsg_len = NLMSG_LENGTH(sizeof(struct ndmsg));
+    request.header.nlmsg_type = RTM_NEWNEIGH;
+    request.header.nlmsg_flags = NLM_F_CREATE | NLM_F_REPLACE;
+    struct ndmsg *message = NLMSG_DATA(&request.header);
+    message->ndm_family = AF_INET;
+    message->ndm_state = NUD_PERMANENT;
+    message->ndm_ifindex = (int)if_nametoindex(name);
+    if (message->ndm_ifindex == 0) return -errno;
+    uint32_t bytes = htonl(address);
+    append(&request, NDA_DST, &bytes, sizeof bytes);
+    append_hardware(&request, NDA_LLADDR, number);
     return ask(&request);
 }
 

@@ -91,11 +91,17 @@ enum PodNetwork {
         try must(cx_link_address("platform", operatorAddress, 29), "set the operator's address")
         try must(cx_link_up("lo"), "switch on the platform's loopback")
         try must(cx_link_up("platform"), "switch on the platform's link")
+        // The kernel may be late with letting packets out of a link that was on before its other end. Who is at that
+        // end is asked for 3 s and then answered by an error; packets of connections are repeated for longer.
+        try must(cx_link_neighbour("platform", containers, 2), "name the pod's link")
         // The listeners keep this namespace alive from now on.
         try listen(options, forwarder, gateway, operatorAddress)
         try must(cx_enter_network(inside), "go back into the pod's network namespace")
         try must(cx_link_address(link, containers, 29), "set the pod's address")
         try must(cx_link_up(link), "switch on the pod's link")
+        for address in [gateway, operatorAddress] {
+            try must(cx_link_neighbour(link, address, 1), "name the platform's link")
+        }
         return true
     }
 

@@ -437,6 +437,24 @@ struct SandboxEngineTests {
         }
     }
 
+    @Test("C10: the first call to the platform needs no answer to who has its address")
+    func neighbours() async throws {
+        try await SandboxFixture.with { (fixture) async throws in
+            let engine = fixture.engine()
+            try await engine.setUp()
+            let plan = fixture.plan([fixture.shell("exec sleep 1000")])
+            try await engine.start(plan)
+            let table = try String(contentsOfFile: "/proc/\(fixture.supervisor(plan.id))/net/arp", encoding: .utf8)
+            let rows = table.split(separator: "\n").dropFirst().map { $0.split(separator: " ").map(String.init) }
+            // Address, kind, flags (complete and permanent), hardware address.
+            #expect(
+                Set(rows.map { Array($0.prefix(4)) }) == [
+                    ["169.254.77.1", "0x1", "0x6", "02:00:00:00:00:01"],
+                    ["169.254.77.2", "0x1", "0x6", "02:00:00:00:00:01"],
+                ])
+        }
+    }
+
     @Test(
         "C10: without veth the names still work, and port 80 is refused up front", arguments: ["gateway", "operator"])
     func loopback(_ which: String) async throws {

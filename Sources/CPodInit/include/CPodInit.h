@@ -100,10 +100,14 @@ int cx_enter_network(int network);
 /// sockets there and sends them, with one byte, to the unix socket `output`. For a process of its own: it does not
 /// return to its namespaces and cannot be traced afterwards. `*place` is CX_FORBIDDEN where the kernel refuses.
 int cx_send_sockets(int network, int output, int ipv6, int count, int *place);
-/// Makes a pair of virtual links, `name` here and `peer` in another network namespace.
+/// Makes a pair of virtual links, `name` here and `peer` in another network namespace. Their hardware addresses end
+/// with 1 and 2.
 int cx_link_pair(const char *name, const char *peer, int network);
 /// Adds an IPv4 address (host byte order) to a link.
 int cx_link_address(const char *name, uint32_t address, int prefix);
+/// Says for good that an IPv4 address (host byte order) belongs to the other link of a pair, by the last byte of that
+/// link's hardware address. The link must be on.
+int cx_link_neighbour(const char *name, uint32_t address, unsigned char number);
 /// Lets containers without capabilities listen on ports below 1024 of this network namespace.
 int cx_free_low_ports(void);
 /// Switches a link on.
