@@ -1,9 +1,9 @@
 """A job of very many items: job_scale.py CORTEX [ITEMS] [BATCH_SIZE]
 
 A job of a BatchAPI with ITEMS items (10,000,000) of 100 bytes in batches of BATCH_SIZE (1) is submitted as JSON Lines, run
-by two workers, read, and erased after its retention. Prints memory, rates in tenths of the job, and the time of the erasure
-(contract C6, J11), with the latency of submits to another API before and meanwhile. Needs about 500 bytes of disk for each
-batch, and `scripts/bench.sh` must have built the container. CORTEX_BENCH_DIR names the folder of the data."""
+by two workers, read, and erased after its retention. Prints rate, processor time and memory for each tenth of the job, and
+the time of the erasure (contract C6, J11), with the latency of submits to another API before and meanwhile. Needs about 500
+bytes of disk for each batch, and `scripts/bench.sh` must have built the container. CORTEX_BENCH_DIR names the folder of the data."""
 
 import contextlib
 import http.client
@@ -62,17 +62,18 @@ def get(platform, path):
 
 
 def run(platform, job, idle):
-    """Follows the job to its end; prints the rate and the largest memory of each tenth."""
-    tenth, began, peak = 1, time.perf_counter(), 0
-    largest = peak
+    """Follows the job to its end; prints the rate, the processor time and the largest memory of each tenth."""
+    tenth, began, cpu, done, peak, largest = 1, time.perf_counter(), platform.cpu(), 0, 0, 0
     while True:
         time.sleep(0.5)
         status = json.loads(get(platform, f"/many/{job}")[1])["job_status"]
+        succeeded = status["item_counts"]["succeeded"]
         peak, largest = max(peak, platform.pss()), max(largest, peak)
-        if status["item_counts"]["succeeded"] * 10 >= tenth * ITEMS:
-            took = time.perf_counter() - began
-            print(f"  {tenth * 10:>3} %: {ITEMS / BATCH_SIZE / 10 / took:.0f} batches/s, memory {peak:.1f} MiB", flush=True)
-            tenth, began, peak = status["item_counts"]["succeeded"] * 10 // ITEMS + 1, time.perf_counter(), 0
+        if succeeded * 10 >= tenth * ITEMS:
+            batches, took = (succeeded - done) / BATCH_SIZE, time.perf_counter() - began
+            each = 1000 * (platform.cpu() - cpu) / batches
+            print(f"  {tenth * 10:>3} %: {batches / took:.0f} batches/s, CPU {each:.3f} ms each, memory {peak:.1f} MiB", flush=True)
+            tenth, began, cpu, done, peak = succeeded * 10 // ITEMS + 1, time.perf_counter(), platform.cpu(), succeeded, 0
         if status["status"] not in ("pending", "enqueuing", "running"):
             break
     if status["status"] != "succeeded" or status["item_counts"]["succeeded"] != ITEMS:

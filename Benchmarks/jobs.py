@@ -59,6 +59,18 @@ class Caller:
             pass
         return document
 
+    def follow(self, path, items):
+        """The document of a job at its end, and the items/s between a tenth and nine tenths of them."""
+        seen = []
+        while (document := self.call("GET", path))["job_status"]["status"] in OPEN:
+            seen.append((time.perf_counter(), document["job_status"]["item_counts"]["succeeded"]))
+            time.sleep(0.02)
+        inner = [sample for sample in seen if items / 10 <= sample[1] <= items * 9 / 10]
+        if len(inner) < 2:
+            raise SystemExit(f"a job of {items} items is too short to be measured")
+        (began, first), (ended, last) = inner[0], inner[-1]
+        return document, (last - first) / (ended - began)
+
     def lines(self, path):
         """The number of lines of the results, and the seconds for reading them."""
         began, count = time.perf_counter(), 0
@@ -90,7 +102,7 @@ def jobs(report, quick):
 def beside_others(report, quick):
     items, rounds = (2_000, 1) if quick else (10_000, 3)
     body = json.dumps({"workers": 2, "item_list": {"items": [json.loads(ITEM)] * items, "batch_size": 1}})
-    figures = {name: [] for name in ("async", "Cortex", *WORKERS)}
+    figures = {name: [] for name in ("async", "pace", "Cortex", *WORKERS)}
     for _ in range(rounds):
         with Platform() as platform:
             platform.deploy()
@@ -101,18 +113,22 @@ def beside_others(report, quick):
             # The first job of an API reads code and files that later ones find in memory.
             check(caller.wait(f"/batch/{caller.submit('/batch', body)}"), items)
             before, began = platform.cpu(), time.perf_counter()
-            document = caller.wait(f"/batch/{caller.submit('/batch', body)}")
+            document, pace = caller.follow(f"/batch/{caller.submit('/batch', body)}", items)
             took, cpu = time.perf_counter() - began, platform.cpu() - before
             check(document, items)
             figures["Cortex"].append((items / took, 1000 * cpu / items))
+            figures["pace"].append(pace)
         for name in WORKERS:
             with Queue(name) as queue:
                 figures[name].append(queue.run(items))
     rates = {name: statistics.median(value[0] for value in figures[name]) for name in ("Cortex", *WORKERS)}
     cpus = {name: statistics.median(value[1] for value in figures[name]) for name in ("Cortex", *WORKERS)}
-    rate = statistics.median(figures["async"])
+    rate, pace = statistics.median(figures["async"]), statistics.median(figures["pace"])
     report.row(
-        "jobs_rate", f"a job of {items:,} batches of one item: batches/s, from submission to end, with the start of two workers",
+        "jobs_pace", f"a job of {items:,} batches of one item: batches/s between a tenth and nine tenths of them",
+        f"{pace:.0f} = {pace / rate:.2f} × AsyncAPI ({rate:.0f})", "≥ 0.7 × AsyncAPI", pace >= 0.7 * rate)
+    report.row(
+        "jobs_rate", "the same from submission to end, with the start and the end of two workers",
         f"{rates['Cortex']:.0f} = {rates['Cortex'] / rate:.2f} × AsyncAPI ({rate:.0f})", "≥ 0.7 × AsyncAPI",
         rates["Cortex"] >= 0.7 * rate)
     report.row(
