@@ -19,7 +19,7 @@ from bench_platform import LOAD, ROOT, Platform
 
 ITEMS = int(sys.argv[2]) if len(sys.argv) > 2 else 10_000_000
 BATCH_SIZE = int(sys.argv[3]) if len(sys.argv) > 3 else 1
-RETENTION = 90
+RETENTION = 90 + ITEMS // 100_000  # seconds; long enough to read the results
 LINE = (json.dumps("x" * 98) + "\n").encode()
 API = """
 - name: many
@@ -61,8 +61,10 @@ def get(platform, path):
     return answer.status, text
 
 
-def run(platform, job, idle):
-    """Follows the job to its end; prints the rate, the processor time and the largest memory of each tenth."""
+def run(platform, job):
+    """Follows the job to its end; prints the rate, the processor time and the largest memory of each tenth.
+
+    Returns the largest memory."""
     tenth, began, cpu, done, peak, largest = 1, time.perf_counter(), platform.cpu(), 0, 0, 0
     while True:
         time.sleep(0.5)
@@ -78,7 +80,7 @@ def run(platform, job, idle):
             break
     if status["status"] != "succeeded" or status["item_counts"]["succeeded"] != ITEMS:
         sys.exit(f"the job was not completed: {status}")
-    print(f"growth of memory: {max(largest, peak) - idle:.1f} MiB")
+    return largest
 
 
 def read(platform, job):
@@ -122,9 +124,9 @@ def main():
         platform.deploy_text(API.format(retention=RETENTION, root=ROOT), "--yes")
         time.sleep(3)
         idle, began = platform.pss(), time.perf_counter()
-        job = submit(platform)
-        print(f"{ITEMS:,} items accepted in {time.perf_counter() - began:.1f} s", flush=True)
-        run(platform, job, idle)
+        job, peak = platform.peak_during(lambda: submit(platform))
+        print(f"{ITEMS:,} items accepted in {time.perf_counter() - began:.1f} s, memory {peak:.1f} MiB", flush=True)
+        print(f"growth of memory: {max(peak, run(platform, job)) - idle:.1f} MiB")
         read(platform, job)
         print(f"disk: {platform.files_mib():.0f} MiB", flush=True)
         before = Submits(platform)
