@@ -116,8 +116,8 @@ extension Supervisor {
     func remove(_ folder: PodFolder) async throws {
         let groups = try await blocking { folder.read()?.groups ?? [:] }
         try await kill(folder)
-        // With the supervisor its containers get SIGKILL from the kernel; they may take a moment to go. Searched twice: a
-        // supervisor that goes into the background changes its number.
+        // With the supervisor its containers get SIGKILL from the kernel; they may take a moment to go. Searched twice:
+        // a supervisor that goes into the background changes its number.
         try await wait {
             let left = orphans(of: folder)
             for process in left { kill(orphan: process, of: folder) }
