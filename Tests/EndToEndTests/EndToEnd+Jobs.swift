@@ -85,6 +85,13 @@ extension EndToEnd {
                 return line["indexes"].array?.compactMap(\.int) ?? [first]
             }
             #expect(indexes.sorted() == [0, 1, 2, 3, 4], "\(merged)")
+            let sorted = try await platform.lines("jb-fail", second, "?merged=true&order=index")
+            let firsts = sorted.compactMap { $0["index"].int ?? $0["indexes"][0].int }
+            #expect(sorted.count == merged.count && firsts == firsts.sorted(), "\(sorted)")
+            for other in ["follow=true", "after=r1.0", "order=size"] {
+                let refused = try await HTTP.get("\(url)/\(second)/results?merged=true&\(other)")
+                #expect(refused.status == 400, "\(other): \(refused.text)")
+            }
             try await platform.delete("jb-fail")
         }
 

@@ -3,23 +3,26 @@ package import Core
 /// The results of a job together with those of the jobs of whose rest it is the retry: of each item the last line
 /// (contract B10). Used by one task.
 ///
-/// The lines of the first job come first. Only failures can be replaced by a later job, so that of the later jobs the
-/// indexes are read beforehand, and kept as ranges.
+/// The lines of the first job come first, or all are sorted by index. Only failures can be replaced by a later job, so
+/// that of the later jobs the indexes are read beforehand, and kept as ranges.
 package struct MergedLines: Sendable {
-    /// Oldest job first.
+    /// Oldest job first; one element for all jobs when their lines are sorted by index.
     private var parts: [ResultLines]
 
     /// - Parameters:
     ///   - chain: the job, the one that it retries, and so on.
     ///   - status: `nil` for all lines.
+    ///   - order: for the order by index the job must have ended.
     package nonisolated(nonsending) init(
-        of chain: [Job], status: ResultLines.Query.Status? = nil, store: any ResultLines.Store,
-        clock: any PlatformClock
+        of chain: [Job], status: ResultLines.Query.Status? = nil, order: ResultCursor.Order = .recorded,
+        store: any ResultLines.Store, clock: any PlatformClock
     ) async throws {
         var parts: [ResultLines] = []
+        var sorted: [IndexOrder.Part] = []
         var replaced = ItemRanges()
         for (place, job) in chain.enumerated() {
             parts.append(ResultLines(of: job, .init(status: status), replaced: replaced, store: store, clock: clock))
+            sorted.append(.init(job: job.id, replaced: replaced))
             guard place + 1 < chain.count else { break }
             var size = PageSize()
             var number: Int64 = 0
@@ -34,6 +37,14 @@ package struct MergedLines: Sendable {
             replaced.insert(found)
         }
         self.parts = parts.reversed()
+        guard order == .index, let job = chain.first else { return }
+        // All jobs of a chain have the same batch size.
+        let index = try await IndexOrder(of: sorted.reversed(), canSplit: job.canSplit, store: store, clock: clock)
+        self.parts = [
+            ResultLines(
+                of: job, .init(after: ResultCursor(order: .index), status: status), replaced: ItemRanges(),
+                order: index, store: store, clock: clock)
+        ]
     }
 
     /// Sends all lines, and closes what is open.

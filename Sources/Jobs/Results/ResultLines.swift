@@ -52,6 +52,8 @@ package struct ResultLines: Sendable {
         var record: RecordedLine
         /// `nil` for all.
         var range: Int?
+        /// Items whose failures are not wanted.
+        var replaced: ItemRanges
     }
 
     /// A record of which something was returned, and not all of it.
@@ -71,15 +73,17 @@ package struct ResultLines: Sendable {
         self.init(of: job, query, follow: follow, replaced: ItemRanges(), store: store, clock: clock)
     }
 
+    /// - Parameter order: the lines of a whole chain of jobs by index, read already; then `query` begins at its first.
     init(
-        of job: Job, _ query: Query, follow: Bool = false, replaced: ItemRanges, store: any Store,
-        clock: any PlatformClock
+        of job: Job, _ query: Query, follow: Bool = false, replaced: ItemRanges, order: IndexOrder? = nil,
+        store: any Store, clock: any PlatformClock
     ) {
         self.job = job.id
         self.status = query.status
-        if case .batch(let work) = job.submission.work { self.canSplit = work.batchSize > 1 } else { canSplit = false }
+        self.canSplit = job.canSplit
         self.last = follow ? nil : job.counts.lines
         self.replaced = replaced
+        self.order = order
         self.cursor = query.after
         self.store = store
         self.clock = clock
@@ -158,11 +162,12 @@ package struct ResultLines: Sendable {
             }
             let limit = Int(min(Int64(pageSize.limit), left))
             page = try await store.lines(of: job, after: cursor.records, limit: limit, now: clock.now())
-                .map { Entry(record: $0) }
+                .map { Entry(record: $0, replaced: replaced) }
         case .index:
             let start = Int(clamping: cursor.records)
             if order == nil, start < .max {
-                order = try await IndexOrder(of: job, canSplit: canSplit, store: store, clock: clock)
+                let part = IndexOrder.Part(job: job, replaced: replaced)
+                order = try await IndexOrder(of: [part], canSplit: canSplit, store: store, clock: clock)
             }
             page = try await order?.entries(from: start, limit: pageSize.limit, now: clock.now()) ?? []
         }
@@ -175,7 +180,7 @@ package struct ResultLines: Sendable {
         let line = entry.record.line
         switch line.verdict {
         case .failed(let failure) where status != .succeeded:
-            let items = replaced.removed(from: line.items)
+            let items = entry.replaced.removed(from: line.items)
             guard !items.isEmpty else { break }
             LineText.append(items, status: "failed", attempts: entry.record.attempts, to: &bytes)
             LineText.append(failure, to: &bytes)
@@ -273,6 +278,13 @@ package struct ResultLines: Sendable {
             endRecord()
         case nil: break
         }
+    }
+}
+
+extension Job {
+    /// Whether replies of the job can be split: its batches have more than one item.
+    var canSplit: Bool {
+        if case .batch(let work) = submission.work { work.batchSize > 1 } else { false }
     }
 }
 

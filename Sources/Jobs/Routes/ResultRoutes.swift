@@ -16,7 +16,7 @@ extension JobRoutes {
         let status = try word("status", request, ResultLines.Query.Status.self)
         let follow = try request.flag("follow")
         let order = try order(request)
-        if try request.flag("merged") { return try await merged(job, status, request) }
+        if try request.flag("merged") { return try await merged(job, status, order, request) }
         var cursor = ResultCursor(order: order)
         if let text = request.parameter("after") {
             guard let read = ResultCursor(text), request.parameter("order") == nil || read.order == order else {
@@ -26,9 +26,7 @@ extension JobRoutes {
             cursor = read
         }
         if cursor.order == .index {
-            guard !job.status.isOpen else {
-                throw PlatformError(.conflict, "order=index needs all results, and the job has not ended yet")
-            }
+            guard !job.status.isOpen else { throw Self.notSortable }
             guard !follow else { throw PlatformError(.badRequest, "follow and order=index exclude each other") }
         }
         let services = services
@@ -75,10 +73,17 @@ extension JobRoutes {
         return true
     }
 
-    /// `merged=true`: for each index of a chain of retries its last line.
+    private static let notSortable = PlatformError(
+        .conflict, "order=index needs all results, and the job has not ended yet")
+
+    /// `merged=true`: for each index of a chain of retries its last line. A line of an earlier job disappears when a
+    /// later job has one, so that there is nothing to follow or to continue.
     private func merged(
-        _ job: Job, _ status: ResultLines.Query.Status?, _ request: IncomingRequest
+        _ job: Job, _ status: ResultLines.Query.Status?, _ order: ResultCursor.Order, _ request: IncomingRequest
     ) async throws -> OutgoingResponse {
+        let excluded = try request.flag("follow") ? "follow" : request.parameter("after").map { _ in "after" }
+        if let excluded { throw PlatformError(.badRequest, "\(excluded) and merged=true exclude each other") }
+        guard order == .recorded || !job.status.isOpen else { throw Self.notSortable }
         var jobs = [job]
         while jobs.count < Self.chain, let id = jobs.last?.submission.retryOf {
             // One whose retention is over takes its lines with it.
@@ -86,7 +91,7 @@ extension JobRoutes {
             jobs.append(older)
         }
         let lines = try await MergedLines(
-            of: jobs, status: status, store: services.store, clock: services.clock)
+            of: jobs, status: status, order: order, store: services.store, clock: services.clock)
         var response = OutgoingResponse(status: .ok, headers: ["Content-Type": "application/jsonl"])
         guard request.method != .HEAD else { return response }
         response.body = .stream(

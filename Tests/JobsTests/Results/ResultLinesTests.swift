@@ -264,6 +264,34 @@ struct MergedLinesTests {
         try await failed.send { bytes += $0 }
         #expect(bytes.count { $0 == UInt8(ascii: "\n") } == 2)
     }
+
+    @Test("B8, B10: merged=true with order=index has the same lines by their first index, for every status")
+    func sorted() async throws {
+        let second = StoredResults()
+        let first = StoredResults(retry: second)
+        first.fail(ItemSet(8..<9), RequestFailure(.timeout, "late"))
+        first.fail(ItemSet(0..<4), RequestFailure(.timeout, "late"))
+        first.succeed(ItemSet([4, 6]), first.body("[4,6]", isStored: true), isSplit: true)
+        second.succeed(ItemSet([0, 2, 8]), second.body("[0,2,8]"), isSplit: true)
+        second.fail(ItemSet(1..<2), RequestFailure(.itemFailed, "no"), attempts: 2)
+        let chain = [second.job(StoredResults.retryID), first.job()]
+        let text: (ResultLines.Query.Status?) async throws -> [String] = { status in
+            var lines = try await MergedLines(
+                of: chain, status: status, order: .index, store: first, clock: ManualClock())
+            var bytes: [UInt8] = []
+            try await lines.send { bytes += $0 }
+            return String(decoding: bytes, as: UTF8.self).split(separator: "\n").map(String.init)
+        }
+        let ok = { (index: Int) in #"{"index":\#(index),"status":"succeeded","attempts":1,"result":\#(index)}"# }
+        let failures = [
+            #"{"index":1,"status":"failed","attempts":2,"error":{"kind":"item_failed","message":"no"}}"#,
+            #"{"index":3,"status":"failed","attempts":1,"error":{"kind":"timeout","message":"late"}}"#,
+        ]
+        #expect(try await text(nil) == [ok(0), failures[0], ok(2), failures[1], ok(4), ok(6), ok(8)])
+        #expect(try await text(.failed) == failures)
+        #expect(try await text(.succeeded) == [0, 2, 4, 6, 8].map(ok))
+        #expect(first.state.withLock { $0.openReaders } == 0)
+    }
 }
 
 @Suite("Lines of items", .timeLimit(.minutes(5)))
