@@ -62,6 +62,8 @@ package enum Limits {
     package static let scheduleSkips = 100
     /// A planned time that is due for longer than this was missed (contract J14, "Catch-up").
     package static let scheduleLateness: Duration = .seconds(10)
+    /// The longest `timeout` of a job's submission in seconds, 292 years: the longest time in 64 bits of nanoseconds.
+    package static let jobTimeout = 9_223_372_036
     /// Longest wait of a long poll.
     package static let longPoll: Duration = .seconds(60)
     /// The duration of a lease, and the interval of its extension while the container works.

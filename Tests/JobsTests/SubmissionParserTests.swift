@@ -49,6 +49,23 @@ struct SubmissionParserTests {
     }
 
     @Test(
+        "J10: the longest timeout is accepted, and a longer one is refused with the limit",
+        arguments: [APIKind.batch, .task])
+    func longestTimeout(kind: APIKind) throws {
+        let rest = kind == .batch ? #", "item_list": {"items": [1], "batch_size": 1}"# : ""
+        let longest = #"{"workers": 1, "timeout": 9223372036\#(rest)}"#
+        let parsed = try SubmissionParser.parse(Array(longest.utf8), for: kind)
+        #expect(parsed.submission.timeout == .seconds(9_223_372_036))
+        for (text, found) in [("9223372037", "9223372037"), ("0", "0"), ("1e9", "1e9")] {
+            let bytes = Array(longest.replacing("9223372036", with: text).utf8)
+            #expect(
+                SubmissionParser.problems(in: bytes, for: kind).map { "\($0.path): \($0.message)" } == [
+                    "timeout: must be an integer from 1 to 9223372036, found \(found)"
+                ])
+        }
+    }
+
+    @Test(
         "B1: exactly one input",
         arguments: [
             (#"{"workers": 1}"#, "specify_exactly_one_key"),

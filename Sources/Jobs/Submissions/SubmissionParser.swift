@@ -202,7 +202,7 @@ package struct SubmissionParser {
     // MARK: Members of both
 
     private mutating func common(_ members: Members, workers: Int, work: JobSubmission.Work) -> JobSubmission {
-        let timeout = integer("timeout", members["timeout"], in: 1...Int(Int64.max / 1_000_000_000))
+        let timeout = integer("timeout", members["timeout"], in: 1...Limits.jobTimeout)
         var config: [UInt8]?
         if let value = members["config"] {
             if text.isObject(value) {
@@ -234,9 +234,9 @@ package struct SubmissionParser {
         _ path: String, _ value: Range<Int>?, in range: ClosedRange<Int>, isRequired: Bool = false
     ) -> Int? {
         let allowed =
-            range.upperBound == 1000
-            ? "must be an integer from \(range.lowerBound) to 1000"
-            : "must be an integer of at least \(range.lowerBound)"
+            range.upperBound == .max
+            ? "must be an integer of at least \(range.lowerBound)"
+            : "must be an integer from \(range.lowerBound) to \(range.upperBound)"
         guard let value else {
             if isRequired { problems.append("\(path): is required; \(allowed)") }
             return nil
