@@ -132,7 +132,7 @@ extension Operator {
     ]
 
     /// Built once: it depends on nothing but the routes.
-    static let document = OpenAPIDocument.build(allRoutes)
+    static let document = OpenAPIDocument.build(allRoutes, OpenAPIJobRoute.all)
 
     private static let allRoutes = platformRoutes + apiRoutes + splitRoutes + scheduleRoutes + requestRoutes
 
@@ -322,7 +322,7 @@ extension Operator {
             OpenAPIOperation(
                 id: "logs", summary: "What the containers wrote, as a line of JSON each.",
                 description:
-                    "A line is `{replica, container, text}`, `{notice}` or `{error}`; an empty one keeps the connection alive.",
+                    "A line is `{replica, container, text}`, of a job also with `worker` and `attempt`, `{notice}` or `{error}`; an empty one keeps the connection alive.",
                 query: [
                     .flag("follow", "Go on with new lines until the caller leaves."),
                     OpenAPIOperation.Parameter(
@@ -334,6 +334,15 @@ extension Operator {
                     OpenAPIOperation.Parameter(
                         name: "container", description: "Only this container.",
                         schema: ["type": "string", "minLength": 1]),
+                    OpenAPIOperation.Parameter(
+                        name: "jobID", description: "Only this job of a Batch or Task API; needed for these kinds.",
+                        schema: OpenAPISchemas.requestID),
+                    OpenAPIOperation.Parameter(
+                        name: "worker", description: "Only this worker of the job.",
+                        schema: ["type": "integer", "minimum": 0, "maximum": 1_000_000]),
+                    OpenAPIOperation.Parameter(
+                        name: "attempt", description: "Only this attempt of the job's workers.",
+                        schema: ["type": "integer", "minimum": 1, "maximum": 1_000_000]),
                 ], answer: ("application/x-ndjson", ["type": "string"]),
                 errors: [503: "The store or the engine does not answer."])
         ) { this, call, _ in try await this.logs(of: call.api, call.request) },

@@ -1,7 +1,9 @@
 import Core
+import NIOHTTP1
 import Testing
 
 @testable import Jobs
+@testable import Operator
 
 @Suite("Paths and access of jobs")
 struct JobRouteTests {
@@ -27,6 +29,27 @@ struct JobRouteTests {
         ])
     func noPath(text: String) {
         #expect(JobPath(text[...]) == nil)
+    }
+
+    @Test("O1, J1: the OpenAPI document has every path and method of the routes of jobs, and no other")
+    func described() throws {
+        let names = ["{api}": "sum", "{id}": "x", "{worker}": "0", "{path}": "a"]
+        let described = Dictionary(grouping: OpenAPIJobRoute.all, by: \.path).mapValues { routes in
+            routes.map(\.method.rawValue).sorted()
+        }
+        var paths: [APIKind: Set<JobPath>] = [:]
+        for (path, methods) in described {
+            let sample = names.reduce(path) { $0.replacing($1.key, with: $1.value) }
+            let call = try #require(JobsAtOperator.split(sample), "\(path)")
+            let found = try #require(JobPath(call.rest), "\(path)")
+            paths[call.kind, default: []].insert(found)
+            #expect(methods == JobRoutes.methods(found).filter { $0 != .HEAD }.map(\.rawValue).sorted(), "\(path)")
+        }
+        let common: Set<JobPath> = [.jobs, .schedules, .job("x"), .retry("x")]
+        #expect(paths[.batch] == common.union([.results("x"), .items("x")]))
+        #expect(
+            paths[.task]
+                == common.union([.artifacts("x"), .artifactArchive("x"), .artifact("x", worker: "0", path: "a")]))
     }
 
     @Test("J1: who may call, for every way of arrival and every token")

@@ -50,7 +50,7 @@ struct JobKindTests {
     private static let taskRest =
         #""retention":604800000000000,"retries":{"backoff":1000000000,"max_attempts":1,"no_retry_exit_codes":[1,2],"on":["oom"],"on_lost":"retry"},"schedules":[{"catch_up":"latest","catch_up_window":3600000000000,"every":3600000000000,"jitter":0,"job":{"env":{"KEY":"secret"}},"name":"hourly","overlap":"skip","suspended":false}],"#
 
-    private static func job(_ api: DeployedAPI, config: String? = nil) -> Job {
+    static func job(_ api: DeployedAPI, config: String? = nil) -> Job {
         Job(
             id: RequestID(high: 0x0193_a0c2_0000_7000, low: 0x8000_0000_0000_0001), version: api,
             submission: JobSubmission(

@@ -5,6 +5,7 @@ import NIOHTTP1
 import Synchronization
 import TestSupport
 import Testing
+import Wire
 
 @testable import Operator
 
@@ -23,8 +24,10 @@ struct OpenAPITests {
                 guard case .object(let operations) = item else { return [] }
                 return operations.keys.map { "\($0.uppercased()) \(path)" }
             }
+            // A test of the jobs' own routes compares the list with them.
+            let jobs = OpenAPIJobRoute.all.map { "\($0.method.rawValue) \($0.path)" }
             let served = fixture.operator.routes.entries.map { "\($0.method.rawValue) \($0.pattern)" }
-            #expect(described.sorted() == served.sorted())
+            #expect(described.sorted() == (served + jobs).sorted())
         }
     }
 
@@ -75,6 +78,87 @@ struct OpenAPITests {
             let error = try await fixture.call(.GET, "/get/none").decoded(JSONValue.self)
             try check(error, against: "Error", at: "error")
         }
+    }
+
+    @Test("O1, B9, T6, T8, J14: the documents of jobs, with and without optional members, match their schemas")
+    func jobs() async throws {
+        try await Fixture.with { fixture in
+            try await fixture.deploy(JobKindTests.batch + JobKindTests.task)
+            let apis = try await fixture.store.deployedAPIs()
+            let batch = JobKindTests.job(try #require(apis.first { $0.name == "sum" }), config: #"{"k": 1}"#)
+            let task = JobKindTests.job(try #require(apis.first { $0.name == "train" }))
+            try await check(batch, fixture)
+            try await check(task, fixture)
+            try await check(full(batch, .batch(.init(batchSize: 1, maxFailedBatches: 3))), fixture)
+            try await check(full(task, .task(.init(args: ["a"], env: ["A": "b"]))), fixture)
+        }
+        let artifact = ArtifactListDocument.Artifact(worker: 0, attempt: 1, path: "a", size: 1, sha256: "00")
+        let omitted = ArtifactListDocument.Omitted(worker: 0, attempt: 1, path: "b", reason: "a link")
+        try check(
+            try json(ArtifactListDocument(artifacts: [artifact], omitted: [omitted])), against: "ArtifactList", at: "")
+        let time = "2026-11-30T02:30:00Z"
+        let schedule = ScheduleDocument(
+            ScheduleSpecification(name: "s", timing: .every(.seconds(60))), isSuspended: false,
+            last: .init(plannedAt: time, jobID: RequestID(high: 1, low: 1), status: .running, skipped: "why"),
+            next: [time], skipped: [.init(plannedAt: time, count: 1, reason: "why")])
+        try check(try json(ScheduleListDocument(schedules: [schedule])), against: "ScheduleList", at: "")
+    }
+
+    /// The job with every optional member.
+    private func full(_ job: Job, _ work: JobSubmission.Work) -> Job {
+        let time = Timestamp(seconds: 1_800_000_000)
+        var submission = job.submission
+        submission.work = work
+        submission.timeout = .seconds(9)
+        submission.ignoredFields = ["wokers"]
+        submission.retryOf = job.id
+        submission.schedule = ScheduledTime(name: "nightly", plannedAt: time, isManual: true)
+        var job = Job(id: job.id, version: job.version, submission: submission, createdAt: job.createdAt)
+        job.runningSince = time
+        job.endedAt = time
+        job.reason = "why"
+        job.completion = .failed(RequestFailure(.timeout, "late"))
+        return job
+    }
+
+    private func check(_ job: Job, _ fixture: Fixture) async throws {
+        let isFull = job.reason != nil
+        let time = Timestamp(seconds: 1_800_000_000)
+        try check(try json(JobSubmissionDocument(job)), against: "JobSubmission", at: job.api)
+        let workers = WorkerCountsDocument([.ready: 1])
+        let answer = try await fixture.call(.GET, "/get/\(job.api)").decoded(JSONValue.self)
+        guard case .array(let apis) = answer, let specification = apis.first?["spec"] else {
+            Issue.record("no specification of \(job.api)")
+            return
+        }
+        guard job.kind == .task else {
+            let status = BatchJobStatusDocument(job, workers: workers)
+            let document = JobDocument.Batch(
+                apiSpec: .value(specification), jobStatus: status, metrics: JobDocument.Metrics(job.counts),
+                endpoint: "http://x/sum")
+            try check(try json(document), against: "BatchJob", at: job.api)
+            let list = JobListDocument(jobs: [.batch(status)], next: isFull ? job.id : nil)
+            return try check(try json(list), against: "BatchJobList", at: job.api)
+        }
+        var work = TaskJobStatusDocument.Work()
+        if isFull {
+            work.runs = [
+                JobRun(
+                    worker: 0, attempt: 1, pod: "p", status: .exit, exitCode: 1, reason: "why", startedAt: time,
+                    endedAt: time)
+            ]
+            work.progress = [0: Array(#"{"done":1}"#.utf8)]
+            work.results = [0: .inline(Array("1".utf8))]
+        }
+        let status = TaskJobStatusDocument(job, workers: workers, work: work)
+        let document = JobDocument.Task(apiSpec: .value(specification), jobStatus: status, endpoint: "http://x/train")
+        try check(try json(document), against: "TaskJob", at: job.api)
+        let list = JobListDocument(jobs: [.task(status)], next: isFull ? job.id : nil)
+        try check(try json(list), against: "TaskJobList", at: job.api)
+    }
+
+    private func json(_ document: some Encodable) throws -> JSONValue {
+        try JSONDecoder().decode(JSONValue.self, from: Data(try OrderedJSON.bytes(of: document)))
     }
 
     private func check(_ value: JSONValue, against name: String, at path: String) throws {

@@ -55,7 +55,8 @@ extension JobRoutes {
                 headers.add(
                     name: "Content-Range", value: "bytes \(part.lowerBound)-\(part.upperBound - 1)/\(body.size)")
             case .unsatisfiable:
-                return OutgoingResponse(
+                throw HTTPFault(
+                    PlatformError(.badRequest, "the range is not in the artifact, which has \(body.size) bytes"),
                     status: .rangeNotSatisfiable, headers: ["Content-Range": "bytes */\(body.size)"])
             }
         }

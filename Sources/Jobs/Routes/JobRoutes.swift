@@ -157,6 +157,8 @@ package struct JobRoutes: Sendable {
     }
 
     private func list(_ request: IncomingRequest, _ api: DeployedAPI) async throws -> OutgoingResponse {
+        // A list does not wait, but a bad parameter is refused as everywhere.
+        _ = try WaitPreference.read(request)
         var filter = JobFilter()
         if let text = request.parameter("status") {
             guard let status = JobStatus(rawValue: text) else {

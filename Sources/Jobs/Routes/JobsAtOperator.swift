@@ -39,6 +39,11 @@ package struct JobsAtOperator: Sendable {
         if let version = request.header(VersionHandshake.header) {
             try VersionHandshake.check(client: version, server: CortexVersion.current)
         }
+        guard let path = JobPath(call.rest) else { throw JobRoutes.unknownPath }
+        let methods = JobRoutes.methods(path)
+        guard methods.contains(request.method) else {
+            throw HTTPFault.methodNotAllowed(request.method, allowed: methods)
+        }
         let deployed = try await routes.services.store.deployedAPIs()
         guard let api = deployed.first(where: { $0.name == call.name }) else {
             throw PlatformError(.notFound, "\(call.name) is not deployed")
@@ -47,9 +52,8 @@ package struct JobsAtOperator: Sendable {
         guard kind == call.kind else {
             throw PlatformError(
                 .onlySupportedForKind,
-                "this is only supported for a \(call.kind.rawValue); \(call.name) is a \(kind.rawValue)")
+                "this is only supported for a \(call.kind.rawValue); \(call.name) has the kind \(kind.rawValue)")
         }
-        guard JobRoutes.serves(call.rest) else { throw JobRoutes.unknownPath }
         var response = try await routes.respond(
             to: request, for: api, base: call.base, rest: call.rest, body: &body)
         response.headers.add(name: VersionHandshake.header, value: CortexVersion.current)

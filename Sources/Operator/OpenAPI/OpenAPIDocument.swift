@@ -2,23 +2,31 @@ import Core
 import NIOHTTP1
 import Wire
 
-/// The OpenAPI 3.1 document of the operator, built from the route table, so that it describes exactly what is served.
+/// The OpenAPI 3.1 document of the operator, built from the route table, so that it describes exactly what is served,
+/// and from the list of the operations on jobs.
 enum OpenAPIDocument {
     static let path = "/openapi.json"
 
-    static func build(_ routes: [OperatorRoute]) -> JSONValue {
+    static func build(_ routes: [OperatorRoute], _ jobRoutes: [OpenAPIJobRoute]) -> JSONValue {
         var paths: [String: JSONValue] = [:]
-        for route in routes {
+        func add(_ method: HTTPMethod, _ path: String, _ operation: JSONValue) {
             var item: [String: JSONValue] = [:]
-            if case .object(let present) = paths[route.path] { item = present }
-            item[route.method.rawValue.lowercased()] = operation(route)
-            paths[route.path] = .object(item)
+            if case .object(let present) = paths[path] { item = present }
+            item[method.rawValue.lowercased()] = operation
+            paths[path] = .object(item)
+        }
+        for route in routes { add(route.method, route.path, operation(route)) }
+        for route in jobRoutes {
+            // The operator needs a token for these unless it listens on loopback addresses only.
+            add(
+                route.method, route.path,
+                operation(route.operation, route.path, hasVersion: true, security: [[:], ["token": []]]))
         }
         return [
             "openapi": "3.1.0",
             "info": [
                 "title": "Cortex operator", "version": .string(CortexVersion.current),
-                "summary": "Deploys APIs, shows what they are at, and lists their requests.",
+                "summary": "Deploys APIs, shows their state, lists their requests, and runs jobs.",
                 "description": .string(overview),
                 "license": ["name": "Apache-2.0", "identifier": "Apache-2.0"],
             ],
@@ -46,23 +54,41 @@ enum OpenAPIDocument {
     }
 
     private static let overview = """
-        Requests are submitted to the gateway, which listens on a port of its own; see `/info`. Every error has the shape of `Error`, with a word in \
+        Requests are submitted to the gateway, which listens on a port of its own; see `/info`. The operations below `/batch/{api}` and `/tasks/{api}` are \
+        also served by the gateway, below the endpoint of the API. Every error has the shape of `Error`, with a word in \
         `kind` and a message that says what to do. Answers carry the server's version in the header `\(VersionHandshake.header)`.
         """
 
     private static func operation(_ route: OperatorRoute) -> JSONValue {
-        let operation = route.operation
-        var parameters = pathNames(route.path).map { parameter(.path($0), place: "path") }
+        var operation = route.operation
+        operation.errors.merge(errors(of: route)) { own, _ in own }
+        return self.operation(
+            operation, route.path, hasVersion: route.version == .matching,
+            security: route.isOpen ? [] : [["token": []]])
+    }
+
+    private static func operation(
+        _ operation: OpenAPIOperation, _ path: String, hasVersion: Bool, security: JSONValue
+    ) -> JSONValue {
+        var parameters = pathNames(path).map { parameter(.path($0), place: "path") }
         parameters += operation.query.map { parameter($0, place: "query") }
-        if route.version == .matching { parameters.append(["$ref": "#/components/parameters/version"]) }
-        var responses: [String: JSONValue] = [
-            "200": [
-                "description": .string(operation.success),
-                "content": [operation.answer.type: ["schema": operation.answer.schema]],
-            ]
+        parameters += operation.headers.map { parameter($0, place: "header") }
+        if hasVersion { parameters.append(["$ref": "#/components/parameters/version"]) }
+        var content: [String: JSONValue] = [operation.answer.type: ["schema": operation.answer.schema]]
+        for (type, schema) in operation.otherTypes { content[type] = ["schema": schema] }
+        var success: [String: JSONValue] = [
+            "description": .string(operation.success), "content": .object(content),
         ]
-        let errors = operation.errors.merging(errors(of: route)) { own, _ in own }
-        for (status, description) in errors {
+        if !operation.answerHeaders.isEmpty { success["headers"] = headers(operation.answerHeaders) }
+        var responses: [String: JSONValue] = ["200": .object(success)]
+        for (status, answer) in operation.otherAnswers {
+            var response: [String: JSONValue] = [
+                "description": .string(answer.description), "headers": headers(answer.headers),
+            ]
+            if let type = answer.type { response["content"] = .object([type: ["schema": answer.schema]]) }
+            responses["\(status)"] = .object(response)
+        }
+        for (status, description) in operation.errors {
             responses["\(status)"] = [
                 "description": .string(description),
                 "content": ["application/json": ["schema": OpenAPISchemas.reference("Error")]],
@@ -70,13 +96,24 @@ enum OpenAPIDocument {
         }
         var members: [String: JSONValue] = [
             "operationId": .string(operation.id), "summary": .string(operation.summary),
-            "responses": .object(responses),
-            "security": route.isOpen ? [] : [["token": []]],
+            "responses": .object(responses), "security": security,
         ]
         if let description = operation.description { members["description"] = .string(description) }
         if !parameters.isEmpty { members["parameters"] = .array(parameters) }
-        if let body = operation.body { members["requestBody"] = ["required": true, "content": body] }
+        if let body = operation.body {
+            members["requestBody"] = ["required": .bool(operation.isBodyRequired), "content": body]
+        }
         return .object(members)
+    }
+
+    private static func headers(_ headers: [String: OpenAPIOperation.Header]) -> JSONValue {
+        .object(
+            headers.mapValues {
+                [
+                    "description": .string($0.description), "required": .bool($0.isRequired),
+                    "schema": OpenAPISchemas.text,
+                ]
+            })
     }
 
     /// Errors that follow from a route's rights, its path and its query.
@@ -117,16 +154,49 @@ struct OpenAPIOperation: Sendable {
         var isRequired = false
     }
 
+    /// A header of an answer; its value is a text.
+    struct Header: Sendable {
+        var description: String
+        var isRequired: Bool
+
+        init(_ description: String, isRequired: Bool = true) {
+            self.description = description
+            self.isRequired = isRequired
+        }
+    }
+
+    /// An answer that is neither 200 nor an error.
+    struct OtherAnswer: Sendable {
+        var description: String
+        /// `nil` without a body.
+        var type: String?
+        var schema: JSONValue
+        var headers: [String: Header]
+
+        init(_ description: String, type: String? = nil, schema: JSONValue = [:], headers: [String: Header]) {
+            self.description = description
+            self.type = type
+            self.schema = schema
+            self.headers = headers
+        }
+    }
+
     /// Unique, in lower camel case: what generated clients call it.
     var id: String
     var summary: String
     var description: String?
     var query: [Parameter] = []
+    var headers: [Parameter] = []
     /// Schemas of the body by media type; `nil` without a body.
     var body: JSONValue?
+    var isBodyRequired = true
     var success: String = "Done."
     /// Media type and schema of an answer with 200.
     var answer: (type: String, schema: JSONValue)
+    /// Schemas of an answer with 200 of another media type.
+    var otherTypes: [String: JSONValue] = [:]
+    var answerHeaders: [String: Header] = [:]
+    var otherAnswers: [Int: OtherAnswer] = [:]
     /// What else can be answered, by status, beside what the kind of access brings along.
     var errors: [Int: String] = [:]
 
@@ -161,7 +231,19 @@ extension OpenAPIOperation.Parameter {
                 name: name, description: "A version's id, as `api_versions` lists them.",
                 schema: ["type": "string", "minLength": 1], isRequired: true)
         case "id":
-            Self(name: name, description: "A request's id.", schema: OpenAPISchemas.requestID, isRequired: true)
+            Self(
+                name: name, description: "The id of a request or a job.", schema: OpenAPISchemas.requestID,
+                isRequired: true)
+        case "schedule":
+            Self(name: name, description: "A schedule's name.", schema: OpenAPISchemas.apiName, isRequired: true)
+        case "worker":
+            Self(
+                name: name, description: "A worker's index.", schema: ["type": "integer", "minimum": 0],
+                isRequired: true)
+        case "path":
+            Self(
+                name: name, description: "The path of an artifact, as the list has it.",
+                schema: ["type": "string", "minLength": 1], isRequired: true)
         default:
             Self(name: name, description: "An API's name.", schema: OpenAPISchemas.apiName, isRequired: true)
         }

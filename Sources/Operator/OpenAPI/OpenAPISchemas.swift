@@ -12,7 +12,7 @@ enum OpenAPISchemas {
     ]
 
     static let all: [String: JSONValue] = general.merging(apis) { first, _ in first }
-        .merging(specification) { first, _ in first }
+        .merging(specification) { first, _ in first }.merging(jobs) { first, _ in first }
 
     /// An object with members that are always there and others that may be.
     static func object(
@@ -64,9 +64,6 @@ enum OpenAPISchemas {
                 "file": text, "line": count, "column": count, "api": text, "path": text, "kind": text,
             ], "One problem of a deployed file; `text` is all of it in one line."),
         "Message": object(["message": text]),
-        "JobSubmission": object(
-            ["job_id": text, "api_name": text, "kind": text, "workers": count, "api_id": text, "start_time": text],
-            "A submitted job; a Batch job and a Task job have more members."),
         "Liveness": object(["status": text]),
         "Nothing": object([:]),
         "OpenAPI": object(["openapi": text, "info": object([:]), "paths": object([:])]),
@@ -140,8 +137,9 @@ enum OpenAPISchemas {
             [:],
             optional: [
                 "spec": reference("Specification"), "metadata": reference("Metadata"), "status": reference("Status"),
-                "endpoint": url, "num_traffic_splitter_targets": count, "batch_job_statuses": list(object([:])),
-                "task_job_statuses": list(object([:])),
+                "endpoint": url, "num_traffic_splitter_targets": count,
+                "batch_job_statuses": list(reference("BatchJobStatus")),
+                "task_job_statuses": list(reference("TaskJobStatus")),
                 "api_versions": list(object(["api_id": text, "last_updated": seconds])),
             ], "What is empty is left out."),
         "DeployResult": object(
@@ -226,12 +224,12 @@ extension OpenAPISchemas {
             ]) { first, _ in first }),
         "BatchSpecification": version(
             .batch, object(["endpoint": text]),
-            jobs.merging([
+            jobPolicy.merging([
                 "retries": retries, "timeout": nanoseconds, "keep_failed": nanoseconds, "max_payload": count,
             ]) { first, _ in first }),
         "TaskSpecification": version(
             .task, object(["endpoint": text]),
-            jobs.merging([
+            jobPolicy.merging([
                 "retries": object([
                     "max_attempts": count, "on": list(text), "no_retry_exit_codes": list(count),
                     "on_lost": words(TaskRetryPolicy.LossRule.allCases.map(\.rawValue)), "backoff": nanoseconds,
@@ -302,7 +300,7 @@ extension OpenAPISchemas {
 
     private static let retries = object(["max_attempts": count, "on": list(text), "backoff": nanoseconds])
 
-    private static let jobs: [String: JSONValue] = [
+    private static let jobPolicy: [String: JSONValue] = [
         "pod": reference("Pod"), "retention": nanoseconds, "max_result": count, "max_concurrent_jobs": countOrNull,
         "max_queued_jobs": countOrNull, "start_timeout": nanoseconds,
         "schedules": list(
