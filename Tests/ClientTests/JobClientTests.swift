@@ -170,7 +170,7 @@ struct JobClientTests {
             stub.on("POST /batch/sum/\(id)/retry", .json(#"{"job_id":"\#(Self.text)"}"#))
             #expect(try await jobs.retry(id).id == id)
             stub.on("GET /batch/sum", .json(#"{"jobs":[],"next":"\#(Self.text)"}"#))
-            #expect(try await jobs.jobs(status: .running, before: id, limit: 5).next == id)
+            #expect(try await jobs.jobs(status: .running, before: id, limit: 5).document.next == id)
             #expect(stub.requests.last?.target == "/batch/sum?limit=5&status=running&before=\(id)")
         }
     }

@@ -218,6 +218,41 @@ struct JobCommandTests {
         }
     }
 
+    @Test(
+        "J13: -o json of get, describe and jobs has the configuration of a job token by token as the operator gave it")
+    func configuration() async throws {
+        try await with { stub, folder in
+            let config = #"{"b": 1.0, "a":12345678901234567890,"t":"\u00e9: [1, {\\\"\/","e":1E+2,"o":{},"l":[]}"#
+            let status = Self.batch(.succeeded).replacing(#"{"k": 1.0}"#, with: config)
+            let start = try #require(status.range(of: #""job_status":"#)).upperBound
+            let end = try #require(status.range(of: #","metrics""#)).lowerBound
+            let job = String(status[start..<end])
+            let api =
+                #"[{"batch_job_statuses":[\#(job)],"metadata":{"name":"sum","kind":"BatchAPI","id":"i","deployment_id":"d","last_updated":1}}]"#
+            for path in ["/get/sum", "/get", "/describe/sum"] { stub.on("GET \(path)", .json(api)) }
+            stub.on("GET /batch/sum", .json(#"{"jobs":[\#(job)],"next":"\#(Self.id)"}"#), .json(#"{"jobs":[\#(job)]}"#))
+            for words in ["get sum", "get -e local", "get", "describe sum", "jobs sum"] {
+                let process = try await run("\(words) -o json", folder)
+                #expect(process.status == 0, "\(process.errors)")
+                let text = process.output
+                let value = try JSONDecoder().decode(JSONValue.self, from: Data(text.utf8))
+                let shown = String(text.filter { !$0.isWhitespace })
+                let count = shown.ranges(of: #""config":"# + config.filter { !$0.isWhitespace }).count
+                #expect(count == (words == "jobs sum" ? 2 : 1), "\(words): \(text)")
+                switch words {
+                case "jobs sum": #expect(shown.hasPrefix(#"{"jobs":[{"job_id":"#) && !shown.contains("next"))
+                case "get":
+                    #expect(shown.hasPrefix(#"[{"apis":[{"batch_job_statuses":"#))
+                    #expect(shown.hasSuffix(#"],"env_name":"local","error":""}]"#))
+                default: #expect(shown == api.filter { !$0.isWhitespace })
+                }
+                // As for the other kinds.
+                let indented = text.split(separator: "\n", omittingEmptySubsequences: false)
+                #expect(indented[1].hasPrefix("  ") && text.contains(#""kind" : "BatchAPI""#), "\(value)")
+            }
+        }
+    }
+
     @Test("J13: get API JOB shows the job as the original does; as JSON it is the document")
     func get() async throws {
         try await with { stub, folder in
@@ -292,6 +327,22 @@ struct JobCommandTests {
             }
             let task = try await run("results train \(Self.id)", folder)
             #expect(task.status == 1 && task.errors.contains("cortex artifacts"), "\(task.errors)")
+        }
+    }
+
+    @Test("B10: results --merged prints the last line of each item of a chain of retries")
+    func merged() async throws {
+        try await with { stub, folder in
+            let route = "GET /batch/sum/\(Self.id)/results"
+            let lines = #"{"index":0,"result":1}"# + "\n"
+            stub.on(route, Self.results(lines))
+            let printed = try await run("results sum \(Self.id) --merged", folder)
+            #expect(printed.status == 0 && printed.output == lines, "\(printed.errors)")
+            #expect(stub.last(route)?.target.hasSuffix("?merged=true") == true)
+            _ = try await run("results sum \(Self.id) --merged --failed", folder)
+            #expect(stub.last(route)?.target.hasSuffix("?merged=true&status=failed") == true)
+            let refused = try await run("results sum \(Self.id) --merged --follow", folder)
+            #expect(refused.status == 2 && refused.errors.contains("exclude each other"), "\(refused.errors)")
         }
     }
 

@@ -70,11 +70,13 @@ package struct JobClient: Sendable {
     // MARK: State
 
     /// A page of jobs, newest first.
-    package func jobs(status: JobStatus? = nil, before: RequestID? = nil, limit: Int) async throws -> JobListDocument {
+    package func jobs(
+        status: JobStatus? = nil, before: RequestID? = nil, limit: Int
+    ) async throws -> DocumentWithText<JobListDocument> {
         var query = [("limit", "\(limit)")]
         if let status { query.append(("status", status.rawValue)) }
         if let before { query.append(("before", before.description)) }
-        return try await client.call("GET", base, query: query)
+        return try await client.callWithText(base, query: query)
     }
 
     /// The job as it stands; with `wait`, the operator answers only when it ends or the time (whole seconds, at most
@@ -140,6 +142,17 @@ package struct JobClient: Sendable {
     }
 
     // MARK: Results and artifacts
+
+    /// Reads for each item of the whole chain of retries its last line (contract B10).
+    ///
+    /// - Parameter receive: gets the bytes as they arrive; a part may end anywhere.
+    package func mergedResults(
+        _ id: RequestID, onlyFailed: Bool, receive: (ByteBuffer) async throws -> Void
+    ) async throws {
+        let query = [("merged", "true")] + (onlyFailed ? [("status", "failed")] : [])
+        let response = try await client.open(client.request("GET", "\(base)/\(id)/results", query: query))
+        try await response.forEachPart(receive)
+    }
 
     /// Reads the results of a Batch job from the first line on (contract B8). A connection that is lost is made again,
     /// and nothing is handed out twice.

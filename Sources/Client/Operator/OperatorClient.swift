@@ -1,7 +1,7 @@
 import AsyncHTTPClient
 package import Core
 import Foundation
-import NIOCore
+package import NIOCore
 import NIOHTTP1
 package import Wire
 
@@ -82,7 +82,12 @@ package struct OperatorClient: Sendable {
 
     /// All APIs (`GET /get`).
     package func apis(timeout: Duration = readTimeout) async throws -> [APIDocument] {
-        try await call("GET", "/get", timeout: timeout)
+        try await apisWithText(timeout: timeout).document
+    }
+
+    /// All APIs, and the operator's text of them.
+    package func apisWithText(timeout: Duration = readTimeout) async throws -> DocumentWithText<[APIDocument]> {
+        try await callWithText("/get", timeout: timeout)
     }
 
     /// One API with its history (`GET /get/{api}`).
@@ -91,16 +96,23 @@ package struct OperatorClient: Sendable {
         return try one(list, name)
     }
 
-    /// One version of an API (`GET /get/{api}/{apiID}`): complete for the present one, else only its specification.
-    package func api(_ name: String, version: String) async throws -> APIDocument {
-        let list: [APIDocument] = try await call("GET", "/get/\(Self.segment(name))/\(Self.segment(version))")
-        return try one(list, name)
+    /// One API with its history, or one of its versions (`GET /get/{api}/{apiID}`), which is complete for the present
+    /// one and otherwise only a specification. The text is a list with one element.
+    package func apiWithText(_ name: String, version: String? = nil) async throws -> DocumentWithText<APIDocument> {
+        let version = version.map { "/\(Self.segment($0))" } ?? ""
+        let list: DocumentWithText<[APIDocument]> = try await callWithText("/get/\(Self.segment(name))\(version)")
+        return DocumentWithText(document: try one(list.document, name), text: list.text)
     }
 
     /// One API with its replicas (`GET /describe/{api}`).
     package func describe(_ name: String) async throws -> APIDocument {
-        let list: [APIDocument] = try await call("GET", "/describe/\(Self.segment(name))")
-        return try one(list, name)
+        try await describeWithText(name).document
+    }
+
+    /// One API with its replicas, and the operator's text: a list with one element.
+    package func describeWithText(_ name: String) async throws -> DocumentWithText<APIDocument> {
+        let list: DocumentWithText<[APIDocument]> = try await callWithText("/describe/\(Self.segment(name))")
+        return DocumentWithText(document: try one(list.document, name), text: list.text)
     }
 
     /// Restarts all replicas (`POST /refresh/{api}`).
@@ -177,6 +189,13 @@ extension OperatorClient {
         body: (type: String, bytes: ByteBuffer)? = nil
     ) async throws -> Document {
         try decode(try await send(method, path, query: query, timeout: timeout, body: body).body)
+    }
+
+    func callWithText<Document: Decodable & Sendable>(
+        _ path: String, query: [(String, String)] = [], timeout: Duration = readTimeout
+    ) async throws -> DocumentWithText<Document> {
+        let text = try await send("GET", path, query: query, timeout: timeout).body
+        return DocumentWithText(document: try decode(text), text: text)
     }
 
     func decode<Document: Decodable>(_ text: ByteBuffer) throws -> Document {
@@ -467,5 +486,17 @@ private actor LineReader {
         } catch {
             throw peer.error(for: error)
         }
+    }
+}
+
+/// A document of the operator, and its text: the text keeps the digits, escapes and order of a job's configuration,
+/// which the document does not.
+package struct DocumentWithText<Document: Sendable>: Sendable {
+    package var document: Document
+    package var text: ByteBuffer
+
+    package init(document: Document, text: ByteBuffer) {
+        self.document = document
+        self.text = text
     }
 }

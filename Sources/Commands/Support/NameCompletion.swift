@@ -239,7 +239,7 @@ struct CompletionLine: Sendable {
     }
 
     func jobs(_ client: OperatorClient, _ api: String, _ statuses: Set<JobStatus>) async throws -> [Candidate] {
-        let jobs = try await jobClient(client, api)?.jobs(limit: 50).jobs ?? []
+        let jobs = try await jobClient(client, api)?.jobs(limit: 50).document.jobs ?? []
         return jobs.filter { statuses.contains($0.status) }.map { ("\($0.jobID)", $0.status.words) }
     }
 

@@ -13,8 +13,9 @@ struct CancelCommand: APICommand {
             A request that waits is never run; one that runs is interrupted. A job's
             workers get the API's termination grace period; its results stay readable.
 
-            Example:
+            Examples:
               cortex cancel hello 0190f3a2-5d1c-7aaa-8bbb-1234567890ab
+              cortex cancel sum 0190f3a2-5d1c-7aaa-8bbb-1234567890ab    a job
             """)
 
     @OptionGroup var target: APIArgument

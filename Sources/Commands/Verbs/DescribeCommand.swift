@@ -27,12 +27,12 @@ struct DescribeCommand: APICommand {
             environment.environment, announce: format.output == .pretty && !watch.watch)
         @Sendable func text() async throws -> String {
             let (api, deployed) = try await context.withOperator(cluster) { client in
-                let api = try await client.describe(target.api)
-                return (api, format.output == .pretty ? try await client.apis(for: api) : [])
+                let api = try await client.describeWithText(target.api)
+                return (api, format.output == .pretty ? try await client.apis(for: api.document) : [])
             }
-            return try format.output.render([api])
+            return try format.output.render([api.document], text: api.text)
                 ?? DescribeView.render(
-                    api, deployed: deployed, environment: cluster.name,
+                    api.document, deployed: deployed, environment: cluster.name,
                     showsEnvironment: environment.environment == nil,
                     now: context.clock.now(), style: context.console.style)
         }

@@ -1,6 +1,7 @@
 import ArgumentParser
 import Client
 import Core
+import NIOCore
 import Wire
 
 struct GetCommand: AsyncParsableCommand {
@@ -60,15 +61,14 @@ struct GetCommand: AsyncParsableCommand {
         if let job = version.flatMap({ RequestID($0) }) { return try await self.job(job, of: name, target, context) }
         let version = version
         let (api, deployed) = try await context.withOperator(target) { client in
-            guard let version else {
-                let api = try await client.api(name)
-                return (api, format.output == .pretty ? try await client.apis(for: api) : [])
-            }
-            return (try await client.api(name, version: version), [])
+            let api = try await client.apiWithText(name, version: version)
+            let isView = version == nil && format.output == .pretty
+            return (api, isView ? try await client.apis(for: api.document) : [])
         }
-        return try format.output.render([api])
+        return try format.output.render([api.document], text: api.text)
             ?? APIView.render(
-                api, deployed: deployed, environment: target.name, showsEnvironment: environment.environment == nil,
+                api.document, deployed: deployed, environment: target.name,
+                showsEnvironment: environment.environment == nil,
                 verbose: verbose || version != nil,
                 now: context.clock.now(), style: context.console.style)
     }
@@ -87,9 +87,9 @@ struct GetCommand: AsyncParsableCommand {
 
     private func list(_ context: CommandContext) async throws -> String {
         let target = try context.resolve(environment.environment)
-        let apis = try await context.withOperator(target) { try await $0.apis() }
-        if let text = try format.output.render(apis) { return text }
-        let rows = apis.map { APITable.Row(environment: target.name, api: $0) }
+        let apis = try await context.withOperator(target) { try await $0.apisWithText() }
+        if let text = try format.output.render(apis.document, text: apis.text) { return text }
+        let rows = apis.document.map { APITable.Row(environment: target.name, api: $0) }
         return try draw(rows, showsEnvironment: false, context)
     }
 
@@ -98,7 +98,9 @@ struct GetCommand: AsyncParsableCommand {
         // Fails with the next step if there is none.
         if environments.isEmpty { _ = try context.resolve(nil) }
         let answers = await EnvironmentAnswer.gather(from: environments, context: context)
-        if let text = try format.output.render(answers.map(\.document)) { return text }
+        if let text = try format.output.render(answers.map(\.document), text: EnvironmentAnswer.text(answers)) {
+            return text
+        }
         let failures = answers.compactMap(\.error)
         let rows = answers.flatMap { answer in
             answer.apis.map { APITable.Row(environment: answer.environment, api: $0) }
@@ -134,6 +136,8 @@ struct GetCommand: AsyncParsableCommand {
 struct EnvironmentAnswer: Sendable {
     var environment: String
     var apis: [APIDocument]
+    /// The operator's text of them.
+    var text: ByteBuffer
     var error: PlatformError?
 
     /// The original's shape: `error` is an empty text where there is none.
@@ -150,6 +154,19 @@ struct EnvironmentAnswer: Sendable {
 
     var document: Document { Document(envName: environment, apis: apis, error: error?.message ?? "") }
 
+    /// The same documents with the operators' own text of the APIs.
+    static func text(_ answers: [EnvironmentAnswer]) -> ByteBuffer {
+        var text = ByteBuffer()
+        for answer in answers {
+            text.writeString(text.readableBytes == 0 ? "[{\"apis\":" : ",{\"apis\":")
+            text.writeImmutableBuffer(answer.text)
+            text.writeString(",\"env_name\":\(JSONText.quoted(answer.environment))")
+            text.writeString(",\"error\":\(JSONText.quoted(answer.error?.message ?? ""))}")
+        }
+        text.writeString(text.readableBytes == 0 ? "[]" : "]")
+        return text
+    }
+
     /// Asks all environments at the same time; in their order.
     static func gather(from environments: [Environment], context: CommandContext) async -> [EnvironmentAnswer] {
         await withTaskGroup(of: (Int, EnvironmentAnswer).self) { group in
@@ -164,11 +181,12 @@ struct EnvironmentAnswer: Sendable {
 
     private static func ask(_ environment: Environment, context: CommandContext) async -> EnvironmentAnswer {
         do {
-            let apis = try await context.withOperator(environment) { try await $0.apis(timeout: .seconds(10)) }
-            return EnvironmentAnswer(environment: environment.name, apis: apis)
+            let apis = try await context.withOperator(environment) { try await $0.apisWithText(timeout: .seconds(10)) }
+            return EnvironmentAnswer(environment: environment.name, apis: apis.document, text: apis.text)
         } catch {
             let error = error as? PlatformError ?? PlatformError(.internal, "\(error)", cause: error)
-            return EnvironmentAnswer(environment: environment.name, apis: [], error: error)
+            return EnvironmentAnswer(
+                environment: environment.name, apis: [], text: ByteBuffer(string: "[]"), error: error)
         }
     }
 }

@@ -1,6 +1,8 @@
 import ArgumentParser
 import Client
 import Core
+import NIOCore
+import Support
 import Wire
 
 struct JobsCommand: APICommand {
@@ -31,25 +33,36 @@ struct JobsCommand: APICommand {
     func run() async throws {
         let context = CommandContext.live()
         let cluster = try context.resolve(environment.environment, announce: format.output == .pretty)
-        let (kind, jobs) = try await context.withJobs(cluster, api: target.api) { client in
+        let (kind, found) = try await context.withJobs(cluster, api: target.api) { client in
             (client.kind, try await list(client))
         }
-        try context.show(JobListDocument(jobs: jobs, next: nil), as: format.output) {
-            JobTable.render(jobs, kind: kind, now: context.clock.now(), style: $0)
-        }
+        let jobs = found.document.jobs
+        try context.console.print(
+            try format.output.render(found.document, text: found.text)
+                ?? JobTable.render(jobs, kind: kind, now: context.clock.now(), style: context.console.style))
     }
 
-    /// All jobs that were asked for, page by page.
-    private func list(_ client: JobClient) async throws -> [JobStatusDocument] {
+    /// All jobs that were asked for, page by page, as one page.
+    private func list(_ client: JobClient) async throws -> DocumentWithText<JobListDocument> {
         var found: [JobStatusDocument] = []
+        var text = ByteBuffer(string: "{\"jobs\":[")
         var before: RequestID?
         while found.count < limit {
             let page = try await client.jobs(
                 status: status, before: before, limit: min(limit - found.count, Limits.listPage))
-            found += page.jobs
-            guard let next = page.next, next != before, !page.jobs.isEmpty else { break }
+            let slices = JSONSlices(Array(page.text.readableBytesView))
+            let jobs = slices.members(of: slices.whole)?.first { $0.name == "jobs" }.flatMap {
+                slices.elements(of: $0.value)
+            }
+            for (index, job) in (jobs ?? []).enumerated() {
+                if !found.isEmpty || index > 0 { text.writeString(",") }
+                text.writeBytes(slices.bytes[job])
+            }
+            found += page.document.jobs
+            guard let next = page.document.next, next != before, !page.document.jobs.isEmpty else { break }
             before = next
         }
-        return found
+        text.writeString("]}")
+        return DocumentWithText(document: JobListDocument(jobs: found, next: nil), text: text)
     }
 }

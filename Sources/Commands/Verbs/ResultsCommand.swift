@@ -19,10 +19,14 @@ struct ResultsCommand: APICommand {
             An existing FILE is continued where it ends: results are only appended, so
             the same command fetches what is new.
 
+            After cortex retry, --merged prints the results of the job and of those it
+            repeats as one: the last line of each item.
+
             Examples:
               cortex results sum 0190f3a2-5d1c-7aaa-8bbb-1234567890ab
               cortex results sum 0190f3a2-5d1c-7aaa-8bbb-1234567890ab --failed
               cortex results sum 0190f3a2-5d1c-7aaa-8bbb-1234567890ab --follow -o FILE
+              cortex results sum 0190f3a2-5d1c-7aaa-8bbb-1234567890ab --merged
             """)
 
     @OptionGroup var target: APIArgument
@@ -33,11 +37,17 @@ struct ResultsCommand: APICommand {
     var follow = false
     @Flag(help: "Only items that failed.")
     var failed = false
+    @Flag(help: "The last line of each item of the whole chain of retries.")
+    var merged = false
     @Option(
         name: [.customShort("o"), .customLong("output")],
         help: ArgumentHelp("Write to this file, continuing it where it ends.", valueName: "file"),
         completion: .file())
     var file: String?
+
+    func validate() throws {
+        guard !merged || !follow else { throw ValidationError("--merged and --follow exclude each other.") }
+    }
 
     func run() async throws {
         let context = CommandContext.live()
@@ -47,17 +57,22 @@ struct ResultsCommand: APICommand {
             try await JobOutput.findingJob(target.api) {
                 guard let file else {
                     var output = ResponseOutput(context.console)
-                    try await jobs.results(id, onlyFailed: failed, follow: follow) { try await output.write($0) }
+                    try await read(jobs) { try await output.write($0) }
                     return try await output.finish()
                 }
                 let results = try ContinuedFile(path: file)
                 defer { results.close() }
-                try await jobs.results(id, onlyFailed: failed, follow: follow) { part in
+                try await read(jobs) { part in
                     try await NIOThreadPool.singleton.runIfActive { try results.receive(part.readableBytesView) }
                 }
                 try results.finish()
             }
         }
+    }
+
+    private func read(_ jobs: JobClient, receive: (ByteBuffer) async throws -> Void) async throws {
+        if merged { return try await jobs.mergedResults(id, onlyFailed: failed, receive: receive) }
+        try await jobs.results(id, onlyFailed: failed, follow: follow, receive: receive)
     }
 }
 

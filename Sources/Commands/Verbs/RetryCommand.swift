@@ -12,9 +12,11 @@ struct RetryCommand: APICommand {
             The payload of a request, and the items of a Batch job, must still be kept:
             keep_failed in cortex.yaml, one day by default. For a job that has ended it
             makes a new one of the items or workers without success, and prints its id.
+            Both jobs' results as one: cortex results API NEW-JOB --merged
 
-            Example:
+            Examples:
               cortex retry hello 0190f3a2-5d1c-7aaa-8bbb-1234567890ab
+              cortex retry sum 0190f3a2-5d1c-7aaa-8bbb-1234567890ab    a job
             """)
 
     @OptionGroup var target: APIArgument
