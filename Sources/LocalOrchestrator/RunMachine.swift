@@ -142,7 +142,10 @@ struct RunMachine: Sendable, Hashable {
                 state = .starting
                 return [.begin]
             } else {
-                state = .over(Self.lost("its pod is gone: the machine or the container engine was restarted", at: now))
+                state = .over(
+                    Self.lost(
+                        "its pod is gone: the platform was stopped, or the machine or the container engine was restarted",
+                        at: now))
             }
             return []
         }

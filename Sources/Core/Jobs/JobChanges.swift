@@ -115,7 +115,7 @@ extension Job {
         if case .failed(let failure) = completion {
             reason = "on-job-complete failed: \(failure.message)"
         } else if counts.itemsFailed > 0 {
-            reason = "\(counts.itemsFailed) of \(counts.items) items failed."
+            reason = "\(counts.itemsFailed) of \(counts.items) items failed"
         } else {
             reason = nil
         }
@@ -243,7 +243,7 @@ package enum JobDeliveryEnd: Sendable, Hashable {
 
 extension JobStop {
     /// The stop of the jobs of an API that is deleted.
-    package static var apiDeleted: JobStop { JobStop(status: .stopped, reason: "The API was deleted.") }
+    package static var apiDeleted: JobStop { JobStop(status: .stopped, reason: "its API was deleted") }
 }
 
 extension Job {

@@ -124,10 +124,11 @@ actor BatchDriver: JobDriver {
         listing = Task { [logger] in
             do {
                 try await list(job)
-            } catch is CancellationError {
+            } catch  where error is CancellationError || Task.isCancelled {
+                // The job is being stopped, or the platform is: the next start continues the listing.
             } catch {
                 logger.warning(
-                    "the input of a job could not be listed now; this is tried again",
+                    "the input of a job cannot be listed at the moment; the listing is repeated",
                     metadata: ["job": "\(job.id)", "error": "\(error.safeDescription)"])
             }
             self.listingEnded()

@@ -101,7 +101,6 @@ package actor JobKeeper: Service {
     private func tryToReadAll() async {
         do {
             try await readAll()
-        } catch is CancellationError {
         } catch {
             note(error)
         }
@@ -218,7 +217,7 @@ package actor JobKeeper: Service {
             case .wait(let moment): if let moment { wake(id, at: moment) }
             }
             isFailing = false
-        } catch is CancellationError {
+        } catch  where Self.isShutdown(error) {
             return
         } catch {
             note(error)
@@ -246,11 +245,19 @@ package actor JobKeeper: Service {
         }
     }
 
+    /// Logs a failure that repetition may end. What a shutdown interrupts is no failure: jobs continue with the next
+    /// start.
     private func note(_ error: any Error) {
-        guard !isFailing else { return }
+        guard !isFailing, !Self.isShutdown(error) else { return }
         isFailing = true
-        logger.warning("jobs do not get on now; this is tried again", metadata: ["error": "\(error.safeDescription)"])
+        logger.warning(
+            "jobs cannot continue at the moment; the failed step is repeated every second",
+            metadata: ["error": "\(error.safeDescription)"])
     }
+
+    /// Whether an error is the consequence of a shutdown. Services that a cancelled task uses may wrap the cancellation
+    /// in an error of their own.
+    private static func isShutdown(_ error: any Error) -> Bool { error is CancellationError || Task.isCancelled }
 }
 
 /// Brings one job on, in steps that may be repeated. Used by one task at a time.

@@ -71,10 +71,11 @@ actor ScheduleKeeper: Service {
     private func succeeded() { isFailing = false }
 
     private func failed(_ error: any Error) {
-        guard !isFailing else { return }
+        // What a shutdown interrupts is no failure, also where a service wrapped the cancellation in its own error.
+        guard !isFailing, !Task.isCancelled else { return }
         isFailing = true
         logger.warning(
-            "schedules can't be followed now; planned times are caught up as each schedule says",
+            "schedules cannot be followed at the moment; missed times are handled as `catch_up` of each schedule says",
             metadata: ["error": "\(error.safeDescription)"])
     }
 

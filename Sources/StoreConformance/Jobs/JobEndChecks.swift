@@ -45,8 +45,8 @@ extension StoreCheck {
                     .failed(StoreFixture.failure), false, .completedWithFailures,
                     "on-job-complete failed: The container answered 500."
                 ),
-                (.succeeded, true, .completedWithFailures, "2 of 4 items failed."),
-                (.notHandled, true, .completedWithFailures, "2 of 4 items failed."),
+                (.succeeded, true, .completedWithFailures, "2 of 4 items failed"),
+                (.notHandled, true, .completedWithFailures, "2 of 4 items failed"),
                 (
                     .failed(StoreFixture.failure), true, .completedWithFailures,
                     "on-job-complete failed: The container answered 500."
