@@ -86,5 +86,5 @@ job=$(cortex submit square -d '{"workers": 1, "item_list": {"items": [1, 2], "ba
 run "$(with '"query.wait" = "0"' '"path.api" = "square"' "\"path.id\" = \"$job\"")" --include-path-regex '^/batch/' "$@"
 echo "--- a TaskAPI"
 job=$(cortex submit report -d '{}' --wait -o json | job_id)
-run "$(with '"query.wait" = "0"' '"path.api" = "report"' '"path.schedule" = "yearly"' '"path.worker" = "0"' '"path.path" = "a.txt"' "\"path.id\" = \"$job\"")" \
+run "$(with '"query.wait" = "0"' '"path.api" = "report"' '"path.schedule" = "yearly"' '"path.worker" = 0' '"path.path" = "a.txt"' "\"path.id\" = \"$job\"")" \
   --include-path-regex '^/(tasks|schedules)/' "$@"

@@ -112,8 +112,8 @@ extension JobRoutes {
 
     private func attempt(_ request: IncomingRequest) throws -> Int? {
         guard let text = request.parameter("attempt") else { return nil }
-        guard let attempt = Int(text), attempt >= 1 else {
-            throw PlatformError(.badRequest, "attempt must be an integer of at least 1")
+        guard let attempt = Int(text), (1...1_000_000).contains(attempt) else {
+            throw PlatformError(.badRequest, "attempt must be an integer from 1 to 1000000")
         }
         return attempt
     }

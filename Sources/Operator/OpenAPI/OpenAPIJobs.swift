@@ -214,7 +214,7 @@ struct OpenAPIJobRoute: Sendable {
     private static func artifacts(_ job: String) -> [OpenAPIJobRoute] {
         let attempt = OpenAPIOperation.Parameter(
             name: "attempt", description: "Of this attempt, instead of each worker's last one.",
-            schema: ["type": "integer", "minimum": 1])
+            schema: ["type": "integer", "minimum": 1, "maximum": 1_000_000])
         let binary: JSONValue = ["type": "string", "format": "binary"]
         let attachment = OpenAPIOperation.Header("`attachment`")
         let tag = OpenAPIOperation.Header("The SHA-256 of the file, in quotes.")
