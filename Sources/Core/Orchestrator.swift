@@ -138,6 +138,10 @@ package final class ReadyReplica: Sendable {
     package let worker: PodOwner.Worker?
     package let connector: any Connector
     package let activity: any ReplicaActivity
+    /// What every request needs of the declaration. To read it there would copy all of the declaration.
+    package let requests: RequestPolicy
+    package let port: Int
+    package let maxConcurrency: Int
 
     package init(
         id: String, api: DeployedAPI, worker: PodOwner.Worker? = nil, connector: any Connector,
@@ -149,6 +153,10 @@ package final class ReadyReplica: Sendable {
         self.worker = worker
         self.connector = connector
         self.activity = activity
+        self.requests = api.specification.requests
+        let pod = api.specification.pod
+        self.port = pod.port
+        self.maxConcurrency = pod.maxConcurrency
     }
 }
 

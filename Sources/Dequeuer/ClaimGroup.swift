@@ -147,7 +147,7 @@ final class ClaimGroup: Sendable {
         var replica: ReadyReplica
         var arrivals: [Arrival] = []
 
-        var slots: Int { replica.api.specification.pod.maxConcurrency }
+        var slots: Int { replica.maxConcurrency }
     }
 
     private struct State: Sendable {

@@ -77,7 +77,7 @@ final class Delivery {
         self.replica = replica
         self.rule = rule
         self.startedAt = now
-        self.deadline = now + replica.api.specification.requests.timeout
+        self.deadline = now + replica.requests.timeout
     }
 
     var lease: Lease { request.lease }
@@ -236,7 +236,7 @@ final class Delivery {
         self.attempt = attempt
         defer { self.attempt = nil }
         guard interruption == nil else { throw CancellationError() }
-        let port = replica.api.specification.pod.port
+        let port = replica.port
         let descriptor = try await attempt.descriptor(replica.connector, port: port)
         return try await ContainerConnection.adopt(
             descriptor, loop: worker.executor.loop, transport: worker.shared.transport)
@@ -247,7 +247,7 @@ final class Delivery {
     private func exchange(
         _ payload: Payload, over connection: ContainerConnection, by worker: isolated ReplicaWorker
     ) async -> ExchangeEnd {
-        let head = rule.head(of: request, port: replica.api.specification.pod.port)
+        let head = rule.head(of: request, port: replica.port)
         switch payload {
         case .whole(let bytes):
             connection.send(head, body: bytes)
@@ -299,7 +299,7 @@ final class Delivery {
     // MARK: The answer
 
     private func answer(over connection: ContainerConnection, by worker: isolated ReplicaWorker) async -> ExchangeEnd {
-        let maxResult = replica.api.specification.requests.maxResult
+        let maxResult = replica.requests.maxResult
         switch await connection.next() {
         case .lost(.closed) where connection.hasReceived:
             return .lost("The connection to the container was lost within the head of its answer.")

@@ -254,7 +254,7 @@ extension Delivery {
             guard (error as? PlatformError)?.code == .notFound else { return nil }
             return failed(Verdict.missingPayload, isFinal: true)
         case .interrupted(.leaseLost): return nil
-        case .interrupted(.timedOut): return failed(Verdict.timeout(replica.api.specification.requests.timeout))
+        case .interrupted(.timedOut): return failed(Verdict.timeout(replica.requests.timeout))
         // Only this worker stops: what may be known of the replica is not the reason.
         case .interrupted(.cutOff) where !replica.activity.isCut: return nil
         case .interrupted, .unreachable, .lost: break
@@ -275,7 +275,7 @@ extension Delivery {
         return switch end {
         case .lost(let what): failed(Verdict.lost(what, api: api))
         case .unreachable(let reason):
-            failed(Verdict.unreachable(reason, port: replica.api.specification.pod.port, api: api))
+            failed(Verdict.unreachable(reason, port: replica.port, api: api))
         default: nil
         }
     }
@@ -295,14 +295,14 @@ extension Delivery {
         case _ where isFinal:
             return .failed(failure)
         default:
-            return replica.api.specification.requests.retries.outcome(
+            return replica.requests.retries.outcome(
                 of: failure, earlier: request.attempts, now: clock.now(), chance: chance.next())
         }
     }
 
     private func attempt(_ clock: any PlatformClock, _ chance: RandomSource) -> BatchVerdict.Attempt {
         BatchVerdict.Attempt(
-            items: request.batch?.items ?? ItemSet(0..<0), retries: replica.api.specification.requests.retries,
+            items: request.batch?.items ?? ItemSet(0..<0), retries: replica.requests.retries,
             earlier: request.attempts, now: clock.now(), chance: chance.next(), duration: clock.instant() - startedAt)
     }
 
@@ -320,7 +320,7 @@ extension Delivery {
     /// this waits up to a second for the reason.
     func waitForLossReason(clock: any PlatformClock, isolation: isolated (any Actor)? = #isolation) async {
         let activity = replica.activity
-        let retries = replica.api.specification.requests.retries
+        let retries = replica.requests.retries
         let isLast = request.attempts + 1 >= retries.maxAttempts || !retries.on.contains(.unreachable)
         for _ in 0..<10 where isLast && activity.cutReason == nil && interruption == nil {
             await pause(for: .milliseconds(100), clock: clock)

@@ -180,7 +180,7 @@ actor ReplicaWorker {
 
     /// Whether the replica may get more requests.
     private var isOpen: Bool {
-        let limit = replica.api.specification.pod.maxConcurrency + Self.unsettledLimit
+        let limit = replica.maxConcurrency + Self.unsettledLimit
         return isReady && !isStopping && deliveries.count < limit
     }
 
@@ -281,7 +281,7 @@ actor ReplicaWorker {
 
     /// Keeps a connection for the next delivery, unless there are enough.
     func keep(_ connection: ContainerConnection) {
-        guard isReady, !isStopping, idle.count < replica.api.specification.pod.maxConcurrency else {
+        guard isReady, !isStopping, idle.count < replica.maxConcurrency else {
             connection.close()
             return
         }

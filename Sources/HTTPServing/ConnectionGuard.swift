@@ -1,10 +1,13 @@
 import Core
 import NIOCore
 import NIOHTTP1
+import Support
 
 /// Enforces the time limits of one connection: closes it when its caller is silent or too slow (contract N6), or at
-/// shutdown between two requests, and notices that the caller has finished or gone. The first handler of the pipeline:
-/// it sees bytes; ``Connection`` reports messages to it. Confined to the event loop.
+/// shutdown between two requests, and notices that the caller has finished or gone. It also refuses what the parser reads
+/// and does not show: chunks by the sizes that they declare, and bare line ends before a request (contract R27).
+///
+/// The first handler of the pipeline: it sees bytes; ``Connection`` reports messages to it. Confined to the event loop.
 final class ConnectionGuard: ChannelDuplexHandler {
     typealias InboundIn = ByteBuffer
     typealias InboundOut = ByteBuffer
@@ -24,6 +27,8 @@ final class ConnectionGuard: ChannelDuplexHandler {
     private var context: ChannelHandlerContext?
     /// Bytes of answers that were given to the socket.
     private var written = 0
+    /// The messages in the bytes; `nil` after a fault: nothing more is parsed.
+    private var framing: MessageFraming? = .requests
     /// The bytes that are being parsed, to explain an error in them.
     private var present: ByteBuffer?
     /// The bytes that arrived since the parser stopped; `nil` while it parses.
@@ -63,6 +68,19 @@ final class ConnectionGuard: ChannelDuplexHandler {
         if watch.mayBeginRequest, let fault = RequestHeadCheck.fault(inRequestLineOf: bytes) {
             return refuse(fault)
         }
+        guard let broken = bytes.withUnsafeReadableBytes({ framing?.fault(in: $0) }) else {
+            if framing != nil { parse(bytes, data, context) }
+            return
+        }
+        framing = nil
+        // The requests before it are served.
+        if broken.offset > 0, let before = bytes.getSlice(at: bytes.readerIndex, length: broken.offset) {
+            parse(before, wrapInboundOut(before), context)
+        }
+        refuse(broken.fault.answer)
+    }
+
+    private func parse(_ bytes: ByteBuffer, _ data: NIOAny, _ context: ChannelHandlerContext) {
         present = bytes
         context.fireChannelRead(data)
         present = nil
@@ -76,6 +94,14 @@ final class ConnectionGuard: ChannelDuplexHandler {
     }
 
     func flush() { context?.flush() }
+
+    /// Completes `sent` when the system has taken everything that was written, or the connection is closed; `false`:
+    /// there is no connection any more.
+    func writeMark(_ sent: EventLoopPromise<Void>) -> Bool {
+        guard let context else { return false }
+        context.writeAndFlush(wrapOutboundOut(.byteBuffer(ByteBuffer())), promise: sent)
+        return true
+    }
 
     func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
         written &+= unwrapOutboundIn(data).readableBytes
@@ -170,9 +196,8 @@ final class ConnectionGuard: ChannelDuplexHandler {
 
     /// The same for code without a task.
     func sendAll(_ sent: EventLoopPromise<Void>) {
-        guard let context else { return sent.succeed() }
         answerWaits()
-        context.writeAndFlush(wrapOutboundOut(.byteBuffer(ByteBuffer())), promise: sent)
+        if !writeMark(sent) { sent.succeed() }
     }
 
     /// The response of an exchange has begun: until its end neither side must keep a rate (contract R5).
@@ -244,6 +269,15 @@ final class ConnectionGuard: ChannelDuplexHandler {
 
 @available(*, unavailable)
 extension ConnectionGuard: Sendable {}
+
+extension MessageFraming.Fault {
+    fileprivate var answer: HTTPFault {
+        switch self {
+        case .bareLineEnd, .digits: HTTPFault(PlatformError(.badRequest, reason))
+        case .size: HTTPFault(PlatformError(.payloadTooLarge, reason))
+        }
+    }
+}
 
 extension HTTPFault {
     /// 408, with the part that arrived too slowly.

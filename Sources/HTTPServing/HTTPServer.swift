@@ -207,7 +207,6 @@ private struct ConnectionSetup: ServerChildChannel {
             connection.guardian = guardian
             let pipeline = channel.pipeline.syncOperations
             try pipeline.addHandler(guardian)
-            try pipeline.addHandler(FramingHandler(guardian))
             try pipeline.addHandler(HTTPResponseEncoder(configuration: encoding))
             // Bytes behind an upgrade request are forwarded only when the decoder is removed for the hand-over.
             try pipeline.addHandler(

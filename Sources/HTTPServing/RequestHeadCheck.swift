@@ -1,6 +1,7 @@
 import Core
 import NIOCore
 import NIOHTTP1
+import Support
 
 /// Checks a request's head before a handler sees it.
 ///
@@ -108,12 +109,12 @@ enum RequestHeadCheck {
             // Empty lines before a request are allowed.
             var index = 0
             while index < bytes.count, bytes[index] == 0x0D || bytes[index] == 0x0A { index += 1 }
-            guard let end = bytes[index...].firstIndex(of: 0x0A) else { return false }
+            guard let end = bytes.firstIndex(of: 0x0A, in: index..<bytes.count) else { return false }
             // `HTTP/1.1` and the carriage return.
             if end - index < 9 || bytes[end - 9] != UInt8(ascii: "H") { return true }
-            while index + 1 < end {
-                if bytes[index] == 0x20, bytes[index + 1] == 0x20 { return true }
-                index += 1
+            while let space = bytes.firstIndex(of: 0x20, in: index..<end) {
+                index = space + 1
+                if bytes[index] == 0x20 { return true }
             }
             return false
         }

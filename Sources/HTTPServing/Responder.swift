@@ -83,13 +83,13 @@ final class Responder: Sendable {
         }
         let request = IncomingRequest(head: head, caller: connection.caller)
         guard let match = exchanges(request.path), let caller = caller() else { return nil }
-        if Self.endsParsing(head) { connection.stopParsing() }
+        if Self.endsParsing(head, hasUpgrade: head.headers.contains(name: "upgrade")) { connection.stopParsing() }
         return match.handler.exchange(for: request, head, at: match.rest, caller: caller)
     }
 
     /// The parser takes nothing behind a request that offers an upgrade or asks for a tunnel: no other can follow.
-    private static func endsParsing(_ head: HTTPRequestHead) -> Bool {
-        head.method == .CONNECT || (head.headers.contains(name: "upgrade") && head.hasUpgradeConnection)
+    private static func endsParsing(_ head: HTTPRequestHead, hasUpgrade: Bool) -> Bool {
+        head.method == .CONNECT || (hasUpgrade && head.hasUpgradeConnection)
     }
 
     /// Reads and answers one request.
@@ -107,8 +107,8 @@ final class Responder: Sendable {
             try await send(refusal(fault), framing, on: connection)
             return .close
         }
-        let offersUpgrade = head.headers.contains(name: "upgrade")
-        let endsParsing = Self.endsParsing(head)
+        let hasUpgrade = head.headers.contains(name: "upgrade")
+        let endsParsing = Self.endsParsing(head, hasUpgrade: hasUpgrade)
         if endsParsing { connection.stopParsing() }
         var body = IncomingBody(head: head, connection: connection.handle)
         let reply = try await reply(to: head, &body, connection.caller)
@@ -118,7 +118,7 @@ final class Responder: Sendable {
         // The handler has returned: what the body took in memory is free.
         defer { connection.release(.max) }
         framing.mayKeepAlive =
-            mayFinishReading(body) && head.isKeepAlive && !offersUpgrade && head.method != .CONNECT
+            mayFinishReading(body) && head.isKeepAlive && !hasUpgrade && head.method != .CONNECT
         // Only an answer that is ready does not wait for the rest of the body (contract N5).
         if !reply.isResponse {
             let isOver = try await finishReading(&body)

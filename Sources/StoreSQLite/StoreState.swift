@@ -130,7 +130,11 @@ struct StoredAPI: Sendable {
     /// A declaration has dozens of members; as an object it is not copied by every request that reads its API.
     private final class Version: Sendable {
         let api: DeployedAPI
-        init(_ api: DeployedAPI) { self.api = api }
+        let policy: RequestPolicy
+        init(_ api: DeployedAPI) {
+            self.api = api
+            self.policy = api.specification.requests
+        }
     }
 
     init(
@@ -145,5 +149,5 @@ struct StoredAPI: Sendable {
 
     var present: DeployedAPI { version.api }
 
-    var policy: RequestPolicy { version.api.specification.requests }
+    var policy: RequestPolicy { version.policy }
 }

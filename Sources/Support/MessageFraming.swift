@@ -1,3 +1,9 @@
+#if canImport(Glibc)
+    import Glibc
+#elseif canImport(Musl)
+    import Musl
+#endif
+
 /// Follows the HTTP/1.1 messages in the bytes of one direction of a connection, as far as strictness requires what
 /// the parser reads and does not show: the line ends before a request, and the sizes of chunks (contract R27). A pure
 /// value.
@@ -164,7 +170,7 @@ package struct MessageFraming {
             hasFirstLine = false
             afterHead = afterMessage
         }
-        while let end = bytes[start...].firstIndex(of: UInt8(ascii: "\n")) {
+        while let end = bytes.firstIndex(of: UInt8(ascii: "\n"), in: start..<bytes.count) {
             let part = UnsafeRawBufferPointer(rebasing: bytes[start..<end])
             start = end + 1
             let isEnd: Bool
@@ -235,5 +241,15 @@ package struct MessageFraming {
         case UInt8(ascii: "A")...UInt8(ascii: "F"): UInt64(byte - UInt8(ascii: "A")) + 10
         default: nil
         }
+    }
+}
+
+extension UnsafeRawBufferPointer {
+    /// The first place of a byte within a range. Several times as fast as the collection's own search.
+    package func firstIndex(of byte: UInt8, in range: Range<Int>) -> Int? {
+        guard let baseAddress, let found = memchr(baseAddress + range.lowerBound, Int32(byte), range.count) else {
+            return nil
+        }
+        return UnsafeRawPointer(found) - baseAddress
     }
 }
