@@ -116,7 +116,7 @@ extension EngineCheck {
             #expect(error?.code == .containerFailed)
             #expect(error?.message.contains("/data") == true)
             #expect(!FileManager.default.fileExists(atPath: fixture.folder.path + "/not-there"))
-            #expect(try await fixture.leftovers(plan.id) == [])
+            try await fixture.expectNothingLeft(of: plan.id)
         },
     ]
 

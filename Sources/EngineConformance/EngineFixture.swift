@@ -1,5 +1,7 @@
 package import Core
 package import Foundation
+import TestSupport
+import Testing
 
 /// An engine under test and the environment of the checks. Created for each check, or shared by checks that run one
 /// after another.
@@ -34,6 +36,13 @@ package struct EngineFixture: Sendable {
         self.folder = folder
         self.killInit = killInit
         self.leftovers = leftovers
+    }
+
+    /// A killed process may have to wait in the kernel, for seconds while other network namespaces are removed.
+    func expectNothingLeft(of pod: String, sourceLocation: SourceLocation = #_sourceLocation) async throws {
+        let isGone = try await eventually { try await leftovers(pod) == [] }
+        let left = isGone ? [] : try await leftovers(pod)
+        #expect(isGone, "\(left)", sourceLocation: sourceLocation)
     }
 }
 

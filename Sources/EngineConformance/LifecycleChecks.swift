@@ -21,7 +21,7 @@ extension EngineCheck {
             #expect(pod.containers.allSatisfy { $0.state == .running })
             try await fixture.engine.stop(pod: plan.id, grace: .seconds(1))
             #expect(try await fixture.observe(plan.id) == nil)
-            #expect(try await fixture.leftovers(plan.id) == [])
+            try await fixture.expectNothingLeft(of: plan.id)
             await #expect(throws: PlatformError.self) {
                 let descriptor = try await fixture.engine.connector(pod: plan.id).connect(port: 8080)
                 close(descriptor)
@@ -90,7 +90,7 @@ extension EngineCheck {
             for name in ["polite", "stubborn"] {
                 #expect(try String(contentsOf: folder.appendingPathComponent(name), encoding: .utf8) == "term\n")
             }
-            #expect(try await fixture.leftovers(plan.id) == [])
+            try await fixture.expectNothingLeft(of: plan.id)
         },
         EngineCheck("C14: one container is stopped and started again") { fixture in
             let script = "trap '' TERM; touch /mnt/deaf; while :; do sleep 0.05; done"
@@ -115,7 +115,7 @@ extension EngineCheck {
             #expect(error?.code == .containerFailed)
             #expect(error?.message.contains("no-such-command-anywhere") == true)
             #expect(try await fixture.observe(plan.id) == nil)
-            #expect(try await fixture.leftovers(plan.id) == [])
+            try await fixture.expectNothingLeft(of: plan.id)
         },
         EngineCheck("C12: a file that is not executable fails the start and leaves nothing", needs: .startFailure) {
             fixture in
@@ -125,7 +125,7 @@ extension EngineCheck {
             #expect(error?.code == .containerFailed)
             #expect(error?.message.lowercased().contains("permission denied") == true, "\(error?.message ?? "")")
             #expect(try await fixture.observe(plan.id) == nil)
-            #expect(try await fixture.leftovers(plan.id) == [])
+            try await fixture.expectNothingLeft(of: plan.id)
         },
         EngineCheck("U4: a start removes the remains of an earlier start of the same id") { fixture in
             let plan = fixture.plan([fixture.agent()])
@@ -147,7 +147,7 @@ extension EngineCheck {
                 #expect(try await eventually { try await fixture.observe(plan.id)?.isAlive == false })
             }
             try await fixture.engine.stop(pod: plan.id, grace: .zero)
-            #expect(try await fixture.leftovers(plan.id) == [])
+            try await fixture.expectNothingLeft(of: plan.id)
         },
         EngineCheck("U4: a start that is cancelled at any moment leaves nothing and can be repeated") { fixture in
             let plan = fixture.plan([fixture.agent(), fixture.shell("side", "exec sleep 1000")])
@@ -157,14 +157,12 @@ extension EngineCheck {
                 try await Task.sleep(for: .milliseconds(delay))
                 start.cancel()
                 // It may have been faster than its cancellation.
-                let result = await start.result
-                if case .success = result { try await fixture.engine.stop(pod: plan.id, grace: .zero) }
-                let left = try await fixture.leftovers(plan.id)
-                #expect(left == [], "\(delay) ms: \(result)")
+                if case .success = await start.result { try await fixture.engine.stop(pod: plan.id, grace: .zero) }
+                try await fixture.expectNothingLeft(of: plan.id)
             }
             try await fixture.engine.start(plan)
             try await fixture.engine.stop(pod: plan.id, grace: .zero)
-            #expect(try await fixture.leftovers(plan.id) == [])
+            try await fixture.expectNothingLeft(of: plan.id)
         },
         EngineCheck("U4: several pods start and stop at once without affecting each other") { fixture in
             let plans = (0..<4).map { _ in fixture.plan([fixture.agent()]) }
@@ -180,7 +178,7 @@ extension EngineCheck {
                 }
                 try await group.waitForAll()
             }
-            for plan in plans { #expect(try await fixture.leftovers(plan.id) == []) }
+            for plan in plans { try await fixture.expectNothingLeft(of: plan.id) }
         },
     ]
 
@@ -219,7 +217,7 @@ extension EngineCheck {
                 try await other.restart(container: "side", of: plan)
                 #expect(try await eventually { try await lines(of: "side", in: plan.id, other) == ["kept", "kept"] })
                 try await other.stop(pod: plan.id, grace: .seconds(5))
-                #expect(try await fixture.leftovers(plan.id) == [])
+                try await fixture.expectNothingLeft(of: plan.id)
                 #expect(try await fixture.observe(plan.id) == nil)
             }
         },
@@ -235,7 +233,7 @@ extension EngineCheck {
                 }
                 try await fixture.engine.stop(pod: plan.id, grace: .seconds(5))
                 #expect(try await fixture.observe(plan.id) == nil)
-                #expect(try await fixture.leftovers(plan.id) == [])
+                try await fixture.expectNothingLeft(of: plan.id)
             }
         },
     ]

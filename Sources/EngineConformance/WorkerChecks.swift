@@ -37,6 +37,24 @@ extension EngineCheck {
             }
             #expect(try await fixture.engine.artifactsFolder(pod: plan.id) == nil)
         },
+        EngineCheck("J8, B12: a worker's container that was started again has the job's files and what it wrote") {
+            fixture in
+            var plan = fixture.workerPlan([fixture.agent(), fixture.shell("side", "exec sleep 1000")])
+            plan.restart = .always
+            try await fixture.withPod(plan) { [plan] in
+                let look = "result = open('/cortex/spec/job.json').read() + open('/cortex/artifacts/kept', 'a+').mode"
+                let before = try await Agent.run(look, in: plan.id, of: fixture.engine)
+                try await fixture.engine.stop(container: "api", of: plan.id, grace: .zero)
+                try await fixture.engine.restart(container: "api", of: plan)
+                #expect(before == "{\n  \"job_id\": \"j\"\n}\na+")
+                #expect(
+                    try await eventually {
+                        (try? await Agent.run(look, in: plan.id, of: fixture.engine)) == before
+                    })
+                let list = "import os; result = os.listdir('/cortex/artifacts')"
+                #expect(try await Agent.run(list, in: plan.id, of: fixture.engine).strings == ["kept"])
+            }
+        },
         EngineCheck("J8: a pod of an API has neither") { fixture in
             try await fixture.withPod([fixture.agent()]) { (plan) async throws in
                 let look = "import os; result = sorted(os.listdir('/cortex'))"
@@ -77,7 +95,7 @@ extension EngineCheck {
                 #expect(try String(contentsOfFile: "\(folder)/result", encoding: .utf8) == "done\n")
             }
             #expect(try await fixture.observe(plan.id) == nil)
-            #expect(try await fixture.leftovers(plan.id) == [])
+            try await fixture.expectNothingLeft(of: plan.id)
         },
         EngineCheck("T3, T10: when PodInit is killed, an earlier exit is still known, and the others have no time") {
             fixture in
@@ -98,7 +116,7 @@ extension EngineCheck {
                     #expect(pod.containers.first { $0.name == "side" }?.endedAt == nil)
                 }
             }
-            #expect(try await fixture.leftovers(plan.id) == [])
+            try await fixture.expectNothingLeft(of: plan.id)
         },
     ]
 }

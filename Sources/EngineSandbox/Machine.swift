@@ -80,24 +80,25 @@ struct Machine: Sendable, Hashable {
         let network = machine.network
         try await blocking { try SystemFiles.write(folder, network: network) }
         do {
-            try await client.start(machine.request(container, folder, record))
+            try await client.start(blocking { [machine] in machine.request(container, folder, record) })
         } catch let error as PlatformError where error.code == .containerFailed {
             // An older bubblewrap does not know `--disable-userns`, and some kernels refuse it.
             machine.forbidsUserNamespaces = false
-            try await client.start(machine.request(container, folder, record))
+            try await client.start(blocking { [machine] in machine.request(container, folder, record) })
         }
         try await client.shutdown(grace: .zero)
         return machine
     }
 
-    /// A container as `PodInit` starts it.
+    /// A container as `PodInit` starts it. Blocking.
     func request(_ container: ContainerPlan, _ folder: PodFolder, _ record: PodFolder.Record) -> StartRequest {
         let group = record.groups[container.name]
         var request = StartRequest(name: container.name)
         var bubblewrap = BubblewrapArguments(
             host: host, folder: folder, forbidsUserNamespaces: forbidsUserNamespaces, stages: record.stages ?? false)
-        bubblewrap.hasFiles = !record.plan.files.isEmpty
-        bubblewrap.hasArtifacts = record.plan.hasArtifacts
+        // A record that was read does not say it: at each start of a container the folder does.
+        bubblewrap.hasFiles = access(folder.spec, F_OK) == 0
+        bubblewrap.hasArtifacts = access(folder.artifacts, F_OK) == 0
         request.bubblewrap = bubblewrap.arguments(container)
         request.mounts = bubblewrap.mounts
         request.command = (container.command ?? []) + (container.args ?? [])

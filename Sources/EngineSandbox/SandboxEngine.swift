@@ -216,7 +216,7 @@ package final class SandboxEngine: Engine {
         let network = try await client.status().network
         try await blocking { try SystemFiles.write(folder, network: network) }
         for container in record.plan.containers {
-            try await client.start(machine.request(container, folder, record))
+            try await client.start(blocking { machine.request(container, folder, record) })
         }
     }
 
@@ -253,7 +253,7 @@ package final class SandboxEngine: Engine {
             try Self.checkVolumes(plan)
             try folder.renew(container, user: record.user)
         }
-        try await client(pod.id).start(machine.request(plan, folder, record))
+        try await client(pod.id).start(blocking { machine.request(plan, folder, record) })
     }
 
     package func stop(container: String, of pod: String, grace: Duration) async throws {

@@ -29,28 +29,47 @@ struct Supervisor: Sendable {
                 configuration.operatorSocket, "--log-bytes", String(configuration.logLimit),
             ] + (configuration.loopbackOnly ? ["--network", "loopback"] : [])
             + (user.map { ["--user", String($0)] } ?? [])
+        let program = Task { [configuration] in
+            let run = try await Subprocess.run(
+                .path(FilePath(configuration.podInit)), arguments: Arguments(arguments), environment: .custom([:]),
+                output: .discarded, error: .string(limit: 4096))
+            return (status: run.terminationStatus, text: run.standardError)
+        }
         let result: (status: TerminationStatus, text: String)
         do {
             result = try await withTimeLimit(Limits.supervisorStart, clock: clock) {
-                let run = try await Subprocess.run(
-                    .path(FilePath(configuration.podInit)), arguments: Arguments(arguments), environment: .custom([:]),
-                    output: .discarded, error: .string(limit: 4096))
-                return (run.terminationStatus, run.standardError)
+                try await withTaskCancellationHandler {
+                    try await program.value
+                } onCancel: {
+                    program.cancel()
+                }
             }
-        } catch let error as CancellationError {
-            throw error
-        } catch let error as PlatformError where error.code == .timedOut {
-            throw PlatformError(
-                .engineUnavailable,
-                "cortex-pod-init did not start within \(Limits.supervisorStart.components.seconds) s.",
-                cause: error)
         } catch {
-            throw PlatformError(.engineUnavailable, "cortex-pod-init cannot be run.", cause: error)
+            // The limit does not wait for what it ends. A program that began later would not be found by the removal. In
+            // another task: this one may be cancelled.
+            program.cancel()
+            let end = Task { [clock] in
+                try await withTimeLimit(Self.killTime, clock: clock) { _ = await program.result }
+            }
+            _ = await end.result
+            throw Self.failure(error)
         }
         guard result.status.isSuccess else {
             let text = result.text.replacingOccurrences(of: "cortex-pod-init: ", with: "")
             let reason = text.trimmingCharacters(in: .whitespacesAndNewlines)
             throw PlatformError(.engineUnavailable, "A sandbox cannot be made: \(reason).")
+        }
+    }
+
+    private static func failure(_ error: any Error) -> any Error {
+        switch error {
+        case is CancellationError: error
+        case let error as PlatformError where error.code == .timedOut:
+            PlatformError(
+                .engineUnavailable,
+                "cortex-pod-init did not start within \(Limits.supervisorStart.components.seconds) s.",
+                cause: error)
+        default: PlatformError(.engineUnavailable, "cortex-pod-init cannot be run.", cause: error)
         }
     }
 

@@ -290,14 +290,19 @@ extension MemoryStore {
     }
 
     private func add(_ files: [JobFile], to queue: inout MemoryAPI) {
+        guard var present = queue.job?.files else { return }
+        queue.job?.files = []
+        var indices = Dictionary(uniqueKeysWithValues: present.enumerated().map { ($1.place, $0) })
         for file in files {
-            if let old = queue.job?.files.firstIndex(where: { $0.isSamePlace(as: file) }) {
-                if let removed = queue.job?.files.remove(at: old), removed.content != file.content {
-                    eraseBody(removed)
-                }
+            if let index = indices[file.place] {
+                if present[index].content != file.content { eraseBody(present[index]) }
+                present[index] = file
+            } else {
+                indices[file.place] = present.count
+                present.append(file)
             }
-            queue.job?.files.append(file)
         }
+        queue.job?.files = present
     }
 
     private func eraseBody(_ file: JobFile) {

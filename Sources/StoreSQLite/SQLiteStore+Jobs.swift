@@ -343,20 +343,14 @@ extension WriteTransaction {
     }
 
     mutating func add(_ files: [JobFile], job: Int64) throws {
+        // A search for each file would take the square of their number.
+        var present = try self.files(atPlacesLike: files, job: job)
         for file in files {
-            let present = try rows(
-                """
-                SELECT f.number, f.answer, a.head, a.file FROM job_file f JOIN answer a ON a.number = f.answer
-                WHERE f.job = ? AND f.kind = ? AND f.worker = ? AND f.attempt = ?
-                """, [job, file.kind.rawValue, file.worker, file.attempt])
-            for row in present {
-                let record = try JSONDecoder().decode(JobFileRecord.self, from: row[2] as Data)
-                guard record.path == file.path else { continue }
+            if let old = present[file.place] {
                 // The same body again keeps its file.
-                let name: String? = row[3]
-                let isKept = name != nil && name == file.body?.fileName
-                try erase(BodyLog.Place(number: row[1] as Int64, file: isKept ? nil : name), in: .answer)
-                try run("DELETE FROM job_file WHERE number = ?", [row[0] as Int64])
+                let isKept = old.file != nil && old.file == file.body?.fileName
+                try erase(BodyLog.Place(number: old.answer, file: isKept ? nil : old.file), in: .answer)
+                try run("DELETE FROM job_file WHERE number = ?", [old.number])
             }
             let number = try nextNumber(of: "job_file")
             let answer = try append(
@@ -365,7 +359,34 @@ extension WriteTransaction {
             try run(
                 "INSERT INTO job_file (number, job, kind, worker, attempt, answer) VALUES (?, ?, ?, ?, ?, ?)",
                 [number, job, file.kind.rawValue, file.worker, file.attempt, answer])
+            present[file.place] = PresentFile(number: number, answer: answer, file: file.body?.fileName)
         }
+    }
+
+    private struct PresentFile {
+        var number: Int64
+        var answer: Int64
+        var file: String?
+    }
+
+    /// What the job has of the kinds, workers and attempts of these files.
+    private func files(atPlacesLike files: [JobFile], job: Int64) throws -> [JobFile.Place: PresentFile] {
+        var present: [JobFile.Place: PresentFile] = [:]
+        let groups = Set(files.map { JobFile.Place(kind: $0.kind, worker: $0.worker, attempt: $0.attempt, path: "") })
+        for group in groups {
+            let rows = try rows(
+                """
+                SELECT f.number, f.answer, a.head, a.file FROM job_file f JOIN answer a ON a.number = f.answer
+                WHERE f.job = ? AND f.kind = ? AND f.worker = ? AND f.attempt = ?
+                """, [job, group.kind.rawValue, group.worker, group.attempt])
+            for row in rows {
+                let record = try JSONDecoder().decode(JobFileRecord.self, from: row[2] as Data)
+                let place = JobFile.Place(
+                    kind: group.kind, worker: group.worker, attempt: group.attempt, path: record.path)
+                present[place] = PresentFile(number: row[0], answer: row[1], file: row[3])
+            }
+        }
+        return present
     }
 
     private func nextNumber(of table: String) throws -> Int64 {

@@ -131,7 +131,7 @@ struct SandboxEngineTests {
                     try await engine.list().first?.containers.first?.state == .exited(ContainerExit(code: 0))
                 })
             try await engine.stop(pod: plan.id, grace: .zero)
-            #expect(fixture.leftovers(plan.id) == [])
+            try await expectEventually { fixture.leftovers(plan.id) == [] }
             #expect(FileManager.default.fileExists(atPath: "/tmp"))
         }
     }
@@ -147,7 +147,7 @@ struct SandboxEngineTests {
             let task = Task { try await engine.start(plan) }
             task.cancel()
             await #expect(throws: (any Error).self) { try await task.value }
-            #expect(fixture.leftovers(plan.id) == [])
+            try await expectEventually { fixture.leftovers(plan.id) == [] }
             try await engine.start(plan)
             let error = await #expect(throws: PlatformError.self) { try await engine.start(plan) }
             #expect(error?.code == .conflict)
@@ -171,7 +171,7 @@ struct SandboxEngineTests {
             try await engine.setUp()
             #expect(try await engine.list().map(\.isAlive) == [false])
             try await engine.stop(pod: plan.id, grace: .zero)
-            #expect(fixture.leftovers(plan.id) == [])
+            try await expectEventually { fixture.leftovers(plan.id) == [] }
         }
     }
 
@@ -199,7 +199,7 @@ struct SandboxEngineTests {
             try await engine.start(plan)
             #expect(try await engine.list().map(\.id) == [plan.id])
             try await engine.stop(pod: plan.id, grace: .zero)
-            #expect(fixture.leftovers(plan.id) == [])
+            try await expectEventually { [plan] in fixture.leftovers(plan.id) == [] }
         }
     }
 
@@ -226,7 +226,7 @@ struct SandboxEngineTests {
             await #expect(throws: CancellationError.self) { try await start.value }
             #expect(clock.now - began < .seconds(5))
             try await engine.stop(pod: plan.id, grace: .zero)
-            #expect(fixture.leftovers(plan.id) == [])
+            try await expectEventually { [fixture] in fixture.leftovers(plan.id) == [] }
         }
     }
 
@@ -253,7 +253,7 @@ struct SandboxEngineTests {
             let isDead = try await eventually(within: .seconds(40)) { try await engine.list().first?.isAlive == false }
             #expect(isDead)
             try await Supervisor(configuration: fixture.configuration).remove(fixture.folder(frozen.id))
-            #expect(fixture.leftovers(frozen.id) == [])
+            try await expectEventually { fixture.leftovers(frozen.id) == [] }
         }
     }
 
@@ -314,7 +314,7 @@ struct SandboxEngineTests {
             try await fixture.engine().stop(pod: "orphaned-1", grace: .zero)
             #expect(await processes[0].wait() == 128 + SIGKILL)
             #expect(processes[1].isRunning)
-            #expect(fixture.leftovers("orphaned-1") == [])
+            try await expectEventually { fixture.leftovers("orphaned-1") == [] }
         }
     }
 

@@ -42,7 +42,7 @@ struct SandboxTaskTests {
                 #expect(await Self.state(orchestrator) { $0 == nil } == nil)
             }
             #expect(try await second.artifactsFolder(pod: plan.pod) == nil)
-            #expect(fixture.leftovers(plan.pod).isEmpty)
+            try await expectEventually { fixture.leftovers(plan.pod) == [] }
         }
     }
 

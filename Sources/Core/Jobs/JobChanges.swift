@@ -297,10 +297,23 @@ extension JobFile {
         if case .kept(let body, _) = content { body } else { nil }
     }
 
-    /// Whether one of the two takes the other's place.
-    package func isSamePlace(as other: JobFile) -> Bool {
-        kind == other.kind && worker == other.worker && attempt == other.attempt && path == other.path
+    /// What a file has in common with the one whose place it takes.
+    package struct Place: Sendable, Hashable {
+        package let kind: Kind
+        package let worker: Int
+        package let attempt: Int
+        /// Two names that look the same are two files.
+        private let path: [UInt8]
+
+        package init(kind: Kind, worker: Int, attempt: Int, path: String) {
+            self.kind = kind
+            self.worker = worker
+            self.attempt = attempt
+            self.path = Array(path.utf8)
+        }
     }
+
+    package var place: Place { Place(kind: kind, worker: worker, attempt: attempt, path: path) }
 
     /// By worker, attempt and the bytes of the path.
     package static func isOrderedBefore(_ left: JobFile, _ right: JobFile) -> Bool {

@@ -31,7 +31,7 @@ extension JobRoutes {
     func artifact(_ job: Job, worker: String, path: String, _ request: IncomingRequest) async throws -> OutgoingResponse
     {
         let files = try await files(of: job, attempt: attempt(request))
-        guard let file = files.first(where: { "\($0.worker)" == worker && $0.path == path }),
+        guard let file = files.first(where: { "\($0.worker)" == worker && $0.path.utf8.elementsEqual(path.utf8) }),
             case .kept(let body, let digest) = file.content
         else { throw PlatformError(.notFound, "the job has no such artifact") }
         let tag = "\"\(Self.hex(digest))\""

@@ -72,7 +72,9 @@ extension StoreCheck {
                 file(.artifact, 0, 1, "B", .kept(.inline([2]), digest: [1])),
                 file(.artifact, 0, 1, "a", .omitted(reason: "a link")),
                 file(.artifact, 0, 1, "a\nb", .kept(old, digest: [3])),
-                file(.artifact, 0, 1, "ä", .kept(.empty, digest: [4])),
+                // Two names that look the same.
+                file(.artifact, 0, 1, "a\u{308}", .kept(.inline([7]), digest: [7])),
+                file(.artifact, 0, 1, "\u{E4}", .kept(.empty, digest: [4])),
                 file(.artifact, 0, 2, "0", .kept(.inline([5]), digest: [5])),
                 file(.artifact, 1, 1, "0", .kept(.inline([6]), digest: [6])),
             ]
@@ -100,6 +102,18 @@ extension StoreCheck {
                 [file(.log, 0, 1, "main", .kept(lost, digest: []))], to: fixture.id(3), now: fixture.at(2))
             _ = try await store.maintain(now: fixture.at(40))
             #expect(try await fixture.isGone(lost))
+        },
+        StoreCheck("T6, N4: tens of thousands of files of one run are saved with its end") { fixture in
+            try await fixture.deployJobs(fixture.taskAPI())
+            try await fixture.create(1, batches: 0, of: fixture.taskAPI())
+            let files = (0..<20_000).map { number in
+                JobFile(
+                    kind: .artifact, worker: 0, attempt: 1, path: "file-\(10_000 + number)",
+                    content: number % 2 == 0 ? .omitted(reason: "a link") : .kept(.inline([1]), digest: [2]))
+            }
+            // With a search for each file this takes longer than the test may take.
+            for _ in 0..<2 { try await fixture.store.add(files, to: fixture.id(1), now: fixture.at(1)) }
+            #expect(try await fixture.store.files(of: fixture.id(1), kind: .artifact) == files)
         },
     ]
 
