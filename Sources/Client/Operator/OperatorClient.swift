@@ -200,7 +200,7 @@ extension OperatorClient {
 
     func decode<Document: Decodable>(_ text: ByteBuffer) throws -> Document {
         do {
-            return try JSONDecoder().decode(Document.self, from: Data(buffer: text))
+            return try AnswerDecoder.decode(Document.self, from: Data(buffer: text))
         } catch {
             throw PlatformError(
                 .connectionFailed,

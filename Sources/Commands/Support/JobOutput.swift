@@ -88,7 +88,7 @@ struct JobOutput {
         switch format {
         case .pretty: try pretty()
         case .json: String(buffer: document)
-        case .yaml: try JSONDecoder().decode(JSONValue.self, from: Data(buffer: document)).yaml()
+        case .yaml: try AnswerDecoder.decode(JSONValue.self, from: Data(buffer: document)).yaml()
         }
     }
 }
