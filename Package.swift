@@ -177,7 +177,7 @@ let package = Package(
                 "Operator", "Records", "Wire", "Access", "HTTPServing", "Reconciler", "StoreMemory", asyncHTTPClient,
                 nioCore, nioHTTP1, logging, lifecycle,
             ]),
-        tests("JobsTests", ["Jobs", "Operator", "StoreMemory", nioHTTP1]),
+        tests("JobsTests", ["Jobs", "Operator", "StoreMemory", logging, nioHTTP1]),
         tests("ObjectStorageTests", ["ObjectStorage"]),
         tests("AutoscalerTests", ["Autoscaler", "Wire", "StoreMemory", logging]),
         tests("ReconcilerTests", ["Reconciler", "StoreMemory", logging]),
@@ -216,8 +216,8 @@ let package = Package(
         tests(
             "SimulationTests",
             [
-                "CSimulation", "ContainerHTTP", "Dequeuer", "Gateway", "HTTPServing", "LocalOrchestrator", "Probes",
-                "Reconciler", "StoreMemory",
+                "CSimulation", "ContainerHTTP", "Dequeuer", "Gateway", "HTTPServing", "Jobs", "LocalOrchestrator",
+                "Probes", "Reconciler", "StoreMemory",
                 nioCore,
                 nioEmbedded, nioHTTP1, logging, lifecycle,
             ]),

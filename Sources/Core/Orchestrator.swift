@@ -50,8 +50,12 @@ package protocol Orchestrator: Sendable {
     /// they are gone.
     func delete(set: String) async
 
-    /// Every worker of a job's set that was declared or whose pod still exists, in the order of the indexes.
+    /// Every worker of a job's set that was declared or whose pod still exists, in the order of the indexes. Those of
+    /// an earlier process are missing until ``hasListedPods()``.
     func workers(of set: String) async -> [WorkerStatus]
+
+    /// Whether the pods that an earlier process of the platform left are known.
+    func hasListedPods() async -> Bool
 
     /// Whether a pod exists that runs a version of this API: a replica, a worker of a Batch job or a run of a task. A
     /// pod that is being stopped exists until it is removed.
@@ -72,6 +76,8 @@ extension Orchestrator {
     package func delete(set: String) async { await delete(api: set) }
 
     package func workers(of set: String) async -> [WorkerStatus] { [] }
+
+    package func hasListedPods() async -> Bool { true }
 
     package func hasPod(_ id: String, of api: String) async -> Bool {
         await status(api: api)?.replicas.contains { $0.id == id } ?? false

@@ -36,6 +36,8 @@ extension LocalOrchestrator {
         }
     }
 
+    package func hasListedPods() async -> Bool { hasListed }
+
     private func status(
         of index: Int, _ pod: Pod?, isReleased: Bool, _ history: WorkerHistory?
     ) -> WorkerStatus {

@@ -37,6 +37,23 @@ struct BatchMachineTests {
             ])
     }
 
+    @Test("J5: after a restart, a job that is being stopped ends only when the workers of before are known to be gone")
+    func stopAfterRestart() {
+        var job = JobPlan.batchJob(workers: 3)
+        job.stop = JobStop(status: .stopped, reason: "by its caller")
+        func decide(_ workers: [WorkerStatus], isKnown: Bool, isDeclared: Bool) -> [BatchMachine.Action] {
+            BatchMachine.decide(
+                facts(job, workers) {
+                    $0.areWorkersKnown = isKnown
+                    $0.isDeclared = isDeclared
+                })
+        }
+        #expect(decide([], isKnown: false, isDeclared: false) == [.takeOver(count: 3)])
+        #expect(decide([], isKnown: false, isDeclared: true) == [])
+        #expect(decide([ready(1)], isKnown: true, isDeclared: true) == [.dismiss])
+        #expect(decide([], isKnown: true, isDeclared: false) == [.cancelRest])
+    }
+
     @Test("J9: a job without a turn starts nothing")
     func waits() {
         let job = JobPlan.batchJob(status: .pending)

@@ -44,6 +44,19 @@ struct TaskMachineTests {
         #expect(TaskMachine.decide(facts(job, workers, hasTurn: false)) == [])
     }
 
+    @Test("T3: a calendar that is set back does not delay the next attempt")
+    func setBack() {
+        let job = JobPlan.taskJob(status: .running)
+        let retries = TaskRetryPolicy(maxAttempts: 2, on: [.exit], backoff: .seconds(10))
+        var ended = run(.exit, exitCode: 1)
+        ended.endedAt = JobPlan.now + .seconds(3600)
+        let actions = TaskMachine.decide(facts(job, [worker(ended)], retries))
+        #expect(actions.contains(.plan(worker: 0, attempt: 2)))
+        ended.endedAt = JobPlan.now
+        let later = TaskMachine.decide(facts(job, [worker(ended)], retries))
+        #expect(!later.contains(.plan(worker: 0, attempt: 2)))
+    }
+
     @Test("N2: a job of an API that is held back starts nothing and shows the reason; what runs goes on")
     func heldBack() {
         func decide(_ job: Job, _ workers: [TaskMachine.Worker]) -> [TaskMachine.Action] {

@@ -70,13 +70,16 @@ struct Enqueuer: Sendable {
                     cursor.url = nil
                 }
             }
-            let rest = try await builder.finish()
+            _ = try await builder.finish()
             cursor.nextBatch = builder.nextBatch
             cursor.nextItem = builder.nextItem
             guard builder.nextBatch > 0 else {
                 throw InputFailure(url: input.paths.joined(separator: ", "), reason: "there is no item in any file")
             }
-            _ = try await store.append(rest, to: job.id, cursor: try encode(cursor), isLast: true, now: clock.now())
+            let text = try encode(cursor)
+            try await builder.handOverPortion(always: true) { rest in
+                _ = try await store.append(rest, to: job.id, cursor: text, isLast: true, now: clock.now())
+            }
         } catch {
             await builder.discard()
             throw error

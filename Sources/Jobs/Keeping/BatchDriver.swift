@@ -16,6 +16,7 @@ actor BatchDriver: JobDriver {
     /// Lists the job's input until it is complete; a job whose input is in its submission has none.
     private let list: (@Sendable (Job) async throws -> Void)?
     private var listing: Task<Void, Never>?
+    /// Whether ``listing`` has ended, and no step has noticed it yet.
     private var isListed = false
     private var declared: ReplicaSet?
     /// When a worker was ready last, or nothing waited for one.
@@ -43,6 +44,8 @@ actor BatchDriver: JobDriver {
 
     func step(_ job: Job?, hasTurn: Bool) async throws -> JobStep {
         let set = Job.queue(of: id)
+        // In this order: what is missing from the workers is known to be gone.
+        let areWorkersKnown = await orchestrator.hasListedPods()
         let workers = await orchestrator.workers(of: set)
         guard let job else {
             listing?.cancel()
@@ -51,9 +54,16 @@ actor BatchDriver: JobDriver {
             declared = nil
             return .wait(until: nil)
         }
+        if isListed {
+            // Whatever the listing has stored must be known before it begins again.
+            isListed = false
+            listing = nil
+            return .again
+        }
         let facts = BatchMachine.Facts(
-            job: job, workers: workers, hasTurn: hasTurn, isDeclared: declared != nil,
-            isListing: listing != nil && !isListed, withoutWorker: withoutWorker(job, workers), now: clock.now(),
+            job: job, workers: workers, areWorkersKnown: areWorkersKnown, hasTurn: hasTurn, isDeclared: declared != nil,
+            isListing: listing != nil,
+            withoutWorker: withoutWorker(job, workers), now: clock.now(),
             heldBack: heldBack(job.api))
         let actions = BatchMachine.decide(facts)
         var moment: Timestamp?
@@ -67,14 +77,9 @@ actor BatchDriver: JobDriver {
                 }
                 startListing(job)
             case .declare(let count):
-                let next = ReplicaSet(
-                    name: set, api: job.version, count: count,
-                    job: JobContext(
-                        jobID: id.description, workers: count, scheduledTime: ScheduledTimeText.of(job),
-                        files: [PodFile(name: "job.json", text: try JobTexts.file(of: job))]))
-                declared = next
-                lastReady = clock.instant()
-                await orchestrator.apply(next)
+                try await declare(count, of: job)
+            case .takeOver(let count):
+                try await declare(count, of: job, released: Set(0..<count))
             case .release(let worker):
                 declared?.released.insert(worker)
                 await orchestrator.release(worker: worker, of: set)
@@ -86,6 +91,10 @@ actor BatchDriver: JobDriver {
                 _ = try await store.stop(id, stop, now: clock.now())
                 return .again
             case .cancelRest:
+                if declared != nil {
+                    await orchestrator.delete(set: set)
+                    declared = nil
+                }
                 listing?.cancel()
                 await listing?.value
                 while try await store.cancelRest(of: id, limit: Self.slice, now: clock.now()) > 0 {
@@ -106,6 +115,17 @@ actor BatchDriver: JobDriver {
         return hasChanged ? .again : .wait(until: moment)
     }
 
+    private func declare(_ count: Int, of job: Job, released: Set<Int> = []) async throws {
+        let set = ReplicaSet(
+            name: job.queue, api: job.version, count: count, released: released,
+            job: JobContext(
+                jobID: id.description, workers: count, scheduledTime: ScheduledTimeText.of(job),
+                files: [PodFile(name: "job.json", text: try JobTexts.file(of: job))]))
+        declared = set
+        lastReady = clock.instant()
+        await orchestrator.apply(set)
+    }
+
     /// How long batches have been waiting without a ready worker. Waiting for capacity does not count.
     private func withoutWorker(_ job: Job, _ workers: [WorkerStatus]) -> Duration {
         let now = clock.instant()
@@ -118,8 +138,7 @@ actor BatchDriver: JobDriver {
     }
 
     private func startListing(_ job: Job) {
-        guard listing == nil || isListed, let list else { return }
-        isListed = false
+        guard listing == nil, let list else { return }
         // It takes as long as the input is large, while the job's steps go on. It ends with this driver.
         listing = Task { [logger] in
             do {

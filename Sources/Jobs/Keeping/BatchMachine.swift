@@ -8,6 +8,8 @@ struct BatchMachine {
         var job: Job
         /// The workers that were declared or still exist.
         var workers: [WorkerStatus]
+        /// Whether ``workers`` has those of an earlier process of the platform.
+        var areWorkersKnown = true
         /// Whether the job may start (contract J9).
         var hasTurn: Bool
         /// Whether its set of workers was declared by this process.
@@ -26,6 +28,9 @@ struct BatchMachine {
         case list
         /// Declares workers 0 … `count` - 1.
         case declare(count: Int)
+        /// Takes over workers 0 … `count` - 1 of an earlier process, so that they end with their grace period. None is
+        /// started.
+        case takeOver(count: Int)
         /// Stops a worker for good.
         case release(worker: Int)
         /// Stops all workers.
@@ -46,7 +51,7 @@ struct BatchMachine {
     static func decide(_ facts: Facts) -> [Action] {
         let job = facts.job
         guard job.status.isOpen else { return facts.workers.isEmpty ? [] : [.dismiss] }
-        if job.stop != nil { return facts.workers.isEmpty ? [.cancelRest] : [.dismiss] }
+        if job.stop != nil { return stopping(facts) }
         if let stop = limit(facts) ?? verdict(facts) { return [.stop(stop)] }
         var actions: [Action] = []
         if let deadline = deadline(of: job) { actions.append(.look(at: deadline)) }
@@ -74,6 +79,13 @@ struct BatchMachine {
     }
 
     // MARK: Ends
+
+    /// The status follows when all workers are gone, also those of an earlier process (contract J5).
+    private static func stopping(_ facts: Facts) -> [Action] {
+        guard facts.workers.isEmpty else { return [.dismiss] }
+        if facts.areWorkersKnown { return [.cancelRest] }
+        return facts.isDeclared ? [] : [.takeOver(count: workerCount(facts.job))]
+    }
 
     /// The end of a job that exceeded one of its own limits.
     private static func limit(_ facts: Facts) -> JobStop? {

@@ -92,7 +92,7 @@ package actor JobKeeper: Service {
         var count = 0
         while (try? await clock.sleep(for: Self.period)) != nil {
             count += 1
-            // Another process may have created a job whose hint was lost.
+            // The hint of a job that was created or changed may have been lost.
             if count % 10 == 0 { await tryToReadAll() }
             for (id, entry) in entries where entry.hasTurn { wake(id) }
         }
@@ -134,7 +134,11 @@ package actor JobKeeper: Service {
 
     private func readAll() async throws {
         let open = try await store.openJobs()
-        for job in open { add(job) }
+        for job in open {
+            // The hint of a change may have been lost.
+            if let known = entries[job.id], known.job != job { entries[job.id]?.isStale = true }
+            add(job)
+        }
         // What ended, or was erased, without this process: one more step dismisses its workers.
         let ids = Set(open.map(\.id))
         for id in entries.keys where !ids.contains(id) {
@@ -207,7 +211,14 @@ package actor JobKeeper: Service {
             if entry.isStale {
                 entries[id]?.isStale = false
                 job = try await store.job(id, api: entry.job.api, now: clock.now())
-                if let job { entries[id]?.job = job }
+                // Callers do not see the open jobs of a deleted API, and their workers must end all the same.
+                if job == nil { job = try await store.openJobs().first { $0.id == id } }
+                if let job {
+                    entries[id]?.job = job
+                } else {
+                    // It was erased: what is remembered of it is over for good.
+                    entries[id]?.isStale = true
+                }
             }
             switch try await entry.driver.step(job, hasTurn: entries[id]?.hasTurn ?? false) {
             case .over: isOver = true

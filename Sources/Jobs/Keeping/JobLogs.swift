@@ -129,9 +129,13 @@ package struct JobRecorder: WorkerRecorder {
     }
 
     package func willStart(run pod: String, of worker: PodOwner.Worker) async throws {
-        guard let id = RequestID(worker.jobID),
-            let job = try await store.job(id, api: worker.version.name, now: clock.now()),
-            case .task(let specification) = job.version.specification.kind, case .task(let work) = job.submission.work,
+        guard let id = RequestID(worker.jobID) else { return }
+        // Its end is under way, and removes the run.
+        guard let job = try await store.job(id, api: worker.version.name, now: clock.now()), job.stop == nil else {
+            throw PlatformError(.unavailable, "its job is being stopped, or was erased")
+        }
+        guard case .task(let specification) = job.version.specification.kind,
+            case .task(let work) = job.submission.work,
             TaskRetries.policy(specification.retries, replacedBy: work.retries).onLost == .fail,
             var run = try await store.runs(of: id, limit: .max).first(where: { $0.pod == pod }), run.status == .planned
         else { return }

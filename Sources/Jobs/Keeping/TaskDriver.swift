@@ -46,6 +46,7 @@ actor TaskDriver: JobDriver {
         let known = try await newestRuns()
         let states = board.runs(of: id)
         forgetRemoved(states, known)
+        await acknowledgeEnded(states, known)
         let indexes = work.indexes ?? Array(0..<job.submission.workers)
         let facts = TaskMachine.Facts(
             job: job,
@@ -135,9 +136,23 @@ actor TaskDriver: JobDriver {
         declared = declared.filter { open.contains($0) || states[$0] != nil }
     }
 
+    /// Lets the pods go whose runs have ended durably. The answer to an earlier write of an end may have been lost.
+    private func acknowledgeEnded(_ states: [String: RunState], _ runs: [Int: JobRun]) async {
+        let open = Set(runs.values.filter { !$0.status.isEnded }.map(\.pod))
+        for state in states.values where state.end != nil && !open.contains(state.pod) {
+            await runner.acknowledge(run: state.pod)
+        }
+    }
+
     private func save(_ run: JobRun, files: [JobFile] = []) async throws -> Bool {
+        // A write that reports a failure may have taken effect: what is stored is read again.
+        let known = runs
+        runs = nil
         let isSaved = try await store.save(run, of: id, files: files, now: clock.now())
-        if isSaved { runs?[run.worker] = run } else { runs = nil }
+        if isSaved {
+            runs = known
+            runs?[run.worker] = run
+        }
         return isSaved
     }
 

@@ -76,8 +76,9 @@ struct TaskMachine {
             guard run.status.isEnded, case .again(let attempt, let moment) = next(after: run, facts.retries) else {
                 continue
             }
-            actions.append(
-                moment <= facts.now ? .plan(worker: worker.index, attempt: attempt) : .look(at: moment))
+            // A calendar that was set back since the end does not delay it.
+            let isDue = moment <= facts.now || moment > facts.now + Limits.retryBackoff * 2
+            actions.append(isDue ? .plan(worker: worker.index, attempt: attempt) : .look(at: moment))
         }
         if job.status == .pending, facts.workers.contains(where: hasBegun) { actions.append(.run) }
         let areDone = facts.workers.allSatisfy { $0.run?.status == .succeeded }
@@ -124,7 +125,7 @@ struct TaskMachine {
         }
         guard run.attempt < retries.maxAttempts, retries.on.contains(reason) else { return .failed }
         if let code = run.exitCode, retries.noRetryExitCodes.contains(code) { return .failed }
-        let wait = Backoff(first: retries.backoff, longest: .seconds(300)).delay(failures: run.attempt)
+        let wait = Backoff(first: retries.backoff, longest: Limits.retryBackoff).delay(failures: run.attempt)
         return .again(attempt: run.attempt + 1, at: ended + wait)
     }
 

@@ -19,6 +19,8 @@ actor ScheduleKeeper: Service {
         var version: String
         /// The last job, once it is known to have ended.
         var endedJob: RequestID?
+        /// When there is something to do, as far as its last decision says.
+        var next: Timestamp?
     }
 
     private let store: any Store
@@ -42,33 +44,27 @@ actor ScheduleKeeper: Service {
     func run() async throws {
         await cancelWhenGracefulShutdown {
             while !Task.isCancelled {
+                var wait = Self.period
                 do {
                     try await self.gate.run { try await self.pass() }
-                    await self.succeeded()
+                    wait = await self.succeeded()
                 } catch is CancellationError {
                     return
                 } catch {
                     await self.failed(error)
                 }
-                guard (try? await self.clock.sleep(for: self.pause())) != nil else { return }
+                guard (try? await self.clock.sleep(for: wait)) != nil else { return }
             }
         }
     }
 
-    /// Until the next planned time, but no longer than a period.
-    private func pause() -> Duration {
+    /// - Returns: how long to wait for the next planned time, but no longer than a period.
+    private func succeeded() -> Duration {
+        isFailing = false
         let now = clock.now()
-        var wait = Self.period
-        for entry in entries.values.flatMap(\.values) {
-            guard let next = entry.machine.plan.next(after: entry.state.lastPlanned).map(entry.machine.due) else {
-                continue
-            }
-            wait = min(wait, max(.milliseconds(5), next - now))
-        }
-        return wait
+        let next = entries.values.flatMap(\.values).compactMap(\.next).min()
+        return next.map { min(Self.period, max(.milliseconds(5), $0 - now)) } ?? Self.period
     }
-
-    private func succeeded() { isFailing = false }
 
     private func failed(_ error: any Error) {
         // What a shutdown interrupts is no failure, also where a service wrapped the cancellation in its own error.
@@ -131,6 +127,7 @@ actor ScheduleKeeper: Service {
             let isOpen = try await lastJobIsOpen(&entry, api)
             let decision = entry.machine.decide(
                 entry.state, lastJobIsOpen: isOpen, watchedSince: watch.since, now: clock.now())
+            entry.next = nil
             entries[api.name]?[name] = entry
             switch decision {
             case .save(let state, let skipped):
@@ -158,7 +155,9 @@ actor ScheduleKeeper: Service {
                     _ = try await store.stop(job, stop, now: clock.now())
                 }
                 return
-            case .wait: return
+            case .wait(let next):
+                entries[api.name]?[name]?.next = next
+                return
             }
         }
     }

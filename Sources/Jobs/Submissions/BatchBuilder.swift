@@ -90,11 +90,15 @@ struct BatchBuilder {
     /// Whether enough batches are complete.
     var isPortionFull: Bool { portion.count >= Self.portionCount || portionSize >= Self.portionBytes }
 
-    /// Hands over what is complete.
-    mutating func handOverPortion(to store: ([Batch]) async throws -> Void) async throws {
-        guard !portion.isEmpty else { return }
-        try await store(portion)
+    /// Hands over what is complete. The bodies belong to the store then, also when it reports a failure: the batches
+    /// may be stored all the same. Its next start removes bodies that belong to no job.
+    ///
+    /// - Parameter always: also when nothing is complete.
+    mutating func handOverPortion(always: Bool = false, to store: ([Batch]) async throws -> Void) async throws {
+        guard always || !portion.isEmpty else { return }
+        let batches = portion
         forgetPortion()
+        try await store(batches)
     }
 
     /// Ends the last batch.

@@ -53,7 +53,7 @@ struct JobSubmitter: Sendable {
                 for item in items { try await builder.add(item) }
             }
         }
-        return try await store(job, [])
+        return try await accept(try await services.store.createJob(job, batches: [], now: services.clock.now()))
     }
 
     func makeJob(_ submission: JobSubmission, of api: DeployedAPI) -> Job {
@@ -65,17 +65,27 @@ struct JobSubmitter: Sendable {
     func fill(
         _ builder: inout BatchBuilder, _ job: Job, with add: (inout BatchBuilder) async throws -> Void
     ) async throws -> Job {
+        let creation: JobCreation
         do {
-            try await add(&builder)
-            let rest = try await builder.finish()
-            return try await store(job, rest)
+            let rest: [Batch]
+            do {
+                try await add(&builder)
+                rest = try await builder.finish()
+            } catch {
+                await builder.discard()
+                throw error
+            }
+            // When this reports a failure, it may have taken effect. The bodies are left then; the next start of the
+            // store removes those that belong to no job.
+            creation = try await services.store.createJob(job, batches: rest, now: services.clock.now())
         } catch {
-            await builder.discard()
             // Also when the caller has left: the task may be cancelled.
             let store = services.store
             try? await Task { try await store.discardStaged(job.id) }.value
             throw error
         }
+        if case .created = creation {} else { await builder.discard() }
+        return try await accept(creation)
     }
 
     func builder(for job: Job, size: Int) -> BatchBuilder {
@@ -85,8 +95,8 @@ struct JobSubmitter: Sendable {
         }
     }
 
-    private func store(_ job: Job, _ batches: [Batch]) async throws -> Job {
-        switch try await services.store.createJob(job, batches: batches, now: services.clock.now()) {
+    private func accept(_ creation: JobCreation) async throws -> Job {
+        switch creation {
         case .created(let job):
             await keeper.created(job)
             return job
