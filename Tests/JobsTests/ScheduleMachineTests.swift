@@ -15,8 +15,11 @@ struct ScheduleMachineTests {
     /// Planned each minute.
     private var specification = ScheduleSpecification(name: "report", timing: .every(.seconds(60)))
 
-    private func machine(watchedSince: Timestamp = midnight) throws -> ScheduleMachine {
-        try ScheduleMachine(api: "sum", specification: specification, watchedSince: watchedSince)
+    private func machine(
+        deployedAt: Timestamp = midnight, watchedSince: Timestamp = midnight
+    ) throws -> ScheduleMachine {
+        try ScheduleMachine(
+            api: "sum", specification: specification, deployedAt: deployedAt, watchedSince: watchedSince)
     }
 
     private func state(
@@ -52,7 +55,7 @@ struct ScheduleMachineTests {
 
     @Test("J14: each planned time leads to one job, not before its time")
     func regular() throws {
-        var machine = try machine()
+        var machine = try machine(deployedAt: at(1))
         var state = machine.initialState(now: at(1))
         #expect(run(&state, &machine, at: 1) == ["wait 60"])
         #expect(run(&state, &machine, at: 59) == ["wait 60"])
@@ -73,7 +76,8 @@ struct ScheduleMachineTests {
         for overlap in ScheduleSpecification.Overlap.allCases {
             var other = ScheduleSpecification(name: "report", timing: .every(.seconds(7)), overlap: overlap)
             other.catchUp = .nothing
-            var later = try ScheduleMachine(api: "sum", specification: other, watchedSince: at(3600))
+            var later = try ScheduleMachine(
+                api: "sum", specification: other, deployedAt: at(3600), watchedSince: at(3600))
             for isOpen in [false, true] {
                 let decision = later.decide(state, lastJobIsOpen: isOpen, watchedSince: at(3600), now: at(3600))
                 #expect(decision == .fire(at(60)))
@@ -250,7 +254,7 @@ struct ScheduleMachineTests {
         // Regular again, not missed, although the moment before was later.
         var none = specification
         none.catchUp = .nothing
-        var other = try ScheduleMachine(api: "sum", specification: none, watchedSince: at(900))
+        var other = try ScheduleMachine(api: "sum", specification: none, deployedAt: midnight, watchedSince: at(900))
         state = self.state(lastPlanned: 660)
         #expect(run(&state, &other, at: 700, watchedSince: at(700)) == ["wait 720"])
         #expect(run(&state, &other, at: 721, watchedSince: at(700)) == ["fire 720", "wait 780"])
@@ -284,7 +288,7 @@ struct ScheduleMachineTests {
 
         specification.jitter = .zero
         specification.timing = .every(.seconds(36))
-        var changed = try machine()
+        var changed = try machine(deployedAt: at(99))
         state = old
         state.isSuspended = false
         #expect(
@@ -292,6 +296,15 @@ struct ScheduleMachineTests {
                 "skip 1 to 60: the schedule was changed", "wait 108",
             ])
         #expect(state.fingerprint == specification.fingerprint)
+        // The platform looks at a new version up to a second later.
+        changed = try machine(deployedAt: at(107))
+        state = old
+        state.isSuspended = false
+        state.waiting = nil
+        #expect(run(&state, &changed, at: 108) == ["fire 108", "wait 144"])
+        var first = changed.initialState(now: at(108))
+        #expect(run(&first, &changed, at: 108) == ["fire 108", "wait 144"])
+        changed = try machine(deployedAt: at(99))
         // A new plan begins at the deploy also if the clock had been ahead before.
         state = old
         state.isSuspended = false
@@ -304,7 +317,7 @@ struct ScheduleMachineTests {
     mutating func deploySuspended() throws {
         var state = state(isSuspended: true)
         specification.timing = .every(.seconds(36))
-        var machine = try machine()
+        var machine = try machine(deployedAt: at(99))
         #expect(run(&state, &machine, at: 100) == ["wait -"])
         specification.isSuspended = true
         var suspended = try self.machine()
@@ -317,7 +330,7 @@ struct ScheduleMachineTests {
         state.isSuspended = true
         var active = try self.machine()
         #expect(run(&state, &active, at: 104) == ["wait 108"])
-        #expect(try self.machine().initialState(now: at(5)) == self.state(lastPlanned: 5))
+        #expect(try self.machine(deployedAt: at(6)).initialState(now: at(5)) == self.state(lastPlanned: 5))
     }
 
     @Test("J14: a job that is refused is a recorded skip")

@@ -41,7 +41,7 @@ private struct World {
         random = SeededGenerator(seed: seed)
         calendar = begin
         watch = CalendarWatch(now: begin, instant: instant)
-        machine = try ScheduleMachine(api: "sum", specification: specification, watchedSince: begin)
+        machine = try ScheduleMachine(api: "sum", specification: specification, deployedAt: begin, watchedSince: begin)
         saved = machine.initialState(now: begin)
     }
 
@@ -89,7 +89,8 @@ private struct World {
         crashes += 1
         if chance(70) { pass(duration(upTo: 20 * 86_400)) }
         watch = CalendarWatch(now: calendar, instant: instant)
-        machine = try ScheduleMachine(api: "sum", specification: specification, watchedSince: calendar)
+        machine = try ScheduleMachine(
+            api: "sum", specification: specification, deployedAt: begin, watchedSince: calendar)
     }
 
     /// Carries out decisions until the machine waits.

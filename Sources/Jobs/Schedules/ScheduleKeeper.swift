@@ -107,7 +107,8 @@ actor ScheduleKeeper: Service {
         let now = clock.now()
         var next: [String: Entry] = [:]
         for schedule in schedules {
-            let machine = try ScheduleMachine(api: api.name, specification: schedule, watchedSince: watch.since)
+            let machine = try ScheduleMachine(
+                api: api.name, specification: schedule, deployedAt: api.lastUpdated, watchedSince: watch.since)
             var state = machine.initialState(now: now)
             if let known = saved[schedule.name] {
                 state = known
@@ -228,7 +229,8 @@ actor ScheduleKeeper: Service {
         let now = clock.now()
         var documents: [ScheduleDocument] = []
         for schedule in api.specification.jobs?.schedules ?? [] {
-            let machine = try ScheduleMachine(api: api.name, specification: schedule, watchedSince: watch.since)
+            let machine = try ScheduleMachine(
+                api: api.name, specification: schedule, deployedAt: api.lastUpdated, watchedSince: watch.since)
             let state = saved[schedule.name] ?? machine.initialState(now: now)
             func text(_ time: Timestamp) -> String { machine.plan.rfc3339(time) }
             var last: ScheduleDocument.Last?

@@ -30,14 +30,19 @@ package struct ScheduleMachine: Sendable {
     package let specification: ScheduleSpecification
     package let plan: SchedulePlan
     private let jitter: ScheduleJitter
+    private let deployedAt: Timestamp
     /// Planned times before it were missed.
     private var watchedSince: Timestamp
 
-    /// - Parameter watchedSince: ``CalendarWatch/since``.
+    /// - Parameters:
+    ///   - deployedAt: when the version of the API was deployed: its plan begins then, although the platform looks at
+    ///     it up to a second later.
+    ///   - watchedSince: ``CalendarWatch/since``.
     package init(
-        api: String, specification: ScheduleSpecification, watchedSince: Timestamp
+        api: String, specification: ScheduleSpecification, deployedAt: Timestamp, watchedSince: Timestamp
     ) throws(ScheduleSpecification.Problem) {
         self.specification = specification
+        self.deployedAt = deployedAt
         plan = try SchedulePlan(specification.timing)
         jitter = ScheduleJitter(api: api, schedule: specification.name, bound: specification.jitter)
         self.watchedSince = watchedSince
@@ -46,7 +51,8 @@ package struct ScheduleMachine: Sendable {
     /// The state of a schedule that is deployed for the first time.
     package func initialState(now: Timestamp) -> ScheduleState {
         ScheduleState(
-            fingerprint: specification.fingerprint, lastPlanned: now, isSuspended: specification.isSuspended)
+            fingerprint: specification.fingerprint, lastPlanned: min(deployedAt, now),
+            isSuspended: specification.isSuspended)
     }
 
     /// The moment at which a planned time is due: its own, plus its jitter.
@@ -118,7 +124,8 @@ package struct ScheduleMachine: Sendable {
         change.state.fingerprint = specification.fingerprint
         if !specification.hasTiming(ofFingerprint: state.fingerprint) {
             change.skipWaiting("the schedule was changed")
-            change.state.lastPlanned = now
+            // A clock that was ahead has left a later time.
+            change.state.lastPlanned = min(max(state.lastPlanned, deployedAt), now)
         }
         if !specification.hasSuspension(ofFingerprint: state.fingerprint) {
             change.state.isSuspended = specification.isSuspended
