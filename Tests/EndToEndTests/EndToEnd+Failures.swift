@@ -23,7 +23,7 @@ extension EndToEnd {
                 let container = "liveness_probe: {\(probe), period_seconds: 1, failure_threshold: 2}"
                 // On a busy machine the probe may fail twice before the replica was ever ready.
                 try await platform.with("sick", container: container, wait: false) { _ async throws in
-                    try await expectEventually(within: .seconds(40), "\(words) is not shown") {
+                    try await expectEventually(within: .seconds(120), "\(words) is not shown") {
                         guard let replica = try await platform.describe("sick")?["status"]["replicas"][0] else {
                             return false
                         }

@@ -128,7 +128,6 @@ extension EndToEnd {
                 autoscaling: {min_replicas: 0, init_replicas: 1, window: 10s, downscale_stabilization_period: 0s}
                 """
             try await platform.deploy(file: try await platform.realtimeYAML("rt-zero", api: [scaling]))
-            #expect(try await platform.get("/rt-zero/x").origin == "api")
             try await expectEventually(within: .seconds(60), "it did not scale to zero") {
                 let status = try await platform.describe("rt-zero")?["status"]
                 return status?["requested"].int == 0 && status?["replicas"].array?.isEmpty == true
