@@ -1,7 +1,7 @@
+import Client
 import Core
 import Foundation
 import Testing
-import Wire
 
 @Suite("Documents with values that Foundation cannot read")
 struct AnswerDecoderTests {
