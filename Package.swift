@@ -168,7 +168,8 @@ let package = Package(
         tests(
             "ProxyTests",
             [
-                "Proxy", "Autoscaler", "Gateway", "HTTPServing", "StoreMemory", nioCore, nioPosix, logging, lifecycle,
+                "Proxy", "Autoscaler", "Gateway", "HTTPServing", "StoreMemory", nioCore, nioEmbedded, nioHTTP1,
+                nioPosix, logging, lifecycle,
             ]),
         tests("ProbesTests", ["Probes", nioCore, nioPosix, nioHTTP1]),
         tests(

@@ -82,6 +82,12 @@ final class Tunnel: ChannelDuplexHandler {
     func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
         guard case ChannelEvent.inputClosed? = event as? ChannelEvent else { return }
         isInputOver = true
+        // Later: directly behind a 101 the decoder of the other side is still there, and what is written would end the
+        // process (``ContainerLink/handOver(to:)``).
+        context.eventLoop.assumeIsolated().execute { self.passEnd() }
+    }
+
+    private func passEnd() {
         guard let other = other?.context else { return closeThis() }
         // Behind what was written before.
         other.writeAndFlush(wrapOutboundOut(ByteBuffer())).assumeIsolated().whenComplete { _ in
