@@ -45,8 +45,8 @@ struct Supervisor: Sendable {
                 }
             }
         } catch {
-            // The limit does not wait for what it ends. A program that began later would not be found by the removal. In
-            // another task: this one may be cancelled.
+            // The limit does not wait for what it ends. A program that began later would not be found by the removal.
+            // In another task: this one may be cancelled.
             program.cancel()
             let end = Task { [clock] in
                 try await withTimeLimit(Self.killTime, clock: clock) { _ = await program.result }

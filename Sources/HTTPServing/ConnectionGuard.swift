@@ -4,8 +4,8 @@ import NIOHTTP1
 import Support
 
 /// Enforces the time limits of one connection: closes it when its caller is silent or too slow (contract N6), or at
-/// shutdown between two requests, and notices that the caller has finished or gone. It also refuses what the parser reads
-/// and does not show: chunks by the sizes that they declare, and bare line ends before a request (contract R27).
+/// shutdown between two requests, and notices that the caller has finished or gone. It also refuses what the parser
+/// reads and does not show: chunks by the sizes that they declare, and bare line ends before a request (contract R27).
 ///
 /// The first handler of the pipeline: it sees bytes; ``Connection`` reports messages to it. Confined to the event loop.
 final class ConnectionGuard: ChannelDuplexHandler {

@@ -2,8 +2,8 @@ package import Foundation
 
 /// Decodes documents of the platform in which values of callers and containers stand as they were sent: any JSON
 /// (contract C5). `JSONDecoder` reads less than that. What it cannot read is replaced, and only in a document that it
-/// cannot read otherwise: numbers without a `Double` become strings, halves of surrogate pairs U+FFFD, and deeply nested
-/// arrays and objects `null`.
+/// cannot read otherwise: numbers without a `Double` become strings, halves of surrogate pairs U+FFFD, and deeply
+/// nested arrays and objects `null`.
 package enum AnswerDecoder {
     /// Levels of nesting that are kept. `JSONDecoder` reads 512.
     private static let depth = 256
