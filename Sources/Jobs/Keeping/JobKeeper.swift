@@ -18,6 +18,8 @@ package actor JobKeeper: Service {
     private struct Entry {
         var job: Job
         var hasTurn = false
+        /// Whether it exists no more: it was erased with its API. Its workers are still ended; it holds no turn.
+        var isErased = false
         var isRunning = false
         /// Whether something happened since the present step began.
         var isDue = false
@@ -94,7 +96,9 @@ package actor JobKeeper: Service {
             count += 1
             // The hint of a job that was created or changed may have been lost.
             if count % 10 == 0 { await tryToReadAll() }
-            for (id, entry) in entries where entry.hasTurn { wake(id) }
+            // A deploy may have raised a limit.
+            for api in Array(waiting.keys) { await giveTurns(of: api) }
+            for (id, entry) in entries where entry.hasTurn || entry.isErased { wake(id) }
         }
     }
 
@@ -109,9 +113,11 @@ package actor JobKeeper: Service {
     // MARK: Jobs
 
     /// A job was created. The hint of the store says the same, later.
-    package func created(_ job: Job) {
+    package func created(_ job: Job) async {
+        // The hint may have come first, and the job have ended since.
+        guard !ended.contains(job.id) else { return }
         add(job)
-        giveTurns(of: job.api)
+        await giveTurns(of: job.api)
     }
 
     /// Something of these jobs runs differently.
@@ -145,7 +151,7 @@ package actor JobKeeper: Service {
             entries[id]?.isStale = true
             wake(id)
         }
-        for api in Array(waiting.keys) { giveTurns(of: api) }
+        for api in Array(waiting.keys) { await giveTurns(of: api) }
         isFailing = false
     }
 
@@ -162,28 +168,55 @@ package actor JobKeeper: Service {
         waiting[job.api, default: []].insert(job.id, at: place)
     }
 
-    private func remove(_ id: RequestID) {
+    private func remove(_ id: RequestID) async {
         guard let entry = entries.removeValue(forKey: id) else { return }
         if ended.count >= Self.endedLimit { ended = [] }
         ended.insert(id)
-        if entry.hasTurn {
-            active[entry.job.api, default: 0] -= 1
-        } else {
-            waiting[entry.job.api]?.removeAll { $0 == id }
-        }
-        giveTurns(of: entry.job.api)
+        if !entry.isErased { await giveBackTurn(of: entry) }
     }
 
-    /// Lets pending jobs of an API start, in the order of submission (contract J9).
-    private func giveTurns(of api: String) {
-        while let id = waiting[api]?.first, let job = entries[id]?.job {
-            let most = job.version.specification.jobs?.maxConcurrentJobs ?? .max
-            guard active[api, default: 0] < most else { break }
-            waiting[api]?.removeFirst()
-            giveTurn(job)
+    /// The job was erased: others of an API of the same name do not wait for its workers (contract A13).
+    private func erase(_ id: RequestID) async {
+        guard let entry = entries[id], !entry.isErased else { return }
+        entries[id]?.isErased = true
+        entries[id]?.hasTurn = false
+        await giveBackTurn(of: entry)
+    }
+
+    private func giveBackTurn(of entry: Entry) async {
+        let api = entry.job.api
+        if entry.hasTurn {
+            active[api, default: 0] -= 1
+        } else {
+            waiting[api]?.removeAll { $0 == entry.job.id }
+        }
+        await giveTurns(of: api)
+    }
+
+    /// Lets pending jobs of an API start, in the order of submission. The limit is that of the deployed version: jobs
+    /// that were submitted to another version count, too (contract J9).
+    private func giveTurns(of api: String) async {
+        if waiting[api]?.isEmpty == false, let most = await mostConcurrentJobs(of: api) {
+            while active[api, default: 0] < most, let id = waiting[api]?.first, let job = entries[id]?.job {
+                waiting[api]?.removeFirst()
+                giveTurn(job)
+            }
         }
         if waiting[api]?.isEmpty == true { waiting[api] = nil }
         if active[api] == 0 { active[api] = nil }
+    }
+
+    /// - Returns: `nil` when the API is not deployed, or that cannot be read now: then no job starts.
+    private func mostConcurrentJobs(of api: String) async -> Int? {
+        do {
+            guard let deployed = try await store.deployedAPIs().first(where: { $0.name == api }) else { return nil }
+            return deployed.specification.jobs?.maxConcurrentJobs ?? .max
+        } catch is CancellationError {
+            return nil
+        } catch {
+            note(error)
+            return nil
+        }
     }
 
     private func giveTurn(_ job: Job) {
@@ -207,20 +240,12 @@ package actor JobKeeper: Service {
         entries[id]?.isDue = false
         var isOver = false
         do {
-            var job: Job? = entry.job
             if entry.isStale {
                 entries[id]?.isStale = false
-                job = try await store.job(id, api: entry.job.api, now: clock.now())
-                // Callers do not see the open jobs of a deleted API, and their workers must end all the same.
-                if job == nil { job = try await store.openJobs().first { $0.id == id } }
-                if let job {
-                    entries[id]?.job = job
-                } else {
-                    // It was erased: what is remembered of it is over for good.
-                    entries[id]?.isStale = true
-                }
+                if let job = try await read(entry.job) { entries[id]?.job = job } else { await erase(id) }
             }
-            switch try await entry.driver.step(job, hasTurn: entries[id]?.hasTurn ?? false) {
+            let present = entries[id] ?? entry
+            switch try await entry.driver.step(present.isErased ? nil : present.job, hasTurn: present.hasTurn) {
             case .over: isOver = true
             case .again:
                 entries[id]?.isStale = true
@@ -238,10 +263,17 @@ package actor JobKeeper: Service {
         entries[id]?.isRunning = false
         if isOver {
             await entry.driver.end()
-            remove(id)
+            await remove(id)
         } else if entries[id]?.isDue == true {
             wakeup.yield(id)
         }
+    }
+
+    /// A job as it is stored; `nil` when it was erased, or has ended and its API was deleted.
+    private func read(_ job: Job) async throws -> Job? {
+        if let stored = try await store.job(job.id, api: job.api, now: clock.now()) { return stored }
+        // The jobs of a deleted API that are kept are open until their workers have ended (contract J7).
+        return try await store.openJobs().first { $0.id == job.id }
     }
 
     private func wake(_ id: RequestID, at moment: Timestamp) {
@@ -276,7 +308,7 @@ protocol JobDriver: Sendable {
     /// Does what is missing now.
     ///
     /// - Parameters:
-    ///   - job: as it is stored; `nil` when it was erased.
+    ///   - job: as it is stored; `nil` when it was erased, in this step and all later ones.
     ///   - hasTurn: whether it may start.
     func step(_ job: Job?, hasTurn: Bool) async throws -> JobStep
 

@@ -12,11 +12,15 @@ actor TaskDriver: JobDriver {
     private let logger: Logger
     private let heldBack: @Sendable (String) -> String?
     private let makeSuffix: @Sendable () -> String
+    /// The grace period of the job's version.
+    private let grace: Duration
     private let collector: RunCollector
     /// The newest run of each worker, once it was read from the store.
     private var runs: [Int: JobRun]?
     /// Pods that this process declared to the orchestrator.
     private var declared: Set<String> = []
+    /// Those of ``declared`` that the orchestrator has reported.
+    private var reported: Set<String> = []
 
     /// - Parameters:
     ///   - heldBack: why no run of an API may start on this machine; `nil`: they may.
@@ -33,6 +37,7 @@ actor TaskDriver: JobDriver {
         self.logger = logger
         self.heldBack = heldBack
         self.makeSuffix = makeSuffix
+        self.grace = job.version.specification.pod.terminationGracePeriod
         self.collector = RunCollector(store: store, runner: runner)
     }
 
@@ -84,7 +89,7 @@ actor TaskDriver: JobDriver {
             case .collect(let run, let end):
                 try await collect(run, end, states[run.pod]?.lastLines ?? [], specification)
                 hasChanged = true
-            case .end(let run): await runner.stop(run: run.pod, grace: specification.pod.terminationGracePeriod)
+            case .end(let run): await runner.stop(run: run.pod, grace: grace)
             case .run:
                 _ = try await store.change(id, to: .running, reason: nil, now: clock.now())
                 hasChanged = true
@@ -105,18 +110,21 @@ actor TaskDriver: JobDriver {
         return hasChanged ? .again : .wait(until: moment)
     }
 
-    /// Ends what runs of a job that was erased.
+    /// Stops what runs of a job that was erased with its API (contract J7). Nothing of it is kept.
     private func dismiss() async -> JobStep {
         let states = board.runs(of: id)
-        guard !states.isEmpty else { return .over }
+        reported.formUnion(states.keys)
         for state in states.values {
-            if state.end == nil {
-                await runner.stop(run: state.pod, grace: .zero)
-            } else {
-                await runner.acknowledge(run: state.pod)
+            switch state.phase {
+            case .waiting, .starting, .startFailed, .running: await runner.stop(run: state.pod, grace: grace)
+            case .over: await runner.acknowledge(run: state.pod)
+            case .ending, .removing: break
             }
         }
-        return .wait(until: nil)
+        // What was declared just now is reported soon.
+        let unreported = declared.subtracting(reported)
+        for pod in unreported { await runner.stop(run: pod, grace: grace) }
+        return states.isEmpty && unreported.isEmpty ? .over : .wait(until: nil)
     }
 
     private func newestRuns() async throws -> [Int: JobRun] {
@@ -134,6 +142,7 @@ actor TaskDriver: JobDriver {
     private func forgetRemoved(_ states: [String: RunState], _ runs: [Int: JobRun]) {
         let open = Set(runs.values.filter { !$0.status.isEnded }.map(\.pod))
         declared = declared.filter { open.contains($0) || states[$0] != nil }
+        reported = declared.intersection(reported.union(states.keys))
     }
 
     /// Lets the pods go whose runs have ended durably. The answer to an earlier write of an end may have been lost.

@@ -94,9 +94,10 @@ package struct JobRoutes: Sendable {
         _ text: String, _ request: IncomingRequest, _ api: DeployedAPI, _ base: String, _ body: inout IncomingBody
     ) async throws -> OutgoingResponse {
         let wait = try WaitPreference.read(request)
+        let key = try IdempotencyKey.read(request)
         let old = try await job(text, api)
         let bytes = Array(try await body.collect(upTo: 64 << 10).readableBytesView)
-        let retry = try JobRetry(bytes, of: old)
+        let retry = try JobRetry(bytes, of: old, key: key)
         let job = try await retry.submit(to: api, by: submitter)
         return try await answer(toSubmissionOf: job, wait, request, api, base)
     }

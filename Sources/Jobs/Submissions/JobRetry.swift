@@ -1,4 +1,5 @@
 import Core
+import Crypto
 import Support
 
 /// Makes a new job of the work of an ended one that did not succeed (contract B10, T3).
@@ -13,11 +14,21 @@ struct JobRetry {
     private let old: Job
     private var workers: Int?
     private var choice: Choice?
+    private let idempotency: Submission.Idempotency?
 
-    /// - Parameter bytes: the caller's JSON object; may be empty.
+    /// - Parameters:
+    ///   - bytes: the caller's JSON object; may be empty.
+    ///   - key: the caller's idempotency key (contract J2): a retry is the same if job and bytes are.
     /// - Throws: `bad_request`; `conflict` when the job is open.
-    init(_ bytes: [UInt8], of old: Job) throws {
+    init(_ bytes: [UInt8], of old: Job, key: String?) throws {
         self.old = old
+        self.idempotency = key.map {
+            // The input of another submission's digest begins with a number of 8 bytes, so the digests differ.
+            var hash = SHA256()
+            hash.update(data: Array("retry of \(old.id)\n".utf8))
+            hash.update(data: bytes)
+            return Submission.Idempotency(key: $0, fingerprint: Array(hash.finalize()))
+        }
         guard !old.status.isOpen else {
             throw PlatformError(.conflict, "the job has not ended yet. Stop it, or retry it when it has ended")
         }
@@ -48,7 +59,7 @@ struct JobRetry {
         var submission = old.submission
         submission.retryOf = old.id
         submission.schedule = nil
-        submission.idempotency = nil
+        submission.idempotency = idempotency
         submission.ignoredFields = []
         switch submission.work {
         case .batch(var work):
