@@ -140,7 +140,10 @@ struct ReconcilerTests {
             #expect(calls.isEmpty, "unknown is not zero")
             store.isAway.withLock { $0 = false }
             clock.advance(by: Reconciler.interval)
-            try await expectEventually { calls == ["delete iris", "recall lily-1", "apply lily-1 3"] }
+            // A hint that is followed only now applies one of the two before the regular pass.
+            try await expectEventually { calls.sorted() == ["apply lily-1 3", "delete iris", "recall lily-1"] }
+            #expect(
+                calls.filter { $0.hasSuffix("3") || $0.hasPrefix("recall") } == ["recall lily-1", "apply lily-1 3"])
         }
     }
 
