@@ -53,7 +53,8 @@ struct JobSubmitter: Sendable {
                 for item in items { try await builder.add(item) }
             }
         }
-        return try await accept(try await services.store.createJob(job, batches: [], now: services.clock.now()))
+        return try await accept(
+            try await services.store.createJob(job, batches: [], now: services.clock.now()), of: job)
     }
 
     func makeJob(_ submission: JobSubmission, of api: DeployedAPI) -> Job {
@@ -85,7 +86,7 @@ struct JobSubmitter: Sendable {
             throw error
         }
         if case .created = creation {} else { await builder.discard() }
-        return try await accept(creation)
+        return try await accept(creation, of: job)
     }
 
     func builder(for job: Job, size: Int) -> BatchBuilder {
@@ -95,7 +96,7 @@ struct JobSubmitter: Sendable {
         }
     }
 
-    private func accept(_ creation: JobCreation) async throws -> Job {
+    private func accept(_ creation: JobCreation, of new: Job) async throws -> Job {
         switch creation {
         case .created(let job):
             await keeper.created(job)
@@ -106,8 +107,11 @@ struct JobSubmitter: Sendable {
                 .idempotencyMismatch,
                 "this Idempotency-Key was used for another submission. Use a new key for a new job")
         case .queueFull:
+            let limit = new.version.specification.jobs?.maxQueuedJobs ?? 0
             throw PlatformError(
-                .queueFull, "max_queued_jobs jobs of this API are pending. Submit again when one of them has started")
+                .queueFull,
+                "as many jobs of this API are pending as max_queued_jobs allows (\(limit)). Submit again when one of them has started"
+            )
         case .unknownAPI: throw PlatformError(.notFound, "the API at this path has just been deleted")
         }
     }
